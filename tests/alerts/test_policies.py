@@ -9,7 +9,7 @@ import pytest
 from tests.support import promtool
 from tests.support.alert_policies import CONTRACT, alerts
 from tests.support.terraform import ENVIRONMENTS, need_offline
-from tests.support.terraform_environments import MIGRATION, Environments
+from tests.support.terraform_environments import ALERTS, MIGRATION, Environments
 from tests.support.terraform_state import Deployment, Values
 
 # The metrics of Google Cloud that alerts may read.
@@ -20,21 +20,10 @@ PLATFORM = {
     "run_googleapis_com:request_count",
 }
 
-ON_METRICS = {
-    *("batch-job", "database-limits", "dead-letters", "errors", "event-delay", "letter-bytes"),
-    *(
-        "learner-entries",
-        "operations",
-        "pending-events",
-        "projection-lag",
-        "publication-lag",
-        "slow-queries",
-    ),
-}
 OFF = {"cache-hit-rate"}  # unless the tfvars turn it on
 # Without instances that are always ready, each cold start would use up the error budgets.
 BURNS = {"availability-burn", "freshness-burn"}
-ALL = {*ON_METRICS, *OFF, *BURNS, "error-logs", "uptime"}
+ALL = {*ALERTS}
 
 
 def test_each_policy_has_one_condition_and_the_label_of_its_alert(deployment: Deployment) -> None:
@@ -90,7 +79,7 @@ def test_alerts_without_what_they_watch_are_off(environments: Environments) -> N
     """The migration of dev turns on all but those of a domain and of a minimum of instances."""
     moving = environments.variant("moving", "dev", *MIGRATION)
     assert moving.outputs["alerting"]["off"] == sorted({"uptime"} | BURNS)
-    assert alerts(moving.applied).keys() == ON_METRICS | OFF
+    assert alerts(moving.applied).keys() == ALL - BURNS - {"error-logs", "uptime"}
 
 
 def test_a_policy_changes_before_what_it_referred_to_is_deleted(environments: Environments) -> None:

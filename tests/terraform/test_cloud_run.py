@@ -61,11 +61,6 @@ def test_staging_has_the_products_and_the_settings_of_production(
         assert secret_ids(staging, part) == secret_ids(prod, part)
 
 
-def test_only_query_allows_callers_without_a_google_account(deployment: Deployment) -> None:
-    services = deployment.applied.of("google_cloud_run_v2_service", "function")
-    assert {n for n, service in services.items() if service["invoker_iam_disabled"]} == {"query"}
-
-
 def test_each_service_and_job_has_its_own_account(deployment: Deployment) -> None:
     for name, service in deployment.applied.of("google_cloud_run_v2_service", "function").items():
         assert template(service)["service_account"].startswith(f"progress-{name}@")
