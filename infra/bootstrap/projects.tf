@@ -35,7 +35,8 @@ locals {
   # The APIs that Terraform needs before it can enable all other APIs.
   first_apis = {
     for name in keys(local.projects) : name => concat(
-      ["cloudresourcemanager", "iam", "iamcredentials", "serviceusage", "storage", "sts"],
+      ["cloudresourcemanager", "iam", "serviceusage", "storage"],
+      var.github == null ? [] : ["iamcredentials", "sts"], # the sign-in of GitHub Actions
       contains(local.registries, name) ? ["artifactregistry", "cloudbuild", "logging"] : [],
       contains(local.computing, name) ? ["compute"] : [],
       name == "images" ? [] : ["billingbudgets", "cloudquotas", "run"],
@@ -83,8 +84,8 @@ resource "google_project_service" "first" {
 # Google would create an agent only when Cloud Run is first used. If the beta commands are missing, the first call
 # installs them: without a question, because --quiet comes before the word beta, and not in parallel.
 #
-# Then takes the editor role from the default account, as which nothing in Progress runs. There is no such role where
-# the project has no such account, or where the organisation's policy never granted it; infra/preflight looks.
+# Then takes the editor role from the default account that the compute API has created, as which nothing in Progress
+# runs. An organisation's policy may never have granted this role; infra/preflight looks.
 resource "terraform_data" "run_agent" {
   triggers_replace = [[for name in keys(local.environments) : google_project.this[name].number], local.computing]
 
@@ -92,11 +93,11 @@ resource "terraform_data" "run_agent" {
     command = join("; ", concat(["set -e"], flatten([
       for name, project in local.environments : [
         "gcloud --quiet beta services identity create --service=run.googleapis.com --project=${project}",
-        join(" ", [
+        !contains(local.computing, name) ? [] : [join(" ", [
           "gcloud --quiet projects remove-iam-policy-binding ${project} --role=roles/editor --condition=None",
           "--member=serviceAccount:${google_project.this[name].number}-compute@developer.gserviceaccount.com",
           "|| echo 'No editor role was taken from the default account of ${project}.'",
-        ]),
+        ])],
       ]
     ])))
   }

@@ -30,7 +30,7 @@ version | "auth login --update-adc" | "billing accounts list") ;;
     bucket=${*##*gs://}; need name "${bucket%%/*}"; need repository_id progress; touch built ;;
 "run jobs execute progress-release "*) test -e built ;;
 "auth print-identity-token") echo token ;;
-*) exit 1 ;; # also `projects remove-iam-policy-binding`: the account never had the role
+*) exit 1 ;;
 esac"""
 # Answers "yes", and keeps the states on this machine. The bucket that the page names must exist.
 _TERRAFORM = r"""
