@@ -57,6 +57,7 @@ resource "google_monitoring_slo" "this" {
   }
 
   # Monitoring refuses an objective on a metric that it does not know yet
-  # (https://github.com/GoogleCloudPlatform/cloud-ops-sandbox/issues/896), which may last ten minutes.
+  # (https://github.com/GoogleCloudPlatform/cloud-ops-sandbox/issues/896), which may last ten minutes
+  # (https://github.com/hashicorp/terraform-provider-google/issues/11102).
   depends_on = [terraform_data.migrate]
 }
