@@ -142,7 +142,7 @@ resource "google_storage_bucket" "sources" {
   depends_on = [google_project_service.first]
 }
 
-resource "google_storage_bucket_iam_member" "build_sources" {
+resource "google_storage_bucket_iam_member" "build" {
   for_each = local.registries
 
   bucket = google_storage_bucket.sources[each.key].name
