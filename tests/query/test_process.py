@@ -406,6 +406,16 @@ def test_the_api_answers_paths_that_the_framework_would_answer(offline_port: int
         assert fetch_json(offline_port, "GET", path) == (404, error)
 
 
+def test_a_connection_on_which_too_many_requests_wait_is_closed(offline_port: int) -> None:
+    """Each waiting request takes memory, also if its client does not read the answers."""
+    answers = b""
+    with connect(offline_port) as wire, suppress(ConnectionError):
+        wire.sendall(b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n" * 1_000)
+        while piece := wire.recv(65_536):
+            answers += piece
+    assert answers.count(b"HTTP/1.1 ") <= 101
+
+
 def test_several_requests_can_share_a_connection(offline_port: int) -> None:
     connection = HTTPConnection(ports.HOST, offline_port, timeout=SECONDS)
 

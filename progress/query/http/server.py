@@ -4,7 +4,7 @@ httptools has no size limit, so it would collect an endless line, header or trai
 connection therefore counts the bytes that it receives. The count restarts with each new request and
 with each received part of a body. A larger head gets 431 and is not read further. uvicorn limits
 only the idle time between two requests. A connection whose head does not arrive completely in time
-is closed.
+is closed. So is one that sends request after request and does not wait for the answers.
 
 An offer of another protocol, and of a WebSocket in a POST, is ignored (RFC 9110, section 7.8).
 httptools would take the rest of the connection for the other protocol's.
@@ -26,6 +26,7 @@ TIMEOUT_S = 10.0  # the same deadline as in ingest and project
 PING_S = 12.0  # between two pings of a socket; streams have heartbeats as often
 
 _MAX_BYTES = 64 << 10  # Eight times the size that tokens and cookies need.
+_MOST_WAITING = 100  # requests of a connection that wait for the answers to those before them
 _CHUNK_BYTES = 16 << 10  # Bytes parsed per call. A head exceeds the limit by at most this number.
 _RESPONSE = (
     b"HTTP/1.1 %b\r\ncontent-type: application/json\r\nprogress-error: 1\r\n"
@@ -124,6 +125,9 @@ class BoundedProtocol(StallLimit, HttpToolsProtocol):
         """Begin the request with the headers alone: uvicorn adds trailers to the same list."""
         if self._has_unknown_coding():
             raise httptools.HttpParserError  # uvicorn calls send_400_response
+        if len(self.pipeline) >= _MOST_WAITING:
+            self.transport.abort()  # an answer would be taken for that to an earlier request
+            raise httptools.HttpParserError
         super().on_headers_complete()
         self.scope["headers"] = [*self.headers]
 
