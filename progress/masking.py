@@ -77,7 +77,8 @@ def mask_emails(value: dict[str, Any]) -> dict[str, Any]:
     every address takes quadratic time.
     """
     addresses = {a for a in _find_addresses(value, within=False) if "@" in a}
-    plain = sorted(addresses, key=len, reverse=True)
+    longest_first = sorted(addresses, key=len, reverse=True)
+    plain = [(address, mask(address)) for address in longest_first]
     masked: dict[str, Any] = _mask_value(value, plain, key="", within=False)
     return masked
 
@@ -96,7 +97,7 @@ def _find_addresses(value: Any, *, within: bool) -> list[str]:
     return [text for below, field in pairs for text in _find_addresses(field, within=below)]
 
 
-def _mask_value(value: Any, plain: list[str], *, key: str, within: bool) -> Any:
+def _mask_value(value: Any, plain: list[tuple[str, str]], *, key: str, within: bool) -> Any:
     match value:
         case dict():
             return {
@@ -114,11 +115,11 @@ def _mask_value(value: Any, plain: list[str], *, key: str, within: bool) -> Any:
     return value
 
 
-def _mask_addresses(text: str, plain: list[str]) -> str:
+def _mask_addresses(text: str, plain: list[tuple[str, str]]) -> str:
     if not plain or "@" not in text:
         return text
     if len(plain) > _MAX_ADDRESSES:
         return mask(text)
-    for address in plain:
-        text = text.replace(address, mask(address))
+    for address, masked in plain:
+        text = text.replace(address, masked)
     return text
