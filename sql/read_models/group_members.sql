@@ -131,12 +131,12 @@ WHERE EXISTS (SELECT FROM group_members m WHERE m.group_id = g.group_id AND m.is
 
 -- sizes --
 -- The members of the groups :groups, or of all if it is null, and the group's share of a large one, with 10,000 members
--- or 100,000 items and answers. At most 10,001 members are read.
-SELECT m.group_id, count(*) AS members, count(*) / 1e4 + coalesce(sum(p.size), 0) / 1e5 AS share
+-- or 100,000 items and answers: a tenth at least. At most 10,001 members are read.
+SELECT m.group_id, count(*) AS members,
+       greatest(0.1, least(1, count(*) / 1e4 + coalesce(sum(p.size), 0) / 1e5)) AS share
 FROM (
-    SELECT group_id, user_id FROM group_members WHERE is_member AND group_id = ANY (CAST(:groups AS text[]))
-    UNION ALL
-    SELECT group_id, user_id FROM group_members WHERE is_member AND CAST(:groups AS text[]) IS NULL
+    SELECT group_id, user_id FROM group_members
+    WHERE is_member AND (CAST(:groups AS text[]) IS NULL OR group_id = ANY (CAST(:groups AS text[])))
     LIMIT 10001
 ) m
 LEFT JOIN LATERAL (

@@ -19,7 +19,6 @@ from progress.query.cache.keys import CacheKey, cache_key
 from progress.query.execution import limits, selection
 from progress.query.execution.compiled import CompiledField, compile_field
 from progress.query.execution.selection import Field
-from progress.query.graphql import types
 from progress.query.graphql.arguments import parse_language
 from progress.query.graphql.schema import FIELDS, UNDECLARED
 from progress.query.read_models import as_of
@@ -27,6 +26,8 @@ from progress.query.read_models import as_of
 Place = tuple[str | int, ...]  # the response keys from the root to a root field or a part
 Values = Mapping[str, Any]
 Shares = Mapping[str, float]  # of groups, see `groups.get_shares`
+
+_OF_GROUPS = ("group", "groups", "learners")  # fields whose rows depend on the size of groups
 
 
 def place_of(path: Path) -> Place | None:
@@ -63,7 +64,6 @@ class PlannedField:
             self.compiled = compile_field(field, declaration.sql)
         self._weight, self._entry_weight = limits.weigh(field)
         self._nested_rows, self._entry_rows = limits.rows_of_selections(self.cost.rows_of, field)
-        self._least = limits.rows_of_selections(self.cost.least_of or {}, field)
 
     def arguments(self, variables: VariableValues) -> dict[str, Any] | None:
         """Return the arguments that have a value or a default, by name.
@@ -88,18 +88,16 @@ class PlannedField:
     def rows_to_read(self, arguments: Values, shares: Shares | None = None) -> int:
         """Return the number of rows that the field may read, in thousands.
 
-        Without the shares of groups, each may be large; so may one that has no share.
+        Without the shares of groups, each may be large.
         """
-        rows = self._nested_rows + limits.rows_to_read(self.cost, arguments)
-        entries = limits.count_entries(self.cost, arguments) if self._entry_rows else 0
-        if shares is None or self.cost.least_of is None:
-            return rows + self._entry_rows * entries
-        once, each = self._least
-        if "groupId" in arguments:
-            share = shares.get(arguments["groupId"], 1.0)
-            return types.count_group_rows(rows, once, [share]) + self._entry_rows * entries
-        largest = sorted(shares.values(), reverse=True)[:entries]
-        return rows + types.count_group_rows(self._entry_rows, each, largest)
+        rows: float = self._nested_rows + limits.rows_to_read(self.cost, arguments)
+        entries: float = limits.count_entries(self.cost, arguments) if self._entry_rows else 0
+        if shares is not None and self.name in _OF_GROUPS:
+            if "groupId" in arguments:
+                rows *= shares.get(arguments["groupId"], 0)
+            else:
+                entries = sum(sorted(shares.values(), reverse=True)[: int(entries)])
+        return round(rows + self._entry_rows * entries)
 
 
 def plan(executor: Executor[Any]) -> tuple[PlannedField, ...]:
@@ -160,7 +158,7 @@ def check_cost(coerced: Sequence[CoercedField], shares: Shares | None = None) ->
 
 def groups_of(coerced: Sequence[CoercedField]) -> set[str | None]:
     """Return the groups of these fields; None stands for a list of all groups."""
-    sized = (field for field in coerced if field.planned.cost.least_of is not None)
+    sized = (field for field in coerced if field.planned.name in _OF_GROUPS)
     return {field.arguments.get("groupId") for field in sized}
 
 

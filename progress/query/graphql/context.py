@@ -143,8 +143,7 @@ class Context(msgspec.Struct, frozen=True, dict=True):
             with contextlib.suppress(RequestRejected):
                 visible.append(self.authorize_group(group_id or ""))
         ids = None if None in asked and self.is_support else visible
-        shares = await groups.get_shares(self.queries.reader, ids)
-        return None if shares is None else dict.fromkeys(visible, 0.0) | shares
+        return await groups.get_shares(self.queries.reader, ids)
 
     def check_support(self) -> None:
         if not self.is_support:

@@ -45,15 +45,13 @@ class Cost(NamedTuple):
     measures them. `rows_with` contains the additional rows that a field reads if an argument is
     given, or has this value of an enum. If several such arguments are given, only the largest
     number counts. `rows_of` contains the additional rows that each selection of a field below
-    reads. Rows of groups are those of a large group; `least_of` is not None, and contains what the
-    smallest group counts for some selections.
+    reads. Rows of groups are those of a large group.
     """
 
     rows: int = 1
     rows_with: Mapping[str, int] = {}
     rows_per_day: float = 0  # Thousands of rows for each day of the range.
     rows_of: Mapping[str, int] = {}
-    least_of: Mapping[str, int] | None = None
     days_per_entry: int = 1  # The smallest number of days between two entries of the list.
     entries: int | None = None  # The length of the list, if no argument limits it.
 
@@ -633,7 +631,7 @@ async def learner(
 @declare(
     types.Group | None,
     Whose.NOBODY,
-    cost=Cost(types.GROUP_ROWS, rows_of=types.ROWS_OF_GROUP, least_of=types.LEAST_ROWS_OF_GROUP),
+    cost=Cost(types.GROUP_ROWS, rows_of=types.ROWS_OF_GROUP),
 )
 async def group(info: Info, group_id: ID, as_of: datetime | None = UNSET) -> groups.Group | None:
     group_id, reader = info.context.authorize_group(group_id), info.context.queries.reader
@@ -653,7 +651,7 @@ def _selects_standing(nodes: Iterable[Selection]) -> bool:
     return not all(isinstance(one, SelectedField) and one.name in _CHEAP for one in selected)
 
 
-@declare(types.LearnerConnection, Whose.LISTED, cost=Cost(350, rows_of={"since": 1}, least_of={}))
+@declare(types.LearnerConnection, Whose.LISTED, cost=Cost(350, rows_of={"since": 1}))
 async def learners(
     info: Info,
     *,
@@ -700,7 +698,7 @@ def _find(node: Selection, name: str) -> Iterator[SelectedField]:
 @declare(
     types.GroupConnection,
     Whose.NOBODY,
-    cost=Cost(200, rows_of=types.ROWS_OF_GROUP, least_of=types.LEAST_ROWS_OF_GROUP),
+    cost=Cost(200, rows_of=types.ROWS_OF_GROUP),
 )
 async def groups_(
     info: Info,

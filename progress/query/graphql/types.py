@@ -2,8 +2,7 @@
 
 import contextlib
 import functools
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
@@ -152,13 +151,6 @@ ROWS_OF_GROUP = {
     "itemsFading": 400,
     "weeks": 120,
 }
-_LEAST = 5  # of a statement about the smallest group
-LEAST_ROWS_OF_GROUP = dict.fromkeys(ROWS_OF_GROUP, _LEAST) | {"hardestItems": 34}  # the catalogue
-
-
-def count_group_rows(most: int, least: int, shares: Iterable[float]) -> int:
-    """Return how many thousand rows are read of groups that are these shares of a large one."""
-    return sum(min(most, _LEAST + least + math.ceil(most * share)) for share in shares)
 
 
 @contextlib.contextmanager

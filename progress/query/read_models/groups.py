@@ -179,7 +179,7 @@ async def check_past(reader: Reader, group_id: str) -> None:
 
 
 async def get_shares(reader: Reader, ids: Sequence[str] | None) -> dict[str, float] | None:
-    """Return each group's share of a large one, of these groups or of all that have a member.
+    """Return the share of a large group that each has, of these or of all that have a member.
 
     Return None if their members are too many to count.
     """
