@@ -15,25 +15,23 @@ from tests.support.event_loop import in_event_loop
 async def test_the_newest_body_of_the_sender_who_has_most_is_given_up() -> None:
     held, given_up, may_end = HeldBodies(most=100), list[str](), asyncio.Event()
 
-    async def hold(sender: str, name: str, size: int) -> None:
+    async def hold(name: str) -> None:
+        sender, size = name.split()
         try:
-            with held.hold(sender) as resize:
-                resize(size)
+            async with held.hold(sender) as resize:
+                resize(int(size))
                 await may_end.wait()
         except InstanceFull:
             given_up.append(name)
 
     async with asyncio.TaskGroup() as group:
-        for sender, name, size in [
-            ("eve", "eve 1", 40), ("eve", "eve 2", 20), ("ann", "ann 1", 40), ("ann", "ann 2", 1),
-            ("ben", "ben 1", 20), ("eve", "eve 3", 90),
-        ]:  # fmt: skip
-            group.create_task(hold(sender, name, size))
+        for name in ("eve 40", "eve 20", "ann 40", "ann 1", "ben 20", "eve 90"):
+            group.create_task(hold(name))
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         may_end.set()
-    assert given_up == ["eve 2", "ann 2", "eve 3"]
-    with held.hold("ann") as resize:
+    assert given_up == ["eve 20", "ann 1", "eve 90"]
+    async with held.hold("ann") as resize:
         resize(100)
         with pytest.raises(InstanceFull):
             resize(101)
@@ -41,24 +39,22 @@ async def test_the_newest_body_of_the_sender_who_has_most_is_given_up() -> None:
 
 @in_event_loop
 async def test_next_is_decoded_what_the_sender_who_has_sent_least_waits_for() -> None:
-    held, may_end, order = HeldBodies(threads=1), threading.Event(), list[str]()
+    held, may_end, order = HeldBodies(), threading.Event(), list[str]()
 
     def decode(name: str) -> None:
         order.append(name)
         assert may_end.wait(10)
 
-    sent = [("eve", 9, "eve 1"), ("eve", 9, "eve 2"), ("eve", 9, "eve 3"), ("ann", 5, "ann 1")]
-    sent += [("ben", 20, "ben 1"), ("ann", 5, "ann 2"), ("eve", 1, "cancelled")]
     tasks = []
-    for sender, size, name in sent:
-        decoding = held.decode(sender, size, functools.partial(decode, name))
+    for name in ("eve 9", "eve 10", "eve 11", "ann 5", "ben 40", "ann 6", "eve 1"):
+        sender, size = name.split()
+        decoding = held.decode(sender, int(size), functools.partial(decode, name))
         tasks.append(asyncio.create_task(decoding))
         await asyncio.sleep(0)
         while not order:
             await asyncio.sleep(0)
-    cancelled = tasks.pop()
-    cancelled.cancel()
-    await asyncio.wait({cancelled})
+    tasks[-1].cancel()
+    await asyncio.wait({tasks.pop()})
     may_end.set()
     await asyncio.gather(*tasks)
-    assert order == ["eve 1", "ann 1", "eve 2", "ann 2", "eve 3", "ben 1"]
+    assert order == ["eve 9", "ann 5", "eve 10", "ann 6", "eve 11", "ben 40"]

@@ -577,7 +577,8 @@ def test_the_counts_in_redis_expire(
     assert [key for key, seconds in times.items() if seconds < 86_400] == []
     shared = {key for key in times if b"ann" not in key and b"gone" not in key}
     assert shared == {b"everybody:", b"newcomers:"}
-    assert {key for key, seconds in times.items() if seconds > 172_800} == {b"poster:ann"}
+    long = {key: seconds // 86_400 for key, seconds in times.items() if seconds > 172_800}
+    assert long in ({b"poster:ann": 39}, {b"poster:ann": 40})
 
 
 def test_a_body_that_would_pass_a_limit_counts_in_none(limited: World) -> None:
@@ -597,8 +598,7 @@ def test_a_body_that_would_pass_a_limit_counts_in_none(limited: World) -> None:
 
 def test_bytes_count_as_published(limited: World) -> None:
     long = answer("s", "i", x="x" * 7_000)
-    assert limited.send([long] * 130).status_code == 202
-    for _ in range(9):
+    for _ in range(10):
         assert limited.send([long] * 130).status_code == 202
     assert wait(limited.send([long] * 130)) == DAY_S
     assert limited.send([answer()]).status_code == 202
@@ -612,7 +612,6 @@ def test_half_of_all_entries_is_kept_for_those_who_have_posted_on_an_earlier_day
         with closing(redis.Redis.from_url(patient_redis)) as client:
             assert world.send([entry()], "regular").status_code == 202
             (mark,) = client.keys("poster:*")
-            assert 39 * 86_400 < client.ttl(mark) <= 40 * 86_400
             client.decr(mark)  # yesterday
             client.expire(mark, 60)
         assert world.send([entry() for _ in range(5)], "new").status_code == 429

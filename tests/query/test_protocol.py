@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import contextlib
-import functools
 import gzip
 import socket
 import time
@@ -21,7 +20,6 @@ from starlette.responses import Response
 from progress.adapters.postgres import database
 from progress.query.execution import execute
 from progress.query.http import health, protocol
-from progress.query.http.held_bodies import HeldBodies
 from progress.query.read_models.reader import Reader
 from tests.support import api, rows_by_hand
 from tests.support.api import Api
@@ -427,7 +425,6 @@ def test_queries_are_unavailable_if_the_read_models_are_missing(
 DOCUMENT = b'{"query": "{ __typename }"}'
 MAX_BYTES = 100 * 1024
 SCOPE = {"type": "http", "method": "POST", "headers": []}
-HOLD = functools.partial(HeldBodies().hold, "ann")
 
 
 def test_a_body_that_arrives_in_parts_is_accepted_once_it_is_complete(offline_api: Api) -> None:
@@ -493,7 +490,7 @@ def test_a_body_that_arrives_while_the_process_is_stalled_is_accepted(
         async def receive() -> Any:
             return {"type": "http.request", "body": await reader.readexactly(len(DOCUMENT))}
 
-        reading = asyncio.create_task(protocol.read(Request(SCOPE, receive), {}, HOLD))
+        reading = asyncio.create_task(protocol.read(Request(SCOPE, receive), {}, lambda _: None))
         await asyncio.sleep(0)
         client.sendall(DOCUMENT)
         time.sleep(0.1)  # noqa: ASYNC251 - the stall
@@ -512,7 +509,7 @@ def test_a_timer_is_not_started_for_a_body_that_has_already_arrived(
     async def receive() -> Any:
         return {"type": "http.request", "body": DOCUMENT}
 
-    request = asyncio.run(protocol.read(Request(SCOPE, receive), {}, HOLD))
+    request = asyncio.run(protocol.read(Request(SCOPE, receive), {}, lambda _: None))
     assert request.query == "{ __typename }"
 
 
@@ -529,7 +526,7 @@ def test_a_body_is_read_completely_whichever_part_is_late(late: int) -> None:
             number, part = left.pop(0)
             return {"type": "http.request", "body": part, "more_body": number + 1 < len(parts)}
 
-        reading = asyncio.create_task(protocol.read(Request(SCOPE, receive), {}, HOLD))
+        reading = asyncio.create_task(protocol.read(Request(SCOPE, receive), {}, lambda _: None))
         await asyncio.sleep(0)
         assert not reading.done()
         come.set()

@@ -1,6 +1,5 @@
 """The query API over HTTP: its routes, and the handling of a GraphQL request."""
 
-import functools
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -299,8 +298,9 @@ class QueryApi:
         """Return the caller, and the request as `_admit` returns it."""
         authorization = headers.get(b"authorization", b"").decode("latin-1")
         caller = await self._authenticator.authenticate(authorization)
-        hold = functools.partial(self._bodies.hold, caller.user_id)
-        return caller, await self._admit(caller, await protocol.read(request, headers, hold))
+        async with self._bodies.hold(caller.user_id) as resize:
+            graphql_request = await protocol.read(request, headers, resize)
+        return caller, await self._admit(caller, graphql_request)
 
     async def _admit(self, caller: Caller, graphql_request: GraphQLRequest) -> GraphQLRequest:
         """Return the request; count it, and mark it as counted, if its document is not cached.

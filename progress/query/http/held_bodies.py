@@ -6,102 +6,86 @@ are decoded.
 
 import asyncio
 import contextlib
-import contextvars
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from queue import PriorityQueue
 from typing import Any, TypeVar
 
 from progress.errors import InstanceFull
 
 _MOST = 32 << 20  # bytes, as in ingest
-_THREADS = 1  # two take as long in all, and others wait three times as long for the interpreter
 
 _T = TypeVar("_T")
-Resize = Callable[[int], None]  # changes the size of a body, in bytes
-Hold = Callable[[], AbstractContextManager[Resize]]  # holds a body of one sender
-
-
-@dataclass(eq=False)
-class _Body:
-    sender: str
-    task: asyncio.Task[Any] | None
-    size: int = 0
-    is_given_up: bool = False
+Resize = Callable[[int], None]  # changes the size of a held body, in bytes
 
 
 class HeldBodies:
-    """Bodies that have at most `most` bytes in all, and the threads that decode the long ones.
+    """Bodies that have at most `most` bytes in all, and the thread that decodes the long ones.
+
+    Two threads take as long in all, and others wait three times as long for the interpreter.
 
     Over the bound, the newest body of the sender who has the most is given up. Next is decoded the
     body whose sender has sent the fewest bytes, this body included, since none was waiting.
     """
 
-    def __init__(self, most: int = _MOST, threads: int = _THREADS) -> None:
+    def __init__(self, most: int = _MOST) -> None:
         self._most, self._size = most, 0
-        self._held: dict[_Body, None] = {}  # the oldest first
-        self._executor = ThreadPoolExecutor(threads, "decode")
+        self._held: dict[asyncio.Timeout, tuple[str, int]] = {}  # senders and sizes, oldest first
+        self._executor = ThreadPoolExecutor(1, "decode")
         self._sent: Counter[str] = Counter()
         self._order = itertools.count()
-        self._waiting: PriorityQueue[tuple[int, int, Future[Any], Callable[[], Any]]]
-        self._waiting = PriorityQueue()
+        self._waiting: PriorityQueue[Any] = PriorityQueue()
 
-    @contextlib.contextmanager
-    def hold(self, sender: str) -> Iterator[Resize]:
+    @contextlib.asynccontextmanager
+    async def hold(self, sender: str) -> AsyncIterator[Resize]:
         """Hold a body during the block, which raises InstanceFull if the body is given up."""
-        body = _Body(sender, asyncio.current_task())
         try:
-            yield functools.partial(self._resize, body)
-        except asyncio.CancelledError:
-            if not (body.is_given_up and body.task):
-                raise
-            body.task.uncancel()
+            async with asyncio.timeout(None) as timeout:
+                self._held[timeout] = sender, 0
+                try:
+                    yield functools.partial(self._resize, timeout)
+                finally:
+                    self._drop(timeout)
+        except TimeoutError:
             raise InstanceFull from None
-        finally:
-            self._drop(body)
 
     async def decode(self, sender: str, size: int, function: Callable[[], _T]) -> _T:
-        """Run the function, which decodes a body of `size` bytes, in a thread."""
+        """Run the function, which decodes a body of `size` bytes, in the thread."""
         if self._waiting.empty():
             self._sent.clear()
         self._sent[sender] += size
         decoded: Future[_T] = Future()
-        run = functools.partial(contextvars.copy_context().run, function)
-        self._waiting.put((self._sent[sender], next(self._order), decoded, run))
+        self._waiting.put((self._sent[sender], next(self._order), decoded, function))
         self._executor.submit(self._decode_next)
         return await asyncio.wrap_future(decoded)
 
     def _decode_next(self) -> None:
-        _, _, decoded, run = self._waiting.get()
+        _, _, decoded, function = self._waiting.get()
         if decoded.set_running_or_notify_cancel():
             try:
-                decoded.set_result(run())
+                decoded.set_result(function())
             except Exception as error:  # noqa: BLE001 - `decode` raises it
                 decoded.set_exception(error)
 
-    def _resize(self, body: _Body, size: int) -> None:
+    def _resize(self, timeout: asyncio.Timeout, size: int) -> None:
         """Give up bodies until all have no more than the bound: this one, or where they wait."""
-        self._held[body] = None
-        self._size += size - body.size
-        body.size = size
+        if timeout not in self._held:
+            return  # it is given up
+        sender, former = self._held[timeout]
+        self._held[timeout] = sender, size
+        self._size += size - former
         while self._size > self._most:
             sizes: Counter[str] = Counter()
-            for each in self._held:
-                sizes[each.sender] += each.size
-            newest = max(reversed(self._held), key=lambda each: sizes[each.sender])
+            for holder, held in self._held.values():
+                sizes[holder] += held
+            newest = max(reversed(self._held), key=lambda each: sizes[self._held[each][0]])
             self._drop(newest)
-            newest.is_given_up = True
-            if newest is not body and newest.task:
-                newest.task.cancel()
-        if body.is_given_up:
-            raise InstanceFull
+            if newest is timeout:
+                raise InstanceFull
+            newest.reschedule(0)
 
-    def _drop(self, body: _Body) -> None:
-        self._held.pop(body, None)
-        self._size -= body.size
-        body.size = 0
+    def _drop(self, timeout: asyncio.Timeout) -> None:
+        self._size -= self._held.pop(timeout, ("", 0))[1]

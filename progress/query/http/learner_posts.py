@@ -20,6 +20,7 @@ from starlette.responses import Response
 from progress.adapters import request_scope
 from progress.adapters.pubsub import clients, wakeups
 from progress.adapters.redis import commands
+from progress.adapters.redis.commands import Reply
 from progress.adapters.telemetry import logs, tracing
 from progress.auth import Authenticator
 from progress.errors import (
@@ -52,12 +53,12 @@ _MARK_TIMEOUT_S = 1.0  # of the database
 _LONG = 8_192  # bytes of a body that is decoded in a thread; a shorter one takes about 1 ms
 _PUBLISHERS = 32  # threads
 _MOST = {
+    rate_limit.POSTS: 60,
     rate_limit.ENTRIES: 20_000,
     rate_limit.BYTES: 10_000_000,
     rate_limit.PREFERENCES: 50,
     rate_limit.RETRACTIONS: 1_000,
 }
-_MOST_POSTS = 60  # a minute
 _DAY = 86_400
 
 
@@ -80,8 +81,7 @@ class LearnerPosts:
         self._forwarding = PostedEvents(url) if url else None
         self._publishing = ThreadPoolExecutor(_PUBLISHERS, "publish")
         everybody = settings.learner_entries_per_day
-        most = {rate_limit.EVERYBODY: everybody, rate_limit.NEWCOMERS: everybody // 2}
-        most |= {**_MOST, rate_limit.POSTS: _MOST_POSTS}
+        most = {rate_limit.EVERYBODY: everybody, rate_limit.NEWCOMERS: everybody // 2, **_MOST}
         self._limiters: dict[Counted, RateLimiter] = {
             counted: RateLimiter(redis, number, counted) for counted, number in most.items()
         }
@@ -122,9 +122,12 @@ class LearnerPosts:
         _, first_day = await asyncio.gather(  # in one round trip to Redis
             rate_limit.count_all(self._redis, posts, now), self._find_first_day(learner)
         )
-        hold = functools.partial(self._bodies.hold, learner)
-        body = await protocol.read_body(request, headers, hold, learner_posts.MOST_BYTES)
-        post = await self._check(body, media_type, learner, now)
+        async with self._bodies.hold(learner) as resize:
+            body = await protocol.read_body(request, headers, resize, learner_posts.MOST_BYTES)
+            is_long = len(body) > _LONG
+            check = functools.partial(learner_posts.check, body, media_type, learner, now)
+            check = functools.partial(check, in_thread=is_long)
+            post = await self._bodies.decode(learner, len(body), check) if is_long else check()
         is_new = first_day is None or first_day >= _day(now)
         numbers = self._numbers(post, learner, is_new=is_new)
         total = await rate_limit.count_all(self._redis, numbers, now)
@@ -141,38 +144,22 @@ class LearnerPosts:
         refused = [msgspec.structs.asdict(each) for each in post.refused]
         return protocol.json({"accepted": post.accepted, "refused": refused}, 202)
 
-    async def _check(
-        self, body: bytes, media_type: str, learner: str, now: datetime
-    ) -> LearnerPost:
-        """Check the entries; those of a long body in a thread, beside other requests."""
-        check = functools.partial(learner_posts.check, body, media_type, learner, now)
-        if len(body) <= _LONG:
-            return check()
-        with self._bodies.hold(learner) as resize:
-            resize(len(body))
-            check = functools.partial(check, in_thread=True)
-            return await self._bodies.decode(learner, len(body), check)
-
     async def _find_first_day(self, learner: str) -> int | None:
         """Return the UTC day on which the learner posted first; None if Redis does not know it.
 
         Without Redis, nobody is new.
         """
-        if self._redis is None:
-            return 0
-        try:
-            (day,) = await self._redis.run(commands.find_poster(learner))
-        except RedisUnavailable:
-            return 0
+        day: Reply = b"0"
+        with contextlib.suppress(RedisUnavailable):
+            if self._redis:
+                (day,) = await self._redis.run(commands.find_poster(learner))
         return int(day) if isinstance(day, bytes) else None
 
     async def _mark(self, redis: "Client", learner: str, now: datetime) -> None:
         """Mark who has posted, unless they are erased: a token may outlive its learner."""
-        with contextlib.suppress(Unavailable):
-            with request_scope.begin(_MARK_TIMEOUT_S):
-                (found,) = await self._reader.fetch(
-                    "query/learner_posts", "is erased", user_id=learner
-                )
+        with contextlib.suppress(Unavailable), request_scope.begin(_MARK_TIMEOUT_S):
+            block = "query/learner_posts", "is erased"
+            (found,) = await self._reader.fetch(*block, user_id=learner)
             if not found["is_erased"]:
                 redis.send(commands.mark_poster(learner, _day(now)))
 

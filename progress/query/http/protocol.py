@@ -29,7 +29,7 @@ from progress.errors import (
     Unavailable,
 )
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
-from progress.query.http.held_bodies import Hold, Resize
+from progress.query.http.held_bodies import Resize
 
 Headers = dict[bytes, bytes]
 
@@ -77,7 +77,7 @@ def accepts_gzip(headers: Headers) -> bool:
     return bool(_GZIP.search(headers.get(b"accept-encoding", b"")))
 
 
-async def read(request: Request, headers: Headers, hold: Hold) -> GraphQLRequest:
+async def read(request: Request, headers: Headers, resize: Resize) -> GraphQLRequest:
     """Return the GraphQL request.
 
     Raise BadInput for a malformed request, RequestTooLarge once the body exceeds the limit, and
@@ -85,7 +85,7 @@ async def read(request: Request, headers: Headers, hold: Hold) -> GraphQLRequest
     """
     try:
         if request.scope["method"] == "POST":
-            parameters = _decode(await read_body(request, headers, hold))
+            parameters = _decode(await read_body(request, headers, resize))
         else:
             parameters = _from_query_string(request.scope["query_string"])
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -111,25 +111,23 @@ def _from_query_string(query_string: bytes) -> Parameters:
     return msgspec.convert(parameters, Parameters)
 
 
-async def read_body(request: Request, headers: Headers, hold: Hold, most: int = MAX_BODY) -> bytes:
-    """Return the body; raise RequestTooLarge over `most` bytes, RequestTooSlow after 10 s.
-
-    A body that does not arrive at once is held (`HeldBodies`).
-    """
+async def read_body(
+    request: Request, headers: Headers, resize: Resize, most: int = MAX_BODY
+) -> bytes:
+    """Return the body; raise RequestTooLarge over `most` bytes, RequestTooSlow after 10 s."""
     if _is_too_large(headers.get(b"content-length", b""), most):
         raise RequestTooLarge(f"expected a body of at most {most} bytes")
     message = _poll_message(request)
     if message and not message.get("more_body", False):
-        return await _collect(request, message, None, most)
-    with hold() as resize:
-        reading = asyncio.create_task(_collect(request, message, resize, most))
-        try:
-            for timeout in (_BODY_TIMEOUT_S, _STALL_GRACE_S):
-                done, _ = await asyncio.wait({reading}, timeout=timeout)
-                if done:
-                    return reading.result()
-        finally:
-            reading.cancel()
+        return await _collect(request, message, resize, most)
+    reading = asyncio.create_task(_collect(request, message, resize, most))
+    try:
+        for timeout in (_BODY_TIMEOUT_S, _STALL_GRACE_S):
+            done, _ = await asyncio.wait({reading}, timeout=timeout)
+            if done:
+                return reading.result()
+    finally:
+        reading.cancel()
     raise RequestTooSlow(f"expected the whole body within {_BODY_TIMEOUT_S} seconds")
 
 
@@ -151,9 +149,7 @@ def _poll_message(request: Request) -> Message | None:
     return None
 
 
-async def _collect(
-    request: Request, message: Message | None, resize: Resize | None, most: int
-) -> bytes:
+async def _collect(request: Request, message: Message | None, resize: Resize, most: int) -> bytes:
     """Return the whole body; `message` is the body's first message, or None before it arrives."""
     parts, size, more = [], 0, True
     while more:
@@ -166,8 +162,7 @@ async def _collect(
         if size > most:
             raise RequestTooLarge(f"expected a body of at most {most} bytes")
         parts.append(part)
-        if resize:
-            resize(size)
+        resize(size)
         message = None
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -298,10 +293,10 @@ def rejection_lines(rejection: RequestRejected, headers: Headers) -> Lines:
             if b"authorization" in headers:
                 challenge += b', error="invalid_token"'
             return ((b"www-authenticate", challenge),)
-        case InstanceFull():  # the rest of the body is not read
-            return ((b"retry-after", b"%d" % rejection.seconds), (b"connection", b"close"))
         case RateLimited():
-            return ((b"retry-after", b"%d" % rejection.seconds),)
+            is_full = isinstance(rejection, InstanceFull)  # the rest of the body is not read
+            lines = ((b"connection", b"close"),) if is_full else ()
+            return ((b"retry-after", b"%d" % rejection.seconds), *lines)
     return ()
 
 
