@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from starlette.requests import Request
 from starlette.responses import Response
 
-from progress.adapters import request_scope, startup
+from progress.adapters import startup
 from progress.adapters.redis import commands
 from progress.errors import RedisUnavailable, Unavailable
 from progress.event_store import timestamps
@@ -57,25 +57,18 @@ class Readiness:
 
     def __init__(self, reader: Reader, redis: "Client | None") -> None:
         self._reader, self._redis = reader, redis
-        self._question: asyncio.Task[dict[str, str]] | None = None
-        self._answered_at = 0.0
+        self._question, self._answered_at = asyncio.Lock(), 0.0
+        self._status: dict[str, str] = {}
 
     async def tell(self) -> Response:
         """Return 200 if the instance can serve queries, else 503. Queries do not need Redis."""
-        question = self._question
-        age = time.monotonic() - self._answered_at
-        if question is None or (question.done() and age > _HOLDS_S):
-            context = request_scope.detached_context()
-            question = self._question = asyncio.create_task(self._ask(), context=context)
-        status = await asyncio.shield(question)
-        return protocol.json(status, 200 if status["status"] == "ok" else 503)
-
-    async def _ask(self) -> dict[str, str]:
-        database = await _database_status(self._reader)
-        cache = await redis_status(self._redis)
-        self._answered_at = time.monotonic()
-        status = "ok" if database == "ok" else "unavailable"
-        return {"status": status, "database": database, "cache": cache}
+        async with self._question:
+            if time.monotonic() - self._answered_at > _HOLDS_S:
+                database = await _database_status(self._reader)
+                status = {"status": "ok" if database == "ok" else "unavailable"}
+                status |= {"database": database, "cache": await redis_status(self._redis)}
+                self._status, self._answered_at = status, time.monotonic()
+        return protocol.json(self._status, 200 if self._status["database"] == "ok" else 503)
 
 
 async def redis_status(redis: "Client | None") -> Literal["ok", "rejects", "away", "off"]:
