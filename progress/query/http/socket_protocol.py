@@ -3,11 +3,10 @@
 uvicorn pings each client, and closes a socket whose client does not answer.
 """
 
-import asyncio
 from typing import Any
 
 from starlette.types import ASGIApp
-from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
@@ -27,42 +26,29 @@ class SocketProtocol(StallLimit, WebSocketsSansIOProtocol):
         super().__init__(*args, **options)
         self.app = application
         self._unparsed = b""
-        self._turn: asyncio.Handle | None = None
         self._bytes = self._control_frames = 0
 
     def data_received(self, data: bytes) -> None:
         """Parse the head at once, and of what follows a small part in each turn of the loop."""
-        if self.handshake_initiated:
-            self._unparsed += data
-            if self._turn is None:
-                self._parse()
+        if self.transport.is_closing():
             return
+        size = _TURN_BYTES if self.handshake_initiated else len(data)
+        data, self._unparsed = (self._unparsed + data)[:size], (self._unparsed + data)[size:]
         super().data_received(data)
+        self._bytes += len(data)
         if not self.handshake_initiated:  # a line of the head is too long for websockets
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.transport.close()
-
-    def _parse(self) -> None:
-        self._turn = None
-        if self.transport.is_closing():
-            return
-        data, self._unparsed = self._unparsed[:_TURN_BYTES], self._unparsed[_TURN_BYTES:]
-        super().data_received(data)
-        self._bytes += len(data)
-        if self._bytes > _MAX_BYTES and not self.scope["state"].get("has_init"):
+        elif self._bytes > _MAX_BYTES and not self.scope["state"].get("has_init"):
             self._fail(CloseCode.POLICY_VIOLATION, f"over {_MAX_BYTES} bytes, no connection_init")
         if self._unparsed:
+            self.loop.call_soon(self.data_received, b"")
+        # If this is true, uvicorn reads on once the application has received all.
+        self.read_paused = not (self._unparsed or self.queue.empty() or self.close_sent)
+        if self._unparsed or self.read_paused:
             self.transport.pause_reading()
-            self._turn = self.loop.call_soon(self._parse)
-        elif not self.read_paused:
+        else:
             self.transport.resume_reading()
-
-    async def receive(self) -> ASGIReceiveEvent:
-        """Return the next event; uvicorn reads on, but not before all is parsed."""
-        event = await super().receive()
-        if self._turn:
-            self.transport.pause_reading()
-        return event
 
     def handle_cont(self, event: Frame) -> None:
         if len(self.frames) < _MAX_FRAGMENTS:
@@ -91,18 +77,18 @@ class SocketProtocol(StallLimit, WebSocketsSansIOProtocol):
     def handle_ping(self) -> None:
         """Answer a ping. A client that does not read gets no more answers."""
         output = b"".join(self.conn.data_to_send())
-        if self._admits_control_frame() and self.writable.is_set():
+        if self.writable.is_set():
             self.transport.write(output)
+        self._count_control_frame()
 
     def handle_pong(self, event: Frame) -> None:
-        if self._admits_control_frame():
-            super().handle_pong(event)
+        super().handle_pong(event)
+        self._count_control_frame()
 
-    def _admits_control_frame(self) -> bool:
+    def _count_control_frame(self) -> None:
         self._control_frames += 1
         if self._control_frames > _MAX_CONTROL_FRAMES:
             self._fail(CloseCode.POLICY_VIOLATION, f"over {_MAX_CONTROL_FRAMES} control frames")
-        return self._control_frames <= _MAX_CONTROL_FRAMES
 
     def send_keepalive_ping(self) -> None:
         self._control_frames = 0
@@ -118,7 +104,5 @@ class SocketProtocol(StallLimit, WebSocketsSansIOProtocol):
         await self.writable.wait()
         if self.close_sent:
             raise ClientDisconnected
-        if message["type"] == "websocket.close":
-            self._bytes, self.scope["state"]["has_init"] = 0, False
         await super().send(message)
         self.handshake_complete |= self.close_sent  # uvicorn would log each refusal as an error

@@ -276,9 +276,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], Callable[[Socket], None], tuple[int, s
     "a frame without a mask": ({}, raw(b"\x81\x00"), (1002, "")),
     "a long ping": ({}, raw(frame(bytes(126), 9)), (1002, "")),
     "many pongs": ({}, raw(frame(b"", 10) * 4_000), (1008, "over 100 control frames")),
-    "many pings before connection_init": (
-        NO_INIT, raw(frame(b"", 9) * 4_000), (1008, "over 100 control frames")
-    ),
+    "pings before connection_init": (NO_INIT, raw(frame(b"", 9) * 4_000), (1008, "over 100 co")),
     "more bytes than a head before connection_init": (
         NO_INIT, raw(frame(b" ", length=90_000), bytes(70_000)), (1008, "over 65536 bytes, no ")
     ),
