@@ -49,20 +49,14 @@ def statuses(port: int, path: bytes, headers: bytes, body: bytes) -> list[int]:
     return [int(status) for status in codes]
 
 
-def test_ingest_rejects_ambiguous_framing(store: Store) -> None:
-    with function_process.run("ingest", {"DATABASE_URL": store.url}) as running:
-        for name, (headers, body) in SMUGGLING.items():
-            assert statuses(running.port, b"/", headers, body) in ([400], [501]), name
-        for name, headers in CODINGS.items():
-            assert statuses(running.port, b"/", headers, EMPTY + HIDDEN) == [501], name
+def test_ambiguous_framing_is_rejected(store: Store, query_process: FunctionProcess) -> None:
+    with function_process.run("ingest", {"DATABASE_URL": store.url}) as ingest:
+        for port, path in ((ingest.port, b"/"), (query_process.port, b"/graphql")):
+            for name, (headers, body) in SMUGGLING.items():
+                assert statuses(port, path, headers, body) in ([400], [501]), (path, name)
+            for name, headers in CODINGS.items():
+                assert statuses(port, path, headers, EMPTY + HIDDEN) == [501], (path, name)
     assert letters(store) == []
-
-
-def test_query_rejects_ambiguous_framing(query_process: FunctionProcess) -> None:
-    for name, (headers, body) in SMUGGLING.items():
-        assert statuses(query_process.port, b"/graphql", headers, body) in ([400], [501]), name
-    for name, headers in CODINGS.items():
-        assert statuses(query_process.port, b"/graphql", headers, EMPTY + HIDDEN) == [501], name
 
 
 def test_trailers_are_no_headers(store: Store, query_process: FunctionProcess) -> None:

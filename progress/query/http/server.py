@@ -123,17 +123,15 @@ class BoundedProtocol(StallLimit, HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin the request with the headers alone: uvicorn adds trailers to the same list."""
-        if self._has_unknown_coding():
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings not in ([], [b"chunked"]):
+            self._refuse(b"501 Not Implemented", b"expected no coding but chunked")
             raise httptools.HttpParserError  # uvicorn calls send_400_response
         if len(self.pipeline) >= _MOST_WAITING:
             self.transport.abort()  # an answer would be taken for that to an earlier request
             raise httptools.HttpParserError
         super().on_headers_complete()
         self.scope["headers"] = [*self.headers]
-
-    def _has_unknown_coding(self) -> bool:
-        codings = [value for name, value in self.headers or () if name == b"transfer-encoding"]
-        return bool(codings) and b",".join(codings).lower() != b"chunked"
 
     def on_body(self, body: bytes) -> None:
         """Reset the count, because the application, not this class, limits the size of a body."""
@@ -150,22 +148,20 @@ class BoundedProtocol(StallLimit, HttpToolsProtocol):
             self._deadline = None
 
     def _reject(self) -> None:
-        if self.transport.is_closing():
-            return
-        if not self._has_request():
+        if self._has_request():
+            self.transport.close()
+        elif not self.transport.is_closing():
             why = b"expected at most %d bytes" % _MAX_BYTES
             self._refuse(b"431 Request Header Fields Too Large", why)
-        self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """Respond to a malformed request, or to a body that is not only in chunks."""
-        is_unknown = self._has_unknown_coding()
-        status = b"501 Not Implemented" if is_unknown else b"400 Bad Request"
-        self._refuse(status, b"expected no coding but chunked" if is_unknown else msg.encode())
-        self.transport.close()
+        """Respond to a malformed request, unless it has a response."""
+        if not self.transport.is_closing():
+            self._refuse(b"400 Bad Request", msg.encode())
 
     def _refuse(self, status: bytes, why: bytes) -> None:
         self.transport.write(_RESPONSE % (status, len(why) + 13, why))
+        self.transport.close()
 
     def _has_request(self) -> bool:
         """Return whether the head of a request is complete, and its response is not."""
