@@ -53,42 +53,27 @@ class RateLimiter:
 
     async def count(self, caller: str, at: datetime, number: int = 1) -> None:
         """Count what a caller does; raise RateLimited above the limit."""
-        if self._redis is None:
-            self.count_locally(caller, at, number)
-            return
-        try:
-            (reply,) = await self._redis.run(self.increment_command(caller, at, number))
-        except RedisUnavailable:
-            self.count_locally(caller, at, number)
-        else:
-            self.check(reply, caller, at, number)
+        _, rejections = await _count(self._redis, [(self, caller, number)], at)
+        if rejections:
+            raise rejections[0]
 
     def increment_command(self, caller: str, at: datetime, number: int = 1) -> Command:
         """Return the Redis command that counts, for use in a pipeline."""
         return commands.count(self._counted.key, caller, self._window_of(at), number)
 
     def check(self, reply: Reply, caller: str, at: datetime, number: int = 1) -> int:
-        """Return the reply to `increment_command`, a count; raise RateLimited above the limit."""
-        if not isinstance(reply, int):
-            return self.count_locally(caller, at, number)
-        return self._check(reply, caller, at)
+        """Return the count that replies to `increment_command`; without one, count here.
 
-    def count_locally(self, caller: str, at: datetime, number: int = 1) -> int:
-        """Count what a caller does in this instance; raise RateLimited above the limit."""
-        self._begin_window(at)
-        self._counts[caller] = self._counts.get(caller, 0) + number
-        return self._check(self._counts[caller], caller, at)
-
-    def _begin_window(self, at: datetime) -> None:
+        Raise RateLimited above the limit.
+        """
         if self._window != self._window_of(at):
             self._window = self._window_of(at)
             self._counts.clear()
             self._exceeding.clear()
-
-    def _check(self, count: int, caller: str, at: datetime) -> int:
-        if count <= self._most:
-            return count
-        self._begin_window(at)
+        if not isinstance(reply, int):
+            reply = self._counts[caller] = self._counts.get(caller, 0) + number
+        if reply <= self._most:
+            return reply
         self._exceeding.add(caller)
         seconds = self._counted.seconds - int(at.timestamp()) % self._counted.seconds
         why = f"expected at most {self._most} {self._counted.name}: wait {seconds} seconds"

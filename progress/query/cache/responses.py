@@ -83,7 +83,7 @@ class ResponseCache:
         lookup = Lookup([None] * len(keys), at, bypass, time.monotonic())
         if self._redis is None:
             if requests:
-                self._limiter.count_locally(caller, at, requests)
+                self._limiter.check(None, caller, at, requests)
             await asyncio.sleep(0)  # let requests that arrive together share their computations
             return lookup
         if requests and self._limiter.has_exceeded(caller, at):
@@ -126,7 +126,7 @@ class ResponseCache:
         except RedisUnavailable:
             lookup.result = "error"
             if requests:
-                self._limiter.count_locally(caller, at, requests)
+                self._limiter.check(None, caller, at, requests)
             return
         if requests:
             self._limiter.check(replies.pop(0), caller, at, requests)
