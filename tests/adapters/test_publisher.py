@@ -94,10 +94,6 @@ def pubsub(fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch) -> Fa
     return fake_publisher
 
 
-def end_pause() -> None:
-    wakeups.outage()._ends_at = 0.0
-
-
 def test_what_was_not_sent_is_sent_after_the_pause_without_another_call(
     pubsub: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,38 +109,20 @@ def test_what_was_not_sent_is_sent_after_the_pause_without_another_call(
     assert sorted(message.data for message in pubsub.messages(wakeups.TOPIC)) == expected
 
 
-def test_shards_that_were_not_woken_are_woken_once_by_the_next_call(pubsub: FakePublisher) -> None:
-    pubsub.is_down = True
-    assert not wakeups.send([1, 2])
-    assert not wakeups.send([2, 3])
-    pubsub.is_down = False
-    end_pause()
-    assert wakeups.send([2, 4])
-    assert sorted(pubsub.shards()) == [1, 2, 3, 4]
-    assert wakeups.send([5])
-    assert sorted(pubsub.shards()) == [1, 2, 3, 4, 5]
-
-
-def test_shards_that_were_not_woken_are_kept_if_sending_fails_again(pubsub: FakePublisher) -> None:
-    pubsub.is_down = True
-    for shard in range(16):
-        assert not wakeups.send([shard])
-        end_pause()
-    assert pubsub.attempts == 16
-    pubsub.is_down = False
-    assert wakeups.send([])
-    assert sorted(pubsub.shards()) == list(range(16))
-
-
-def test_a_command_that_cannot_be_sent_starts_the_pause(pubsub: FakePublisher) -> None:
+def test_what_was_not_sent_in_the_pause_is_sent_once_by_the_next_call(
+    pubsub: FakePublisher,
+) -> None:
     pubsub.is_down = True
     assert not wakeups.send_operations([uuid.uuid4()])
     pubsub.is_down = False
-    assert not wakeups.send([1])
+    assert not wakeups.send([1, 2])
+    assert not wakeups.send([2, 3])
     assert pubsub.attempts == 1
-    end_pause()
-    assert wakeups.send_operations([uuid.uuid4()])
-    assert sorted(each["command"] for each in pubsub.commands()) == ["operation"] * 2 + ["wake"]
+    wakeups.outage()._ends_at = 0.0
+    assert wakeups.send([2, 4])
+    assert sorted(each.get("shard", 0) for each in pubsub.commands()) == [0, 1, 2, 3, 4]
+    assert wakeups.send([5])
+    assert len(pubsub.commands()) == 6
 
 
 def test_a_command_wakes_workers_for_operations_and_for_shards(

@@ -22,6 +22,7 @@ from progress.adapters.pubsub import clients
 from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.spans import Attributes
 from progress.errors import PubSubUnavailable
+from progress.settings import Settings
 
 TOPIC = "progress-commands"
 _TIMEOUT_S = 2.0
@@ -96,7 +97,9 @@ def publish(
     """Wake a worker for each operation and each shard; raise PubSubUnavailable if that fails."""
     commands = [operation_command(each) for each in operation_ids]
     commands += [wake_command(each) for each in shards]
-    _publish(commands, project, emulator, _COMMAND_TIMEOUT_S)
+    target = {"pubsub_project_id": project, "pubsub_emulator_host": emulator}
+    to = msgspec.structs.replace(settings.current(), **target)
+    _publish(commands, to, _COMMAND_TIMEOUT_S)
 
 
 def wake_command(shard: int) -> bytes:
@@ -135,11 +138,9 @@ def _send(commands: Collection[bytes], event_delay_ms: int = 0) -> bool:
 
 
 def _try_to_publish(commands: list[bytes], event_delay_ms: str) -> bool:
-    current, own = settings.current(), {_EVENT_DELAY: event_delay_ms}
-    target = current.pubsub_project_id, current.pubsub_emulator_host
     with tracing.child_span(f"publish {TOPIC}", "producer", publish_attributes(TOPIC)) as span:
         try:
-            _publish(commands, *target, _TIMEOUT_S, **own)
+            _publish(commands, settings.current(), _TIMEOUT_S, **{_EVENT_DELAY: event_delay_ms})
         except PubSubUnavailable as error:
             span.record_error(f"{error}")
             logs.write("WARNING", f"wake-up not sent: {error}")
@@ -147,13 +148,8 @@ def _try_to_publish(commands: list[bytes], event_delay_ms: str) -> bool:
     return True
 
 
-def _publish(
-    commands: list[bytes], project: str, emulator: str | None, timeout_s: float, **attributes: str
-) -> None:
+def _publish(commands: list[bytes], to: Settings, timeout_s: float, **attributes: str) -> None:
     attributes = {**tracing.message_attributes(), **attributes}
-    if not commands:
-        return
     messages = [{"data": command, "attributes": attributes} for command in commands]
-    target = {"pubsub_project_id": project, "pubsub_emulator_host": emulator}
-    current = msgspec.structs.replace(settings.current(), **target)
-    clients.publish_own(TOPIC, messages, current, timeout_s=timeout_s)
+    if messages:
+        clients.publish_own(TOPIC, messages, to, timeout_s=timeout_s)
