@@ -58,10 +58,7 @@ def receive_push(request: Request, body: bytearray, arrived: float) -> int:
     is_large = request.path == push.LEARNERS_PATH and len(body) > TURN_BYTES
     give_way = admission.give_way if is_large else None
     source = request.headers.get("ce-source", "")
-    parse = functools.partial(push.parse_delivery, body, source, request.path, give_way)
-    delivery = admission.decode(body, "", parse)
-    if not delivery:
-        return 503
+    delivery = admission.decode(body, "", push.parse_delivery, source, request.path, give_way)
     body.clear()  # frees its memory
     return append(request, delivery, arrived, give_way)[0]
 
@@ -74,10 +71,7 @@ def receive_post(request: Request, body: bytearray, arrived: float, poster: str)
 
     Raise LettersFull if it would leave too many dead letters.
     """
-    parse = functools.partial(post.parse_delivery, body, request.mimetype, poster)
-    delivery = admission.decode(body, poster, parse)
-    if not delivery:
-        return 503
+    delivery = admission.decode(body, poster, post.parse_delivery, request.mimetype, poster)
     body.clear()
     status, others = append(request, delivery, arrived)
     return status if others is None else post_request.respond(200, post.describe(delivery, others))

@@ -14,7 +14,7 @@ from typing import IO, Self, TypeVar
 from flask import Request
 from flask.typing import ResponseReturnValue
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped] # it ships no types
-from werkzeug.exceptions import ClientDisconnected
+from werkzeug.exceptions import ClientDisconnected, ServiceUnavailable
 
 from progress.adapters import request_deadlines, startup
 from progress.adapters.pubsub import push_request
@@ -93,21 +93,21 @@ class Admission:
                 with _hold(self._turns, _TURN_S) as has_turn:
                     return handler(request, body, arrived) if has_turn else 429
 
-    def decode(self, body: bytearray, sender: str, parse: Callable[[], _T]) -> _T | None:
-        """Return what `parse` returns; None if large bodies are decoded for too long.
+    def decode(self, body: bytearray, sender: str, parse: Callable[..., _T], *rest: object) -> _T:
+        """Return `parse(body, *rest)`; raise ServiceUnavailable if others take too long.
 
-        At most two are decoded at a time, and one of each sender.
+        At most two large bodies are decoded at a time, and one of each sender.
         """
         if len(body) <= _LARGE_BYTES:
-            return parse()
+            return parse(body, *rest)
         with self._decoding:
             if not self._decoding.wait_for(
                 lambda: len(self._senders) < _LARGE_AT_ONCE and sender not in self._senders, _TURN_S
             ):
-                return None
+                raise ServiceUnavailable
             self._senders.add(sender)
         try:
-            return parse()
+            return parse(body, *rest)
         finally:
             with self._decoding:
                 self._senders.remove(sender)

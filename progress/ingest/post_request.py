@@ -182,8 +182,8 @@ def explain(admission: Admission, fault: HTTPException) -> Response:
     """Return the response to what the framework rejects, and to a defect."""
     request = flask.request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - outlives the proxy
     status = fault.code or 500
-    why = _REASONS[500] if status == 500 else fault.description
-    return _stream(refuse(status, why), request, admission)
+    why = _REASONS[status] if status in (500, 503) else fault.description
+    return _stream(refuse(status, why, _HEADERS.get(status)), request, admission)
 
 
 def respond(
