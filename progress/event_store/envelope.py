@@ -25,7 +25,6 @@ from progress.event_store import events, forms, json_input, owners, timestamps
 
 _MOST_BYTES = 1_048_576
 _SLICE = 25  # entries
-_PIECE = 65_536  # bytes that are decoded at a time: a wrong one takes 100 ns
 MOST_REJECTIONS = 999  # at most this many entries of a message get separate dead letters
 
 _BUNDLED = "expected at most 999 faulty entries in a message; this dead letter holds the others"
@@ -231,10 +230,7 @@ def decode_part(
     owner: str = "",
     mask: _Mask = masking.mask_json,
 ) -> ParsedEvent | Rejection:
-    """Return the event of one entry, a `single` one or of a list; a masked one has an `owner`.
-
-    `mask` returns the payload of a rejection.
-    """
+    """Return the event of one entry, a `single` one or of a list; a masked one has an `owner`."""
     if len(part) > _MOST_BYTES:
         # An array's elements have been checked: they are JSON. A single entry has not been checked,
         # so it is masked as text.
@@ -265,7 +261,8 @@ def decode_part(
 
 
 def _reject(payload: bytes, index: int, reason: str, owner: str, mask: _Mask) -> Rejection:
-    pieces = (payload[at : at + _PIECE] for at in range(0, len(payload), _PIECE))
+    piece = json_input.PIECE  # a byte that is no UTF-8 takes 100 ns
+    pieces = (payload[at : at + piece] for at in range(0, len(payload), piece))
     text = "".join(codecs.iterdecode(pieces, "utf-8", "backslashreplace")).replace("\0", "\\x00")
     return Rejection(
         index=index, kind="malformed", reason=reason, payload=mask(text), owners=[owner]

@@ -25,16 +25,12 @@ _BRACKETS = _LEVEL % b""
 for _ in range(2):
     _BRACKETS = _LEVEL % (b"|" + _BRACKETS)
 _GAP = rb"[ \t\n\r]*+"
-_ELEMENT = re.compile(
-    _GAP + rb"([^ \t\n\r,\[\]{}\"]++|" + _STRING + rb"|" + _BRACKETS + rb")", re.DOTALL
-)
+_ELEMENT = re.compile(rb"[^ \t\n\r,\[\]{}\"]++|" + _STRING + rb"|" + _BRACKETS, re.DOTALL)
 # Matches escaped surrogates. It also matches `\\ud8`, an escaped backslash before plain text.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
-_OPENING = re.compile(_GAP + rb"\[")
-_CONTAINER = re.compile(_GAP + rb"(?=[\[{])")
-_COMMA = re.compile(_GAP + rb",")
-_PIECE = 65_536  # bytes whose levels are counted at a time, in a few milliseconds
+_OPENING, _COMMA = (re.compile(_GAP + each + _GAP) for each in (rb"\[", rb","))
+PIECE = 65_536  # bytes that one call takes at a time: a few milliseconds
 _OPENS, _CLOSES = (bytes(byte in brackets for byte in range(256)) for brackets in (b"[{", b"]}"))
 
 _parts = msgspec.json.Decoder(list[msgspec.Raw])
@@ -166,14 +162,13 @@ def _count_levels(
     """Yield the text from a place on in pieces: where, what, which bytes open a level, the levels.
 
     The level is the number of brackets around the byte, since that place; a bracket is not around
-    itself. A parser would run out of stack. No byte costs a step in Python: a body may have
-    millions of brackets.
+    itself. A parser would run out of stack. No byte costs a step in Python.
     """
     level, in_string = 0, 0
     while at < len(text):
-        piece = bytes(text[at : at + _PIECE])
+        piece = bytes(text[at : at + PIECE])
         if (len(piece) - len(piece.rstrip(b"\\"))) % 2:  # do not cut an escape in two
-            piece = bytes(text[at : at + _PIECE + 1])
+            piece = bytes(text[at : at + PIECE + 1])
         parts = _ESCAPE.sub(b"__", piece).split(b'"')
         strings = slice(1 - in_string, None, 2)
         parts[strings] = map(b"_".__mul__, map(len, parts[strings]))
@@ -192,8 +187,7 @@ def _count_levels(
 def _prune(text: bytes | bytearray) -> tuple[bytes, str]:
     """Remove what is nested too deeply; return the new text and the broken rule.
 
-    A too deeply nested object or array becomes an empty one. If there is none, return the same text
-    and `''`.
+    A too deep object or array becomes an empty one. If there is none, return the same text and ''.
     """
     kept, is_deep = [], False
     for _, piece, opens, levels in _count_levels(text):
@@ -206,20 +200,19 @@ def _walk(payload: bytes | bytearray) -> Iterator[bytes]:
     """Yield the bytes of each element of an array, which is JSON and not empty."""
     before = _OPENING.match(payload)
     while before:
-        element = _ELEMENT.match(payload, before.end())
-        begin, end = element.span(1) if element else _find_deep_element(payload, before.end())
+        begin = before.end()
+        element = _ELEMENT.match(payload, begin)
+        end = element.end() if element else _find_end(payload, begin)
         yield bytes(payload[begin:end])
         before = _COMMA.match(payload, end)
 
 
-def _find_deep_element(payload: bytes | bytearray, at: int) -> tuple[int, int]:
-    """Return the span of an element that has too many levels for `_ELEMENT`."""
-    if opening := _CONTAINER.match(payload, at):
-        begin = opening.end()
-        for start, _, _, levels in _count_levels(payload, begin):
-            with contextlib.suppress(ValueError):
-                return begin, start + levels.index(0, start == begin) + 1
-    raise NotJson(f"expected JSON - at byte {at}")
+def _find_end(payload: bytes | bytearray, begin: int) -> int:
+    """Return the end of an element that has too many levels for `_ELEMENT`."""
+    for start, _, _, levels in _count_levels(payload, begin):
+        with contextlib.suppress(ValueError):
+            return start + levels.index(0, start == begin) + 1
+    raise NotJson(f"expected JSON - at byte {begin}")
 
 
 def _check_syntax(payload: bytes | bytearray) -> None:

@@ -33,14 +33,6 @@ class Refused(msgspec.Struct, frozen=True):
     event_id: str | None
 
 
-class _Ids(msgspec.Struct):
-    """The fields of an entry from which its id follows."""
-
-    event_id: str | None = None
-    id: str | None = None
-    specversion: msgspec.Raw = msgspec.Raw(b"null")
-
-
 class LearnerPost(msgspec.Struct, frozen=True):
     """A checked post: the data of the message to publish, and the entries that are refused."""
 
@@ -68,17 +60,14 @@ def check(
     for index, part in bodies.split(body, media_type):
         if in_thread and index % _PAUSE_EVERY == 0:
             time.sleep(_PAUSE_S)
-        if len(part) > _MOST_SENT_BYTES:
-            reason = f"expected at most {_MOST_SENT_BYTES:,} bytes as sent - at $"
-            refused.append(Refused(index, reason, _sent_id(part)))
-            continue
-        entry = envelope.decode_part(part, index, message, mask=lambda _: "")
-        types[entry.event_type or ""] += 1
-        published = b""
-        if isinstance(entry, ParsedEvent):
-            published, reason = _encode(entry, learner, now)
-        else:
-            reason = entry.reason
+        published, reason = b"", f"expected at most {_MOST_SENT_BYTES:,} bytes as sent - at $"
+        if len(part) <= _MOST_SENT_BYTES:
+            entry = envelope.decode_part(part, index, message, mask=lambda _: "")
+            types[entry.event_type or ""] += 1
+            if isinstance(entry, ParsedEvent):
+                published, reason = _encode(entry, learner, now)
+            else:
+                reason = entry.reason
         if reason:
             refused.append(Refused(index, reason, _sent_id(part)))
         else:
@@ -98,7 +87,7 @@ def posted_id(learner: str, text: str) -> str:
 
 
 def _encode(event: ParsedEvent, learner: str, now: datetime) -> tuple[bytes, str]:
-    """Return the event as it is published, or why it is refused."""
+    """Return the event as it is published, and why it is refused, if it is."""
     metadata = {**event.metadata, "source_id": event.event_id}
     data: dict[str, Any] = dict(event.data)
     if data.get("session_id") is not None:
@@ -116,23 +105,25 @@ def _encode(event: ParsedEvent, learner: str, now: datetime) -> tuple[bytes, str
         }
     )
     if len(published) > _MOST_ENTRY_BYTES:
-        return b"", f"expected at most {_MOST_ENTRY_BYTES:,} bytes - at $"
-    if reason := json_input.decode(published)[1]:  # the flat form has a level less
-        return b"", reason
-    is_future = event.occurred_at > now + timestamps.MOST_AHEAD
-    return published, timestamps.describe_future(now) if is_future else ""
+        return published, f"expected at most {_MOST_ENTRY_BYTES:,} bytes - at $"
+    reason = json_input.decode(published)[1]  # the flat form has a level less
+    if not reason and event.occurred_at > now + timestamps.MOST_AHEAD:
+        reason = timestamps.describe_future(now)
+    return published, reason
 
 
 def _sent_id(part: bytes) -> str | None:
     """Return the id of an entry as it was sent, whatever text it is; None if it has none."""
     with contextlib.suppress(msgspec.MsgspecError, RecursionError):
-        ids = msgspec.json.decode(part, type=_Ids)
-        return ids.event_id if bytes(ids.specversion) == b"null" else ids.id
+        fields = msgspec.json.decode(part, type=dict[str, msgspec.Raw])
+        is_cloud_event = bytes(fields.get("specversion", b"null")) != b"null"
+        sent = fields.get("id" if is_cloud_event else "event_id", b"null")
+        return msgspec.json.decode(sent, type=str | None)
     if len(part) > _MOST_SENT_BYTES:
         return None
     with contextlib.suppress(json_input.NotJson):
         body, _ = json_input.decode(part)
         if type(body) is dict:
-            sent = forms.to_envelope(body)[0].get("event_id")
-            return sent.encode("utf-8", "backslashreplace").decode() if type(sent) is str else None
+            id_ = forms.to_envelope(body)[0].get("event_id")
+            return id_.encode("utf-8", "backslashreplace").decode() if type(id_) is str else None
     return None
