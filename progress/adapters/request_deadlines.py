@@ -79,11 +79,8 @@ class HeadWorker(ThreadWorker):  # type: ignore[misc] # the base class has no ty
             act(conn)
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
-        """Ignore an offer of another protocol (RFC 9110, section 7.8); Flask refuses WebSockets.
-
-        gunicorn would pass on a body in another coding as it came.
-        """
-        for name, value in req.headers:
+        """Ignore an offer of another protocol (RFC 9110, section 7.8); Flask refuses WebSockets."""
+        for name, value in req.headers:  # gunicorn would pass on a body in another coding as it is
             if name == "TRANSFER-ENCODING" and value.lower() != "chunked":
                 raise UnsupportedTransferCoding(value)
         req.headers = [line for line in req.headers if line[0] != "UPGRADE"]

@@ -158,8 +158,7 @@ def check_cost(coerced: Sequence[CoercedField], shares: Shares | None = None) ->
 
 def groups_of(coerced: Sequence[CoercedField]) -> set[str | None]:
     """Return the groups of these fields; None stands for a list of all groups."""
-    sized = (field for field in coerced if field.planned.name in _OF_GROUPS)
-    return {field.arguments.get("groupId") for field in sized}
+    return {each.arguments.get("groupId") for each in coerced if each.planned.name in _OF_GROUPS}
 
 
 class RequestedField(msgspec.Struct, frozen=True):

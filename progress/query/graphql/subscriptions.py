@@ -7,7 +7,6 @@ import strawberry
 from strawberry import ID, UNSET
 from strawberry.types.nodes import SelectedField, Selection
 
-from progress import auth
 from progress.errors import NotFound, QueryTooComplex
 from progress.operations.records import Operation
 from progress.query.graphql import types
@@ -81,8 +80,7 @@ class Subscription:
 
     @_subscription(types.Group | None, Whose.NOBODY)
     async def group_updated(self, info: Info, group_id: ID) -> AsyncIterator[groups.Group | None]:
-        group = auth.parse_id("groupId", group_id)
-        info.context.caller.check_group(group)
+        group = info.context.authorize_group(group_id)
         rows_read = types.GROUP_ROWS + sum(map(_count_rows, info.selected_fields))
         if rows_read > _MAX_ROWS:
             raise QueryTooComplex(

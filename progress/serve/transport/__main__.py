@@ -6,7 +6,6 @@ client may use it, too, and publishing needs no key.
 
 import argparse
 import asyncio
-import functools
 import os
 import signal
 
@@ -32,8 +31,7 @@ async def serve(options: argparse.Namespace, current: Settings) -> None:
         raise SettingsError("the transport needs DATABASE_URL for its queue, and SERVE_KEY")
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    show = functools.partial(_show_key, current.serve_key, options.ingest_url)
-    sign = _open_key(current) if options.grpc else show
+    sign = _open_key(current) if options.grpc else _show_key(current, options.ingest_url)
     queue = await Queue.open(current.database_url)
     async with brokers.open_session() as session, asyncio.TaskGroup() as group:
         group.create_task(queue.keep())
@@ -70,9 +68,9 @@ def _open_key(current: Settings) -> Sign:
     return sign
 
 
-def _show_key(key: str, ingest_url: str, subscription: Subscription) -> str:
-    """Return the system's key for its own ingest, which takes no other pushes; "" for others."""
-    return key if subscription.endpoint.startswith(ingest_url) else ""
+def _show_key(current: Settings, ingest_url: str) -> Sign:
+    """Return what gives the system's key to its own ingest, which takes no other pushes."""
+    return lambda to: (current.serve_key or "") if to.endpoint.startswith(ingest_url) else ""
 
 
 def main() -> None:
