@@ -23,23 +23,11 @@ from tests.support import api, sample_events, stage
 from tests.support.erasure_fixtures import LEARNER, find_in_tables, list_events, push_events
 from tests.support.fake_publisher import FakePublisher
 from tests.support.operation_fixtures import Operator
-from tests.support.postgres_servers import (
-    OLDEST,
-    OLDEST_PROGRAMS,
-    Machine,
-    OwnServer,
-    start_machine,
-)
+from tests.support.postgres_servers import OLDEST, Machine, OwnServer, start_machine
 
 LEAVING = "ben-7f3a"  # is being erased
 VOLATILE = {"operation", "operations", "projectionStatus"}
 ASKED = {name: field for name, field in QUERIES.items() if name not in VOLATILE}
-
-
-@pytest.fixture
-def old(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    with start_machine(find_programs(request, OLDEST)) as machine:
-        yield machine
 
 
 Use = Callable[[Machine], contextlib.AbstractContextManager[Operator]]
@@ -103,31 +91,32 @@ def check(machine: Machine, operator: Operator, before: dict[str, Any], running:
 
 
 def test_pg_upgrade_and_a_dump_stop_nothing(
-    old: Machine, use: Use, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, use: Use, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old.create("progress")
-    with use(old) as operator:
-        running = record(old, operator)
-        before = ask_everything(operator)
-    with start_machine(None) as new:
-        target, dump = new.create("progress"), new.folder / "dump"
-        at = ("--host", old.server.data)
-        new.run("pg_dump", "progress", *at, "--format=custom", "--file", dump, "progress")
-        new.run("pg_restore", "progress", "--no-owner", "--no-privileges", target, dump)
-        with use(new) as operator:
-            check(new, operator, before, running)
+    with start_machine(find_programs(request, OLDEST)) as old:
+        old.create("progress")
+        with use(old) as operator:
+            running = record(old, operator)
+            before = ask_everything(operator)
+        with start_machine(None) as new:
+            target, dump = new.create("progress"), new.folder / "dump"
+            at = ("--host", old.server.data)
+            new.run("pg_dump", "progress", *at, "--format=custom", "--file", dump, "progress")
+            new.run("pg_restore", "progress", "--no-owner", "--no-privileges", target, dump)
+            with use(new) as operator:
+                check(new, operator, before, running)
 
-    old.server.stop()
-    monkeypatch.setattr(postgres, "_INITIAL", (*postgres._INITIAL, "--no-data-checksums"))
-    upgraded = OwnServer(old.folder / "new")
-    upgraded.upgrade_from(old.server, OLDEST_PROGRAMS)
-    old.server = upgraded
-    upgraded.start("fsync=off")
-    with closing(old.connect("progress")) as owner:
-        assert all((checks.check_migrations(owner), checks.check_roles(owner)))
-    with pytest.raises(ProgressError, match="let a superuser run") as refused, use(old):
-        pass
-    with closing(old.connect("progress", "postgres")) as admin:
-        admin.execute_simple(str(refused.value).partition("\n")[2])
-    with use(old) as operator:
-        check(old, operator, before, running)
+        old.server.stop()
+        monkeypatch.setattr(postgres, "_INITIAL", (*postgres._INITIAL, "--no-data-checksums"))
+        upgraded = OwnServer(old.folder / "new")
+        upgraded.upgrade_from(old.server)
+        old.server = upgraded
+        upgraded.start("fsync=off")
+        with closing(old.connect("progress")) as owner:
+            assert all((checks.check_migrations(owner), checks.check_roles(owner)))
+        with pytest.raises(ProgressError, match="let a superuser run") as refused, use(old):
+            pass
+        with closing(old.connect("progress", "postgres")) as admin:
+            admin.execute_simple(str(refused.value).partition("\n")[2])
+        with use(old) as operator:
+            check(old, operator, before, running)

@@ -160,20 +160,16 @@ class OwnServer:
             processes.end(self._process, by=server.STOP, seconds=20)
             self._process = None
 
-    def upgrade_from(self, old: "OwnServer", programs: Path) -> None:
+    def upgrade_from(self, old: "OwnServer") -> None:
         """Take the files of another server, which has stopped, with pg_upgrade."""
-        new = server.programs()
-        command: list[str | Path] = [
-            new / "pg_upgrade",
-            "--link",
-            "--no-sync",
-            "-U",
-            server.SUPERUSER,
-        ]
-        command += ["-b", programs, "-B", new, "-d", old.data, "-D", self.data]
+        program = server.programs() / "pg_upgrade"
+        names = ["--link", "--no-sync", f"--username={server.SUPERUSER}"]
+        names += [f"--old-bindir={old._programs}", f"--old-datadir={old.data}"]
+        names += [f"--new-bindir={program.parent}", f"--new-datadir={self.data}"]
+        account = server.account()
         with self.log.open("ab") as output:
             process = processes.start(
-                command, output=output, folder=self.data, account=server.account()
+                [program, *names], output=output, folder=self.data, account=account
             )
         assert process.wait() == 0, self.log.read_text()
 
