@@ -164,11 +164,12 @@ def _count_levels(
     The level is the number of brackets around the byte, since that place; a bracket is not around
     itself. A parser would run out of stack. No byte costs a step in Python.
     """
-    level, in_string = 0, 0
+    level, in_string, size = 0, 0, 32  # at first, because many elements are short
     while at < len(text):
-        piece = bytes(text[at : at + PIECE])
+        piece = bytes(text[at : at + size])
         if (len(piece) - len(piece.rstrip(b"\\"))) % 2:  # do not cut an escape in two
-            piece = bytes(text[at : at + PIECE + 1])
+            piece = bytes(text[at : at + size + 1])
+        size = min(2 * size, PIECE)
         parts = _ESCAPE.sub(b"__", piece).split(b'"')
         strings = slice(1 - in_string, None, 2)
         parts[strings] = map(b"_".__mul__, map(len, parts[strings]))
