@@ -29,6 +29,7 @@ _ELEMENT = re.compile(rb"[^ \t\n\r,\[\]{}\"]++|" + _STRING + rb"|" + _BRACKETS, 
 # Matches escaped surrogates. It also matches `\\ud8`, an escaped backslash before plain text.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*+\\u0000")
 _OPENING, _COMMA = (re.compile(_GAP + each + _GAP) for each in (rb"\[", rb","))
 PIECE = 65_536  # bytes that one call takes at a time: a few milliseconds
 _OPENS, _CLOSES = (bytes(byte in brackets for byte in range(256)) for brackets in (b"[{", b"]}"))
@@ -78,7 +79,9 @@ def decode(text: bytes) -> tuple[Any, str]:
     """
     may_be_deep = text.count(b"{") + text.count(b"[") > _DEEPEST
     pruned, unstorable = _prune(text) if may_be_deep else (text, "")
-    unusual = b"\\u0000" in text or (len(text) > 309 and _LONG_NUMBER.search(text))
+    unusual = (b"\\u0000" in text and _NUL.search(text)) or (
+        len(text) > 309 and _LONG_NUMBER.search(text)
+    )
     if not (unstorable or unusual):
         try:
             return _value.decode(text), ""

@@ -86,6 +86,7 @@ def test_the_work_is_in_proportion_to_the_bytes(path: str, body: Body) -> None:
     ("odd", "usual", "paths"),
     [
         (repeat_entries(b"1" * 308 + b","), repeat_entries(b"1" * 30 + b","), ("learner", "push")),
+        (repeat_entries(b"1,", left=b'["\\\\u0000",'), repeat_entries(b"1,"), ("learner",)),
         (repeat(b'"\\ud800",'), repeat(b'"\\u0041",'), ("push",)),
         (repeat(b"[[[[[[1]]]]]],"), repeat(b"[[1,1,1,1]],"), ("push",)),
         (repeat(b'{"\\u0065":"\\ud800"},'), repeat(b'{"\\u0065":"\\u0041"},'), ("push",)),
