@@ -313,17 +313,21 @@ LEFT JOIN page m ON TRUE
 ORDER BY m.sort_key, m.user_id;
 
 -- since --
--- For each pair of :users and :days, in their order: what the learner did from this local day to today, and `today`. At
--- most 366 days back; the caller rejects earlier days.
+-- For each of :users, in their order: what the learner did from the local day in :first_days, or in the last :days local
+-- days, to today, and `today`. A day ahead of today counts nothing. At most 366 days back; the caller rejects earlier
+-- days.
 SELECT a.today, s.answers, CAST(s.correct_answers AS double precision) / nullif(s.answers, 0) AS accuracy_rate,
     s.study_days, g.days_with_goal, g.days_met
 FROM (
-    SELECT u.*,
-        CAST(CAST(:now AS timestamptz) + coalesce(z.shift, INTERVAL '0 hours') AS date) AS today
-    FROM unnest(CAST(:users AS text[]), CAST(:days AS date[])) WITH ORDINALITY AS u (user_id, day, place)
+    SELECT u.user_id, u.place, local.today, coalesce(u.first_day, local.today - u.days + 1) AS day
+    FROM unnest(CAST(:users AS text[]), CAST(:first_days AS date[]), CAST(:days AS integer[]))
+        WITH ORDINALITY AS u (user_id, first_day, days, place)
     LEFT JOIN LATERAL (
         SELECT shift FROM segments WHERE user_id = u.user_id AND starts_at <= :now AND ends_at > :now OFFSET 0
     ) z ON TRUE
+    CROSS JOIN LATERAL (
+        SELECT CAST(CAST(:now AS timestamptz) + coalesce(z.shift, INTERVAL '0 hours') AS date) AS today
+    ) local
 ) a
 CROSS JOIN LATERAL (
     SELECT CAST(coalesce(sum(d.answers), 0) AS bigint) AS answers,

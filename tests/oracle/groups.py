@@ -161,10 +161,11 @@ def learner(world: World, user_id: str) -> Row:
     }
 
 
-def since(world: World, user_id: str, first: date) -> Row:
-    """Return what the learner did from a local day to today."""
+def since(world: World, user_id: str, span: date | int) -> Row:
+    """Return what the learner did from a local day to today, or in the last `span` local days."""
     today = day_of(world, user_id, world.now)
-    days = {first + n * DAY for n in range((today - first).days + 1)}
+    count = span if isinstance(span, int) else (today - span).days + 1
+    days = {today - n * DAY for n in range(count)}
     sums = stats_of(world, user_id, days)
     goals = {day: goal for day in days if (goal := goal_on(world, user_id, day))}
     return {

@@ -442,8 +442,9 @@ def compare_group(
             {**row, **known[row["user_id"]]} for row in oracle.learners(world, group, order)
         ]
     members = oracle.members(world, group)
-    for back in (0, 1, 8, 366):
-        asked = [(u, oracle.day_of(world, u, world.now) - back * DAY) for u in members]
+    for days in (-1, 0, 1, 8, 366):
+        asked: list[tuple[str, date | int]] = [(u, days) for u in members if days > 0]
+        asked += [(u, oracle.day_of(world, u, world.now) - days * DAY) for u in members]
         if asked:
             done = fetch(groups.get_since(reader, asked, group_id=group, **moment))
             assert [*map(full, done)] == [oracle.since(world, *each) for each in asked]

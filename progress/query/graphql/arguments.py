@@ -107,6 +107,13 @@ def parse_days_ahead(days: int | None) -> int:
     return _parse_count("days", days, least=0, most=_MAX_DAYS_AHEAD, default=30)
 
 
+def parse_since(day: date | None, days: int | None) -> date | int:
+    """Return the one that is given, the first day or the number of days up to today."""
+    if bool(day) == isinstance(days, int):
+        raise BadInput(f"date, days: expected one of them - found {'both' if day else 'neither'}")
+    return day or _parse_count("days", days, most=_MAX_FORECAST_DAYS, default=0)
+
+
 def check_forecast_year(today: datetime) -> None:
     """Raise BadInput if the days of a forecast or the weeks up to this time may have no date."""
     if not 4 <= today.year < 9988:

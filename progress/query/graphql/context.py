@@ -27,7 +27,7 @@ from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 
 _T = TypeVar("_T")
-_Since = tuple[datetime | None, str, str, date]  # as_of, group, learner, local day
+_Since = tuple[datetime | None, str, str, date | int]  # as_of, group, learner, first day or days
 
 
 class Context(msgspec.Struct, frozen=True, dict=True):
@@ -46,7 +46,7 @@ class Context(msgspec.Struct, frozen=True, dict=True):
 
     @functools.cached_property
     def since(self) -> "DataLoader[_Since, groups.LearnerSince]":
-        """What learners did since a local day; one statement reads it for all of a list."""
+        """What learners did in some days up to today; one statement reads it for all of a list."""
 
         async def read(asked: list[_Since]) -> Sequence[groups.LearnerSince | BaseException]:
             found: dict[_Since, groups.LearnerSince | BaseException] = {}
@@ -54,7 +54,7 @@ class Context(msgspec.Struct, frozen=True, dict=True):
                 some = [each for each in asked if each[:2] == (as_of, group_id)]
                 done = await groups.get_since(
                     self.queries.reader,
-                    [(user, day) for *_, user, day in some],
+                    [(user, span) for *_, user, span in some],
                     at=self.at,
                     as_of=as_of,
                     group_id=group_id,

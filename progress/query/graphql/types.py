@@ -9,6 +9,7 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 import msgspec
 import strawberry
 from graphql import OperationType
+from strawberry import UNSET
 from strawberry.types.field import StrawberryField
 
 from progress.adapters import request_scope
@@ -128,9 +129,12 @@ MilestoneConnection = _connection("Milestone", Milestone, total_count=int)
 LearnerSince = type_of(groups.LearnerSince)
 
 
-async def _get_since(root: groups.Learner, info: Info, date: date) -> Any:
+async def _get_since(
+    root: groups.Learner, info: Info, date: date | None = UNSET, days: int | None = UNSET
+) -> Any:
+    span = arguments.parse_since(date, days)
     past = (root.as_of, root.group_id) if isinstance(root, groups.PastLearner) else (None, "")
-    return await info.context.since.load((*past, root.user_id, date))
+    return await info.context.since.load((*past, root.user_id, span))
 
 
 Learner = type_of(

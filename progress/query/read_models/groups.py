@@ -312,29 +312,31 @@ async def get_learners(
 
 async def get_since(
     reader: Reader,
-    asked: Sequence[tuple[str, date]],
+    asked: Sequence[tuple[str, date | int]],
     *,
     at: datetime,
     as_of: datetime | None = None,
     group_id: str = "",
 ) -> list[LearnerSince | BadInput]:
-    """Return what each learner did since the local day, in the order of `asked`.
+    """Return what each learner did since the local day, or in so many days, in `asked`'s order.
 
     With `as_of`, the learners are members of the group, and today is their day at that moment.
-    An error stands for a day that is ahead of the learner's today, or more than 366 days back.
+    An error stands for a day that is more than 366 days before the learner's today.
     """
-    users, days = zip(*asked, strict=True)
+    users, spans = zip(*asked, strict=True)
     block, unread = ("read_models/group_members", "since"), {"estimates": False}
-    rows = await _fetch(reader, block, group_id, at, as_of, users=users, days=days, **unread)
-    return [_since(day, dict(row)) for day, row in zip(days, rows, strict=True)]
+    first_days = [span if isinstance(span, date) else None for span in spans]
+    days = [span if isinstance(span, int) else None for span in spans]
+    asked_of = {"users": users, "first_days": first_days, "days": days}
+    rows = await _fetch(reader, block, group_id, at, as_of, **asked_of, **unread)
+    return [_since(day, dict(row)) for day, row in zip(first_days, rows, strict=True)]
 
 
-def _since(day: date, row: dict[str, Any]) -> LearnerSince | BadInput:
-    today: date = row.pop("today")
-    earliest = today - timedelta(days=366)
-    if earliest <= day <= today:
-        return LearnerSince(**row)
-    return BadInput(f"date: expected a day from {earliest} to {today} - found {day}")
+def _since(first_day: date | None, row: dict[str, Any]) -> LearnerSince | BadInput:
+    earliest: date = row.pop("today") - timedelta(days=366)
+    if first_day and first_day < earliest:
+        return BadInput(f"date: expected {earliest} or a later day - found {first_day}")
+    return LearnerSince(**row)
 
 
 async def get_teachers(reader: Reader, group_id: str, *, at: datetime) -> list[str]:
