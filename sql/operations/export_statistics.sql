@@ -87,7 +87,7 @@ COPY (
         SELECT CAST(sum(c.items) AS bigint) AS items
         FROM catalogue_counts c
         CROSS JOIN (SELECT d.user_id) AS learner
-        WHERE c.kind = d.kind AND c.name = d.name AND {read_models/catalogue_counts in_languages}
+        WHERE c.kind = d.kind AND c.name = d.name AND {read_models/catalogue_counts in_pairs}
     ) AS c ON TRUE
 
 -- domain --

@@ -110,8 +110,9 @@ JOIN answered_weeks l ON l.user_id = w.user_id AND l.first_monday <= w.monday
 JOIN remembered_answers a ON a.user_id = w.user_id AND a.item_id = w.item_id AND a.day <= w.monday + 6
 
 -- item_places --
--- The level, the domains and the language of each item. An item without a level has the level UNKNOWN; an item without
--- domains has the domain UNKNOWN; an item without a description has no language.
+-- The level, the domains and the language of each item; the name of the language is the item's kind. An item without a
+-- level has the level UNKNOWN; an item without domains has the domain UNKNOWN; an item without a description has no
+-- language.
 SELECT i.item_id, i.in_catalogue, {read_models/items primary_language} AS language, p.kind, p.name
 FROM items i
 CROSS JOIN LATERAL (
@@ -123,7 +124,7 @@ CROSS JOIN LATERAL (
     UNION ALL
     SELECT 'domain', 'UNKNOWN' WHERE i.domains = ''
     UNION ALL
-    SELECT 'language', {read_models/items primary_language} WHERE i.described_at IS NOT NULL
+    SELECT 'language', {read_models/items kind} WHERE i.described_at IS NOT NULL
 ) AS p
 
 -- retracted_events --

@@ -1,26 +1,28 @@
--- One row for each domain and language, and for each level and language, that has items in the catalogue. The sum over
--- a learner's languages is the denominator of the shares in domain_stats and level_stats.
+-- One row for each domain and pair of language and kind, and for each level and pair, that has items in the catalogue.
+-- The sum over a learner's pairs is the denominator of the shares in domain_stats and level_stats.
 
 -- table --
 CREATE TABLE catalogue_counts (
     kind  text COLLATE "C" NOT NULL,       -- domain or level
     name  text COLLATE "C" NOT NULL,       -- R W L S, A1 … C2; never UNKNOWN
     language text COLLATE "C" NOT NULL,    -- see primary_language in items.sql
+    item_kind text COLLATE "C" NOT NULL,   -- what tells the cards of one word apart; empty: not known
     items bigint NOT NULL,                 -- greater than 0
-    PRIMARY KEY (kind, name, language)
+    PRIMARY KEY (kind, name, language, item_kind)
 );
 
 -- counted --
-SELECT 'level' AS kind, i.level AS name, {read_models/items primary_language} AS language, count(*) AS items
+SELECT 'level' AS kind, i.level AS name, {read_models/items primary_language} AS language,
+        {read_models/items kind} AS item_kind, count(*) AS items
     FROM items i
     WHERE i.in_catalogue AND i.level IS NOT NULL
-    GROUP BY 2, 3
+    GROUP BY 2, 3, 4
     UNION ALL
-    SELECT 'domain', domain, {read_models/items primary_language}, count(*)
+    SELECT 'domain', domain, {read_models/items primary_language}, {read_models/items kind}, count(*)
     FROM items i
     CROSS JOIN LATERAL unnest(i.domains) AS domain
     WHERE i.in_catalogue
-    GROUP BY 2, 3
+    GROUP BY 2, 3, 4
 
 -- fold --
 WITH counted AS MATERIALIZED (
@@ -28,24 +30,27 @@ WITH counted AS MATERIALIZED (
 ), gone AS (
     DELETE FROM catalogue_counts t
     WHERE EXISTS (SELECT FROM batch_items)
-      AND NOT EXISTS (SELECT FROM counted c WHERE c.kind = t.kind AND c.name = t.name AND c.language = t.language)
+      AND NOT EXISTS (
+          SELECT FROM counted c
+          WHERE c.kind = t.kind AND c.name = t.name AND c.language = t.language AND c.item_kind = t.item_kind)
 )
 INSERT INTO catalogue_counts AS t
-SELECT kind, name, language, items
+SELECT kind, name, language, item_kind, items
 FROM counted
 WHERE EXISTS (SELECT FROM batch_items)
-ORDER BY kind, name, language
-ON CONFLICT (kind, name, language) DO UPDATE SET items = excluded.items
+ORDER BY kind, name, language, item_kind
+ON CONFLICT (kind, name, language, item_kind) DO UPDATE SET items = excluded.items
 WHERE t.items <> excluded.items;
 
 -- definition --
--- The items are first counted for each combination of level, domains and language, because few combinations exist.
-SELECT p.kind, p.name, {read_models/items primary_language} AS language, CAST(sum(i.items) AS bigint) AS items
+-- The items are first counted for each combination of level, domains, language and kind, because few exist.
+SELECT p.kind, p.name, {read_models/items primary_language} AS language, {read_models/items kind} AS item_kind,
+    CAST(sum(i.items) AS bigint) AS items
 FROM (
-    SELECT level, domains, language, count(*) AS items
+    SELECT level, domains, language, kind, count(*) AS items
     FROM items
     WHERE in_catalogue
-    GROUP BY level, domains, language
+    GROUP BY level, domains, language, kind
 ) AS i
 CROSS JOIN LATERAL (
     SELECT 'level' AS kind, i.level AS name WHERE i.level IS NOT NULL
@@ -54,19 +59,20 @@ CROSS JOIN LATERAL (
     FROM (VALUES ('R'), ('W'), ('L'), ('S')) AS d (name)
     WHERE i.domains LIKE '%' || d.name || '%'
 ) AS p
-GROUP BY p.kind, p.name, {read_models/items primary_language}
+GROUP BY p.kind, p.name, {read_models/items primary_language}, {read_models/items kind}
 
--- in_languages --
--- True if the items of a row c are in one of the languages of the row `learner`, as of the last batch run. A learner
--- who has met no described item has all languages.
+-- in_pairs --
+-- True if the items of a row c are of one of the pairs of language and kind of the row `learner`, as of the last batch
+-- run. A learner who has met no described item has all pairs.
 (EXISTS (SELECT FROM catalogue_shares l
-             WHERE l.user_id = learner.user_id AND l.kind = 'language' AND l.name = c.language)
+             WHERE l.user_id = learner.user_id AND l.kind = 'language' AND l.name = c.item_kind
+               AND l.language = c.language)
         OR NOT EXISTS (SELECT FROM catalogue_shares l WHERE l.user_id = learner.user_id AND l.kind = 'language'))
 
 -- totals --
--- The numbers of the catalogue's items in the languages of each row of `learner`, by kind and name.
+-- The numbers of the catalogue's items in the pairs of each row of `learner`, by kind and name.
 SELECT learner.user_id, c.kind, c.name, CAST(sum(c.items) AS bigint) AS items
     FROM learner
     CROSS JOIN catalogue_counts c
-    WHERE {read_models/catalogue_counts in_languages}
+    WHERE {read_models/catalogue_counts in_pairs}
     GROUP BY learner.user_id, c.kind, c.name

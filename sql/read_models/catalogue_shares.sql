@@ -1,13 +1,13 @@
--- One row for each domain and language, for each level and language, and for each language in which a learner has
--- studied an item. The batch job folds this table every five minutes. domain_stats and level_stats add up its rows. The
--- rows of the kind `language` count only described items: these languages decide which items of the catalogue count in
--- the denominators.
+-- One row for each domain and language, for each level and language, and for each pair of language and item's kind in
+-- which a learner has studied an item. The batch job folds this table every five minutes. domain_stats and level_stats
+-- add up its rows. The rows of the kind `language` count only described items: these pairs decide which items of the
+-- catalogue count in the denominators.
 
 -- table --
 CREATE TABLE catalogue_shares (
     user_id               text COLLATE "C" NOT NULL,
     kind                  text COLLATE "C" NOT NULL,   -- domain, level or language
-    name                  text COLLATE "C" NOT NULL,   -- R W L S, A1 … C2, UNKNOWN, or the language
+    name                  text COLLATE "C" NOT NULL,   -- R W L S, A1 … C2, UNKNOWN; of a language: the item's kind
     language              text COLLATE "C" NOT NULL,   -- see primary_language in items.sql
     items_studied         bigint NOT NULL,
     answers               bigint NOT NULL,
@@ -20,8 +20,8 @@ CREATE TABLE catalogue_shares (
 );
 
 -- fold --
--- First count the changed learners' items for each combination of level, domains and language, because few combinations
--- exist. Then add the counts of each combination to its level, to its language and to each of its domains.
+-- First count the changed learners' items for each combination of level, domains, language and kind, because few
+-- combinations exist. Then add the counts of each combination to its level, to its pair and to each of its domains.
 WITH described AS (
     {read_models/catalogue_shares described}
 ), studied AS MATERIALIZED (
@@ -72,6 +72,7 @@ GROUP BY user_id, kind, name, language
 -- described --
 SELECT s.user_id, i.level, i.domains,
         CASE WHEN i.described_at IS NOT NULL THEN {read_models/items primary_language} END AS language,
+        {read_models/items kind} AS item_kind,
         count(*) AS items, sum(s.answers) AS answers, sum(s.correct_answers) AS correct_answers,
         count(*) FILTER (WHERE s.interval_days IS NULL OR s.interval_days < 7) AS learning,
         count(*) FILTER (WHERE s.interval_days BETWEEN 7 AND 20) AS short_term,
@@ -80,7 +81,7 @@ SELECT s.user_id, i.level, i.domains,
     FROM batch_learners b
     JOIN item_stats s ON s.user_id = b.user_id
     LEFT JOIN items i ON i.item_id = s.item_id
-    GROUP BY 1, 2, 3, 4
+    GROUP BY 1, 2, 3, 4, 5
 
 -- studied --
 SELECT d.user_id, place.kind, place.name, coalesce(d.language, 'und') AS language,
@@ -94,7 +95,7 @@ SELECT d.user_id, place.kind, place.name, coalesce(d.language, 'und') AS languag
         UNION ALL
         SELECT 'domain', unnest(CASE WHEN cardinality(d.domains) > 0 THEN d.domains ELSE '{UNKNOWN}' END)
         UNION ALL
-        SELECT 'language', d.language WHERE d.language IS NOT NULL
+        SELECT 'language', d.item_kind WHERE d.language IS NOT NULL
     ) AS place
     GROUP BY d.user_id, place.kind, place.name, coalesce(d.language, 'und')
 
@@ -112,24 +113,23 @@ SELECT {read_models/catalogue_shares sums}
     GROUP BY s.user_id, s.kind, s.name
 
 -- of learner --
--- The start of a WITH clause: the numbers of the catalogue's items and of the learner's items in the language
--- :language, by kind and name. If it is null, those are the items in the learner's languages, and all items.
+-- The start of a WITH clause: the numbers of the catalogue's items in the learner's pairs, and of the learner's items,
+-- by kind and name. Unless :language is null, only the rows of this language count.
 WITH learner AS (
     SELECT CAST(:user_id AS text) AS user_id
 ),
+catalogue_counts AS (
+    SELECT * FROM catalogue_counts WHERE CAST(:language AS text) IS NULL OR language = :language
+),
+catalogue_shares AS (
+    SELECT * FROM catalogue_shares
+    WHERE user_id = :user_id AND (CAST(:language AS text) IS NULL OR language = :language)
+),
 totals AS (
-    SELECT c.kind, c.name, CAST(sum(c.items) AS bigint) AS items
-    FROM learner
-    CROSS JOIN catalogue_counts c
-    WHERE CASE WHEN CAST(:language AS text) IS NULL
-               THEN {read_models/catalogue_counts in_languages} ELSE c.language = :language END
-    GROUP BY c.kind, c.name
+    {read_models/catalogue_counts totals}
 ),
 shares AS (
-    SELECT {read_models/catalogue_shares sums}
-    FROM catalogue_shares s
-    WHERE s.user_id = :user_id AND (CAST(:language AS text) IS NULL OR s.language = :language)
-    GROUP BY s.user_id, s.kind, s.name
+    {read_models/catalogue_shares summed}
 )
 
 -- share_fields --

@@ -1,7 +1,7 @@
 -- A learner's progress in each domain of the catalogue.
 
 -- views --
--- Every domain that the catalogue has items in, in the learner's languages, or that the learner studied.
+-- Every domain that the catalogue has items in, in the learner's pairs, or that the learner studied.
 CREATE VIEW domain_stats AS
 WITH learner AS (
     SELECT user_id FROM user_progress
@@ -16,7 +16,7 @@ FULL JOIN (
 ) AS d USING (user_id, name);
 
 -- by domain --
--- Every domain that the catalogue has items in, in the learner's languages, or that the learner studied. With a
+-- Every domain that the catalogue has items in, in the learner's pairs, or that the learner studied. With a
 -- language, only its items count.
 {read_models/catalogue_shares of learner}
 SELECT name AS domain,

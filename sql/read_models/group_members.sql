@@ -313,9 +313,9 @@ LEFT JOIN page m ON TRUE
 ORDER BY m.sort_key, m.user_id;
 
 -- since --
--- For each of :users, in their order: what the learner did from the local day in :first_days, or in the last :days local
--- days, to today, and `today`. A day ahead of today counts nothing. At most 366 days back; the caller rejects earlier
--- days.
+-- For each of :users, in their order: what the learner did from the local day in :first_days, or in the last :days
+-- local days, to today, and `today`. A day ahead of today counts nothing. At most 366 days back; the caller rejects
+-- earlier days.
 SELECT a.today, s.answers, CAST(s.correct_answers AS double precision) / nullif(s.answers, 0) AS accuracy_rate,
     s.study_days, g.days_with_goal, g.days_met
 FROM (

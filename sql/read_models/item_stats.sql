@@ -600,16 +600,17 @@ SELECT
 FROM answered a;
 
 -- rows languages --
--- The languages of the learner's items, most items first. The items are first counted by tag, because primary_language
--- takes time and tags are few.
+-- The languages of the learner's items, most items first; `kinds` counts only described items. The items are first
+-- counted by tag, because primary_language takes time and tags are few.
 SELECT {read_models/items primary_language} AS language, CAST(sum(i.items) AS bigint) AS items_studied,
-    CAST(sum(i.answers) AS bigint) AS answers
+    CAST(sum(i.answers) AS bigint) AS answers,
+    count(DISTINCT {read_models/items kind}) FILTER (WHERE i.is_described) AS kinds
 FROM (
-    SELECT i.language, count(*) AS items, sum(s.answers) AS answers
+    SELECT i.language, i.kind, i.described_at IS NOT NULL AS is_described, count(*) AS items, sum(s.answers) AS answers
     FROM item_stats s
     LEFT JOIN items i ON i.item_id = s.item_id
     WHERE s.user_id = :user_id
-    GROUP BY i.language
+    GROUP BY 1, 2, 3
 ) AS i
 GROUP BY 1
 ORDER BY items_studied DESC, language;

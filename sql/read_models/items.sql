@@ -105,6 +105,10 @@ FROM items
 -- ASCII letters.
 coalesce(lower(split_part(i.language, '-', 1) COLLATE "C"), 'und')
 
+-- kind --
+-- The kind of an item i in keys. No item has an empty kind.
+coalesce(i.kind, '')
+
 -- in_language --
 -- True if the item of a row s passes the filter by language. `und` selects the items without a language or description.
 CASE

@@ -1,7 +1,7 @@
 -- A learner's progress in each CEFR level of the catalogue.
 
 -- views --
--- Every level that the catalogue has items in, in the learner's languages, or that the learner studied.
+-- Every level that the catalogue has items in, in the learner's pairs, or that the learner studied.
 CREATE VIEW level_stats AS
 WITH learner AS (
     SELECT user_id FROM user_progress
@@ -16,7 +16,7 @@ FULL JOIN (
 ) AS d USING (user_id, name);
 
 -- by level --
--- Every level that the catalogue has items in, in the learner's languages, or that the learner studied, from A1 to C2.
+-- Every level that the catalogue has items in, in the learner's pairs, or that the learner studied, from A1 to C2.
 -- With a language, only its items count. UNKNOWN comes last, and has no forecast. The forecast (expected_date) assumes
 -- the pace of the last 28 local days. It is null if this pace is too low to be reliable.
 {read_models/catalogue_shares of learner},

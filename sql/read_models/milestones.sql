@@ -8,7 +8,7 @@
 -- name --
 -- The definition of what milestones stand on. Change this text with the definition: the first build then tells nothing
 -- that was reached before it.
-'a day with an answer or a completed session is a study day'
+'a day with an answer or a completed session is a study day; a level has items of the kinds that the learner met'
 
 -- table --
 CREATE TABLE milestones (
@@ -199,7 +199,7 @@ WITH reached AS (
     JOIN (
         SELECT l.user_id, c.name AS level, CAST(sum(c.items) AS bigint) AS items
         FROM catalogue_shares l
-        JOIN catalogue_counts c ON c.kind = 'level' AND c.language = l.name
+        JOIN catalogue_counts c ON c.kind = 'level' AND c.language = l.language AND c.item_kind = l.name
         WHERE l.kind = 'language'
         GROUP BY l.user_id, c.name
     ) t ON t.user_id = s.user_id AND t.level = s.name

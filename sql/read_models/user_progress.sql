@@ -141,18 +141,18 @@ CROSS JOIN today
 WHERE p.user_id = :user_id;
 
 -- unlearned --
--- The number of the catalogue's items that the learner has not met, in the languages of the described items that the
--- learner met; in all languages, if the learner met none. The items are first counted by tag, because primary_language
--- takes time and tags are few.
+-- The number of the catalogue's items that the learner has not met, in the pairs of language and kind of the described
+-- items that the learner met; in all pairs, if the learner met none. The items are first counted by tag, because
+-- primary_language takes time and tags are few.
 SELECT CAST(coalesce(sum(one.unmet) FILTER (WHERE one.is_met), sum(one.unmet), 0) AS bigint)
     FROM (
         SELECT sum(i.unmet) AS unmet, bool_or(i.is_met) AS is_met
         FROM (
-            SELECT i.language, count(*) FILTER (WHERE i.in_catalogue AND s.item_id IS NULL) AS unmet,
+            SELECT i.language, i.kind, count(*) FILTER (WHERE i.in_catalogue AND s.item_id IS NULL) AS unmet,
                 bool_or(i.described_at IS NOT NULL AND s.item_id IS NOT NULL) AS is_met
             FROM items i
             LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = i.item_id
-            GROUP BY i.language
+            GROUP BY i.language, i.kind
         ) AS i
-        GROUP BY {read_models/items primary_language}
+        GROUP BY {read_models/items primary_language}, i.kind
     ) AS one

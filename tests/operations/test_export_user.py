@@ -71,7 +71,7 @@ API = {
     "daily.csv": 'dailyStats(from: "2024-03-01", to: "2024-06-01") { date answers accuracyRate }',
     "weekly.csv": 'weeklyStats(from: "2024-03-01", to: "2024-06-01") { start end itemsReviewed }',
     "hourly.csv": "hourlyStats { hour answers averageResponseMs }",
-    "languages.csv": "languages { language itemsStudied answers }",
+    "languages.csv": "languages { language itemsStudied answers kinds }",
     "domains.csv": "domainStats { domain itemsStudied catalogueItems progressRate }",
     "levels.csv": "levelStats { level learning longTermMastered catalogueItems }",
 }

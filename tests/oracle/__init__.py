@@ -41,7 +41,6 @@ from tests.oracle.items import (
     item_history,
     item_stats,
     items_by_language,
-    languages,
     mastery_curve,
 )
 from tests.oracle.levels import domain_stats, forecast, level_stats

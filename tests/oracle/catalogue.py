@@ -33,6 +33,10 @@ class Description:
         """Return the first subtag in lower case: en of en-GB; und if there is no language."""
         return (self.language or "und").split("-")[0].lower()
 
+    @property
+    def pair(self) -> "Pair":
+        return self.primary_language, self.kind
+
 
 def descriptions(world: World) -> dict[str, Description]:
     """Return the latest description of each described item."""
@@ -90,7 +94,7 @@ def out_of_play(world: World, user_id: str) -> set[str]:
     return archived(world) | set_aside(world, user_id)
 
 
-Languages = frozenset[str]  # primary subtags in lower case; und is a language, too
+Pair = tuple[str, str | None]  # a primary subtag in lower case, und for none; a kind
 
 
 def language_of(world: World, item_id: str) -> str:
@@ -98,23 +102,18 @@ def language_of(world: World, item_id: str) -> str:
     return descriptions(world).get(item_id, Description()).primary_language
 
 
-def catalogue(world: World, languages: Languages | None = None) -> set[str]:
-    """Return the items that are described and not archived, in these languages or in any."""
-    items = descriptions(world).keys() - archived(world)
-    if languages is None:
-        return items
+def catalogue(world: World, pairs: set[Pair] | None = None) -> set[str]:
+    """Return the items that are described and not archived, of these pairs or of any."""
     described = descriptions(world)
-    return {item_id for item_id in items if described[item_id].primary_language in languages}
+    items = described.keys() - archived(world)
+    return {item_id for item_id in items if pairs is None or described[item_id].pair in pairs}
 
 
-def catalogue_items(world: World, kind: str, languages: Languages | None) -> dict[str, int]:
-    """Return the number of items in each domain or level of the catalogue, except UNKNOWN.
-
-    Only items in these languages count; if `languages` is None, all count.
-    """
+def catalogue_items(world: World, kind: str, pairs: set[Pair]) -> dict[str, int]:
+    """Return the number of items of these pairs in each domain or level, except UNKNOWN."""
     described = descriptions(world)
     counts: dict[str, int] = {}
-    for item_id in catalogue(world, languages):
+    for item_id in catalogue(world, pairs):
         for name in names(described[item_id], kind):
             if name != "UNKNOWN":
                 counts[name] = counts.get(name, 0) + 1
@@ -142,11 +141,10 @@ def described_items(world: World) -> Rows:
 
 @defines("catalogue_counts")
 def catalogue_counts(world: World) -> Rows:
-    """Return the number of items in each domain and level and language, except UNKNOWN."""
-    languages = {one.primary_language for one in descriptions(world).values()}
+    """Return the number of items in each domain and level, except UNKNOWN, by pair."""
     return {
-        (kind, f"{name} {language}"): {"items": count}
+        (kind, f"{name} {pair[0]} {pair[1] or ''}"): {"items": count}
         for kind in ("domain", "level")
-        for language in languages
-        for name, count in catalogue_items(world, kind, frozenset({language})).items()
+        for pair in {one.pair for one in descriptions(world).values()}
+        for name, count in catalogue_items(world, kind, {pair}).items()
     }

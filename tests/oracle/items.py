@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 from tests.oracle.catalogue import (
     Description,
-    Languages,
+    Pair,
     descriptions,
     language_of,
     names,
@@ -39,23 +39,30 @@ def item_stats(world: World, user_id: str) -> dict[str, Row]:
     }
 
 
-def languages(world: World, user_id: str) -> Languages | None:
-    """Return the languages of the described items that the learner met; None means all.
+def pairs(world: World, user_id: str, language: str | None = None) -> set[Pair]:
+    """Return the pairs of language and kind whose items of the catalogue the learner has to learn.
 
-    Archived items count, too. A described item without a language has the language und.
+    These are the pairs of the described items that the learner met, archived ones included; all
+    pairs if there are none. With `language`, only items in this language count.
     """
-    met = item_stats(world, user_id).keys() & descriptions(world).keys()
-    return frozenset(language_of(world, item_id) for item_id in met) or None
+    described = {
+        item_id: one.pair
+        for item_id, one in descriptions(world).items()
+        if language in (None, one.primary_language)
+    }
+    met = item_stats(world, user_id).keys() & described.keys()
+    return {described[item_id] for item_id in met or described}
 
 
 def items_by_language(world: World, user_id: str) -> list[Row]:
     """Return the languages of the learner's items, most items first; undescribed items are und."""
-    items = item_stats(world, user_id)
+    items, described = item_stats(world, user_id), descriptions(world)
     found = [
         {
             "language": language,
             "items_studied": len(mine),
             "answers": sum(items[item_id]["answers"] for item_id in mine),
+            "kinds": len({described[item_id].kind for item_id in mine if item_id in described}),
         }
         for language in {language_of(world, item_id) for item_id in items}
         if (mine := [item_id for item_id in items if language_of(world, item_id) == language])

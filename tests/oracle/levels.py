@@ -7,11 +7,11 @@ from fractions import Fraction
 from tests.oracle.catalogue import LEVELS, catalogue, catalogue_items, descriptions, language_of
 from tests.oracle.days import day, day_of, last_days, masteries
 from tests.oracle.events import LEARNERS, Row, World, defines_by_learner, ratio
-from tests.oracle.items import item_stats, languages
+from tests.oracle.items import item_stats, pairs
 
 
 def domain_stats(world: World, user_id: str, language: str | None = None) -> dict[str, Row]:
-    """Return a row for each domain studied, or of the catalogue in the learner's languages.
+    """Return a row for each domain studied, or of the catalogue in the learner's pairs.
 
     With `language`, count only items in this language, also if the learner does not have it.
     """
@@ -19,7 +19,7 @@ def domain_stats(world: World, user_id: str, language: str | None = None) -> dic
 
 
 def level_stats(world: World, user_id: str, language: str | None = None) -> dict[str, Row]:
-    """Return a row for each level studied, or of the catalogue in the learner's languages.
+    """Return a row for each level studied, or of the catalogue in the learner's pairs.
 
     With `language`, count only items in this language, also if the learner does not have it.
     """
@@ -90,13 +90,13 @@ def level_rows(world: World, user_id: str) -> dict[str, Row]:
 
 @defines_by_learner("catalogue_shares")
 def catalogue_shares(world: World, user_id: str) -> dict[str, Row]:
-    """Return the sums over the items of each domain and level by language, and of each language."""
+    """Return the sums over the items of each domain and level by language, and of each pair."""
     items: dict[str, list[Row]] = {}
     for row in item_stats(world, user_id).values():
         language = language_of(world, row["item_id"])
         places = [f"level {row['level']}", *(f"domain {name}" for name in row["domains"])]
         if row["item_id"] in descriptions(world):
-            places.append(f"language {language}")
+            places.append(f"language {row['kind'] or ''}")
         for place in places:
             items.setdefault(f"{place} {language}", []).append(row)
     return {
@@ -106,8 +106,7 @@ def catalogue_shares(world: World, user_id: str) -> dict[str, Row]:
 
 
 def _rows(world: World, user_id: str, kind: str, language: str | None) -> dict[str, Row]:
-    mine = languages(world, user_id) if language is None else frozenset({language})
-    totals = catalogue_items(world, kind, mine)
+    totals = catalogue_items(world, kind, pairs(world, user_id, language))
     studied: dict[str, list[Row]] = {name: [] for name in totals}
     for row in item_stats(world, user_id).values():
         if language in (None, language_of(world, row["item_id"])):

@@ -29,3 +29,43 @@ def test_a_batch_run_reads_learners_without_new_events_only_if_they_may_reach_a_
         assert batch.fold(connection, list(SHARDS)) == 0
         found = model_rows.read_table(connection, f"batch_learners_{fingerprint()}")
     assert [row["user_id"] for row in found] == ["user 5"]
+
+
+def read_by_next_run(connection: Connection, card: str) -> list[str]:
+    """Publish a card, named after its kind; return whom the next batch run reads, and run it."""
+    append(connection, [publish(card)])
+    Projector(connection).catch_up_all()
+    connection.run("BEGIN")
+    assert batch.fold(connection, list(SHARDS)) == 0
+    found = model_rows.read_table(connection, f"batch_learners_{fingerprint()}")
+    connection.run("COMMIT")
+    return sorted(row["user_id"] for row in found)
+
+
+def publish(card: str) -> sample_events.Envelope:
+    event = sample_events.item_published(card)
+    return {**event, "data": {**event["data"], "kind": card.split("-", maxsplit=1)[0]}}
+
+
+def test_a_pair_with_few_items_lets_a_run_read_only_its_own_learners(
+    connection: Connection,
+) -> None:
+    def review(user: str, *cards: str) -> list[sample_events.Envelope]:
+        data = {"user_id": user, "rating": 3, "interval_days": 30}
+        return [
+            sample_events.envelope("CardReviewed", {**data, "item_id": card}, at=LATER)
+            for card in cards
+        ]
+
+    cards = [f"{kind}-{n}" for kind in ("reading", "typing") for n in range(5)]
+    append(connection, [publish(card) for card in (*cards, "rare-0")])
+    append(connection, review("few", *cards[:3]))
+    append(connection, review("reads", *cards[:4]))
+    append(connection, review("types", *cards[5:]))
+    append(connection, review("rare", "rare-0"))
+    batch.run(connection)
+    reached = [row["user_id"] for row in model_rows.read(connection, "milestones") if row["level"]]
+    assert sorted(reached) == ["rare", "reads", "types"]
+    assert read_by_next_run(connection, "reading-5") == ["reads"]
+    assert read_by_next_run(connection, "rare-1") == ["rare"]
+    assert not sample_events.find_differences(connection)

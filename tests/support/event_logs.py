@@ -334,6 +334,7 @@ THEMES = (
     (*SETTINGS_ASIDE * 2, "ReviewProcessed", "SessionStarted", *ANSWERS, "UserPreferencesChanged"),
     (*(CARD,) * 4, "ReviewProcessed", *ANSWERS, "SessionStarted", "UserPreferencesChanged"),
     (*(CARD,) * 3, "EventRetracted", "SessionStarted", "SessionCompleted", *ANSWERS),
+    (*DESCRIPTIONS, "ItemArchived", *(CARD,) * 4),
 )
 
 

@@ -111,7 +111,7 @@ SELECT user_id, '' AS one, items_learned AS total_items_learned, items_mastered,
     sessions_completed AS total_sessions_completed, study_seconds / 60 AS total_study_time_minutes,
     correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
     (WITH met AS (
-        SELECT coalesce(lower(split_part(i.language, '-', 1)), 'und') AS language
+        SELECT coalesce(lower(split_part(i.language, '-', 1)), 'und') AS language, i.kind
         FROM item_stats s JOIN items i USING (item_id)
         WHERE s.user_id = p.user_id AND i.described_at IS NOT NULL
     )
@@ -119,7 +119,8 @@ SELECT user_id, '' AS one, items_learned AS total_items_learned, items_mastered,
     WHERE i.in_catalogue
       AND NOT EXISTS (SELECT FROM item_stats s WHERE s.user_id = p.user_id AND s.item_id = i.item_id)
       AND (NOT EXISTS (SELECT FROM met)
-        OR EXISTS (SELECT FROM met WHERE language = coalesce(lower(split_part(i.language, '-', 1)), 'und')))
+        OR EXISTS (SELECT FROM met WHERE language = coalesce(lower(split_part(i.language, '-', 1)), 'und')
+            AND kind IS NOT DISTINCT FROM i.kind))
     ) AS unlearned,
     learning, short_term AS short_term_mastered, long_term AS long_term_mastered, last_updated
 FROM user_progress p;
@@ -142,7 +143,7 @@ SELECT item_id, headword, coalesce(level, 'UNKNOWN') AS level,
 FROM items WHERE described_at IS NOT NULL;
 
 -- catalogue_counts --
-SELECT kind, name || ' ' || language AS name_and_language, items FROM catalogue_counts;
+SELECT kind, concat_ws(' ', name, language, item_kind) AS place, items FROM catalogue_counts;
 
 -- table --
 SELECT * FROM {table};

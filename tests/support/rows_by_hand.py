@@ -20,7 +20,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "decided_id": "00000000-0000-0000-0000-000000000000",
         "in_catalogue": True,
     },
-    "catalogue_counts": {"language": "und"},
+    "catalogue_counts": {"language": "und", "item_kind": ""},
     "display_names": {"named_at": _MOMENT, "named_id": "00000000-0000-0000-0000-000000000000"},
 }
 

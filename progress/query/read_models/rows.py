@@ -80,7 +80,7 @@ class ItemOrder(StrEnum):
 
 
 class MasteryStats(msgspec.Struct, frozen=True):
-    """Items by mastery; `unlearned` counts items of the learner's languages in the catalogue."""
+    """Items by mastery; `unlearned` counts the catalogue's items of the learner's pairs."""
 
     unlearned: int
     learning: int
@@ -349,6 +349,7 @@ class LearnerLanguage(msgspec.Struct, frozen=True):
     language: str  # a primary subtag; und: items without a language or a description
     items_studied: int
     answers: int
+    kinds: int  # distinct kinds of the described items; no kind is one
 
 
 class HourlyStats(msgspec.Struct, frozen=True):

@@ -1,0 +1,100 @@
+"""Denominators count only items of a learner's pairs of language and kind, live and in the past."""
+
+import random
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress.projections import batch
+from progress.projections.projector import Projector
+from progress.query.read_models import rows
+from progress.recovery import checks
+from tests import oracle
+from tests.oracle.events import CARD
+from tests.support import model_rows, sample_events
+from tests.support.api import QueryClient, plain
+from tests.support.sample_events import Envelope
+from tests.support.stage import Stage, append
+
+USERS = ("ann", "bob", "una")  # ann and una are in one shard
+CARDS = tuple(f"c{number}" for number in range(9))
+LANGUAGES = (None, "und", "en", "pt", "fr")
+NOW = sample_events.BEGIN + timedelta(days=9)
+
+
+def draw_events(chance: random.Random) -> list[Envelope]:
+    """Return events that describe, archive or review some of the cards at a time."""
+    events = []
+    for number in range(32):
+        kind = chance.choice((*["ItemPublished"] * 2, "ItemArchived", *[CARD] * 4))
+        at = sample_events.BEGIN + timedelta(hours=chance.randint(0, 200), seconds=number)
+        user, interval = chance.choice(USERS), chance.choice((1, 30, 30, 30))
+        for card in chance.sample(CARDS, chance.randint(1, 5)):
+            data: dict[str, Any] = {"item_id": card}
+            if kind == "ItemPublished":
+                data["cefr_level"] = chance.choice(("A1", "A1", "A1", "B2", None))
+                data["domains"] = chance.choice((["R"], ["R", "L"], []))
+                data["language"] = chance.choice(("en", "en", "EN-gb", "pt", None))
+                data["kind"] = chance.choice(("reading", "reading", "Reading", None))
+            if kind == CARD:
+                data |= {"user_id": user, "rating": 3, "interval_days": interval}
+            events.append(sample_events.envelope(kind, data, at=at))
+    return events
+
+
+def read_live(fetch: QueryClient, user: str, **moment: Any) -> list[Any]:
+    """Return what is computed from the rows when asked: the progress and the languages."""
+    standing = fetch(fetch.queries.get_current_progress(user, **moment))
+    languages = fetch(fetch.queries.run(user, rows.select_languages(rows.Moment(**moment))))
+    return [standing and standing.mastery_stats.unlearned, [*map(plain, languages)]]
+
+
+def expect_live(world: oracle.World, user: str) -> list[Any]:
+    standing = oracle.user_progress(world, user)
+    return [standing and standing["unlearned"], oracle.items_by_language(world, user)]
+
+
+def read_run(fetch: QueryClient, user: str, language: str | None, **moment: Any) -> list[Any]:
+    """Return what is computed from the rows of the batch run: the levels and the domains."""
+    levels = fetch(fetch.queries.get_level_stats(user, language=language, **moment))
+    domains = fetch(fetch.queries.get_domain_stats(user, language=language, **moment))
+    return [{d.level: plain(d) for d in levels}, {d.domain: plain(d) for d in domains}]
+
+
+def expect_run(world: oracle.World, user: str, language: str | None) -> list[Any]:
+    stats = (oracle.level_stats, oracle.domain_stats)
+    return [one(world, user, language) for one in stats]
+
+
+@given(seed=st.integers(0, 2**32))
+def test_only_items_of_the_learner_s_pairs_count_now_at_the_last_run_and_in_the_past(
+    stage: Stage, fetch: QueryClient, seed: int
+) -> None:
+    chance = random.Random(seed)
+    events = draw_events(chance)
+    stage.sweep()
+    first, second = sorted(chance.sample(range(len(events)), 2))
+    for part in (events[:first], events[first:second]):
+        append(stage.admin, part)
+        batch.run(stage.admin)
+    last_run = oracle.see(model_rows.read_events(stage.admin), NOW)
+    append(stage.admin, events[second:])
+    Projector(stage.admin).catch_up_all()
+    stored = model_rows.read_events(stage.admin)
+    for user in USERS:
+        assert read_live(fetch, user, at=NOW) == expect_live(oracle.see(stored, NOW), user)
+        for language in LANGUAGES:
+            found = read_run(fetch, user, language, at=NOW)
+            assert found == expect_run(last_run, user, language)
+    batch.run(stage.admin)
+    assert stage.differences(NOW) == []
+    assert checks.find_differences(stage.admin) == []
+    past = {"as_of": sample_events.BEGIN + timedelta(hours=chance.randint(0, 200))}
+    world = oracle.see(stored, NOW, **past)
+    for user in USERS:
+        assert read_live(fetch, user, at=NOW, **past) == expect_live(world, user)
+        for language in (None, "en"):
+            found = read_run(fetch, user, language, at=NOW, **past)
+            assert found == expect_run(world, user, language)
