@@ -18,7 +18,7 @@ from tests.support.api import QueryClient, plain
 from tests.support.sample_events import Envelope
 from tests.support.stage import Stage, append
 
-USERS = ("ann", "bob", "una")  # ann and una are in one shard
+USERS = ("ann", "bob", "una")  # ann and una are in one shard; una meets only what nobody describes
 CARDS = tuple(f"c{number}" for number in range(9))
 LANGUAGES = (None, "und", "en", "pt", "fr")
 NOW = sample_events.BEGIN + timedelta(days=9)
@@ -32,7 +32,8 @@ def draw_events(chance: random.Random) -> list[Envelope]:
         at = sample_events.BEGIN + timedelta(hours=chance.randint(0, 200), seconds=number)
         user, interval = chance.choice(USERS), chance.choice((1, 30, 30, 30))
         for card in chance.sample(CARDS, chance.randint(1, 5)):
-            data: dict[str, Any] = {"item_id": card}
+            is_own = kind == CARD and (user == "una" or chance.random() < 0.1)
+            data: dict[str, Any] = {"item_id": "own" if is_own else card}
             if kind == "ItemPublished":
                 data["cefr_level"] = chance.choice(("A1", "A1", "A1", "B2", None))
                 data["domains"] = chance.choice((["R"], ["R", "L"], []))
