@@ -38,6 +38,7 @@ _PENDING_S = 86_400.0  # as the alert "pending-events"
 _UNITS = ("events", "seconds")
 _DEAD_LETTERS = "-dead-letter-sub"
 _READY = {"query": "/ready", "ingest": "/health", "project": "/"}
+_MOST_KINDS = 20
 _MIN_FREE = 0.1, 5e9  # of a disk, and bytes
 
 
@@ -141,6 +142,25 @@ def _look_at_versions() -> tuple[str, list[Finding]]:
         found = f"the read models of this version, {schema.schema_name()}, do not exist"
         findings.append(Finding(found, "run `progress migrate`"))
     return f"progress {__version__}, PostgreSQL {server}, {schema.schema_name()}", findings
+
+
+def _look_at_catalogue() -> tuple[str, list[Finding]]:
+    """Look for languages in which `kind` tells more than the cards of one word apart."""
+    with _open() as connection:
+        if not schema.exists(connection, schema.schema_name()):
+            return "unknown", []
+        schema.set_search_path(connection)
+        kinds = database.run(connection, "read_models/items", "kinds")
+    findings = [
+        Finding(
+            f"the catalogue has {count:,} kinds of items in the language {language}",
+            "publish them again, each kind for all words alike (docs/from-an-app.md)",
+        )
+        for language, count in kinds
+        if count > _MOST_KINDS
+    ]
+    most = max((count for _, count in kinds), default=0)
+    return f"at most {most:,} kinds of items in a language", findings
 
 
 def _look_at_roles() -> tuple[str, list[Finding]]:
@@ -333,6 +353,7 @@ PARTS: dict[str, Callable[[], tuple[str, list[Finding]]]] = {
     "system": _look_at_system,
     "disk": _look_at_disk,
     "roles": _look_at_roles,
+    "catalogue": _look_at_catalogue,
     "shards": _look_at_shards,  # the cause of what is behind comes first
     "status": _look_at_status,
     "log": _look_at_log,

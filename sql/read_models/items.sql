@@ -109,6 +109,14 @@ coalesce(lower(split_part(i.language, '-', 1) COLLATE "C"), 'und')
 -- The kind of an item i in keys. No item has an empty kind.
 coalesce(i.kind, '')
 
+-- kinds --
+-- The number of kinds of the described items in each language.
+SELECT {read_models/items primary_language} AS language, count(DISTINCT {read_models/items kind}) AS kinds
+FROM items i
+WHERE i.described_at IS NOT NULL
+GROUP BY 1
+ORDER BY 2 DESC, 1;
+
 -- in_language --
 -- True if the item of a row s passes the filter by language. `und` selects the items without a language or description.
 CASE

@@ -21,7 +21,15 @@ from progress.ingest import push
 from progress.projections import batch, gauges, schema
 from progress.recovery import dumps
 from tests.conftest import Store
-from tests.support import archives, cli, cloud_scheduler, recovery_fixtures, sample_events, stage
+from tests.support import (
+    archives,
+    cli,
+    cloud_scheduler,
+    recovery_fixtures,
+    rows_by_hand,
+    sample_events,
+    stage,
+)
 from tests.support.postgres_servers import connect_plainly
 from tests.support.pushes import encode_push
 
@@ -158,6 +166,19 @@ def test_an_event_that_waits_for_its_session_for_a_day_needs_a_person(
         assert report["oldest_pending_seconds"] == pytest.approx(hours * 3_600, abs=60)
         assert gauges.measure(connection).pending_ms == pytest.approx(hours * 3.6e6, abs=6e4)
     assert "LOOK  an event has waited for its session for 25.0 hours" in answered.stdout
+
+
+def test_a_language_in_which_each_word_has_a_kind_of_its_own_needs_a_person(
+    store: Store, connection: Connection
+) -> None:
+    items = ({"item_id": f"i{n}", "language": "en-GB", "kind": f"word {n}"} for n in range(20))
+    rows_by_hand.insert(connection, "items", {"item_id": "other", "language": "pt"}, *items)
+    finding = "the catalogue has 21 kinds of items in the language en: publish them again"
+    for exit_code in (0, 1):
+        answered = cli.progress(store.url, "doctor")
+        assert (answered.returncode, finding in answered.stdout) == (exit_code, exit_code == 1)
+        if not exit_code:
+            rows_by_hand.insert(connection, "items", {"item_id": "no kind", "language": "en"})
 
 
 def test_a_session_that_keeps_a_shard_is_named(
