@@ -83,4 +83,5 @@ def test_only_items_of_the_learner_s_pairs_count_now_at_the_last_run_and_in_the_
     assert stage.differences(NOW) == []
     assert checks.find_differences(stage.admin) == []
     as_of = sample_events.BEGIN + timedelta(hours=chance.randint(0, 200))
-    compare(fetch, *[oracle.see(stored, NOW, as_of=as_of)] * 2, as_of)
+    then = oracle.see(stored, NOW, as_of=as_of)
+    compare(fetch, then, then, as_of)
