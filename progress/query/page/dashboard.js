@@ -4,9 +4,10 @@ import { show, h } from './dom.js';
 import { Download } from './download.js';
 import { freshness } from './freshness.js';
 import { celebration, howFar } from './how_far.js';
-import { t } from './i18n.js';
+import { join, t } from './i18n.js';
 import { improving } from './improving.js';
 import { items } from './items.js';
+import { LEAST, has } from './layout.js';
 import { nameOf } from './names.js';
 import { View } from './problems.js';
 import { pastDay, withParameter } from './then.js';
@@ -77,10 +78,13 @@ export class Dashboard extends View {
     const isPast = Boolean(pastDay());
     const head = title(user, data.progress?.displayName);
     if (isNew(data)) return [head, isPast ? nothing('then.nothing') : welcome(data), !isPast && freshness(data)];
+    const parts = {
+      'how-far': has('how-far', data) && howFar(data), improving: improving(data, this.view),
+      when: when(data, this.view), items: has('items', data) && items(data),
+    };
     return [
-      head, jumps(user, isPast, this.view.section),
-      today(data, !isPast && celebration(this.milestone)), year(data, this.view),
-      howFar(data), improving(data, this.view), when(data, this.view), items(data),
+      head, jumps(user, JUMPS.filter((id) => parts[id] ?? !(isPast && id === 'my-data')), this.view.section),
+      today(data, !isPast && celebration(this.milestone)), year(data, this.view), Object.values(parts), later(parts),
       !isPast && [this.download.section(this.readers), freshness(data)],
     ];
   }
@@ -138,9 +142,9 @@ export class Dashboard extends View {
 
   /** Scroll to a section, and move the keyboard focus to its heading. */
   jump(id) {
-    const heading = this.element.querySelector(`#${id}`);
-    heading.focus({ preventScroll: true });
-    heading.closest('section').scrollIntoView();
+    const heading = this.element.querySelector(`#${id}`); // none if the section has nothing to say yet
+    heading?.focus({ preventScroll: true });
+    heading?.closest('section').scrollIntoView();
   }
 
   key(event) {
@@ -183,11 +187,11 @@ function isNew({ progress }) {
 
 /**
  * The name of the learner, if there is one, also on a day before it was recorded; others also see the id, because names
- * may be equal.
+ * may be equal. Learners have their own name in the bar.
  */
 function title(user, recorded) {
   const name = recorded ?? (user && nameOf('learner', user));
-  return h('header', { 'data-key': 'title', class: name ? null : 'unseen' },
+  return h('header', { 'data-key': 'title', class: user ? null : 'unseen' },
     h('h1', null, name ? t('learner.other', { user: name }) : t('learner.own')),
     user && name !== user && h('p', { class: 'note', translate: 'no' }, user));
 }
@@ -195,12 +199,21 @@ function title(user, recorded) {
 export const JUMPS = ['today', 'year', 'how-far', 'improving', 'when', 'items', 'my-data'];
 
 /** Buttons that jump to the sections. Links would change the URL's hash, but the hash already names the view. */
-const jumps = (user, isPast, current) => h('nav', {
+const jumps = (user, shown, current) => h('nav', {
   class: 'jumps', 'aria-label': t('learner.sections'), 'data-key': 'jumps',
 },
-  JUMPS.filter((id) => !isPast || id !== 'my-data').map((id) =>
+  shown.map((id) =>
     h('button', { type: 'button', class: 'plain', 'data-jump': id, 'aria-current': id === current ? 'true' : null },
       t(user && id === 'my-data' ? 'data.theirs' : `jump.${id}`))));
+
+/** A line that says when the sections come that have nothing to say yet. */
+function later(parts) {
+  const names = Object.keys(parts).filter((id) => !parts[id]).map((id) => {
+    const [what, count] = LEAST[id];
+    return t(`later.${what}`, { name: t(`jump.${id}`), count });
+  });
+  return names.length > 0 && h('p', { class: 'note', 'data-key': 'later' }, t('later.line', { names: join(names) }));
+}
 
 const nothing = (text) => h('section', { class: 'card wide welcome', 'data-key': 'welcome' },
   h('h2', null, t('welcome.nothing')), h('p', null, t(text)));
@@ -210,7 +223,7 @@ function welcome(data) {
   return h('section', { class: 'card wide welcome', 'data-key': 'welcome' },
     h('h2', null, t('welcome.title')),
     h('ol', { class: 'steps' }, ['first', 'second', 'third'].map((step) => h('li', null, t(`welcome.${step}`)))),
-    h('div', { class: 'tools' }, appLink(0), setting(data)),
+    h('div', { class: 'tools' }, appLink('next.open'), setting(data)),
     pills(data),
     h('p', { class: 'note' }, t('welcome.live')),
     preview());

@@ -436,7 +436,7 @@ export class Group extends View {
       header('name', t('group.learner')), header('urgent', t('group.atRisk')), header('inactive', t('group.last')),
       header('streak', t('group.streak')), header('goal', t('then.goal')), header('answers', t('week.answers')),
       header('accuracy', t('week.right')), header('learned', t('group.learned')),
-      header('expected', t('knowledge.expected')), header('change', t('group.trend')),
+      header('expected', t('expected.title')), header('change', t('group.trend')),
     ];
     const most = Math.max(1, ...this.rows.flatMap((row) => row.weeks.map((week) => week.answers)));
     const rows = this.shown().map((row) => learnerRow(row, this.range, most, name));
@@ -591,7 +591,7 @@ function fieldsOf(row, range) {
     [inRange(t('then.goal')), goalOf(row)],
     [inRange(t('week.answers')), answers], [inRange(t('week.right')), rate == null ? null : percent(rate)],
     [t('group.learned'), row.totalItemsLearned],
-    [t('knowledge.expected'), row.expectedKnown && Math.round(row.expectedKnown)],
+    [t('expected.title'), row.expectedKnown && Math.round(row.expectedKnown)],
     [t('group.changeOf'), change(row.weeks)],
     ...row.weeks.map((week) => [t('group.answersIn', { day: nameOfWeek(week, longDay) }), week.answers]),
   ];
@@ -644,7 +644,7 @@ const toRepeat = (items, link, hasCopied) => part('fading', t('group.fading'),
 
 /** How much of what the members answered they are expected to know. */
 function expected({ members, knowledge }) {
-  return card('knowledge', t('knowledge.now'), 'wide',
+  return card('knowledge', t('expected.now'), 'wide',
     knowledge.items > 0 && expectedOf(knowledge),
     note(t(knowledge.items ? 'group.knowledgeMeaning' : 'knowledge.none', { count: members })));
 }

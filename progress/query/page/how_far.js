@@ -8,10 +8,13 @@ import { longDay, monthYear, number, percent, share } from './format.js';
 import { STAGES, isBatchLate, isBatchPending, masteredNow } from './freshness.js';
 import { t } from './i18n.js';
 import { languageSwitch, ofAllLanguages } from './languages.js';
-import { card, mark, note, pairs, section, table } from './layout.js';
+import { LEAST, card, has, mark, note, pairs, section, table } from './layout.js';
 import { known } from './news.js';
 
-const AGREE = 0.1; // rates that differ by less agree
+const AGREE = 0.1;
+
+/** True if rates differ by so little that none of them stands out. */
+export const agree = (rates) => Math.max(...rates) - Math.min(...rates) <= AGREE;
 
 const shades = (row) => STAGES.map((name, index) => [`stage-${index}`, row[name]]);
 
@@ -20,7 +23,7 @@ export function howFar(data) {
   const ofAll = () => ofAllLanguages(data.languages, data.language);
   const waiting = () => isPending && mark('wait', t(isBatchLate(data) ? 'levels.late' : 'levels.counting'));
   return section('how-far', t('howFar.title'), languageSwitch(data.languages, data.language),
-    card('known', t('knowledge.expected'), null, known(data)), milestones(data, ofAll),
+    card('known', t('expected.title'), null, known(data)), milestones(data, ofAll),
     levels(data, waiting()), skills(data, waiting()));
 }
 
@@ -39,24 +42,26 @@ function levels({ levels: all }, waiting) {
   const headers = [t('levels.level'), t('levels.known'),
     ...(hasPace ? [t('levels.pace'), t('levels.expected')] : [t('week.right')])];
   return card('levels', t('levels.title'), 'wide', status(waiting, currentLevel(rows)),
-    shareTable(headers, rows.map((row) => [
+    (waiting || hasLevel(rows)) && [shareTable(headers, rows.map((row) => [
       row.level === 'UNKNOWN' ? t('levels.none') : row.level, row,
       ...(hasPace ? [pace(row), expected(row, isNear(row))] : [percent(row.accuracyRate)])]), waiting),
-    stageLegend(),
+    stageLegend()],
     hasPace && !waiting && [current, next].some(lacksDate) && note(t('levels.noDate')));
 }
 
 /** A pill or, without one, a text in the same place. */
 const status = (waiting, text) => h('div', { class: 'status' }, waiting || note(text));
 
+/** True if a word that was studied has a level. */
+const hasLevel = (rows) => rows.some((row) => row.level !== 'UNKNOWN' && row.itemsStudied > 0);
+
 /** A text about the current level, which is the lowest level that the learner has not reached. */
 function currentLevel(rows) {
   const known = rows.filter((row) => row.level !== 'UNKNOWN' && row.catalogueItems > 0);
   const isReached = (row) => row.reached ?? row.progressRate >= 0.8;
   const current = known.find((row) => !isReached(row));
-  if (!known.length) return t('levels.noCatalogue');
-  if (!rows.some((row) => row.level !== 'UNKNOWN' && row.itemsStudied > 0)) return t('levels.noneStudied');
-  if (!current) return t('levels.allReached');
+  if (!hasLevel(rows)) return t('levels.noneStudied');
+  if (!current) return known.length > 0 && t('levels.allReached');
   const goal = Math.ceil(0.8 * current.catalogueItems);
   return t('levels.current', { level: current.level, goal, more: goal - masteredNow(current) });
 }
@@ -71,16 +76,13 @@ function expected(row, isNear) {
   return isNear && row.expectedDate ? monthYear(row.expectedDate) : '–';
 }
 
-/** Nothing while the skills agree, in what is known and in what is answered right. */
-function skills({ domains }, waiting) {
-  const rows = domains.filter(isShown);
-  const differ = (value) => {
-    const values = rows.filter(({ itemsStudied }) => itemsStudied).map(value);
-    return Math.max(...values) - Math.min(...values) > AGREE;
-  };
-  if (!differ((row) => masteredNow(row) / row.itemsStudied) && !differ(({ accuracyRate }) => accuracyRate)) return null;
+/** Nothing while the skills with enough answers agree, in what is known and in what is answered right. */
+function skills(data, waiting) {
+  const rows = data.domains.filter(({ answers }) => answers >= LEAST.skills[1]);
+  const rates = [(row) => masteredNow(row) / row.itemsStudied, ({ accuracyRate }) => accuracyRate];
+  if (!has('skills', data) || rates.every((rate) => agree(rows.map(rate)))) return null;
   return card('skills', t('skills.title'), null,
-    status(waiting, t(rows.length ? 'skills.meaning' : 'levels.noCatalogue')),
+    status(waiting, t('skills.meaning')),
     shareTable([t('skills.skill'), t('levels.known'), t('week.right')],
       rows.map((row) => [t(`skills.${row.domain}`), row, percent(row.accuracyRate)]), waiting),
     stageLegend());

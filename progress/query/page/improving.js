@@ -7,10 +7,9 @@ import { h } from './dom.js';
 import {
   dayAfter, days, decimal, instant, longDay, minutes, month, monthSign, number, percent, points, rounded, shortDay,
 } from './format.js';
-import { masteredNow } from './freshness.js';
 import { join, sentences, t } from './i18n.js';
 import { wordsOf } from './items.js';
-import { card, note, section, table, unfolded } from './layout.js';
+import { card, has, note, section, table, unfolded } from './layout.js';
 import { MAX_WEEKS, accuracy, firstDay, isOpen, monday, months, pace, sum, weeks } from './periods.js';
 import { pastDay } from './then.js';
 
@@ -23,19 +22,17 @@ const MAX_MONTHS = 24; // a longer chart shows years
  * The section. The range's buttons are over the charts that they change. `states` draws the card that arrives later.
  */
 export function improving(data, { range = 'year', states = null } = {}) {
-  const none = isKnown(data) ? 'mastered.noneNow' : 'mastered.none';
+  const [hasCourse, hasMastered] = ['improving', 'mastered'].map((name) => has(name, data));
   return section('improving', t(data.user ? 'jump.improving' : 'improving.title'),
-    comparison(data), data.retention && retention(data), ranges(range),
-    !pastDay() && card('states', t('states.title'), 'wide',
+    has('comparison', data) && comparison(data), data.retention && has('retention', data) && retention(data),
+    (hasCourse || hasMastered) && ranges(range),
+    hasCourse && !pastDay() && card('states', t('states.title'), 'wide',
       states ? states(data, since(data, range)) : note(t('states.loading'))),
-    [...data.days.values()].some((day) => day.newMasteryCount)
+    hasMastered && ([...data.days.values()].some((day) => day.newMasteryCount)
       ? mastered(periodsOf(data, range), data)
-      : card('mastered', t('mastered.title'), null, note(t(none))),
-    byWeek(data, range));
+      : card('mastered', t('mastered.title'), null, note(t('mastered.noneNow')))),
+    hasCourse && byWeek(data, range));
 }
-
-/** True if the learner knows an item, although none may have become known in the last year. */
-const isKnown = ({ progress }) => Boolean(progress) && masteredNow(progress.masteryStats) > 0;
 
 /** Compare the last four weeks with the four before. */
 function comparison({ days: studied, day }) {
@@ -184,7 +181,6 @@ function soFar([before, period], studied, day) {
 
 /** The card about retention: the share of items that the learner still knew when they came up again on a later day. */
 function retention({ retention: rows, day }) {
-  if (!rows.length) return card('retention', t('retention.title'), null, note(t('retention.none')));
   const since = (count) => rows.filter((row) => row.start > dayAfter(day, -count) && row.start <= day);
   const body = [7, 28, 365].map((count) => [
     t('retention.lastDays', { count }), ...['young', 'mature'].map((name) => rate(since(count), name))]);

@@ -182,7 +182,7 @@ export class ItemList extends View {
     const { rows, total, cursor, today } = this.data;
     const { filter, from, to } = this.view;
     const isNew = !total && !this.isFiltered;
-    const meaning = filter in ORDERS ? t(`items.meanings.${filter}`)
+    const meaning = filter in ORDERS ? t(`list.meanings.${filter}`)
       : OF_DAYS.includes(filter) && days(from ?? today, to ?? today);
     const isMistakes = !this.user && filter === 'MISSED' && from === dayAfter(today, -1) && to === from;
     const title = this.user ? t('items.of', { user: nameOf('learner', this.user) })
@@ -199,7 +199,7 @@ export class ItemList extends View {
           class: 'button quiet', href: itemList(this.user, { filter: 'struggling' }),
         }, t('items.weak')),
         !this.user && !pastDay() && total > 0 && ['DUE', 'FADING', 'MISSED'].includes(filter)
-          && h('div', { class: 'tools' }, appLink(total)),
+          && h('div', { class: 'tools' }, appLink('next.start')),
         rows.length > 0 && table(rows, this.view.order, today, this.user),
         cursor && button('more', 'more', t('items.more'))),
     ];
@@ -230,7 +230,7 @@ export class ItemList extends View {
 function textOf(control, value) {
   if (control === 'language') return languageName(value);
   if (control === 'skill') return value ? t(`skills.${value}`) : t('items.anySkill');
-  if (control !== 'level') return control === 'filter' ? t(`items.filters.${value}`) : t(`items.orders.${value}`);
+  if (control !== 'level') return control === 'filter' ? t(`list.filters.${value}`) : t(`list.orders.${value}`);
   return value === 'UNKNOWN' ? t('levels.none') : value || t('items.anyLevel');
 }
 

@@ -72,7 +72,7 @@ export const wordsOf = ({ user, day }, filter, from = null, to = from) =>
   itemList(user, { filter, ...from && { from, to: to < day ? to : day } });
 
 /** The heading above the number of items that a learner is expected to know on the day that the page shows. */
-export const expectedOn = (day) => (pastDay() ? t('knowledge.then', { day: longDay(day) }) : t('knowledge.now'));
+export const expectedOn = (day) => (pastDay() ? t('expected.then', { day: longDay(day) }) : t('expected.now'));
 
 /** The address of the view of what a learner is expected to know. */
 export const knowledgePage = (user) => kept(path('knowledge', user));

@@ -115,7 +115,7 @@ export class Knowledge extends View {
     const choice = languageSwitch(languages, language);
     const ofAll = () => ofAllLanguages(languages, language);
     const title = h('header', { 'data-key': 'title' },
-      h('h1', null, this.user ? t('knowledge.whose', { user: nameOf('learner', this.user) }) : t('view.knowledge')),
+      h('h1', null, this.user ? t('expected.whose', { user: nameOf('learner', this.user) }) : t('view.knowledge')),
       stamp(this.data.at));
     if (!knowledge.items) {
       return [title, h('section', { class: 'card wide', 'data-key': 'none' }, choice, note(t('knowledge.none')))];
@@ -159,7 +159,7 @@ function expectedCard(knowledge) {
 }
 
 const levelTable = ({ levels }) => table(
-  [t('levels.level'), t('knowledge.expected'), t('knowledge.fading')],
+  [t('levels.level'), t('expected.title'), t('knowledge.fading')],
   levels.map((row) => [
     row.level === 'UNKNOWN' ? t('levels.none') : row.level,
     [bar([['right', row.expected]], row.items),
@@ -194,7 +194,7 @@ function course(weeks, ofAll) {
       axis(dateLabels(starts), starts.length)),
     legend(shown.map(([name, field]) => [name, t(`curve.${field}`)])),
     unfolded(t('curve.title'), table(
-      [t('curve.until'), t('curve.items'), t('curve.expected')],
+      [t('states.until'), t('curve.items'), t('curve.expected')],
       curve.toReversed().map((week) => [longDay(week.end), number(week.items), number(Math.round(week.expected))]))));
 }
 

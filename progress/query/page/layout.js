@@ -1,14 +1,49 @@
-// Elements that several parts of the page use: section, card, note, mark, table, the expected number of items.
+// Elements that several parts of the page use: section, card, note, mark, table, the expected number of items; and from
+// when on a learner's page has them. Until then, a line says what comes when.
 
 import { bar } from './charts.js';
 import { h, s } from './dom.js';
-import { clock, number } from './format.js';
+import { clock, instant, number } from './format.js';
+import { STAGES, masteredNow } from './freshness.js';
 import { parts, t } from './i18n.js';
+import { firstDay } from './periods.js';
 import { pastDay } from './then.js';
 
-/** A section with a heading and a grid of cards. */
+/** The least number of each section, and of the cards that need another one than their section. */
+export const LEAST = {
+  'how-far': ['words', 5],
+  skills: ['answersInTwoSkills', 20],
+  improving: ['days', 14],
+  comparison: ['days', 29],
+  retention: ['tests', 1],
+  mastered: ['known', 1],
+  when: ['answers', 20],
+  due: ['reviews', 1],
+  items: ['answers', 20],
+};
+
+const total = (rows, name) => [...rows].reduce((sum, row) => sum + row[name], 0);
+const known = ({ progress }) => (progress ? masteredNow(progress.masteryStats) : 0);
+
+// The days begin with the last calendar year; what was earlier shows in the words and in the longest streak.
+const COUNTS = {
+  words: ({ progress }) => STAGES.reduce((sum, name) => sum + progress.masteryStats[name], 0),
+  answers: ({ days, progress }) => Math.max(total(days.values(), 'answers'), progress.totalItemsLearned),
+  answersInTwoSkills: ({ domains }) => domains.map(({ answers }) => answers).sort((a, b) => b - a)[1],
+  days: ({ days, day, streak }) => {
+    const first = firstDay(days, day);
+    return 1 + (instant(day) - instant(streak?.longestStart < first ? streak.longestStart : first)) / 86_400_000;
+  },
+  tests: ({ retention }) => total(retention.flatMap(({ young, mature }) => [young, mature]), 'asked'),
+  known: (data) => total(data.days.values(), 'newMasteryCount') + known(data),
+  reviews: (data) => total(data.due, 'items') + known(data),
+};
+
+export const has = (name, data) => COUNTS[LEAST[name][0]](data) >= LEAST[name][1];
+
+/** A section with a heading and a grid of cards; nothing without a card. */
 export function section(id, title, ...cards) {
-  return h('section', { class: 'section', 'aria-labelledby': id, 'data-key': id },
+  return cards.flat().some(Boolean) && h('section', { class: 'section', 'aria-labelledby': id, 'data-key': id },
     h('h2', { id, tabindex: -1 }, title),
     h('div', { class: 'cards' }, cards));
 }

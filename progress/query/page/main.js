@@ -40,7 +40,7 @@ const VIEWS = {
   knowledge: {
     href: '#/knowledge',
     roles: ALL,
-    title: ([user]) => (user ? t('knowledge.whose', { user: nameOf('learner', user) }) : t('view.knowledge')),
+    title: ([user]) => (user ? t('expected.whose', { user: nameOf('learner', user) }) : t('view.knowledge')),
     subject: ([user]) => user,
     open: async ([user]) => [(await import('./knowledge.js')).Knowledge, user],
   },
@@ -170,6 +170,7 @@ const navigation = document.getElementById('views');
 const liveState = document.getElementById('live');
 const status = document.getElementById('status');
 const signOut = document.getElementById('sign-out');
+const ownName = document.getElementById('own-name');
 const languages = document.getElementById('language');
 const dayPicker = document.getElementById('day');
 const controls = document.getElementById('controls'); // on a phone, they open above the page
@@ -291,7 +292,7 @@ function closeView() {
   currentView?.close();
   currentView = null;
   shell.live(null);
-  for (const element of [navigation, signOut, dayPicker]) element.hidden = true;
+  for (const element of [navigation, ownName, signOut, dayPicker]) element.hidden = true;
 }
 
 async function route() {
@@ -381,10 +382,11 @@ async function watchMidnight(view, opening, before = null) {
   const who = await then.learnToday(view.other).catch(() => {});
   if (opening !== openings) return;
   showDay(view);
-  if (view.other && who?.displayName && nameOf('learner', view.other) !== who.displayName) {
-    learnName('learner', view.other, who.displayName);
+  const user = view.other ?? session.learner();
+  if (who?.displayName && nameOf('learner', user) !== who.displayName) {
+    learnName('learner', user, who.displayName);
     shell.named();
-    if (currentView.data) currentView.draw();
+    if (view.other && currentView.data) currentView.draw();
   }
   if (before && then.presentDay() !== before && !then.pastDay()) currentView.load?.();
   const wait = Math.max(then.untilTomorrow() ?? DAY_RETRY_MS, MIDNIGHT_MS);
@@ -440,6 +442,8 @@ function showDay({ subject, day }) {
  */
 function showNavigation({ tab, other, day, tag }) {
   const canFind = ['support', 'admin'].includes(session.role());
+  const own = nameOf('learner', session.learner());
+  Object.assign(ownName, { hidden: own === session.learner(), textContent: own });
   navigation.hidden = false;
   const link = (href, name, isCurrent, more) =>
     h('a', { href, 'aria-current': isCurrent ? 'page' : null, ...more }, name);

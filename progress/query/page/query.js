@@ -25,7 +25,7 @@ export const QUERY = `query Page($user: ID, $language: String, $from: Date!, $to
   levels: levelStats(userId: $user, language: $language) {
     level ${SHARE} masteredLast28Days expectedDate reached
   }
-  domains: domainStats(userId: $user, language: $language) { domain ${SHARE} }
+  domains: domainStats(userId: $user, language: $language) { domain answers ${SHARE} }
   weakest: itemStats(userId: $user, language: $language, filter: STRUGGLING, orderBy: ACCURACY, first: 5) {
     totalCount
     edges { node { itemId headword language level answers correctAnswers accuracyRate dueAt dueOn inPlay } }
@@ -36,7 +36,7 @@ export const QUERY = `query Page($user: ID, $language: String, $from: Date!, $to
   hours: hourlyStats(userId: $user) { hour answers accuracyRate }
   due: dueForecast(userId: $user, days: 29) { date items overdue }
   workload(userId: $user) { secondsPerAnswer }
-  milestones(first: 6, userId: $user, kinds: [STREAK, ITEMS_LEARNED, ITEMS_MASTERED, LEVEL_REACHED]) {
+  milestones(first: 4, userId: $user, kinds: [STREAK, ITEMS_LEARNED, ITEMS_MASTERED, LEVEL_REACHED]) {
     edges { node { ${MILESTONE} } }
   }
   projections: projectionStatus { name eventsBehind secondsBehind status updatedAt changedAt }

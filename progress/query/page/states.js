@@ -36,7 +36,7 @@ export function states(weeks, { progress, day }, since) {
     })), top, t('weeks.chart'), room), [0, top], number, axis(dateLabels(rows.map(({ start }) => start), room), room)),
     stageLegend(STAGES),
     unfolded(t('states.title'), table(
-      [t('curve.until'), ...STAGES.toReversed().map((name) => t(`stage.${name}`))],
+      [t('states.until'), ...STAGES.toReversed().map((name) => t(`stage.${name}`))],
       rows.toReversed().map((row) => [longDay(row.end), ...STAGES.toReversed().map((name) => number(row[name]))]))),
   ];
 }

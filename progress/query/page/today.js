@@ -3,12 +3,13 @@
 
 import { h, s } from './dom.js';
 import { dayAfter, days, fullDay, longDay, minutes, now, percent, shortDay, weekday } from './format.js';
-import { countBehind, masteredNow } from './freshness.js';
+import { countBehind } from './freshness.js';
 import { join, t } from './i18n.js';
 import { wordsOf } from './items.js';
-import { mark, note } from './layout.js';
-import { news } from './news.js';
-import { pastDay, untilTomorrow, urgency } from './then.js';
+import { has, mark, note } from './layout.js';
+import { news, say, whatNow } from './news.js';
+import { firstDay } from './periods.js';
+import { isOver, pastDay, urgency } from './then.js';
 
 const CHANGE_MS = 7 * 86_400_000; // so long the page tells that study days have another definition
 const LENGTHS = [3, 7, 14, 30, 50, 100, 200, 365]; // as in the kind STREAK of the API's milestones
@@ -17,17 +18,18 @@ const LENGTHS = [3, 7, 14, 30, 50, 100, 200, 365]; // as in the kind STREAK of t
 export function today(data, celebration) {
   const { day, streak, goal, days: studied } = data;
   const row = studied.get(day);
+  const task = whatNow(data);
   return h('section', { class: 'tiles', 'aria-labelledby': 'today', 'data-key': 'today' },
     h('h2', { id: 'today', tabindex: -1 }, t('jump.today'), h('small', null, fullDay(day))),
-    news(data),
-    tile('next', t('next.title'), figure('next.due', data.due[0].items), nextNotes(data)),
+    news(data, task),
+    tile(task.style, t('next.title'), figure(task.figure, task.values), nextNotes(data, task)),
     tile(`half${streak.activeToday ? ' warm' : ''}`, t('streak.title'), flame(streak),
-      figure('streak.days', streak.current), streakNotes(streak), changeNote(data), restNotes(data)),
+      figure('streak.days', { count: streak.current }), streakNotes(data, task), changeNote(data), restNotes(data)),
     goal
       ? tile(`half${goal.answersToday ? ' warm' : ''}`, t(pastDay() ? 'then.goal' : 'goal.title'), ring(goal),
-        figure('count.answers', goal.answersToday), goalNotes(goal, day, row), setting(data))
-      : tile('half', t(pastDay() ? 'week.answers' : 'answers.title'), figure('count.answers', row?.answers ?? 0),
-        answerNotes(row, streak), setting(data)),
+        figure('count.answers', { count: goal.answersToday }), goalNotes(goal, day, row), setting(data))
+      : tile('half', t(pastDay() ? 'week.answers' : 'answers.title'),
+        figure('count.answers', { count: row?.answers ?? 0 }), answerNotes(row, streak), setting(data)),
     pills(data, celebration),
   );
 }
@@ -54,41 +56,40 @@ function ring({ answersToday, answersPerDay }) {
 export const preview = () => h('figure', { class: 'preview' },
   h('figcaption', null, t('welcome.example')),
   h('div', { class: 'tiles', 'aria-hidden': 'true' },
-    tile('next', t('next.title'), figure('next.due', 18)),
-    tile('half', t('streak.title'), flame({ activeToday: true }), figure('streak.days', 12)),
-    tile('half', t('goal.title'), ring({ answersToday: 14, answersPerDay: 20 }), figure('count.answers', 14))));
+    tile('next', t('next.title'), figure('next.due', { count: 18 })),
+    tile('half', t('streak.title'), flame({ activeToday: true }), figure('streak.days', { count: 12 })),
+    tile('half', t('goal.title'), ring({ answersToday: 14, answersPerDay: 20 }),
+      figure('count.answers', { count: 14 }))));
 
 const tile = (style, name, ...content) => h('div', { class: `card tile ${style}` }, h('h3', null, name), content);
 
 /** A large number with its unit. */
-function figure(key, count) {
-  const text = t(key, { count }).split(/(\p{Nd}[\p{Nd}.,\u00a0\u202f]*)/u);
+function figure(key, values) {
+  const text = t(key, values).split(/(\p{Nd}[\p{Nd}.,\u00a0\u202f]*)/u);
   return h('p', { class: 'figure', 'data-same': key }, text.map((part, index) =>
     (index % 2 ? h('strong', null, part) : part && h('span', null, part))));
 }
 
-function streakNotes(streak) {
+function streakNotes({ streak, days: studied, day }, { hours }) {
   const { current, longest, longestStart, longestEnd, lastStudyDate, activeToday, atRisk, restToday } = streak;
   const longestRun = longest > current && longestStart
     ? note(t('streak.longest', { count: longest, days: days(longestStart, longestEnd) }))
-    : longest > 0 && note(t('streak.record'));
+    : longestStart > firstDay(studied, day) && note(t('streak.record'));
   const notes = [current > 0 && note(nextLength(current)), longestRun];
   if (activeToday) return [mark('good', t(pastDay() ? 'then.studied' : 'streak.studied')), ...notes];
   if (restToday) return [mark('good', t('streak.rest')), ...notes];
-  if (atRisk) return [pastDay() ? note(t('then.unstudied')) : open(current), ...notes];
+  if (atRisk) return [pastDay() ? note(t('then.unstudied')) : open(current, hours), ...notes];
   if (lastStudyDate) return [note(t('streak.last', { day: longDay(lastStudyDate) })), longestRun];
   return [note(t('streak.begins'))];
 }
 
-/**
- * What keeps the streak: said calmly, with the hours in the last six of the day, and as a warning in the last three.
- */
-function open(current) {
+/** What keeps the streak: said calmly, with the time in the last six hours of the day, a warning in the last three. */
+function open(current, hours) {
   const level = urgency();
-  const left = Math.ceil(untilTomorrow() / 3_600_000); // by the learner's day, which may end later than the browser's
-  const text = level && left <= 6 ? t('streak.left', { count: left }) : t('streak.open', { count: current + 1 });
+  const text = hours ? t(...hours) : t('streak.open', { count: current + 1 });
   return level ? mark(level > 1 ? 'warn' : 'wait', text) : note(text);
 }
+
 /** For a week after an upgrade with another definition of a study day: what a study day is now. */
 function changeNote({ projections }) {
   const at = projections.find(({ name }) => name === 'learning_streaks')?.changedAt;
@@ -101,13 +102,17 @@ function nextLength(current) {
   return t('streak.next', { count: next - current, next });
 }
 
-/** The rest days from today on, and the button that takes one or, if there are any, takes one back. */
+/**
+ * The rest days from today on, and the button that takes one, if there is a streak, or, if there are any, takes one
+ * back.
+ */
 function restNotes(data) {
   const open = [...data.restDays].filter((day) => day >= data.day).sort();
   const ahead = open.filter((day) => day > data.day);
   return [
     ahead.length > 0 && note(t('streak.restAhead', { days: join(ahead.map(shortDay)) })),
-    command(data, 'rest', open.length ? 'streak.changeRest' : 'streak.takeRest'),
+    (open.length > 0 || data.streak.current > 0)
+      && command(data, 'rest', open.length ? 'streak.changeRest' : 'streak.takeRest'),
   ];
 }
 
@@ -133,40 +138,38 @@ function answerNotes(row, { activeToday }) {
 
 const share = (row) => t('answers.right', { share: percent(row.correctAnswers / row.answers) });
 
-const sessions = (row) => join(
-  t('count.sessions', { count: row.sessionsCompleted }), minutes(Math.floor(row.studySeconds / 60)));
+const sessions = ({ sessionsCompleted, studySeconds }) => join(
+  sessionsCompleted > 0 && t('count.sessions', { count: sessionsCompleted }),
+  studySeconds >= 60 && minutes(Math.floor(studySeconds / 60)));
 
 function goalNotes(goal, day, row) {
   const isMet = goal.answersToday >= goal.answersPerDay;
+  const isOpen = !isMet && !isOver(); // the day can still be met
   return [
     isMet
       ? mark('good', t('goal.met', { goal: goal.answersPerDay }))
       : note(t('goal.of', { goal: goal.answersPerDay, count: goal.answersPerDay - goal.answersToday })),
-    h('ol', { class: 'week' }, goal.week.map((met, index) => weekDot(met, dayAfter(day, index - 6)))),
-    note(t('goal.week', { count: goal.daysMet7 })),
+    h('ol', { class: 'week' }, goal.week.map((met, index) =>
+      weekDot(met ? 'dayMet' : isOpen && index === 6 ? 'dayOpen' : 'dayMissed', dayAfter(day, index - 6)))),
+    note(t(isOpen ? 'goal.weekOpen' : 'goal.week', { count: goal.daysMet7 })),
     row?.answers > 0 && note(t(
       pastDay() ? 'answers.right' : 'goal.right', { share: percent(row.correctAnswers / row.answers) })),
   ];
 }
 
-function weekDot(met, date) {
-  const text = t(met ? 'goal.dayMet' : 'goal.dayMissed', { day: weekday(date, 'long') });
-  return h('li', { class: met ? 'met' : null },
-    h('span', { class: 'unseen' }, text), h('span', { 'aria-hidden': 'true' }, weekday(date, 'narrow')));
-}
+/** `state` is dayMet, dayMissed or dayOpen. */
+const weekDot = (state, date) => h('li', { class: { dayMet: 'met', dayOpen: 'open' }[state] },
+  h('span', { class: 'unseen' }, t(`goal.${state}`, { day: weekday(date, 'long') })),
+  h('span', { 'aria-hidden': 'true' }, weekday(date, 'narrow')));
 
-/** True if any review is planned: within the forecast or, for a known item, perhaps after it. */
-const hasReviews = ({ due, progress }) => due.some((day) => day.items)
-  || masteredNow(progress.masteryStats) > 0;
-
-function nextNotes(data) {
-  const { day: today, due, workload, isOwn } = data;
-  const [{ items }, ...later] = due;
-  const tools = h('div', { class: 'tools' }, isOwn && !pastDay() && appLink(items), mistakes(data));
-  if (!items && !hasReviews(data)) return [note(t('next.unplanned')), tools];
-  if (!items) return [mark('good', t('next.caughtUp')), note(nextDue(later, dayAfter(today, 6))), tools];
-  const pace = workload?.secondsPerAnswer;
-  return [pace && note(plan(data, pace) ?? about(toMinutes(items * pace))), tools];
+function nextNotes(data, task) {
+  const { day: today, due: [{ items }, ...later], isOwn } = data;
+  const rests = task.style !== 'next';
+  return [
+    task.note && (rests ? mark('good', t(...task.note)) : note(say(data, task.note))),
+    !items && has('due', data) && note(nextDue(later, dayAfter(today, 6))),
+    h('div', { class: 'tools' }, isOwn && !pastDay() && appLink(task.button, rests), mistakes(data)),
+  ];
 }
 
 /** The way to what was missed yesterday; nothing if all was right. */
@@ -176,32 +179,6 @@ function mistakes(data) {
   return !pastDay() && row?.correctAnswers < row?.answers &&
     h('a', { class: 'button quiet', href: wordsOf(data, 'missed', yesterday) }, t('items.mistakes'));
 }
-
-/**
- * In how many days the due words are done, at the learner's usual time a day, while new ones fall due. The rule is in
- * the glossary.
- */
-function plan({ day, days, due }, pace) {
-  const rows = Array.from({ length: 28 }, (_, index) => days.get(dayAfter(day, -1 - index)))
-    .filter((row) => row?.studySeconds);
-  const mean = rows.length ? rows.reduce((sum, row) => sum + row.studySeconds, 0) / rows.length / 60 : 15;
-  const perDay = Math.min(60, Math.max(10, 5 * Math.round(mean / 5)));
-  const capacity = (60 * perDay) / pace;
-  if (due[0].items <= capacity) return null;
-  let left = 0;
-  const last = due.findIndex((row) => (left = Math.max(0, left + row.items - capacity)) === 0);
-  return last < 0
-    ? t('next.grows', { count: perDay })
-    : t('next.plan', { count: last + 1, minutes: perDay });
-}
-
-// The value of the API's field `workload.minutes`. The page does not query this field, because the server would have to
-// count the due items again. If the result is a whole number of minutes, its floating-point value may be slightly too
-// large. The small subtraction prevents an additional minute.
-const toMinutes = (seconds) => Math.ceil(seconds / 60 - 1e-9);
-
-const about = (count) =>
-  (count < 60 ? t('next.minutes', { count }) : t('next.hours', { time: minutes(count) }));
 
 /**
  * A text about the next day with due items. Up to `last`, the text names the day by its weekday. After `last`, it names
@@ -214,8 +191,8 @@ function nextDue(later, last) {
   return t('next.later', { count: next.items, day });
 }
 
-/** A button that opens the learning app. There is no button if the server does not know the app's address. */
-export function appLink(items) {
+/** A button that opens the learning app; none if the server does not know the app's address. */
+export function appLink(text, isQuiet = false) {
   const { content: url } = document.querySelector('meta[name=app]');
-  return url && h('a', { class: 'button', href: url, 'data-key': 'app' }, t(items ? 'next.start' : 'next.open'));
+  return url && h('a', { class: `button${isQuiet ? ' quiet' : ''}`, href: url, 'data-key': 'app' }, t(text));
 }

@@ -5,18 +5,21 @@ import { h } from './dom.js';
 import { fullDay, hour, minutes, number, percent } from './format.js';
 import { sentences, t } from './i18n.js';
 import { wordsOf } from './items.js';
-import { card, note, section, table, unfolded } from './layout.js';
+import { card, has, note, section, table, unfolded } from './layout.js';
 
 const MIN_ANSWERS = 50; // an hour with fewer answers cannot be the best hour
 const SHOWN_DAYS = 14; // with today
 
 export const when = (data, { sessions }) => section('when', t('when.title'),
-  card('sessions', t('sessions.title'), 'wide', sessions ? sessions() : note(t('states.loading'))),
-  data.hours && hours(data.hours), due(data));
+  has('when', data) && [
+    card('sessions', t('sessions.title'), 'wide', sessions ? sessions() : note(t('states.loading'))),
+    data.hours?.length > 0 && hours(data.hours),
+  ],
+  has('due', data) && due(data));
 
 const hours = (rows) => card('hours', t('hours.title'), 'wide',
-  note(rows.length ? summary(rows) : t('hours.none')),
-  rows.length > 0 && unfolded(t('hours.title'), table(
+  note(summary(rows)),
+  unfolded(t('hours.title'), table(
     [t('hours.from'), t('week.answers'), t('week.right')],
     rows.map((row) => [hour(row.hour), number(row.answers), percent(row.accuracyRate)]))));
 

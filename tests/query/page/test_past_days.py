@@ -134,7 +134,10 @@ def test_the_months_of_a_year_play_one_after_another(visit: Visits) -> None:
 @pytest.mark.exhaustive
 def test_the_months_play_up_to_now_in_a_grid_that_stays(visit: Visits, demo: Stack) -> None:
     visitor = visit()
-    page = visitor.open(browser.create_learner(demo, ago=timedelta(days=40)))
+    user = browser.create_learner(demo, ago=timedelta(days=40))
+    for item in "abcd":
+        demo.publish(*browser.lesson(user, 1, ago=timedelta(days=40), item=item))
+    page = visitor.open(user)
     expect(page.get_by_role("region", name="How far")).to_be_visible(timeout=20_000)
     first = page.locator(".year tbody tr").first.locator("[data-day]").first
     day = first.get_attribute("data-day")

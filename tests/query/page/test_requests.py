@@ -4,6 +4,7 @@ import json
 import re
 import uuid
 from dataclasses import replace
+from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -30,7 +31,7 @@ def test_the_first_numbers_need_only_one_request(visit: Visits, demo: Stack) -> 
     visitor = visit()
     with visitor.page.expect_response(lambda got: "query Frame(" in str(got.request.post_data)):
         page = visitor.open(browser.create_learner(demo))
-    expect(page.get_by_role("region", name="How far")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("region", name="The year")).to_be_visible(timeout=20_000)
     page.reload()
     visitor.settle()
     # The last requests of a visit must not be taken for those of the next visit.
@@ -102,6 +103,7 @@ def test_a_live_update_keeps_the_focus_the_scroll_position_and_the_open_details(
     visit: Visits, demo: Stack
 ) -> None:
     user = browser.create_learner(demo)
+    demo.publish(*browser.lesson(user, 1, ago=timedelta(days=14)))
     page = visit(viewport={"width": 390, "height": 700}).open(user)
     expect(page.locator("#live")).to_have_text("Live")
     tiles = page.get_by_role("region", name="Today")
