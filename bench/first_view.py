@@ -12,7 +12,7 @@ from tests.support.browser import Stack, Visit
 
 _ROUNDS = 9
 _SLOWDOWN = 4  # Lighthouse slows the CPU by this factor to measure a phone
-_CONTENT_MS, _KILOBYTES, _SHIFT, _HEIGHT, _CHARTS = 1_600, 75, 20, 7_000, 8
+_CONTENT_MS, _KILOBYTES, _SHIFT, _HEIGHT, _CHARTS = 1_600, 75, 20, 6_000, 8
 
 # The height of the page in pixels, and the number of its charts.
 _LENGTH = """[document.documentElement.scrollHeight,

@@ -25,7 +25,7 @@ _POLICY = (
 )
 _VARY_INDEX = "Accept-Encoding, Accept-Language, Cookie"
 _IMPORT = re.compile(r"^(?:import|\}) .*from '\./(\w+\.js)';$", re.MULTILINE)
-_LATE_IMPORT = re.compile(r"import\('\./(\w+\.js)'\)")
+_LATE_IMPORT = re.compile(r"(?<!withTexts\()import\('\./(\w+\.js)'\)")
 _START = "main.js"
 _TEXT_KEY = re.compile(r"['`](\w+)\.")
 _PLACEHOLDER = re.compile(r"\{([\w.]+)\}")
@@ -107,7 +107,8 @@ def _start_keys() -> set[str]:
     """Return the first parts of the keys of all texts that a learner's progress shows.
 
     They stand in the modules that the page needs at start, and in those that these modules import
-    later. The views that main.js imports later load the complete file of texts.
+    later. The views that main.js imports later, and what `withTexts` imports, load the complete
+    file of texts.
     """
     started = _modules([_START], _IMPORT)
     late = _modules([name for name in started if name != _START], _IMPORT, _LATE_IMPORT)

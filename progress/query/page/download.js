@@ -1,7 +1,7 @@
 // The section "My data", with the download of the data. What follows a click is in record_export.js.
 
 import { h } from './dom.js';
-import { t } from './i18n.js';
+import { t, withTexts } from './i18n.js';
 import { button, card, note, section } from './layout.js';
 import * as session from './session.js';
 
@@ -50,7 +50,7 @@ export class Download {
 
   /** Start or cancel an export; throw an error if its module does not arrive. */
   async click(name) {
-    const { RecordExport } = await import('./record_export.js');
+    const { RecordExport } = await withTexts(import('./record_export.js'));
     if (!this.isClosed) (this.started ??= new RecordExport(this)).click(name);
   }
 }

@@ -63,9 +63,6 @@ export const recallShare = (rate) =>
 /** A number with one decimal. */
 export const decimal = (value) => (value == null ? NONE : decimals.format(value));
 
-/** A difference of two rates, in percentage points. */
-export const points = (rate) => numbers.format(Math.round(100 * rate));
-
 /** Round the value to a multiple of 1 / `steps`, the precision in which the page shows it. */
 export const rounded = (value, steps) =>
   (value == null ? null : Math.round((steps * value).toPrecision(12)) / steps);

@@ -21,6 +21,7 @@ import { Subscription } from './stream.js';
 import { dayOf as dayIn, withParameter } from './then.js';
 import { findAlike, find, learnLearners, leave, linkTo } from './way.js';
 
+const HARD = 0.85; // with more right answers, a word is not hard
 const RISKS = { inactive: 'INACTIVE', lowAccuracy: 'LOW_ACCURACY', neverStudied: 'NEVER_STUDIED' };
 const STANDING =
   `name members activeLast7Days answersLast7Days accuracyLast7Days atRisk ${Object.keys(RISKS).join(' ')}`;
@@ -650,11 +651,12 @@ function expected({ members, knowledge }) {
 }
 
 function hardest(items, link) {
+  const hard = items.filter(({ accuracyRate }) => accuracyRate <= HARD);
   return card('hardest', t('group.hardest'), 'wide',
-    note(t(items.length ? 'group.hardestMeaning' : 'group.noHardest')),
-    items.length > 0 && table(
+    note(t(hard.length ? 'group.hardestMeaning' : 'group.noHardest')),
+    hard.length > 0 && table(
       [t('items.item'), t('week.right'), t('group.learnersOf'), t('week.answers')],
-      items.map((item) => [
+      hard.map((item) => [
         [h('a', { href: link(item) }, word(item)), level(item)], h('b', null, percent(item.accuracyRate)),
         number(item.learners), number(item.answers),
       ]), 'stacking'));

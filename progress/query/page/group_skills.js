@@ -3,6 +3,7 @@
 import { runQuery } from './api.js';
 import { h } from './dom.js';
 import { number, percent } from './format.js';
+import { agree } from './how_far.js';
 import { join, t } from './i18n.js';
 import { card, note, table } from './layout.js';
 
@@ -43,8 +44,10 @@ const nameOfSkill = ({ name }) => t(`skills.${name}`);
 /** The card; `data` is null while it is loading. */
 export function skills(data) {
   if (!data) return card('skills', t('group.skills'), 'wide', note(t('states.loading')));
-  const weakest = (rows) => rows.filter(({ answers, name }) => answers >= MIN_ANSWERS && name !== 'UNKNOWN')
-    .toSorted((one, other) => rateOf(one) - rateOf(other)).slice(0, 1);
+  const weakest = (rows) => {
+    const enough = rows.filter(({ answers, name }) => answers >= MIN_ANSWERS && name !== 'UNKNOWN');
+    return agree(enough.map(rateOf)) ? [] : enough.toSorted((one, other) => rateOf(one) - rateOf(other)).slice(0, 1);
+  };
   const train = [[weakest(data.skills), nameOfSkill], [weakest(data.levels), nameOfLevel]].flatMap(([rows, nameOf]) =>
     rows.map((row) => t('group.trainOne', { name: nameOf(row), share: percent(rateOf(row)) })));
   const rows = (some, nameOf) => some.map((row) => [

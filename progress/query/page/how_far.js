@@ -6,7 +6,7 @@ import { bar, legend } from './charts.js';
 import { h } from './dom.js';
 import { longDay, monthYear, number, percent, share } from './format.js';
 import { STAGES, isBatchLate, isBatchPending, masteredNow } from './freshness.js';
-import { t } from './i18n.js';
+import { sentences, t } from './i18n.js';
 import { languageSwitch, ofAllLanguages } from './languages.js';
 import { LEAST, card, has, mark, note, pairs, section, table } from './layout.js';
 import { known } from './news.js';
@@ -41,12 +41,15 @@ function levels({ levels: all }, waiting) {
   const hasPace = rows.some((row) => row.masteredLast28Days != null);
   const headers = [t('levels.level'), t('levels.known'),
     ...(hasPace ? [t('levels.pace'), t('levels.expected')] : [t('week.right')])];
+  const undated = hasPace && !waiting && sentences(
+    rows.some((row) => row.masteredLast28Days > 0 && !row.reached && !isNear(row)) && t('levels.near'),
+    [current, next].some(lacksDate) && t('levels.noDate'));
   return card('levels', t('levels.title'), 'wide', status(waiting, currentLevel(rows)),
     (waiting || hasLevel(rows)) && [shareTable(headers, rows.map((row) => [
       row.level === 'UNKNOWN' ? t('levels.none') : row.level, row,
       ...(hasPace ? [pace(row), expected(row, isNear(row))] : [percent(row.accuracyRate)])]), waiting),
     stageLegend()],
-    hasPace && !waiting && [current, next].some(lacksDate) && note(t('levels.noDate')));
+    undated && note(undated));
 }
 
 /** A pill or, without one, a text in the same place. */

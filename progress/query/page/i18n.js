@@ -16,6 +16,9 @@ export async function loadTexts() {
   Object.assign(texts, await response.json(), { isComplete: true });
 }
 
+/** A module that is being imported, once all texts are loaded, too. */
+export const withTexts = async (module) => (await Promise.all([module, loadTexts()]))[0];
+
 /**
  * The text with this key, such as "today.streak". `values` replace the names in braces; numbers are formatted. If a
  * text has several plural forms, the value `count` selects one.

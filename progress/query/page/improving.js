@@ -5,7 +5,7 @@
 import { axis, chart, columns, counts, door, legend, dateLabels, roundUp, slots } from './charts.js';
 import { h } from './dom.js';
 import {
-  dayAfter, days, decimal, instant, longDay, minutes, month, monthSign, number, percent, points, rounded, shortDay,
+  dayAfter, days, decimal, instant, longDay, minutes, month, monthSign, number, percent, rounded, shortDay,
 } from './format.js';
 import { join, sentences, t } from './i18n.js';
 import { wordsOf } from './items.js';
@@ -33,6 +33,9 @@ export function improving(data, { range = 'year', states = null } = {}) {
       : card('mastered', t('mastered.title'), null, note(t('mastered.noneNow')))),
     hasCourse && byWeek(data, range));
 }
+
+/** A difference of two rates, in percentage points. */
+const points = (rate) => t('week.points', { count: Math.round(100 * rate) });
 
 /** Compare the last four weeks with the four before. */
 function comparison({ days: studied, day }) {

@@ -68,7 +68,7 @@ export class ItemPage extends View {
       const { data: { event } } = await runQuery(SET_ASIDE, { item: this.itemId, ...this.chosen }, signal);
       this.chosen = null;
       this.data.item.setAside = aside;
-      this.shell.announce(t(event.counted ? aside ? 'item.isAside' : 'item.isBack' : 'command.waiting'));
+      this.shell.announce(t(event.counted ? aside ? 'item.isAside' : 'item.isBack' : 'sent.waiting'));
       if (event.counted) await this.load();
       else this.succeed();
     } catch (problem) {

@@ -4,7 +4,7 @@ import { Dashboard, JUMPS } from './dashboard.js';
 import { dayAfter } from './format.js';
 import { countBehind } from './freshness.js';
 import { reachedText } from './how_far.js';
-import { t } from './i18n.js';
+import { t, withTexts } from './i18n.js';
 import { chosenLanguage, listenForLanguage } from './languages.js';
 import { Loads } from './loads.js';
 import {
@@ -160,8 +160,8 @@ export class Learner extends Dashboard {
   changed(change, isCounted) {
     if (this.closing.signal.aborted) return;
     this.pending = isCounted ? null : change;
-    const saved = change.isUndone ? 'command.undone' : 'command.saved';
-    this.shell.announce(t(isCounted ? saved : 'command.waiting'));
+    const saved = change.isUndone ? 'sent.undone' : 'sent.saved';
+    this.shell.announce(t(isCounted ? saved : 'sent.waiting'));
     this.showPending();
     this.draw();
     this.loads.happen('change');
@@ -176,7 +176,7 @@ export class Learner extends Dashboard {
   }
 
   command(name) {
-    return this.use(async () => (await import('./commands.js')).open(name, this));
+    return this.use(async () => (await withTexts(import('./commands.js'))).open(name, this));
   }
 
   onState(state) {
@@ -389,18 +389,18 @@ export class Learner extends Dashboard {
   }
 
   async loadReview() {
-    const { cards } = await import('./review.js');
+    const { cards } = await withTexts(import('./review.js'));
     this.view.review = cards;
     this.draw();
   }
 
   async share() {
-    const { share } = await import('./review.js');
+    const { share } = await withTexts(import('./review.js'));
     const year = calendarYear(this.view.year, this.data.day);
     if (!await share(this.data, year) || this.closing.signal.aborted) return;
     this.view.copied = year;
     this.draw();
-    this.shell.announce(t('review.copied'));
+    this.shell.announce(t('sent.copied'));
   }
 
   goToYear(to) {

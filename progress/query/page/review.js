@@ -36,7 +36,7 @@ export function review(data, year, isCopied) {
     note(sentences(highlights(data, year))),
     data.isOwn &&
       h('button', { class: 'button', type: 'button', 'data-share': 'year', 'data-key': 'share' }, t('review.share')),
-    isCopied && note(t('review.copied')));
+    isCopied && note(t('sent.copied')));
 }
 
 function factsOf(data, year) {

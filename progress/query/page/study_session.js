@@ -29,24 +29,24 @@ export class StudySession extends View {
   sections() {
     const { session } = this.data;
     const title = h('h1', { 'data-key': 'title' }, t('sessions.one'));
-    if (!session) return [title, h('section', { class: 'card wide', 'data-key': 'none' }, note(t('sessions.missing')))];
+    if (!session) return [title, h('section', { class: 'card wide', 'data-key': 'none' }, note(t('session.missing')))];
     const { startedAt, durationSeconds: lasted, answers, accuracyRate, itemsNew, itemsMissed, given } = session;
     const facts = [
       [t('sessions.when'), timeOf(startedAt)],
       [t('week.time'), lasted == null ? '–' : minutes(Math.floor(lasted / 60))],
       [t('week.answers'), number(answers)], [t('week.right'), percent(accuracyRate)],
-      [t('sessions.new'), number(itemsNew)], [t('sessions.missed'), number(itemsMissed)],
+      [t('session.new'), number(itemsNew)], [t('sessions.missed'), number(itemsMissed)],
     ];
     const missed = [...new Map(given.filter(({ correct }) => !correct).map((one) => [one.itemId, one])).values()];
     const link = (one) => h('a', { href: itemPage(one.itemId, this.user) }, word(one));
     return [title, h('section', { 'aria-labelledby': 'answered', 'data-key': 'session' },
-      h('h2', { id: 'answered', class: 'unseen' }, t('sessions.given')), h('div', { class: 'cards' },
-      card('facts', t('sessions.numbers'), null, pairs(facts)),
+      h('h2', { id: 'answered', class: 'unseen' }, t('session.given')), h('div', { class: 'cards' },
+      card('facts', t('session.numbers'), null, pairs(facts)),
       card('missed', t('sessions.missed'), null, missed.length
         ? h('ul', { class: 'item-list words-list' }, missed.map((one) => h('li', null, link(one))))
-        : note(t('sessions.noneMissed'))),
-      card('given', t('sessions.given'), 'wide',
-        table([t('items.item'), t('sessions.answer'), t('sessions.time')], given.map((one) => [
+        : note(t('session.noneMissed'))),
+      card('given', t('session.given'), 'wide',
+        table([t('items.item'), t('session.answer'), t('session.time')], given.map((one) => [
           link(one), t(one.correct ? 'weeks.right' : 'weeks.wrong'),
           one.responseTimeMs == null ? '–' : seconds(one.responseTimeMs / 1000)])))))];
   }

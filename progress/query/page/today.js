@@ -36,7 +36,7 @@ export function today(data, celebration) {
 
 /** What is true for a short time only. It lies above the page, so that nothing moves when it comes and goes. */
 export const pills = (data, celebration) => h('div', { class: 'pills', 'data-key': 'pills' },
-  celebration, data.pending && mark('wait', t('command.waiting')), counting(data));
+  celebration, data.pending && mark('wait', t('sent.waiting')), counting(data));
 
 /** The streak's emblem: a flame, pale until the learner has studied today. */
 const flame = ({ activeToday }) => s('svg', {

@@ -52,8 +52,8 @@ export function year(data, view) {
 
 /** The title of a year in review, whose module is loaded when it is opened. */
 export function reviewTitle({ day, isOwn }, year) {
-  const own = isOpen({ end: `${year}-12-31` }, day) ? 'review.soFar' : 'review.title';
-  return t(isOwn ? own : 'review.other', { year: `${year}` });
+  const own = isOpen({ end: `${year}-12-31` }, day) ? 'year.mineSoFar' : 'year.mine';
+  return t(isOwn ? own : 'year.theirs', { year: `${year}` });
 }
 
 const nameOf = (year) => (year === 'recent' ? t('year.twelveMonths') : t('year.name', { year: `${year}` }));

@@ -236,8 +236,8 @@ def test_the_language_cookie_or_else_the_browser_selects_the_page_s_language(
     (texts,) = re.findall(r'id="texts">(.*?)</script>', index, re.DOTALL)
     first, every = json.loads(texts), TEXTS[language[:2]]
     assert first == {key: every[key] for key in first}
-    assert {"separator", "next", "command"} <= first.keys()
-    assert "letters" not in first  # an administrator's view loads it
+    assert {"separator", "next", "sent"} <= first.keys()
+    assert not {"letters", "command"} & first.keys()  # a view and a dialog load them
     assert 'content="https://learn.example/?a=1&amp;b=2"' in index
     assert "{" not in index.replace(texts, "")
     assert {"Accept-Language", "Cookie"} <= set(response.headers["vary"].split(", "))
@@ -362,7 +362,7 @@ def test_a_shown_change_is_the_difference_of_the_shown_values(evaluate: Evaluate
     )
     assert rows[:4] == [
         ["Answers", "500", "1,000", "−500", None],  # not marked as worse: today is not over
-        ["Answered right", "80%", "75%", "+5", "up"],
+        ["Answered right", "80%", "75%", "+5 points", "up"],
         ["Seconds per answer", "4.2", "4.0", "+0.2", None],  # slow answers may be careful ones
         ["Study time", "4h 0m", "16m", "+3h 44m", None],  # perhaps a session that was left open
     ]
@@ -1075,19 +1075,40 @@ def test_the_current_hour_has_the_rate_of_its_minutes(evaluate: Evaluate) -> Non
 
 
 def test_a_learner_of_words_without_a_level_has_no_current_level(evaluate: Evaluate) -> None:
-    text = evaluate(
+    shown = evaluate(
         """
         const { howFar } = await import('./page/how_far.js');
         const level = (level, catalogueItems, itemsStudied) =>
           ({ ...stages(itemsStudied), level, catalogueItems, itemsStudied });
-        print(howFar({ day: dayIn(0), progress: { masteryStats: stages(7) },
-          levels: [level('A1', 9, 0), level('UNKNOWN', null, 7)],
-          domains: [], languages: [], projections: [],
-          milestones: { edges: [] } }).find('levels').textContent);
+        const cards = [[level('A1', 9, 0)], []].map((levels) =>
+          howFar({ day: dayIn(0), progress: { masteryStats: stages(7) },
+            levels: [...levels, level('UNKNOWN', 9, 7)], domains: [], languages: [],
+            projections: [], milestones: { edges: [] } }).find('levels'));
+        print(cards.map((card) => [card.textContent, card.tags('table').length]));
         """
     )
-    assert "None of the words studied so far has a level." in text
-    assert "current level" not in text
+    assert shown == [["LevelsNone of the words studied so far has a level.", 0]] * 2
+
+
+def test_skills_are_named_only_if_they_differ_and_have_enough_answers(evaluate: Evaluate) -> None:
+    """One rule for a learner, and for the class that is told what to train."""
+    found = evaluate(
+        """
+        const { howFar } = await import('./page/how_far.js');
+        const { skills } = await import('./page/group_skills.js');
+        const row = (name, answers, right) => ({
+          ...stages(9), name, domain: name, answers, correctAnswers: answers * right,
+          accuracyRate: right, itemsStudied: 9, catalogueItems: 9 });
+        const show = (...domains) => [
+          howFar({ day: dayIn(0), progress: { masteryStats: stages(9) }, levels: [], domains,
+            languages: [], projections: [], milestones: { edges: [] } }).find('skills'),
+          skills({ levels: [], skills: domains, learners: 3 }).tags('p')[0],
+        ].map((one) => one?.textContent.match(/Reading|train: [^.]*/)?.[0] ?? null);
+        print([[90, 0.76], [90, 0.6], [3, 0]].map((reading) =>
+          show(row('R', ...reading), row('W', 90, 0.8))));
+        """
+    )
+    assert found == [[None, None], ["Reading", "train: Reading (60% right)"], [None, None]]
 
 
 def test_the_unfinished_month_is_compared_with_the_same_days_of_the_month_before(
@@ -1184,7 +1205,7 @@ def test_a_period_is_open_until_its_last_day_is_over(
 def test_a_group_s_week_is_open_until_its_last_day_is_over(
     evaluate: Evaluate, day: str, shown_at: str, week: str, whole: int
 ) -> None:
-    newest, compared = evaluate(
+    newest, compared, hardest = evaluate(
         """
         const { DAY: day, SHOWN_AT: time } = process.env;
         Date.now = () => Date.parse(time);
@@ -1194,7 +1215,8 @@ def test_a_group_s_week_is_open_until_its_last_day_is_over(
         const weeks = ['2024-02-19', '2024-02-26', '2024-03-04'].map((start, index) => (
           { start, answers: 10 * (index + 1), activeMembers: 1, accuracyRate: 1 }));
         const node = { userId: 'ann', riskReasons: [], weeks };
-        const group = { weeks, members: 1, hardestItems: [], itemsFading: [],
+        const hardestItems = [{ itemId: 'i', learners: 3, answers: 18, accuracyRate: 0.86 }];
+        const group = { weeks, members: 1, hardestItems, itemsFading: [],
           knowledge: { items: 0, expected: 0 } };
         const learners = { totalCount: 1, pageInfo: { hasNextPage: false }, edges: [{ node }] };
         globalThis.fetch = async () => new Response(JSON.stringify({ data: { group, learners } }));
@@ -1205,9 +1227,10 @@ def test_a_group_s_week_is_open_until_its_last_day_is_over(
         const view = new Shown(new Element('main'), 'g', parameters, { named() {} });
         await view.naming;
         if (view.problem) throw view.problem;
-        const trend = h('main', null, view.sections()).find('trend');
+        const shown = h('main', null, view.sections());
+        const [trend, hardest] = ['trend', 'hardest'].map((key) => shown.find(key));
         const newest = trend.tags('tbody')[0].children.at(-1).children[0];
-        print([newest.textContent, trend.tags('p')[0].textContent]);
+        print([newest.textContent, trend.tags('p')[0].textContent, hardest.textContent]);
         process.exit();
         """,
         DAY=day,
@@ -1215,6 +1238,7 @@ def test_a_group_s_week_is_open_until_its_last_day_is_over(
     )
     assert newest == week
     assert compared == f"The last whole week has {whole} answers: +10 against the week before."
+    assert hardest.startswith("Hardest wordsNo word is hard")  # 86% are right
 
 
 def test_an_item_is_overdue_from_the_learner_s_day_after_the_day_on_which_it_was_due(

@@ -302,7 +302,9 @@ def test_a_new_learner_is_welcomed_and_then_sees_their_first_session(
     visit: Visits, demo: Stack
 ) -> None:
     user = f"page-{uuid.uuid4()}"
-    page = visit().open(user)
+    created = {"timezone": "UTC", "day_start_hour": 0, "display_name": "Mia"}
+    demo.publish(browser.envelope("UserCreated", datetime.now(UTC), user_id=user, **created))
+    page = visit(**browser.PHONE).open(user)
     expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
     expect(page.get_by_role("main").get_by_role("listitem")).to_have_count(3)  # instructions
     expect(page.get_by_role("link", name="Open the app")).to_have_attribute("href", browser.APP)
@@ -317,6 +319,10 @@ def test_a_new_learner_is_welcomed_and_then_sees_their_first_session(
     expect(tiles).to_contain_text("1 day", timeout=20_000)
     expect(tiles).to_contain_text("Studied today")
     expect(tiles).to_contain_text("75% right")
+    expect(page.locator("#own-name")).to_have_text("Mia")
+    expect(page.locator("[data-key=later]")).to_contain_text("How far from 5 words, Improving")
+    expect(page.locator(".jumps button")).to_have_text(["Today", "The year", "My data"])
+    assert page.evaluate("document.documentElement.scrollHeight") <= 2_200
 
 
 def test_an_unknown_address_says_so_and_leads_to_the_learner_s_progress(visit: Visits) -> None:
@@ -395,7 +401,8 @@ def test_the_year_is_a_grid_with_a_label_for_each_day_and_a_button_leads_to_each
     assert grid.get_by_role("rowheader").count() == 7
     cell = grid.get_by_role("gridcell", name=re.compile("^Sunday, 6 October 2024"))
     expect(cell).to_have_accessible_name(  # once the page has loaded the year
-        "Sunday, 6 October 2024: 350 answers, 83% right, 1 session in 1h 24m, 17 newly learned"
+        "Sunday, 6 October 2024: 350 answers, 83% right, 1 session in 1h 24m, "
+        "17 right for the first time"
     )
     assert browser.selected_day(page) == LAST_DAY
     expect(grid.get_by_role("gridcell", name=re.compile(", 7 October"))).to_have_accessible_name(
