@@ -8,7 +8,7 @@ const RESTS = { style: 'next rests', button: 'next.open' };
  * what stands below it, `style` the card's colour, and `button` the text of its button. All but `style` are keys of
  * texts; the button of a card that rests is small.
  */
-export const CASES = {
+const CASES = {
   'nothing none': { said: 'news.none', figure: 'next.due', note: 'next.caughtUp', ...RESTS },
   'begin due': { said: 'news.repeat', figure: 'next.due', note: 'next.time', ...FULL },
   'begin fading': { said: 'news.few', figure: 'next.fading', note: 'next.time', ...FULL },
@@ -30,8 +30,8 @@ export const CASES = {
  * today. `left` is the milliseconds until the day ends, `urgency` how little that is, from 0 to 2. `ended` is the
  * length of a streak that ended yesterday, else 0, and `learned` the number of words that stay.
  *
- * Return the case, the values of its texts, the text of the time that is left, if it is little, and the sentence. A
- * text is [key, values], and so may be a value.
+ * Return the case's row, the values of its texts, the text of the time that is left, if it is little, and the sentence.
+ * A text is [key, values], and so may be a value.
  */
 export function decide({
   due: [due, ...ahead], fading, fresh, pace, usual, spent, goal, streak, left, urgency, ended, learned,
@@ -52,7 +52,7 @@ export function decide({
   const days = row.note === 'next.plan' && daysOfPlan([due, ...ahead], (60 * usual) / pace);
   const hours = urgency && atRisk ? timeLeft(left) : null;
   return {
-    ...row, what, values, hours,
+    ...row, values, hours,
     note: row.note && (row.note !== 'next.time' || minutes)
       && [days === null ? 'next.grows' : row.note, { ...values, count: days || count }],
     sentence: [
@@ -60,7 +60,7 @@ export function decide({
       activeToday && ['news.streak', { count: current }],
       activeToday && goal && task !== 'goal' && [toGoal ? 'news.unmet' : 'news.met', { count: toGoal }],
       [row.said, values],
-      hours && urgency > 1 && ['news.last', { count: current + 1, left: hours }],
+      urgency > 1 && atRisk && [hours ? 'news.last' : 'news.open', { count: current + 1, left: hours }],
     ].filter(Boolean),
   };
 }
@@ -77,7 +77,7 @@ function timeLeft(milliseconds) {
   return minutes > 0 ? ['streak.leftMinutes', { count: minutes }] : ['streak.leftSeconds', {}];
 }
 
-/** The days until the due words are done, at `capacity` a day, while new ones fall due; null if more than four weeks. */
+/** The days until the due words are done, `capacity` a day, while new ones fall due; null if more than four weeks. */
 function daysOfPlan(due, capacity) {
   let left = 0;
   const last = due.findIndex((items) => (left = Math.max(0, left + items - capacity)) === 0);
