@@ -313,7 +313,7 @@ def encode(*envelopes: Envelope) -> list[str]:
     return [json.dumps(envelope, ensure_ascii=False) for envelope in envelopes]
 
 
-def envelope(kind: str, at: datetime, **data: object) -> Envelope:
+def envelope(kind: str, at: datetime, /, **data: object) -> Envelope:
     moment = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     identity = str(uuid.uuid4())
     return {"event_id": identity, "event_type": kind, "occurred_at": moment, "data": data}

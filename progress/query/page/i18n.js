@@ -29,8 +29,21 @@ export const t = (key, values) => parts(key, values).join('');
 export function parts(key, values = {}) {
   const entry = find(key);
   const text = typeof entry === 'object' ? entry[plurals.select(values.count)] ?? entry.other : entry;
-  return (text ?? key).split(/\{(\w+)\}/).map((part, index) => (index % 2 ? format(values[part]) : part));
+  return (text ?? key).split(/\{(\w+)\}/).map((part, index) => (index % 2 ? format(values[part]) : inCards(part)));
 }
+
+let countsCards = false;
+
+/** Say cards instead of words from now on, or words again; return whether this is a change. */
+export function countCards(are) {
+  const isChange = are !== countsCards;
+  countsCards = are;
+  return isChange;
+}
+
+const CARDS = [[/\bword(?=s?\b)/g, 'card'], [/\bWord(?=s?\b)/g, 'Card'], [/単語/g, 'カード'], [/(?<=^|\d)語/g, '枚']];
+
+const inCards = (text) => (countsCards ? CARDS.reduce((one, [word, card]) => one.replace(word, card), text) : text);
 
 /**
  * The text with this key, or the fallback if there is no such text. Callers need a fallback if the key contains a value

@@ -21,7 +21,7 @@ const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $l
       itemId headword language kind level answers correctAnswers accuracyRate lapses dueAt dueOn inPlay estimatedRecall
     } }
   }
-  languages(userId: $user) { language }
+  languages(userId: $user) { language kinds }
   today: dueForecast(userId: $user, days: 1) { date }
 }`;
 const DEBOUNCE_MS = 30;

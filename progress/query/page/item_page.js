@@ -28,6 +28,7 @@ const QUERY = `query Item($user: ID, $item: ID!) {
     days { date answers correctAnswers }
   }
   forgetting: itemForgetting(userId: $user, itemId: $item, days: ${AHEAD}) { date before after }
+  languages(userId: $user) { language kinds }
   today: dueForecast(userId: $user, days: 1) { date }
 }`;
 const SET_ASIDE = `mutation SetAside($item: ID!, $aside: Boolean!, $key: ID!) {

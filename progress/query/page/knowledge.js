@@ -25,7 +25,7 @@ const FLAT = 0.02; // a line that moves by less than this share of the whole is 
 
 const COUNTS = 'on items expected fading levels { level items expected fading }';
 const NOW = `
-  languages(userId: $user) { language }
+  languages(userId: $user) { language kinds }
   knowledge(userId: $user, language: $language) { ${COUNTS} }
   fading: itemStats(userId: $user, language: $language, filter: FADING, orderBy: RECALL, first: 10) {
     totalCount

@@ -3,7 +3,7 @@
 
 import { Problem, isReachable, runQuery } from './api.js';
 import { h, show, showTapped } from './dom.js';
-import { language, loadTexts, selectLanguage, t } from './i18n.js';
+import { countCards, language, loadTexts, selectLanguage, t } from './i18n.js';
 import { chooseLanguage, inLanguage, languageOf } from './languages.js';
 import { mark } from './layout.js';
 import { Learner } from './learner.js';
@@ -180,6 +180,7 @@ let currentView = null;
 let openings = 0; // increases when a view is closed; a view that was loading at that time is not shown
 let followsLink = false; // the user has followed a link to a view, other than a link back
 let isArriving = false; // the user has followed a link, and the view has not shown its heading yet
+let counted = null; // the learner whose items have been called words or cards
 let student = null; // the user's id, if somebody who is not only a learner has events of their own
 let state = null; // the state of the subscription; null without a subscription
 let place = 0; // where the view was scrolled to before the sign-in, until it is there again
@@ -312,6 +313,9 @@ async function route() {
   closeView();
   if (!isReturn) scrollTo(0, 0); // otherwise, the browser restores the position
   shell.isReturn = isReturn;
+  const learner = view.subject && (view.other ?? session.learner());
+  if (learner !== counted) countCards(false);
+  counted = learner;
   chooseLanguage(view.tag);
   chooseGroup(view.other && view.group);
   signOut.hidden = false;
@@ -524,6 +528,7 @@ for (const input of ['pointerdown', 'keydown', 'wheel']) {
 }
 onPresence(renew);
 setInterval(renew, RENEWAL_MS);
+addEventListener('renamed', () => shell.named());
 addEventListener('hashchange', async () => {
   controls.hidePopover?.();
   isArriving = true;

@@ -41,7 +41,7 @@ export const QUERY = `query Page($user: ID, $language: String, $from: Date!, $to
   }
   projections: projectionStatus { name eventsBehind secondsBehind status updatedAt changedAt }
 }`;
-const LANGUAGES = 'languages(userId: $user) { language itemsStudied }';
+const LANGUAGES = 'languages(userId: $user) { language itemsStudied kinds }';
 const ESTIMATE = 'knowledge(userId: $user, language: $language) { expected items fading }';
 
 export const NEWS_QUERY = `query News($user: ID, $language: String, $monday: Date!) {

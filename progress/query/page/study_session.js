@@ -13,6 +13,7 @@ const QUERY = `query Session($user: ID, $id: ID!) {
     startedAt durationSeconds answers accuracyRate itemsNew itemsMissed
     given { itemId headword correct responseTimeMs }
   }
+  languages(userId: $user) { language kinds }
 }`;
 
 export class StudySession extends View {

@@ -3,7 +3,7 @@
 import { runQuery } from './api.js';
 import { h } from './dom.js';
 import { dayAfter, dayOf as utcDay, hourHere, instant, longDay, setNow } from './format.js';
-import { t } from './i18n.js';
+import { countCards, t } from './i18n.js';
 
 let day = null; // the day that the page shows; null for the present
 let asOf = null; // the last microsecond of the day
@@ -80,12 +80,15 @@ export function microsecondBefore(time) {
 
 /**
  * Run a query about a learner. If the page shows a past day, each field that begins with `(userId: $user` is asked as
- * of the day's end.
+ * of the day's end. Where the learner's items of a language are of several kinds, the page then calls them cards.
  */
-export function ask(query, variables, signal) {
-  if (!asOf) return runQuery(query, variables, signal);
+export async function ask(query, variables, signal) {
   const past = query.replace('(', '($asOf: DateTime, ').replaceAll('(userId: $user', '(userId: $user, asOf: $asOf');
-  return runQuery(past, { ...variables, asOf }, signal);
+  const answer = await (asOf ? runQuery(past, { ...variables, asOf }, signal) : runQuery(query, variables, signal));
+  const inLanguage = ({ language }) => !variables.language || language === variables.language;
+  const areCards = answer.data.languages?.filter(inLanguage).some(({ kinds }) => kinds > 1);
+  if (areCards !== undefined && countCards(areCards)) dispatchEvent(new Event('renamed'));
+  return answer;
 }
 
 /** Add the day to the address of a view, or with null remove it. */

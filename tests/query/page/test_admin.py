@@ -813,7 +813,7 @@ def test_a_class_shows_all_of_the_longest_date(
 def check_finder(visitor: Visit, group: str, name: str) -> None:
     """Assert that a name leads to its learner, and a text of several learners to a choice."""
     page = visitor.open("sam", "support")
-    page.get_by_role("link", name="What the words mean").click()
+    page.get_by_role("link", name="What the terms mean").click()
     expect(page.get_by_text("A wrong first answer after a review")).to_be_visible()
     field = page.get_by_label("A learner’s name or id")
     heading = page.get_by_role("heading", level=1)

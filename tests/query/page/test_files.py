@@ -304,6 +304,25 @@ def test_the_page_names_only_projections_that_exist(language: str) -> None:
     assert texts["lag"]["names"].keys() <= shown | {"events out"}
 
 
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_no_text_says_words_where_items_are_cards(evaluate: Evaluate, language: str) -> None:
+    """An English text has no singular that `cards` leaves, and a Japanese one no unit of words."""
+    texts = json.loads((static_page.FOLDER / f"{language}.json").read_text(encoding="utf-8"))
+    said = evaluate(
+        """
+        const { countCards, t } = await import('./page/i18n.js');
+        const say = () => JSON.parse(process.env.KEYS).map((key) => t(key, { count: 7, words: 7 }));
+        const words = say().join();
+        print([countCards(true), say(), countCards(true), countCards(false), say().join() === words]);
+        """,
+        language,
+        KEYS=json.dumps([*leaves(texts)]),
+    )
+    cards = said.pop(1)
+    assert said == [True, False, True, True]
+    assert [text for text in cards if re.search(r"\b[Ww]ords?\b|単語|7語", text)] == []
+
+
 @pytest.mark.parametrize(
     ("language", "days", "newest"),
     [

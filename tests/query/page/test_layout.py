@@ -164,7 +164,7 @@ def test_the_sign_in_s_title_names_nothing_of_the_view_that_it_hides(visit: Visi
     page = visit().open(at="#/items")
     page.locator(".item-list th a").first.click()
     expect(page).to_have_title(re.compile(r".+ · Progress"))
-    page.get_by_role("link", name="What the words mean").click()
+    page.get_by_role("link", name="What the terms mean").click()
     page.get_by_role("button", name="Sign out").click()
     expect(page).to_have_title("Progress")
     page.reload()  # what the list has told is forgotten

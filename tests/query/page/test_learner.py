@@ -731,16 +731,18 @@ def test_numbers_lead_to_their_words_and_a_session_to_its_answers(
 def learn_languages(demo: Stack) -> str:
     """Publish a new learner's answers to German and French words, which are weak; return the id.
 
-    The batch job has counted the answers.
+    The German ones are cards for reading and for typing. The batch job has counted the answers.
     """
     user, day_ago = f"page-{uuid.uuid4()}", datetime.now(UTC) - timedelta(days=1)
-    words = {"maison": ("fr", "A2")} | {f"Haus {number}": ("de", "A1") for number in range(6)}
-    for word, (language, level) in words.items():
+    words = {"maison": ("fr", "A2", "typing")}
+    for number in range(6):
+        words[f"Haus {number}"] = ("de", "A1", "typing" if number % 2 else "reading")
+    for word, (language, level, kind) in words.items():
         item = f"{user}-{word}"
         demo.publish(
             browser.envelope(
                 "ItemPublished", day_ago, item_id=item, headword=word, domains=["R"],
-                cefr_level=level, language=language,
+                cefr_level=level, language=language, kind=kind,
             ),
             *browser.lesson(user, 0, 3, item=item),
         )  # fmt: skip
@@ -763,11 +765,13 @@ def test_a_learner_of_two_languages_selects_one_and_the_address_keeps_it(
     visitor = visit()
     page = visitor.open(learn_languages(demo))
     how_far = page.get_by_role("region", name="How far")
-    buttons = how_far.get_by_role("group", name="Language of the words").get_by_role("button")
+    # The German items are of two kinds.
+    buttons = how_far.get_by_role("group", name="Language of the cards").get_by_role("button")
     expect(buttons).to_have_text(["All languages", "German", "French"])
     levels = how_far.locator("[data-key=levels] tbody th")
     expect(levels.filter(has_text=re.compile("A[12]"))).to_have_text(["A1", "A2"])
     buttons.filter(has_text="French").click()
+    buttons = how_far.get_by_role("group", name="Language of the words").get_by_role("button")
     expect(page.locator("[data-key=weakest] .word")).to_have_text(["maison"])
     expect(levels).to_have_text(["A2"])
     expect(page).to_have_url(re.compile("[?&]language=fr"))
@@ -784,13 +788,13 @@ def test_a_learner_of_two_languages_selects_one_and_the_address_keeps_it(
     for key in ("recalls", "intervals", "trust"):
         expect(page.locator(f"[data-key={key}]")).to_contain_text("All languages")
     page.get_by_role("button", name="German").click()
-    expect(figure).to_contain_text("of 6 words")
+    expect(figure).to_contain_text("of 6 cards")
     assert at(page) == "/knowledge?language=de"
 
-    page.get_by_role("link", name="All words", exact=True).click()
+    page.get_by_role("link", name="All cards", exact=True).click()
     visitor.settle()
     expect(rows(page)).to_have_count(6)
-    page.get_by_label("Language of the words").select_option("French")
+    page.get_by_label("Language of the cards").select_option("French")
     expect(rows(page)).to_have_count(1)
     assert words(page) == ["maison"]
     page.get_by_label("Language of the words").select_option("All languages")
