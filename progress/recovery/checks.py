@@ -83,7 +83,7 @@ def check_migrations(connection: Connection) -> list[Finding]:
     if not (missing := migrations.find_missing(connection)):
         return []
     listed = ", ".join(missing[:3]) + (" …" if missing[3:] else "")
-    return [Finding(f"the database lacks {listed}", _MIGRATE)]
+    return [Finding(f"the database lacks, or has otherwise, {listed}", _MIGRATE)]
 
 
 def check_roles(connection: Connection, wanted: Sequence[Login] = ()) -> list[Finding]:

@@ -15,8 +15,8 @@ CREATE TABLE IF NOT EXISTS public.progress_migrations (
 
 -- create functions table --
 CREATE TABLE IF NOT EXISTS public.progress_functions (
-    name       text COLLATE "C" PRIMARY KEY, -- the file's path below sql/
-    checksum   text        NOT NULL,         -- then the server's major version, by which functions may choose
+    name       text COLLATE "C" PRIMARY KEY, -- a file's path below sql/, or a function's name with ()
+    checksum   text        NOT NULL,         -- of a file: then the server's major version, by which functions may choose
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
@@ -55,6 +55,27 @@ CAST(CAST(current_setting('server_version_num') AS integer) / 10000 AS text)
 INSERT INTO public.progress_functions (name, checksum)
 VALUES (:name, concat(CAST(:checksum AS text), ' ', {adapters/migrations major}))
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = clock_timestamp();
+
+-- routines --
+-- The functions by name, each with what its text says; roles.sql compares owners and privileges.
+SELECT format('%s.%s()', n.nspname, p.proname) AS name, md5(string_agg(concat_ws(' ', p.prosrc, p.prosqlbody,
+    p.prosecdef, p.provolatile, p.proisstrict, p.proleakproof, p.proparallel, p.proretset, p.prorettype, p.proargtypes,
+    p.proargnames, p.proargdefaults, p.proconfig), ' ' ORDER BY p.oid)) AS checksum
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname IN ('event_store', 'operations', 'transport', 'progress')
+GROUP BY n.nspname, p.proname
+
+-- changed routines --
+SELECT name FROM (SELECT * FROM public.progress_functions WHERE name LIKE '%()') AS f
+FULL JOIN ({adapters/migrations routines}) AS r USING (name)
+WHERE f.checksum IS DISTINCT FROM r.checksum ORDER BY name;
+
+-- forget routines --
+-- A migration has made event_uuid, and no file makes it anew: it is found until somebody mends it.
+DELETE FROM public.progress_functions WHERE name LIKE '%()' AND name <> 'event_store.event_uuid()';
+
+-- record routines --
+INSERT INTO public.progress_functions (name, checksum) {adapters/migrations routines} ON CONFLICT DO NOTHING;
 
 -- replay letters of learners --
 -- Only an ingest that knew less left them, and the new code may know more. Its batch job serves after the release.

@@ -195,12 +195,22 @@ WITH server AS (
     UNION ALL
     SELECT 3, format('GRANT %I TO %I', l."group", l.name) FROM logins l
     WHERE NOT coalesce(pg_has_role(l.oid, to_regrole(l."group")::oid, 'USAGE'), false)
+    UNION ALL
+    SELECT 3, format('ALTER ROLE %I %s', r.rolname, string_agg(a.attribute, ' '))
+    FROM pg_roles r LEFT JOIN logins l ON l.oid = r.oid CROSS JOIN LATERAL (VALUES
+        ('NOSUPERUSER', r.rolsuper), ('NOCREATEDB', r.rolcreatedb), ('NOCREATEROLE', r.rolcreaterole),
+        ('NOREPLICATION', r.rolreplication), ('NOBYPASSRLS', r.rolbypassrls), ('INHERIT', NOT r.rolinherit),
+        ('LOGIN', l.oid IS NOT NULL AND NOT r.rolcanlogin), ('NOLOGIN', l.oid IS NULL AND r.rolcanlogin)
+    ) AS a (attribute, differs)
+    WHERE a.differs AND (l.has_password OR r.rolname IN (TABLE roles))
+    GROUP BY r.rolname
     UNION ALL  -- after pg_upgrade, another role has granted it
-    SELECT 3, format('REVOKE %I FROM %I', r.role, l.name)
+    SELECT 3, format('REVOKE %I FROM %I', g.rolname, r.rolname)
         || CASE WHEN current_setting('server_version_num')::int >= 160000
             THEN format(' GRANTED BY %I', pg_get_userbyid(m.grantor)) ELSE '' END
-    FROM logins l JOIN roles r ON r.role <> l."group"
-    JOIN pg_auth_members m ON m.member = l.oid AND m.roleid = to_regrole(r.role)
+    FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
+    LEFT JOIN logins l ON l.oid = m.member
+    WHERE r.rolname IN (TABLE roles) OR g.rolname IN (TABLE roles) AND g.rolname <> l."group"
     UNION ALL  -- see `restrict` in logins.sql
     SELECT 4, format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), l.name) FROM logins l
     WHERE NOT coalesce(has_database_privilege(l.oid, current_database(), 'CONNECT'),

@@ -18,6 +18,7 @@ from progress.adapters.postgres.database import Connection
 from progress.cli import maintenance as store_commands
 from progress.errors import DatabaseUnavailable, ProgressError
 from progress.projections import rebuild, schema
+from progress.recovery import checks
 from tests.conftest import Store
 from tests.support import model_rows
 
@@ -161,8 +162,16 @@ def test_the_other_functions_get_their_privileges_on_what_project_creates(store:
         ) == [[True, True, False, False]]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DROP FUNCTION event_store.append",
+        "ALTER FUNCTION event_store.append SECURITY INVOKER",
+        "UPDATE pg_proc SET prosrc = prosrc || '-- changed' WHERE proname = 'append'",
+    ],
+)
 def test_a_changed_function_is_applied_again_together_with_its_privileges(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     asked = (
         "SELECT has_function_privilege('progress_ingest', f, 'EXECUTE'),"
@@ -170,15 +179,14 @@ def test_a_changed_function_is_applied_again_together_with_its_privileges(
         " FROM CAST('event_store.append(jsonb)' AS regprocedure) AS f"
     )
     with closing(store.connect()) as connection:
-        connection.run("DROP FUNCTION event_store.append")
-        connection.run(
-            "UPDATE public.progress_functions SET checksum = 'of another text' WHERE name = :name",
-            name=APPEND,
-        )
+        connection.run(change)
+        (finding,) = checks.check_migrations(connection)
+        assert finding.found == "the database lacks, or has otherwise, event_store.append()"
         with monkeypatch.context() as patch:
             patch.setattr(roles, "apply", lambda *_: None)  # until it ends, others call functions
-            assert migrations.apply(connection) == [APPEND]
+            assert APPEND in migrations.apply(connection)
         assert connection.run(asked) == [[True, False]]
+        assert checks.check_migrations(connection) == []
 
 
 _FUNCTIONS = """
@@ -214,7 +222,5 @@ def test_dropped_functions_in_the_operations_schema_are_restored_with_their_priv
             signature for _, signature, *_, result in functions if result != "trigger"
         )
         connection.run(f"DROP FUNCTION {dropped}")
-        connection.run("DELETE FROM public.progress_functions WHERE name LIKE 'operations/%'")
-        applied = migrations.apply(connection)
-        assert applied == ["operations/functions/operations.sql"]
+        migrations.apply(connection)
         assert connection.run(_FUNCTIONS, schema="operations") == functions

@@ -2,9 +2,9 @@
 
 Each file in `sql/migrations` is applied once, in the order of the names. The function files
 `sql/*/functions/*.sql` contain CREATE OR REPLACE. A function file is applied again when it changes;
-after a migration, or on a new major version of PostgreSQL, all function files are applied again. In
-a release, `migrate` runs while the previous version still serves, so the previous version's calls
-must keep working with the new functions.
+after a migration, on a new major version of PostgreSQL, or if a function is not as it was applied,
+all function files are applied again. In a release, `migrate` runs while the previous version still
+serves, so the previous version's calls must keep working with the new functions.
 
 A dump of an earlier version loads into the tables of its own last migration, before the later ones
 are applied (`begin`). A migration therefore finds no functions but its own.
@@ -47,7 +47,7 @@ def apply(connection: Connection, folder: Path = FOLDER, logins: Sequence[Login]
             roles.apply(connection, logins)
         if database.run(connection, _FILE, "has tables") == [[False]]:
             _create_tables(connection)
-        if _missing(folder, dict(database.run(connection, _FILE, "applied"))):
+        if find_missing(connection, folder):
             roles.apply(connection, logins)
         with database.transaction(connection):
             applied = complete(connection, folder)
@@ -80,6 +80,8 @@ def complete(connection: Connection, folder: Path = FOLDER) -> list[str]:
         _apply_file(connection, SQL / name, name, "record function")
     if missing or changed:
         roles.close_functions(connection)
+        database.run(connection, _FILE, "forget routines")
+        database.run(connection, _FILE, "record routines")
     return [*(file.name for file in missing), *changed]
 
 
@@ -88,15 +90,24 @@ def _create_tables(connection: Connection) -> None:
     database.run(connection, _FILE, "create functions table")
 
 
-def find_missing(connection: Connection) -> list[str]:
-    """Return the names of what `apply` would apply; raise ProgressError where it would."""
+def find_missing(connection: Connection, folder: Path = FOLDER) -> list[str]:
+    """Return the names of what `apply` would apply or mend; raise ProgressError where it would."""
     if database.run(connection, _FILE, "has tables") == [[False]]:
-        return [file.name for file in _missing(FOLDER, {})]
-    missing = _missing(FOLDER, dict(database.run(connection, _FILE, "applied")))
-    return [*(file.name for file in missing), *_changed_functions(connection)]
+        return [file.name for file in _missing(folder, {})]
+    missing = _missing(folder, dict(database.run(connection, _FILE, "applied")))
+    changed = _changed_routines(connection) or _changed_functions(connection)
+    return [*(file.name for file in missing), *changed]
+
+
+def _changed_routines(connection: Connection) -> list[str]:
+    """Return the names of the functions that are not as the files have made them."""
+    return [name for (name,) in database.run(connection, _FILE, "changed routines")]
 
 
 def _changed_functions(connection: Connection) -> list[str]:
+    """Return the function files to apply: those that changed, or all to mend a function."""
+    if _changed_routines(connection):
+        return _functions()
     known = dict(database.run(connection, _FILE, "applied functions"))
     return [name for name in _functions() if known.get(name) != _checksum(SQL / name)]
 
