@@ -7,6 +7,7 @@ import json
 import queue
 import re
 import shutil
+import socket
 import sys
 import threading
 import uuid
@@ -223,6 +224,30 @@ def test_only_who_knows_the_key_publishes_under_serve(transport: Transport) -> N
         assert post(transport, "learning-events", b"{}", key=key) == 401
     assert post(transport, "learning-events", b"{}") == 200
     assert post(transport, "unknown", b"{}") == 404
+
+
+def test_a_client_that_leaves_or_sends_garbage_is_no_error(
+    transport: Transport, tmp_path: Path
+) -> None:
+    transport.grpc = None
+    transport.start()
+    rests = (
+        "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        "Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\nab",
+        "Content-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+        "Content-Length: 9\r\n\r\n[",
+        "\0\r\n\r\n",
+    )
+    for key in (pubsub_servers.KEY, "another"):
+        path = f"/v1/{LOCAL}/topics/learning-events:publish"
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        for rest in rests:
+            with socket.create_connection((ports.HOST, transport.port)) as leaving:
+                leaving.sendall(f"{head}{rest}".encode())
+    assert post(transport, "learning-events", b"{}") == 200
+    log = (tmp_path / "log").read_text("utf-8")
+    assert "ERROR" not in log
+    assert "Traceback" not in log
 
 
 @pytest.mark.exhaustive

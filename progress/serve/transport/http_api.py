@@ -1,14 +1,22 @@
 """Publishing over HTTP: the call of our own processes, which is that of Pub/Sub's REST API."""
 
+import logging
 import secrets
 from typing import Any
 
 import msgspec
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, http_exceptions, web
+from aiohttp.log import server_logger
 
 from progress.serve.transport.broker import Broker, NotFound
 
 _MAX_BODY_BYTES = 16 * 2**20  # more than Pub/Sub itself, which accepts 10 MB
+_BODY_FAULTS = msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ConnectionError
+_FAULTS_OF_CLIENTS = (
+    http_exceptions.HttpProcessingError,
+    web.RequestPayloadError,
+    ClientConnectionResetError,
+)
 _STATUSES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 404: "NOT_FOUND"}
 
 
@@ -31,6 +39,7 @@ class HttpApi:
         self.app = web.Application(client_max_size=_MAX_BODY_BYTES)
         path = r"/v1/{topic:projects/[^/:]+/topics/[^/:]+}:publish"
         self.app.router.add_post(path, self._publish)
+        server_logger.addFilter(_is_no_client)
 
     async def _publish(self, request: web.Request) -> web.Response:
         given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
@@ -38,7 +47,7 @@ class HttpApi:
             return _error(401, "only processes of Progress publish here")
         try:
             messages = msgspec.json.decode(await request.read(), type=_Publish).messages
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except _BODY_FAULTS as error:
             return _error(400, str(error))
         if not all(message.data or message.attributes for message in messages):
             return _error(400, "a message needs data or an attribute")
@@ -50,6 +59,11 @@ class HttpApi:
         except ValueError as error:
             return _error(400, str(error))
         return _answer(200, {"messageIds": ids})
+
+
+def _is_no_client(record: logging.LogRecord) -> bool:
+    """Return whether aiohttp tells of another fault than a client that leaves or sends garbage."""
+    return not (record.exc_info and isinstance(record.exc_info[1], _FAULTS_OF_CLIENTS))
 
 
 def _error(code: int, message: str) -> web.Response:
