@@ -57,6 +57,23 @@ end
 return sum
 """
 
+# KEYS: a hash of announced events. ARGV: an id, its event, and the seconds after which all end. The
+# key lives for two days, as a counter does, because it limits, too.
+_ANNOUNCE_SCRIPT = """
+local key, now = KEYS[1], tonumber(redis.call('TIME')[1])
+if now >= (tonumber(redis.call('HGET', key, 'ends_at')) or now + 1) then redis.call('DEL', key) end
+local is_new = redis.call('HSETNX', key, ARGV[1], ARGV[2])
+redis.call('HSET', key, 'ends_at', now + ARGV[3])
+redis.call('EXPIRE', key, 172800)
+return {is_new, redis.call('HVALS', key)}
+"""
+_WITHDRAW_SCRIPT = """
+redis.call('HDEL', KEYS[1], ARGV[1])
+if redis.call('HLEN', KEYS[1]) == redis.call('HEXISTS', KEYS[1], 'ends_at') then
+    redis.call('DEL', KEYS[1])
+end
+"""
+
 
 def summary_key(user_id: str) -> str:
     return f"summary:{user_id}"
@@ -118,15 +135,14 @@ def mark_poster(user_id: str, day: int) -> Command:
     return ("SET", count_key("poster", user_id), day, "NX", "EX", _POSTER_TTL_S)
 
 
-def announce(
-    user_id: str, scope: str, event_id: str, data: bytes
-) -> tuple[Command, Command, Command]:
+def announce(user_id: str, scope: str, event_id: str, data: bytes) -> Command:
     """Announce an event for ten minutes, unless its id is announced; list those of its scope.
 
-    The replies are 1 if the event is new, 1, and the data of the announced events of this scope.
+    The reply is 1 if the event is new, and the data of the announced events of this scope, with the
+    time at which they end.
     """
     key = announced_key(user_id, scope)
-    return ("HSETNX", key, event_id, data), ("EXPIRE", key, ANNOUNCED_TTL_S), ("HVALS", key)
+    return ("EVAL", _ANNOUNCE_SCRIPT, 1, key, event_id, data, ANNOUNCED_TTL_S)
 
 
 def drop_announced(user_id: str, scope: str) -> Command:
@@ -134,7 +150,7 @@ def drop_announced(user_id: str, scope: str) -> Command:
 
 
 def withdraw(user_id: str, scope: str, event_id: str) -> Command:
-    return ("HDEL", announced_key(user_id, scope), event_id)
+    return ("EVAL", _WITHDRAW_SCRIPT, 1, announced_key(user_id, scope), event_id)
 
 
 def check_writes() -> Command:

@@ -107,14 +107,15 @@ class Announcements:
         scope = _scope(event)
         announce = commands.announce(event.user_id, scope, event.event_id, content)
         try:
-            is_new, _, contents = await redis.run(*announce)
-            if not isinstance(contents, list):  # the key holds a value of another type
+            (reply,) = await redis.run(announce)
+            if not isinstance(reply, list):  # the key holds a value of another type
                 drop = commands.drop_announced(event.user_id, scope)
-                _, is_new, _, contents = await redis.run(drop, *announce)
+                _, reply = await redis.run(drop, announce)
         except RedisUnavailable:
-            is_new = contents = None
-        if isinstance(is_new, int) and isinstance(contents, list):
-            return is_new == 1, [each for each in contents if isinstance(each, bytes)]
+            reply = None
+        match reply:
+            case [int(is_new), list(contents)]:
+                return is_new == 1, [each for each in contents if isinstance(each, bytes)]
         if not event.is_alone:
             raise AnnouncementsUnavailable("Redis does not return the announced events")
         return True, []
