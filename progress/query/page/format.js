@@ -42,7 +42,6 @@ const hours24 = new Intl.DateTimeFormat('en', { hour: 'numeric', hourCycle: 'h23
 const dates = new Intl.DateTimeFormat('sv'); // 2024-03-29
 const localDays = new Intl.DateTimeFormat(
   language, { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
-const times = new Intl.DateTimeFormat(language, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
 const moments = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'medium' });
 
 const NONE = '–';
@@ -108,8 +107,6 @@ export const hourHere = () => Number(hours24.format(Date.now()));
 /** The date of a time in the browser's time zone. */
 export const localDate = (time) => dates.format(new Date(time));
 export const localDay = (time) => localDays.format(new Date(time));
-/** A day and the time of day, without the year. */
-export const timeOf = (time) => times.format(new Date(time));
 export const moment = (time) => moments.format(new Date(time));
 
 let fixed = null;

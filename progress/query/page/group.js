@@ -6,19 +6,20 @@ import { axis, chart, columns, legend, dateLabels, roundUp } from './charts.js';
 import { saveFile, toCsv } from './csv.js';
 import { h, s, show } from './dom.js';
 import {
-  dayAfter, dayOf as dateOf, instant, localDate, longDay, now, number, percent, shortDay, signed, weekdayOf,
+  dayAfter, dayOf as dateOf, instant, localDate, longDay, now, number, percent, shortDay, signed,
 } from './format.js';
 import { loadSkills, skills } from './group_skills.js';
 import { join, sentences, t } from './i18n.js';
 import { level, word } from './items.js';
 import { button, card, expectedOf, mark, note, pairs, table, unfolded } from './layout.js';
 import { Loads } from './loads.js';
+import { commonEnd } from './local_days.js';
 import { learnName, nameOf } from './names.js';
 import { isOpen } from './periods.js';
 import { View, problemCard } from './problems.js';
 import * as session from './session.js';
 import { Subscription } from './stream.js';
-import { dayOf as dayIn, withParameter } from './then.js';
+import { dayOf as dayIn, microsecondBefore, withParameter } from './then.js';
 import { findAlike, find, learnLearners, leave, linkTo } from './way.js';
 
 const HARD = 0.85; // with more right answers, a word is not hard
@@ -32,10 +33,10 @@ const learnersOf = (isPast) => `learners(groupId: $group, orderBy: $order, first
     userId displayName lastStudyDate currentStreak answersLast7Days accuracyLast7Days totalItemsLearned
     ${isPast ? '' : 'expectedKnown'}
     atRisk riskReasons lastAnsweredAt weeks { start answers accuracyRate }
-    since(date: $since) { answers accuracyRate daysWithGoal daysMet }
+    since(date: $since, days: $days) { answers accuracyRate daysWithGoal daysMet }
   } }
 }`;
-const ARGUMENTS = '$group: ID!, $order: LearnerOrder, $after: String, $since: Date!, $asOf: DateTime';
+const ARGUMENTS = '$group: ID!, $order: LearnerOrder, $after: String, $since: Date, $days: Int, $asOf: DateTime';
 // The estimates of a past day would be too many rows.
 const queryOf = (isPast) => `query Group(${ARGUMENTS}) {
   group(groupId: $group, asOf: $asOf) {
@@ -52,9 +53,13 @@ const MEMORY = `query Memory($group: ID!) {
     itemsFading(first: 10) { itemId headword level learners answered }
   }
 }`;
+const MEMBERS = `query Members($group: ID!) {
+  learners(groupId: $group, first: 50) { edges { node { userId } } }
+}`;
 const moreOf = (isPast) => `query Learners(${ARGUMENTS}) { ${learnersOf(isPast)} }`;
 const SUBSCRIPTION = `subscription Standing($group: ID!) { group: groupUpdated(groupId: $group) { ${STANDING} } }`;
 const RANGES = [1, 4, 12]; // weeks; 1 means the last seven local days
+const DAYS = 7;
 const INTERVAL_MS = 60_000; // Between two requests without a change.
 const MIN_INTERVAL_MS = 3_000; // Between two requests, even if changes arrive faster: see the rate limit of the API.
 const STUDYING_MS = 300_000; // Whose last answer is not older studies right now.
@@ -142,10 +147,10 @@ export class Group extends View {
     const after = more ? this.data.learners.pageInfo.endCursor : null;
     try {
       const { groupId: group, apiOrder: order, from: since, day } = this;
-      // By the browser's clock, as the members may have different ones
-      const asOf = day && new Date(`${day}T23:59:59.999`);
+      const asOf = day && await findEnd(group, day, signal);
+      const variables = { group, order, after, since, days: since ? null : DAYS, asOf };
       const [{ data }, memory] = await Promise.all([
-        runQuery((more ? moreOf : queryOf)(Boolean(day)), { group, order, after, since, asOf }, signal),
+        runQuery((more ? moreOf : queryOf)(Boolean(day)), variables, signal),
         more || day ? null : runQuery(MEMORY, { group }, signal),
       ]);
       if (signal.aborted) return;
@@ -154,11 +159,12 @@ export class Group extends View {
       for (const one of [data.group, ...rows].filter((some) => some?.weeks)) {
         if (day) one.weeks = one.weeks.filter(({ start }) => start <= day); // further east, the next week has begun
         const last = one.weeks.at(-1);
-        last.isOpen = isOpen({ end: dayAfter(last.start, 6) }, day ?? last.start, day && asOf < Date.now());
+        last.isOpen = isOpen({ end: dayAfter(last.start, 6) }, day ?? last.start, day && Date.parse(asOf) < Date.now());
       }
+      this.data = { ...this.data, ...data };
+      if (this.from !== since) return await this.load(); // only the answer says which weeks the range has
       this.pages = more ? this.pages + 1 : 1;
       this.rows = [...(more ? this.rows : []), ...rows];
-      this.data = { ...this.data, ...data };
       learnName('group', group, data.group?.name);
       learnLearners(this.rows);
       this.shell.named();
@@ -277,10 +283,9 @@ export class Group extends View {
     return { weeks: this.weeks, since: this.since };
   }
 
-  /** The first day of the range. */
+  /** The first day of the range; null for the last days of each learner, and while the weeks are unknown. */
   get from() {
-    const today = this.day ?? localDate(now());
-    return this.since ?? dayAfter(today, this.weeks === 1 ? -6 : 7 - 7 * this.weeks - weekdayOf(today));
+    return this.since ?? (this.weeks === 1 ? null : this.data?.group?.weeks.slice(-this.weeks)[0].start ?? null);
   }
 
   get apiOrder() {
@@ -462,6 +467,13 @@ export class Group extends View {
     if (name === 'urgent') return 'other';
     return (ORDERS[name].isDescending ?? false) === this.isReversed ? 'ascending' : 'descending';
   }
+}
+
+/** The last microsecond of a day, as most members of a group have it. */
+async function findEnd(group, day, signal) {
+  const { data: { learners } } = await runQuery(MEMBERS, { group }, signal);
+  const end = await commonEnd(learners.edges.map(({ node }) => node.userId), day, signal);
+  return microsecondBefore(end ?? `${dayAfter(day, 1)}T00:00:00Z`);
 }
 
 /** The days that can be chosen, up to a past day or the present: the last one has begun for all learners. */

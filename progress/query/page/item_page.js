@@ -5,11 +5,12 @@ import { chart, columns, legend, roundUp } from './charts.js';
 import { h } from './dom.js';
 import { curve, curveTable, days as dayAxis } from './forgetting.js';
 import {
-  ago, dayAfter, dayOf, decimal, fullDay, instant, longDay, moment, number, percent, recallShare, shortDay,
+  ago, dayAfter, dayOf, decimal, fullDay, instant, longDay, number, percent, recallShare, shortDay,
 } from './format.js';
 import { join, sentences, t } from './i18n.js';
 import { card, note, pairs, table, unfolded } from './layout.js';
 import { lines } from './lines.js';
+import { learnDays } from './local_days.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
 import { due, itemList, level, word } from './items.js';
@@ -55,7 +56,9 @@ export class ItemPage extends View {
     const now = data.item || !pastDay() ? data : (await runQuery(QUERY, { user, item }, signal)).data;
     learnName('item', item, now.item?.headword);
     this.shell.named();
-    return data;
+    const reviews = data.history.reviews.slice(0, MAX_ROWS);
+    const dayOf = await learnDays(user, reviews.map(({ at }) => at), signal);
+    return { ...data, reviewed: reviews.map((review) => ({ ...review, date: dayOf(review.at) })) };
   }
 
   /** Set the item aside, or take it back. A repetition of a request that failed has the same key, and counts once. */
@@ -80,7 +83,7 @@ export class ItemPage extends View {
   }
 
   sections() {
-    const { item, history, forgetting: points, today: [{ date: today }] } = this.data;
+    const { item, history, reviewed, forgetting: points, today: [{ date: today }] } = this.data;
     const back = h('p', { 'data-key': 'back' }, h('a', { class: 'back', href: itemList(this.user) }, t('view.items')));
     if (!item) {
       return [back, h('section', { class: 'card wide problem', 'data-key': 'missing' },
@@ -101,7 +104,7 @@ export class ItemPage extends View {
         h('h2', { id: 'facts', class: 'unseen' }, t('item.facts')),
         h('div', { class: 'cards' },
           recall(item, today), answers(item, history),
-          historyCard(history, points, points.length > 1 ? dayAfter(points.at(-1).date, -AHEAD) : today))),
+          historyCard(history, points, points.length > 1 ? dayAfter(points.at(-1).date, -AHEAD) : today, reviewed))),
     ];
   }
 }
@@ -159,8 +162,11 @@ export function firstAnswer({ answers: count, firstAnsweredAt }, { days }) {
 
 const tenth = (value) => number(Math.round(10 * value) / 10);
 
-/** The forgetting curve, the answers and the intervals on one time axis. `points` are the estimates as in the API. */
-function historyCard({ reviews, days }, points, today) {
+/**
+ * The forgetting curve, the answers and the intervals on one time axis. `points` are the estimates as in the API;
+ * `reviewed` are the newest reviews, with their days.
+ */
+function historyCard({ reviews, days }, points, today, reviewed) {
   if (!reviews.length && !days.length) return card('history', t('item.history'), 'wide', note(t('item.noHistory')));
   const hasCurve = points.length > 1;
   const last = hasCurve ? points.at(-1) : { date: today };
@@ -173,7 +179,7 @@ function historyCard({ reviews, days }, points, today) {
     reviews.length > 0 && intervalChart(steps, today),
     h('div', { class: 'chart' }, dayAxis(steps[0].day, today, last.date, time)),
     hasCurve && curveTable(points),
-    unfolded(t('item.history'), historyTable(reviews, days)));
+    unfolded(t('item.history'), historyTable(reviewed, days)));
 }
 
 /**
@@ -233,12 +239,12 @@ function intervalChart(steps, today) {
   ];
 }
 
-function historyTable(reviews, days) {
+function historyTable(reviewed, days) {
   const rows = [
-    ...reviews.map(({ at, intervalDays }) => [Date.parse(at), [moment(at), t('item.review', { count: intervalDays })]]),
-    ...days.map(({ date, correctAnswers: right, answers: count }) =>
-      [Date.parse(`${date}T00:00:00`), [fullDay(date), t('items.ofAnswers', { right, count })]]),
+    ...reviewed.map(({ date, intervalDays }) => [date, t('item.review', { count: intervalDays })]),
+    ...days.map(({ date, correctAnswers: right, answers: count }) => [date, t('items.ofAnswers', { right, count })]),
   ];
-  const newest = rows.sort(([one], [other]) => other - one).slice(0, MAX_ROWS).map(([, cells]) => cells);
+  const newest = rows.sort(([one], [other]) => other.localeCompare(one)).slice(0, MAX_ROWS)
+    .map(([date, text]) => [fullDay(date), text]);
   return table([t('item.when'), t('item.what')], newest);
 }

@@ -1,12 +1,14 @@
 // The card "Sessions": what the learner did in the last sittings. It is loaded when seen.
 
 import { h } from './dom.js';
-import { number, percent, timeOf } from './format.js';
-import { t } from './i18n.js';
+import { ago, now, number, percent, shortDay } from './format.js';
+import { join, t } from './i18n.js';
 import { sessionPage } from './items.js';
 import { note, table } from './layout.js';
+import { learnDays } from './local_days.js';
 import { ask } from './then.js';
 
+const DAY_MS = 86_400_000;
 const QUERY = `query Sessions($user: ID) {
   sessions(userId: $user, first: 5) { edges { node { id startedAt answers accuracyRate itemsMissed } } }
 }`;
@@ -15,10 +17,12 @@ const QUERY = `query Sessions($user: ID) {
 export async function loadSessions(user, signal) {
   const { edges } = (await ask(QUERY, { user }, signal)).data.sessions;
   if (!edges.length) return () => note(t('sessions.none'));
+  const dayOf = await learnDays(user, edges.map(({ node }) => node.startedAt), signal);
+  const when = (at) => join(shortDay(dayOf(at)), now() - Date.parse(at) < DAY_MS && ago(at));
   return () => table(
     [t('sessions.when'), t('week.answers'), t('week.right'), t('sessions.missed')],
     edges.map(({ node }) => [
-      h('a', { href: sessionPage(node.id, user) }, timeOf(node.startedAt)),
+      h('a', { href: sessionPage(node.id, user) }, when(node.startedAt)),
       number(node.answers), percent(node.accuracyRate), number(node.itemsMissed),
     ]));
 }

@@ -1,10 +1,11 @@
 // One session: its numbers, what was missed, and its answers in order.
 
 import { h } from './dom.js';
-import { minutes, number, percent, seconds, timeOf } from './format.js';
+import { minutes, number, percent, seconds, shortDay } from './format.js';
 import { t } from './i18n.js';
 import { itemPage, word } from './items.js';
 import { card, note, pairs, table } from './layout.js';
+import { learnDays } from './local_days.js';
 import { View } from './problems.js';
 import { ask } from './then.js';
 
@@ -24,16 +25,19 @@ export class StudySession extends View {
   }
 
   async read(signal) {
-    return (await ask(QUERY, { user: this.user, id: this.id }, signal)).data;
+    const { user, id } = this;
+    const { data: { session } } = await ask(QUERY, { user, id }, signal);
+    const day = session && (await learnDays(user, [session.startedAt], signal))(session.startedAt);
+    return { session, day };
   }
 
   sections() {
-    const { session } = this.data;
+    const { session, day } = this.data;
     const title = h('h1', { 'data-key': 'title' }, t('sessions.one'));
     if (!session) return [title, h('section', { class: 'card wide', 'data-key': 'none' }, note(t('session.missing')))];
-    const { startedAt, durationSeconds: lasted, answers, accuracyRate, itemsNew, itemsMissed, given } = session;
+    const { durationSeconds: lasted, answers, accuracyRate, itemsNew, itemsMissed, given } = session;
     const facts = [
-      [t('sessions.when'), timeOf(startedAt)],
+      [t('sessions.when'), shortDay(day)],
       [t('week.time'), lasted == null ? '–' : minutes(Math.floor(lasted / 60))],
       [t('week.answers'), number(answers)], [t('week.right'), percent(accuracyRate)],
       [t('session.new'), number(itemsNew)], [t('sessions.missed'), number(itemsMissed)],

@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -1228,12 +1229,13 @@ def test_a_period_is_open_until_its_last_day_is_over(
 def test_a_group_s_week_is_open_until_its_last_day_is_over(
     evaluate: Evaluate, day: str, shown_at: str, week: str, whole: int
 ) -> None:
-    newest, compared, hardest = evaluate(
+    newest, compared, hardest, ranges = evaluate(
         """
         const { DAY: day, SHOWN_AT: time } = process.env;
         Date.now = () => Date.parse(time);
         globalThis.location = { hash: '#/group/g' };
         globalThis.setInterval = () => {};
+        globalThis.reportError = (error) => { throw error; };
         globalThis.IntersectionObserver = class {};
         const weeks = ['2024-02-19', '2024-02-26', '2024-03-04'].map((start, index) => (
           { start, answers: 10 * (index + 1), activeMembers: 1, accuracyRate: 1 }));
@@ -1242,7 +1244,15 @@ def test_a_group_s_week_is_open_until_its_last_day_is_over(
         const group = { weeks, members: 1, hardestItems, itemsFading: [],
           knowledge: { items: 0, expected: 0 } };
         const learners = { totalCount: 1, pageInfo: { hasNextPage: false }, edges: [{ node }] };
-        globalThis.fetch = async () => new Response(JSON.stringify({ data: { group, learners } }));
+        const { dayAfter } = await import('./page/format.js');
+        const asked = [];
+        globalThis.fetch = async (_, { body }) => {
+          const { query, variables } = JSON.parse(body);
+          asked.push(variables);
+          const end = day && `${dayAfter(day, 1)}T04:00:00Z`;
+          const data = query.startsWith('query Days') ? { d0: { end } } : { group, learners };
+          return new Response(JSON.stringify({ data }));
+        };
         const { Group } = await import('./page/group.js');
         const { h } = await import('./page/dom.js');
         class Shown extends Group { draw() {} follow() {} }
@@ -1253,7 +1263,13 @@ def test_a_group_s_week_is_open_until_its_last_day_is_over(
         const shown = h('main', null, view.sections());
         const [trend, hardest] = ['trend', 'hardest'].map((key) => shown.find(key));
         const newest = trend.tags('tbody')[0].children.at(-1).children[0];
-        print([newest.textContent, trend.tags('p')[0].textContent, hardest.textContent]);
+        const ranges = [];
+        for (const range of [{}, { weeks: 4 }, { weeks: 1, since: '2024-03-01' }]) {
+          Object.assign(view, range);
+          await view.load();
+          ranges.push(asked.filter(({ order }) => order).at(-1)); // of the list of learners
+        }
+        print([newest.textContent, trend.tags('p')[0].textContent, hardest.textContent, ranges]);
         process.exit();
         """,
         DAY=day,
@@ -1262,6 +1278,11 @@ def test_a_group_s_week_is_open_until_its_last_day_is_over(
     assert newest == week
     assert compared == f"The last whole week has {whole} answers: +10 against the week before."
     assert hardest.startswith("Hardest wordsNo word is hard")  # 86% are right
+    assert [(each["since"], each["days"]) for each in ranges] == [
+        *((None, 7), ("2024-02-19", None), ("2024-03-01", None))
+    ]
+    as_of = f"{date.fromisoformat(day) + timedelta(1)}T03:59:59.999999Z" if day else None
+    assert {each["asOf"] for each in ranges} == {as_of}, "the end of the members' day"
 
 
 def test_an_item_is_overdue_from_the_learner_s_day_after_the_day_on_which_it_was_due(
@@ -1314,6 +1335,7 @@ def test_a_headword_sets_its_own_direction_and_language(evaluate: Evaluate) -> N
 
 _BROWSER_DAYS = re.compile(
     r"new Date\(\)|\.(?:get|set)(?:FullYear|Month|Date|Day|Hours)\(|getTimezoneOffset|toLocaleDate"
+    r"|T\d\d:\d\d(?::[\d.]+)?`"  # a time without a zone
 )
 
 
@@ -1323,6 +1345,43 @@ _BROWSER_DAYS = re.compile(
 def test_no_module_takes_a_day_from_the_browser_s_calendar(path: Path) -> None:
     """The learner's days come from the API. Only they have the learner's zone and start hour."""
     assert _BROWSER_DAYS.findall(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("start", "time", "day"),
+    [  # a day in UTC begins at this hour of this distance to its date
+        (2, "2023-04-04T15:56:00Z", "2023-04-04"),  # Berlin, 4:00; in Tokyo, it is the day after
+        (2, "2023-04-05T01:59:59Z", "2023-04-04"),
+        (2, "2023-04-05T02:00:00Z", "2023-04-05"),
+        (-14, "2023-04-04T10:00:00Z", "2023-04-05"),  # Kiritimati
+        (31, "2023-04-04T06:00:00Z", "2023-04-02"),  # Los Angeles, 23:00
+    ],
+)
+def test_a_session_is_on_the_learner_s_day(
+    evaluate: Evaluate, start: int, time: str, day: str
+) -> None:
+    script = """
+        const { START: start, TIME: startedAt } = process.env;
+        const edges = Array.from({ length: 9 }, (_, ago) => ({ node: { id: 's', startedAt:
+          new Date(Date.parse(startedAt) - 96 * 3_600_000 * ago).toISOString() } }));
+        let most = 0;
+        globalThis.fetch = async (_, { body }) => {
+          const { query, variables } = JSON.parse(body);
+          const days = [...query.matchAll(/localDay\\(userId: \\$(u\\d+), date: "(.+?)"/g)];
+          most = Math.max(most, days.length);
+          const at = (date, ahead) => new Date(Date.parse(`${date}T00:00Z`) + (Number(start)
+            + 24 * ahead) * 3_600_000).toISOString();
+          const data = Object.fromEntries(days.map(([, user, date], index) => [`d${index}`,
+            variables[user] === 'ann' && { date, start: at(date, 0), end: at(date, 1) }]));
+          if (!days.length) data.sessions = { edges };
+          return new Response(JSON.stringify({ data }));
+        };
+        const { loadSessions } = await import('./page/sessions.js');
+        const rows = (await loadSessions('ann'))().tags('a');
+        print([rows[0].textContent, most <= 30]);
+        """
+    shown = f"{date.fromisoformat(day):%-d %b}"
+    assert evaluate(script, TZ="Asia/Tokyo", START=f"{start}", TIME=time) == [shown, True]
 
 
 def test_the_learner_s_day_and_its_end_are_learned_with_one_request(evaluate: Evaluate) -> None:
