@@ -16,7 +16,7 @@ from playwright.sync_api import Locator, Page, Route, ViewportSize, expect
 
 from progress.adapters.postgres import database
 from progress.local import readiness
-from tests.support import browser, operation_fixtures
+from tests.support import browser, operation_fixtures, pdf
 from tests.support.browser import Envelope, Stack, Visit, Visits
 
 
@@ -961,16 +961,39 @@ def test_what_a_group_s_or_the_school_s_page_fails_to_count_is_counted_by_the_ne
     expect(alert).to_have_count(0)
 
 
-@pytest.mark.parametrize("locale", ["en", "ja"])
-def test_a_learner_is_one_sheet_without_buttons_for_the_parents(visit: Visits, locale: str) -> None:
-    page = visit(locale=locale).open("sam", "support", f"#/learner/{browser.DEMO}?group=class-1")
-    page.evaluate("window.print = () => { window.isPrinted = true; }")
-    page.get_by_role("button", name=re.compile("^(Print one page|1ページに印刷)$")).click()
-    assert page.evaluate("window.isPrinted")
-    page.locator("[data-key=weeks]").scroll_into_view_if_needed()
-    sheets = re.findall(rb"/Type */Page\b", page.pdf(format="A4"))
-    assert len(sheets) == 1
+_WEEKS, _LEVELS = (
+    {"en": "Answers by week", "ja": "週ごとの回答数"},
+    {"en": "Levels", "ja": "レベル"},
+)
+# The colours of the year's days, and how many days have each of them
+_DAYS = """() => [0, 1, 2, 3, 4].map((heat) => [
+  getComputedStyle(document.documentElement).getPropertyValue(`--heat-${heat}`).trim(),
+  document.querySelectorAll(`.year .heat-${heat}`).length])"""
+
+
+@pytest.mark.parametrize(("locale", "is_own"), [("en", True), ("ja", False)])
+def test_a_learner_s_sheets_have_the_year_and_no_button(
+    visit: Visits, locale: str, *, is_own: bool
+) -> None:
+    visitor = visit(locale=locale, color_scheme="light")
+    if is_own:
+        page = visitor.open()
+    else:
+        page = visitor.open("sam", "support", f"#/learner/{browser.DEMO}?group=class-1")
+        page.evaluate("window.print = () => { window.isPrinted = true; }")
+        page.get_by_role("button", name="1ページに印刷").click()
+        assert page.evaluate("window.isPrinted")
+    buttons, days = page.locator("main .button").all_inner_texts(), page.evaluate(_DAYS)
+    sheets = pdf.read(page.pdf(format="A4"))
+    assert len(sheets) <= 1 + is_own
+    text, shapes = "".join(sheet.text for sheet in sheets), sheets[0].shapes
+    assert sum(count for _, count in days[1:]) > 60, "the demo's learner has studied"
+    assert {colour: shapes[colour] for colour, count in days if shapes[colour] < count} == {}
+    lines = text.split("\n")
+    assert _WEEKS[locale] in lines
+    assert (_LEVELS[locale] in lines) == is_own
+    assert set(filter(None, buttons)).isdisjoint(lines)
+    assert not re.search("Loading|読み込み中", text)
     page.emulate_media(media="print")
-    shown = page.locator("[data-key=today], [data-key=grid], [data-key=known], [data-key=weeks]")
-    expect(shown.filter(visible=True)).to_have_count(4)
-    expect(page.locator("button, .button").filter(visible=True)).to_have_count(0)
+    page.set_viewport_size(A4)
+    assert page.locator("#year-scroll").evaluate("o => o.scrollWidth <= o.clientWidth")
