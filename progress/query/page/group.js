@@ -14,7 +14,7 @@ import { level, word } from './items.js';
 import { button, card, expectedOf, mark, note, pairs, table, unfolded } from './layout.js';
 import { Loads } from './loads.js';
 import { commonEnd } from './local_days.js';
-import { learnName, nameOf } from './names.js';
+import { learnName, nameOf, visible } from './names.js';
 import { isOpen } from './periods.js';
 import { View, problemCard } from './problems.js';
 import * as session from './session.js';
@@ -321,7 +321,7 @@ export class Group extends View {
 
   /** Copy the words to repeat, one a line. */
   async copy() {
-    const words = this.data.group.itemsFading.map(({ headword, itemId }) => headword ?? itemId);
+    const words = this.data.group.itemsFading.map(({ headword, itemId }) => visible(headword) ?? itemId);
     try {
       await navigator.clipboard.writeText(words.join('\n'));
     } catch {
@@ -596,7 +596,7 @@ const goalOf = ({ since }) => (since?.daysWithGoal
 /** The same as fields of a file: pairs of a column's name and its value. */
 function fieldsOf(row, range) {
   const { answers, rate } = rangeOf(row, range);
-  const inRange = (name) => t('group.inRange', { name, range: nameOfRange(range) });
+  const inRange = (name) => t(range.since ? 'group.inSince' : 'group.inRange', { name, range: nameOfRange(range) });
   return [
     [t('group.learner'), row.displayName], [t('group.idOf'), row.userId],
     [t('group.atRisk'), join(row.riskReasons.map((reason) => t(`group.reasons.${reason}`)))],

@@ -5,7 +5,7 @@ import { distance, instant, longDay, now, percent } from './format.js';
 import { t } from './i18n.js';
 import { chosenLanguage, inLanguage, languageSwitch } from './languages.js';
 import { card, note, section, table } from './layout.js';
-import { inGroup, learnName } from './names.js';
+import { inGroup, learnName, visible } from './names.js';
 import { on, pastDay } from './then.js';
 
 export function items({ weakest, user, day, languages, language }) {
@@ -41,7 +41,7 @@ export function due({ dueAt, dueOn, inPlay = true }, today) {
 /** The headword or, if it is unknown, the item's id. The item's page has the name from the beginning. */
 export function word({ headword, itemId, language }) {
   learnName('item', itemId, headword);
-  if (!headword) return h('span', { class: 'id', dir: 'auto', translate: 'no' }, itemId);
+  if (!visible(headword)) return h('span', { class: 'id', dir: 'auto', translate: 'no' }, itemId);
   return h('span', { class: 'word', lang: language ?? languageOf(headword), dir: 'auto', translate: 'no' }, headword);
 }
 

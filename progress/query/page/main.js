@@ -19,7 +19,7 @@ const MIDNIGHT_MS = 10_000; // between two questions whether a day has ended, if
 const DAY_RETRY_MS = 300_000; // between two questions for the day, if the server does not answer
 const SLOW_MS = 4_000; // a view that takes longer says so
 const RENEWAL_MS = 5_000; // between two looks whether the token must be renewed
-const LANDINGS = { teacher: 'group', support: 'group', admin: 'administration' }; // the views of a URL without a hash
+const LANDINGS = { teacher: 'group', support: 'group', admin: 'group' }; // the views of a URL without a hash
 
 /**
  * `open(args, parameters)` loads the view's module and resolves to its class and what this is constructed with, between

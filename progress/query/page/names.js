@@ -6,7 +6,10 @@ import { withParameter } from './then.js';
 const names = new Map(); // by kind and id: an id may be that of a learner and of an item
 let group = null;
 
-export const learnName = (kind, id, name) => name && names.set(`${kind} ${id}`, name);
+/** The name or headword, if something in it can be seen; else null. */
+export const visible = (name) => (/[^\s\p{C}\p{DI}\u2800]/u.test(name ?? '') ? name : null);
+
+export const learnName = (kind, id, name) => visible(name) && names.set(`${kind} ${id}`, name);
 
 /** The name or, if it is not known, the id. */
 export const nameOf = (kind, id) => names.get(`${kind} ${id}`) ?? id;

@@ -38,7 +38,7 @@ export class Readers {
   sentence({ readBy, role, hour }) {
     const to = new Date(Date.parse(hour) + HOUR_MS);
     const when = t('readers.when', { day: localDay(hour), from: clock(hour), to: clock(to) });
-    const reader = h('b', { translate: 'no' }, readBy.replace(/^system:/, ''));
+    const reader = readBy !== role && h('b', { translate: 'no' }, readBy.replace(/^system:/, ''));
     return parts(`readers.${this.user ? 'theirs' : 'own'}.${role}`, { reader, when });
   }
 }

@@ -4,7 +4,7 @@
 import { runQuery } from './api.js';
 import { h } from './dom.js';
 import { t } from './i18n.js';
-import { learnName, nameOf } from './names.js';
+import { learnName, nameOf, visible } from './names.js';
 import { LEFT, read, store } from './session.js';
 import { withParameter } from './then.js';
 
@@ -33,7 +33,7 @@ export function findAlike(names) {
 
 /** A link with a name or, without one in which something is visible, the id; an alike name has the id below it. */
 export const linkTo = (href, id, name, alike) => [
-  h('a', { href, translate: 'no' }, /[^\s\p{C}]/u.test(name ?? '') ? name : id),
+  h('a', { href, translate: 'no' }, visible(name) ?? id),
   alike.has(name) && h('span', { class: 'of', translate: 'no' }, id),
 ];
 

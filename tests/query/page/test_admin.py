@@ -50,7 +50,7 @@ def find_letter(page: Page, text: str) -> Locator:
     return letter
 
 
-def test_an_administrator_lands_on_the_state_of_the_system_with_the_lag_of_each_projection(
+def test_an_administrator_lands_on_the_school_and_sees_the_lag_of_each_projection(
     visit: Visits, demo: Stack
 ) -> None:
     demo.publish(invalid_event(session := str(uuid.uuid4())))
@@ -67,6 +67,8 @@ def test_an_administrator_lands_on_the_state_of_the_system_with_the_lag_of_each_
 
     visitor.page.route(re.compile("/graphql$"), answer)
     page = visitor.open("ada", "admin")
+    expect(page.get_by_role("heading", level=1)).to_have_text("School")
+    page.get_by_role("link", name="Administration").click()
     expect(page.locator("#views [aria-current=page]")).to_have_text("Administration")
     find_letter(page, session)
     glance = page.get_by_role("region", name="Something needs attention")
@@ -987,7 +989,7 @@ def test_a_learner_s_sheets_have_the_year_and_no_button(
     sheets = pdf.read(page.pdf(format="A4"))
     assert len(sheets) <= 1 + is_own
     text, shapes = "".join(sheet.text for sheet in sheets), sheets[0].shapes
-    assert sum(count for _, count in days[1:]) > 60, "the demo's learner has studied"
+    assert sum(count for _, count in days[1:]) > 50, "the demo's learner has studied"
     assert {colour: shapes[colour] for colour, count in days if shapes[colour] < count} == {}
     lines = text.split("\n")
     assert _WEEKS[locale] in lines

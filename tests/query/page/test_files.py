@@ -1327,10 +1327,15 @@ def test_a_headword_sets_its_own_direction_and_language(evaluate: Evaluate) -> N
         const { word } = await import('./page/items.js');
         const words = [{ headword: 'שלום', language: 'he' }, { itemId: 'سلام' },
           ...['食べる', '먹다', 'oak', '食'].map((headword) => ({ headword }))];
-        print(words.map((item) => word(item).attributes).map(({ dir, lang }) => [dir, lang]));
+        const blanks = [' ', '\\u3000\\u200b', '\\u3164'].map((headword) =>
+          word({ itemId: 'oak-1', headword }).textContent);
+        print([...words.map((item) => word(item).attributes).map(({ dir, lang }) => [dir, lang]),
+          blanks]);
         """
     languages = ["he", None, "ja", "ko", "", ""]
-    assert evaluate(script) == [["auto", language] for language in languages]
+    *found, blanks = evaluate(script)
+    assert found == [["auto", language] for language in languages]
+    assert blanks == ["oak-1"] * 3
 
 
 _BROWSER_DAYS = re.compile(
