@@ -16,7 +16,7 @@ CREATE TABLE IF NOT EXISTS public.progress_migrations (
 -- create functions table --
 CREATE TABLE IF NOT EXISTS public.progress_functions (
     name       text COLLATE "C" PRIMARY KEY, -- a file's path below sql/, or a function's name with ()
-    checksum   text        NOT NULL,         -- of a file: then the server's major version, by which functions may choose
+    checksum   text        NOT NULL,         -- of a file: and the server's major version, which functions may ask
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 

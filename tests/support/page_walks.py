@@ -43,6 +43,7 @@ LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtenges
 LONG_ITEM = LONG * 2
 _PAST = ("2024-09-20", "2024-08-01", "2019-03-31", "2024-02-29")
 _ZOOMED = ((1440, 900), (960, 600), (720, 450))  # at 100, 150 and 200 %, in the pixels of the page
+_ZONES = ("UTC", "Europe/Berlin", "America/Los_Angeles", "Pacific/Kiritimati")
 _TEXTS = ("", " ", "a", "7", "-1", "1e9", "Lena", "class", "東京", "<b>%_'", "W" * 200)
 _KEYS = ("Escape", "Tab", "Enter", "ArrowDown", "ArrowRight", "PageUp", "Home", "End")
 # What would take the numbers from other tests on the same stack.
@@ -396,6 +397,38 @@ def load(stack: Stack) -> Stack:
     stack.progress("publish", "-", "--wait", text="\n".join(browser.encode(*events)))
     stack.progress("batch")
     return stack
+
+
+def draw_learner(chance: Random, user: str) -> list[browser.Envelope]:
+    """Return the events of a learner: settings, items of the catalogue, and days of answers."""
+    now, days = datetime.now(UTC), chance.choice((0, 1, 2, 9, 40))
+    zone = {"timezone": chance.choice(_ZONES), "day_start_hour": chance.choice((0, 4))}
+    name = {"display_name": chance.choice(("Lena", "東京", "   ", LONG))}
+    then = now - timedelta(days=days + 1)
+    events = [browser.envelope("UserCreated", then, user_id=user, **zone, **name)]
+    if chance.random() < 0.5:
+        per_day = chance.choice((1, 20, 300))
+        events.append(browser.envelope("GoalSet", then, user_id=user, answers_per_day=per_day))
+    items = [f"{user}-{number}" for number in range(chance.choice((1, 4, 30)))]
+    for item in items:
+        word = {"headword": chance.choice(("Haus", "  ", "家", LONG)), "item_id": item}
+        if kind := chance.choice(("", "reading", "typing")):
+            word["kind"] = kind
+        if level := chance.choice(("", "A1", "B2")):
+            word |= {"cefr_level": level, "language": chance.choice(("de", "ja"))}
+        if chance.random() < 0.8:
+            events.append(browser.envelope("ItemPublished", then, domains=["R"], **word))
+    for day in chance.sample(range(days + 1), chance.randint(0, days + 1)):
+        at = now - timedelta(days=day, hours=chance.randint(0, 5))
+        for item in chance.sample(items, chance.randint(1, len(items))):
+            answer = {"user_id": user, "item_id": item, "duration_ms": chance.randint(0, 90_000)}
+            rating, interval = chance.choice((1, 3, 4)), chance.choice((0.01, 1, 8, 60))
+            answer |= {"rating": rating, "interval_days": interval}
+            events.append(browser.envelope("CardReviewed", at, **answer))
+        if chance.random() < 0.2:
+            date = f"{(now - timedelta(days=day)).date()}"
+            events.append(browser.envelope("RestDayTaken", at, user_id=user, date=date))
+    return events
 
 
 if __name__ == "__main__":

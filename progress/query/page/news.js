@@ -1,5 +1,5 @@
-// What the page tells first: what to do now and how long it takes, from which the sentence and the card "What next" take
-// all their words; what has happened; and how much the learner is expected to know. docs/guide.md has the rules.
+// What the page tells first: what to do now and how long it takes, from which the sentence and the card "What next"
+// take all their words; what has happened; and how much the learner is expected to know. docs/guide.md has the rules.
 
 import { h } from './dom.js';
 import { dayAfter, longDay, minutes as spell, number } from './format.js';

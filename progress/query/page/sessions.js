@@ -8,7 +8,7 @@ import { note, table } from './layout.js';
 import { learnDays } from './local_days.js';
 import { ask } from './then.js';
 
-const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
 const QUERY = `query Sessions($user: ID) {
   sessions(userId: $user, first: 5) { edges { node { id startedAt answers accuracyRate itemsMissed } } }
 }`;
@@ -18,7 +18,8 @@ export async function loadSessions(user, signal) {
   const { edges } = (await ask(QUERY, { user }, signal)).data.sessions;
   if (!edges.length) return () => note(t('sessions.none'));
   const dayOf = await learnDays(user, edges.map(({ node }) => node.startedAt), signal);
-  const when = (at) => join(shortDay(dayOf(at)), now() - Date.parse(at) < DAY_MS && ago(at));
+  const hours = (at) => (now() - Date.parse(at)) / HOUR_MS;
+  const when = (at) => join(shortDay(dayOf(at)), hours(at) >= 1 && hours(at) < 24 && ago(at));
   return () => table(
     [t('sessions.when'), t('week.answers'), t('week.right'), t('sessions.missed')],
     edges.map(({ node }) => [

@@ -1,5 +1,7 @@
 """Drawn walks through the page find no fault, and would find those that a test plants."""
 
+import itertools
+from random import Random
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +13,8 @@ from tests.support import browser, page_walks
 from tests.support.browser import Stack
 from tests.support.page_walks import Explorer, Failure, Step
 
-WALKS = 60
+WALKS, DRAWN = 60, 200
+LOCALES = ("en-GB", "ja-JP")
 WIDTHS = (320, 390, 640, 768, 1024, 1280)
 LEARNER = {
     "user": browser.DEMO, "role": "learner", "groups": [], "at": "#/", "locale": "en-GB",
@@ -34,6 +37,27 @@ def explorer(chromium: Browser, demo: Stack) -> Explorer:
 @pytest.mark.parametrize("seed", range(WALKS))
 def test_a_drawn_walk_finds_no_fault(explorer: Explorer, seed: int) -> None:
     explorer.explore(seed)
+
+
+@pytest.fixture(scope="module")
+def drawn_learners(explorer: Explorer) -> list[str]:
+    users = [f"drawn-{number}" for number in range(DRAWN)]
+    events = (page_walks.draw_learner(Random(user), user) for user in users)
+    lines = browser.encode(*itertools.chain.from_iterable(events))
+    explorer.stack.progress("publish", "-", "--wait", text="\n".join(lines))
+    explorer.stack.progress("batch")
+    return users
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("number", range(DRAWN))
+def test_the_page_of_a_drawn_learner_has_no_fault(
+    explorer: Explorer, drawn_learners: list[str], number: int
+) -> None:
+    chance, user = Random(number), drawn_learners[number]
+    start = {"user": user, "width": chance.choice(WIDTHS), "locale": chance.choice(LOCALES)}
+    views = [["go", "#/items"], ["go", "#/knowledge"], ["go", "#/"], ["date", "2024-09-20"]]
+    explorer.repeat(LEARNER | start, chance.sample(views, len(views)))
 
 
 OFFLINE = ["offline"]
