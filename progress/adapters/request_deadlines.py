@@ -122,7 +122,6 @@ class HeadWorker(ThreadWorker):  # type: ignore[misc] # the base class has no ty
         return self._reject if len(head) > _MAX_BYTES else None
 
     def _reject(self, conn: TConn) -> None:
-        """Respond with 431."""
         error = LimitRequestHeaders(f"expected at most {_MAX_BYTES} bytes")
         self.handle_error(None, conn.sock, conn.client, error)
         self._begin_close(conn)

@@ -92,10 +92,7 @@ def _choose_next_pause(state: tenacity.RetryCallState) -> float:
 
 
 def _retry_after(response: requests.Response) -> float:
-    """Return the seconds that Retry-After demands; 0 if the header is missing or invalid.
-
-    The header contains a number of seconds or a date.
-    """
+    """Return the seconds that Retry-After demands, as a number or a date; 0 without a valid one."""
     try:
         return float(_PARSER.parse_retry_after(response.headers.get("Retry-After", "0")))
     except InvalidHeader:

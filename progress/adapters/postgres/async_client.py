@@ -429,10 +429,7 @@ async def connect(url: str, *, name: str, **settings: str) -> asyncpg.Connection
 async def _open_session(
     address: str, open_one: Connect, settings: dict[str, str]
 ) -> asyncpg.Connection:
-    """Open a connection and configure its session.
-
-    Raise DatabaseUnavailable for a pooler that does not keep sessions.
-    """
+    """Open and configure a session; raise DatabaseUnavailable if a pooler keeps no sessions."""
     with contextlib.ExitStack() as on_failure:
         connection = await open_one()
         on_failure.callback(connection.terminate)

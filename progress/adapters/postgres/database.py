@@ -202,10 +202,7 @@ def _open_by_connector(settings: Settings, instance: str, name: str) -> Connecti
 
 @functools.cache
 def _connector() -> Any:
-    """Return the connector of this process.
-
-    It is created on first use, because a connector does not survive a fork.
-    """
+    """Return this process's connector, created on first use, because none survives a fork."""
     from google.cloud.sql.connector import Connector  # takes 250 ms
 
     return Connector(ip_type="PRIVATE", refresh_strategy="lazy")

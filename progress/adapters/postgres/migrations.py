@@ -113,7 +113,6 @@ def _changed_functions(connection: Connection) -> list[str]:
 
 
 def _functions() -> list[str]:
-    """Return the paths of the function files below `sql/`."""
     return sorted(str(file.relative_to(SQL)) for file in SQL.glob("*/functions/*.sql"))
 
 

@@ -95,7 +95,6 @@ def _publish_batch(
 
 
 def _add_trace(message: Message | Packed, data: bytes) -> dict[str, Any]:
-    """Return the message with the attributes of a new trace."""
     attributes = wakeups.publish_attributes(message.topic)
     with tracing.start_span(f"publish {message.topic}", None, "producer", attributes):
         return {"data": data, "attributes": tracing.message_attributes()}

@@ -233,16 +233,12 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _raise_unless_missing(error: OSError) -> None:
-    """Raise the error, unless the folder is missing."""
     if not isinstance(error, FileNotFoundError):
         raise error
 
 
 def _make_folder(folder: Path) -> list[Path]:
-    """Make the folder and its missing parents; return the folders that need a sync.
-
-    These are the folder itself, which will get a new file, and the parent of each new folder.
-    """
+    """Make the folder; return what needs a sync: itself, and the parent of each new folder."""
     missing = [new for new in (folder, *folder.parents) if not new.exists()]
     for new in reversed(missing):
         new.mkdir(mode=0o700, exist_ok=True)

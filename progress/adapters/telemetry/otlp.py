@@ -188,8 +188,6 @@ class Exporter:
 
 
 class _ExportedSpan(Span):
-    """A span that is exported."""
-
     __slots__ = ("_before", "_current", "_span")
 
     def __init__(self, span: trace.Span, current: ContextVar[str | None]) -> None:
