@@ -74,10 +74,7 @@ class Duck:
 
     @contextlib.contextmanager
     def _folded(self, paths: Sequence[Path], folds: Sequence[str]) -> Iterator[None]:
-        """Let the view `facts` read the files, and create the folds' tables.
-
-        Drop these tables after the `with` block.
-        """
+        """Let the view `facts` read the files, and create the folds' tables for the block."""
         self.run(blocks(_SHARED)["read files"], files=[str(path) for path in paths])
         self.run(fill(_SHARED, "log", **schema.parts()))
         if not self._has_events:  # DuckDB cannot create the view before `files` is set.

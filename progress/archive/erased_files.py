@@ -129,10 +129,7 @@ def _rewrite_range(
 
 
 class _Rewritten(NamedTuple):
-    """The positions of the rows that were removed from a file, and the file's replacement.
-
-    `files` contains the new file, or nothing if no row is left.
-    """
+    """The positions of the removed rows; `files` has the new file, if a row is left."""
 
     positions: list[int]
     files: list[File]

@@ -150,8 +150,6 @@ class Workspace:
         return execute(self._duck, blocks("archive/files")[block], values)
 
     def _run_all(self, block: str, values: Sequence[dict[str, object]]) -> list[tuple[Any, ...]]:
-        """Run the SQL block once with each of the values; return the rows of all results."""
-
         def run(value: dict[str, object]) -> list[tuple[Any, ...]]:
             with self._duck.cursor() as cursor:
                 return execute(cursor, blocks("archive/files")[block], value)

@@ -45,7 +45,8 @@ def run(
                 break
             entry = _merge(connection, storage, old, report_bucket)
             manifests.publish(connection, storage, current, [entry], current.manifest.buckets)
-            _remove_merged(storage, old)
+            for contents in old:
+                ranges.remove(storage, Positions(contents.first, contents.last), set())
             merges += 1
     return merges
 
@@ -78,10 +79,7 @@ def _read_next(
 
 
 def _magnitude(entry: RangeEntry) -> int:
-    """Return the order of magnitude of a range's size.
-
-    The result is 0 below the size of 10 full ranges, 1 below the size of 100, and so on.
-    """
+    """Return 0 for less than the size of 10 full ranges, 1 for less than that of 100, and so on."""
     return len(str((entry.last - entry.first + 1) // runs.RANGE)) - 1
 
 
@@ -121,9 +119,3 @@ def _sum_buckets(contents: list[RangeManifest]) -> dict[int | None, Sums]:
     for file in (file for one in contents for file in one.files):
         parts[file.bucket].append(Sums(file.rows, *file.sums))
     return {bucket: Sums.total(sums) for bucket, sums in parts.items()}
-
-
-def _remove_merged(storage: Storage, old: list[RangeManifest]) -> None:
-    """Remove the files of the ranges that were merged."""
-    for contents in old:
-        ranges.remove(storage, Positions(contents.first, contents.last), set())

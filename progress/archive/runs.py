@@ -188,9 +188,8 @@ def publish(
 def _list_complete(storage: Storage, entries: list[RangeEntry], upto: int) -> list[RangeEntry]:
     """Return the ranges after the position `upto`; stop before the first one that lacks a file.
 
-    The files of these ranges were verified, and files are never changed. If an erasure changes
-    the log after the verification, the erasure also removes all files that no manifest names. Files
-    that still exist are therefore correct.
+    Files that exist are correct: they were verified and never change, and an erasure also removes
+    the files that no manifest names.
     """
     complete: list[RangeEntry] = []
     for entry in entries:

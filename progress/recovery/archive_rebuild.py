@@ -69,10 +69,7 @@ def run(
 
 
 def _read(connection: Connection, stored: Storage) -> tuple[ArchiveManifest, list[RangeManifest]]:
-    """Return the archive's manifest and the manifests of its ranges.
-
-    Raise ProgressError if the archive is incomplete, or is a copy of another log.
-    """
+    """Return the manifests; raise ProgressError for an incomplete archive or one of another log."""
     archived = manifests.require(stored).manifest
     manifests.check_log(connection, archived)
     values = {
@@ -168,10 +165,7 @@ class _Filling:
         database.run(self._connection, "projections/rebuild", "analyze")
 
     def catch_up(self) -> int:
-        """Fold the events after the archived ones, then the batch models.
-
-        Return the number of events folded, including the archived ones.
-        """
+        """Fold later events, then the batch models; return the number, with the archived ones."""
         rebuild.run_in_parallel(
             self._workers, SHARDS, lambda worker, shard: self._report(worker.catch_up(shard))
         )
