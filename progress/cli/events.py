@@ -59,7 +59,9 @@ def events(
 ) -> None:
     """Print the audit trail: every event as it was recorded, one JSON object per line."""
     begin = _parse_time(since)
-    _warn_of_unknown_type(kind)
+    if kind and kind not in EVENT_TYPES and envelope_lines.find_nearest_type(kind):
+        # No error, because events of undeclared types are recorded too.
+        typer.echo(envelope_lines.describe_unknown_type(kind), err=True)
     with connections.open_to_read() as connection:
         position = log.find_position(connection, begin) if begin else 1
         if limit and user is None:
@@ -77,15 +79,6 @@ def events(
         while follow:
             print_(_read_recorded(pages))
             time.sleep(_POLL_INTERVAL_S)
-
-
-def _warn_of_unknown_type(kind: str | None) -> None:
-    """Warn if the type is undeclared, but similar to a declared type.
-
-    Raise no error, because events of undeclared types are recorded too.
-    """
-    if kind and kind not in EVENT_TYPES and envelope_lines.find_nearest_type(kind):
-        typer.echo(envelope_lines.describe_unknown_type(kind), err=True)
 
 
 def _read_recorded(pages: Iterator[list[StoredEvent] | None]) -> Iterator[StoredEvent]:

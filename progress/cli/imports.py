@@ -180,8 +180,7 @@ def warn_of_future(messages: list[Message]) -> None:
 def _select_new(connection: Connection, record: Record) -> list[Message]:
     """Return the record's messages without the events that the log has.
 
-    If the demo has loaded this record with shifted dates, first shift the dates by the same number
-    of days.
+    If the demo has loaded this record with shifted dates, first shift it by as many days.
     """
     stored = shifts.find_stored(connection, record.learner, record.answers)
     if stored and stored.days:
@@ -194,10 +193,7 @@ def _select_new(connection: Connection, record: Record) -> list[Message]:
 
 
 def _summarize(record: Record, count: int, messages: list[Message]) -> dict[str, int]:
-    """Return the numbers of what is published and of what is left out.
-
-    `recorded_before` counts the answers that are not published, because the log has them.
-    """
+    """Count what is published and left out; the log has the answers in `recorded_before`."""
     published = [event for message in messages for event in message.events]
     answers = [event for event in published if event["event_type"] == "CardReviewed"]
     kinds = Counter(event["event_type"] for event in published)

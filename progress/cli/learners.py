@@ -88,11 +88,7 @@ def _is_known(connection: Connection, user: str) -> bool:
 
 
 def _start(connection: Connection, kind: OperationKind, user: str) -> UUID:
-    """Start an operation about a learner, and return its id.
-
-    If an operation of this kind about the learner is unfinished, return the id of that operation
-    instead.
-    """
+    """Start an operation about a learner, or find an unfinished one of this kind; return its id."""
     operation_id = records.accept(
         connection,
         kind,

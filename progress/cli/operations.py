@@ -93,7 +93,6 @@ def show(operation_id: OperationId) -> None:
 
 
 def _describe(operation: records.Operation) -> dict[str, object]:
-    """Return the operation's fields, with its result and the name of its file."""
     file = _exported_file(operation)
     result = msgspec.Raw((operation.result or "null").encode())
     added = {"result": result, "download": file and file.file}

@@ -159,10 +159,9 @@ def _run(
 def _publish_and_wait(
     console: Console, lines: list[Line], now: datetime, publication: Publication, *, force: bool
 ) -> tuple[int, Arrivals]:
-    """Publish the lines, and wait until their events arrive; return their number and outcomes.
+    """Publish the lines, and wait for their events; return their number and outcomes.
 
-    If one of the ids is recorded with other content, and `force` is not set, raise ProgressError
-    and publish nothing.
+    Unless `force` is set, raise ProgressError, and publish nothing, if an id has other content.
     """
     with connections.open_connection() as connection:
         event_ids = [event_id for line in lines for event_id in line.event_ids]

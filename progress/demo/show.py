@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from progress.adapters import terminal
@@ -94,7 +94,7 @@ async def _read_numbers(database_url: str, user: str) -> list[str]:
     answers = sum(day.answers for day in days)
     return [
         *_totals(streak, record),
-        f"The year to {_format_date(last)}: {answers:,} answers on {_format_days(len(days))}.",
+        f"The year to {last.day} {last:%B %Y}: {answers:,} answers on {_format_days(len(days))}.",
         *_knowledge(known, due, levels),
     ]
 
@@ -166,7 +166,3 @@ def _format_percent(rate: float | None) -> str:
 
 def _format_days(number: int) -> str:
     return f"{number:,} day" if number == 1 else f"{number:,} days"
-
-
-def _format_date(day: date) -> str:
-    return f"{day.day} {day:%B %Y}"
