@@ -467,10 +467,7 @@ def _check_unmasked(event: ParsedEvent) -> None:
 
 
 def _check_rules(event: ParsedEvent, *, has_data: bool) -> None:
-    """Raise SerializationError if the event breaks a rule of the catalogue.
-
-    The log may nevertheless hold such an event, from a time before the rule was changed.
-    """
+    """Raise SerializationError if the event breaks a rule; the log may hold older ones that do."""
     if event.occurred_at < timestamps.EARLIEST:
         raise SerializationError("expected a time from 2000-01-01 on - at $.occurred_at")
     _check_ids(event.data, LATER_IDS)
@@ -522,10 +519,7 @@ def parse_id(value: Any, where: str) -> str:
 
 
 class _Bundle:
-    """Faulty entries in the order of their indexes in the message.
-
-    A range has adjacent entries of the same owner.
-    """
+    """Faulty entries in the order of their indexes; a range has adjacent ones of the same owner."""
 
     def __init__(self) -> None:
         self.ranges: list[list[int]] = []  # the first and the last index of each

@@ -128,7 +128,8 @@ def _find_unstorable(value: Any, where: str) -> Iterator[str]:
         case dict():
             for key, field in value.items():
                 yield from _find_unstorable(key, where)
-                yield from _find_unstorable(field, f"{where}.{_format_key(key)}")
+                is_short = key.isidentifier() and key.isascii() and len(key) <= 60
+                yield from _find_unstorable(field, f"{where}.{key if is_short else '…'}")
         case list():
             for position, element in enumerate(value):
                 yield from _find_unstorable(element, f"{where}[{position}]")
@@ -138,10 +139,6 @@ def _find_unstorable(value: Any, where: str) -> Iterator[str]:
             yield f"expected a string without lone surrogates - at {where}"
         case int() | float() if not _is_finite(value):
             yield f"expected a number that is a finite double - at {where}"
-
-
-def _format_key(key: str) -> str:
-    return key if key.isidentifier() and key.isascii() and len(key) <= 60 else "…"
 
 
 def _is_unicode(text: str) -> bool:
@@ -189,10 +186,7 @@ def _count_levels(
 
 
 def _prune(text: bytes | bytearray) -> tuple[bytes, str]:
-    """Remove what is nested too deeply; return the new text and the broken rule.
-
-    A too deep object or array becomes an empty one. If there is none, return the same text and ''.
-    """
+    """Empty what is nested too deeply; return the text and the broken rule, '' if there is none."""
     kept, is_deep = [], False
     for _, piece, opens, levels in _count_levels(text):
         kept.append(bytes(itertools.compress(piece, map(_DEEPEST.__ge__, levels))))

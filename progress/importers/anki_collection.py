@@ -162,10 +162,7 @@ def _join(text: str) -> str:
 
 
 def _require_tables(connection: sqlite3.Connection) -> None:
-    """Raise ReviewLogError if a table is in truth a view or a virtual table.
-
-    Such a table can compute rows without end.
-    """
+    """Raise ReviewLogError for a view or a virtual table, which can compute rows without end."""
     if row := connection.execute(_sql("computed tables")).fetchone():
         raise ReviewLogError(
             f"expected an Anki collection: {row[0]} is not a table that stores its rows"
@@ -422,11 +419,7 @@ def _extract(file: Path, target: Path) -> None:
 
 
 def _require_known_compression(member: zipfile.ZipInfo) -> None:
-    """Raise ReviewLogError if the file has a compression that Anki does not use.
-
-    zipfile supports other compressions as well. Their decompressors raise errors that `_ZIP_ERRORS`
-    does not contain.
-    """
+    """Raise ReviewLogError for another compression, whose errors `_ZIP_ERRORS` does not contain."""
     if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise ReviewLogError(
             "expected a package that Anki wrote: Anki does not use this zip file's compression"

@@ -195,7 +195,6 @@ def _find_last_begun(near: list[RecordedSession], answer: Answer) -> str:
 
 
 def _frame_session(learner: Learner, session: list[Answer], find_day: FindDay) -> list[Envelope]:
-    """Return the start and the completion of a session."""
     begin, end = _begin(session[0]), session[-1].at
     if find_day(begin) != find_day(end):
         begin = session[0].at  # the first card was shown before the day started

@@ -62,7 +62,6 @@ class _Ticket:
         self.committed_at = datetime.now(UTC)  # the time of queueing, until the commit replaces it
 
     def others(self) -> Others:
-        """Return the outcomes of this request's entries."""
         every = self.outcome.others if isinstance(self.outcome, Appended) else []
         own = (other for other in every if other[0] == self.place)
         return {index: (outcome, reason) for _, index, outcome, reason in own}
@@ -239,7 +238,9 @@ class GroupCommit:
         except Unavailable as error:
             outcome = error
         else:
-            _log_erased(outcome)
+            if erased := outcome.outcomes.get("erased"):
+                what = "dropped events of erased learners"
+                logs.write("INFO", what, operation="ingest", erased=erased)
         for ticket in group:
             ticket.outcome, ticket.committed_at = outcome, datetime.now(UTC)
 
@@ -277,12 +278,6 @@ class GroupCommit:
         broken, self._connection = self._connection, None
         if broken is not None:
             database.close(broken, timeout_s=0.1)
-
-
-def _log_erased(appended: Appended) -> None:
-    """Log the number of events that were dropped because their learner is erased."""
-    if erased := appended.outcomes.get("erased"):
-        logs.write("INFO", "dropped events of erased learners", operation="ingest", erased=erased)
 
 
 def _seconds_until(deadline: float) -> float:

@@ -201,10 +201,7 @@ def refuse(status: int, why: object, headers: Mapping[str, str] | None = None) -
 
 
 def _stream(response: Response, request: Request, admission: Admission) -> Response:
-    """Send the response first, and then discard the rest of the request's body.
-
-    Otherwise, the framework would read the rest into memory before it responds.
-    """
+    """Send the response, then discard the rest of the body; the framework would read it first."""
     response.response = iter(response.iter_encoded())
     response.call_on_close(lambda: admission.discard(request))
     return response

@@ -107,7 +107,6 @@ def _message(name: str) -> _Document:
 
 
 def _published_message(kind: outgoing.Kind, declared: type[msgspec.Struct]) -> _Document:
-    """Return the document of a published message; its headers are the attributes."""
     name, body = declared.__name__, published_example(declared)
     event_type = body.get("event_type", name)
     attributes = outgoing.make_attributes(

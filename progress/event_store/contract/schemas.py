@@ -109,7 +109,7 @@ def _describe_envelope() -> Schema:
         "type": "object",
         "required": ["event_id"],
         "properties": _properties(any_type, _object(_ids())),
-        "allOf": [_has_any_type(), _HAS_TIME, *types],
+        "allOf": [_is_type({"type": "string", **_LENGTHS}), _HAS_TIME, *types],
     }
 
 
@@ -179,10 +179,6 @@ def _with(field: str, **rules: Schema) -> Schema:
 
 def _has_type(name: str) -> Schema:
     return _is_type({"const": name})
-
-
-def _has_any_type() -> Schema:
-    return _is_type({"type": "string", **_LENGTHS})
 
 
 def _is_type(rule: Schema) -> Schema:
