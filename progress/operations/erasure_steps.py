@@ -278,10 +278,7 @@ def _publish_deletion(connection: Connection, learner: str) -> None:
 
 
 def _wait_for_publisher(operation: ClaimedOperation, connection: Connection, learner: str) -> None:
-    """Publish the shard until the learner's UserDeleted has left the system.
-
-    Wait while another worker is publishing. Raise PubSubUnavailable if Pub/Sub does not respond.
-    """
+    """Publish the shard until UserDeleted has left; raise PubSubUnavailable without a response."""
     while (shard := erasure_rows.find_unpublished_shard(connection, learner)) is not None:
         publication.publish(connection, shard, settings.current())
         if erasure_rows.find_unpublished_shard(connection, learner) is not None:
@@ -301,7 +298,6 @@ def _rewrite_files(
 
 
 def _delete_copies(operation: ClaimedOperation, learner: str) -> None:
-    """Delete the keys of Redis that hold copies about the learner."""
     if url := settings.current().redis_url:
         blocking_client.delete_keys(url, learner, operation.report_progress)
 

@@ -81,10 +81,7 @@ def _run_to_end(operation: ClaimedOperation, before: str | None) -> None:
 def _attempt_steps(
     operation: ClaimedOperation, actions: Actions, before: str | None = None
 ) -> OperationEnded | None:
-    """Attempt each remaining step that has an action, up to the step `before`.
-
-    Return None on success, else the failure.
-    """
+    """Attempt the remaining steps that have an action, up to `before`; return the failure."""
     try:
         with database.translate_errors(claim.translate), operation.resources:
             for step in operation.remaining_steps():
@@ -150,8 +147,7 @@ def _run_batch(operation: ClaimedOperation) -> object:
 def _fold(operation: ClaimedOperation) -> object:
     """Fold every projection in a second schema; wait while the lock of rebuilds is held.
 
-    If a rebuild ends before the swap, it drops the second schema. This step therefore needs no
-    compensation.
+    A rebuild that ends before the swap drops this schema, so the step needs no compensation.
     """
 
     def connect() -> Connection:

@@ -40,11 +40,7 @@ SUMS = ("item_difficulty", "group_items")
 
 
 def _find_queries() -> dict[str, tuple[str, str]]:
-    """Return the file and the block of each relation's SELECT.
-
-    A block `definition` computes the table of its model's name, and `definition NAME` another
-    table.
-    """
+    """Return each relation's file and block: `definition` of its model, or `definition NAME`."""
     found = {name: ("projections/definitions", name) for name in _SHARED}
     for model in (*schema.REALTIME, *schema.BATCH):
         file = f"read_models/{model.name}"

@@ -3,7 +3,7 @@
 They are parts of `sql/read_models/facts.sql` and `sql/projections/definitions.sql`.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -63,7 +63,9 @@ def parts(cast: str = "CAST", moment: str = "timestamptz") -> dict[str, str]:
         "retractable_types": _quote(one for one in types if one.can_be_retracted),
     }
     for kind in kinds:
-        found[f"{kind}_types"] = _quote(_of_kind(kind))
+        found[f"{kind}_types"] = _quote(
+            one for one in events.EVENT_TYPES.values() if one.fact == kind
+        )
     for kind in _APART:
         texts = [c for c in columns if c.declared[0].fact == kind and c.is_text]
         found[f"{kind}_values"] = _list_values(texts, terms)
@@ -154,7 +156,6 @@ def _accepts(declared: type[Event]) -> str:
 
 
 def _accepts_field(declared: type[Event], name: str) -> str:
-    """Return the condition that a field has a value that the declaration accepts."""
     if _can_remove(declared, name):
         return _block("is_removable", field=name, rule=_has_type(declared, name))
     return _has_type(declared, name)
@@ -228,10 +229,6 @@ def _type_of(declared: Any) -> inspect.Type:
 
 def _collated(sql_type: str) -> str:
     return 'text COLLATE "C"' if sql_type == "text" else sql_type
-
-
-def _of_kind(kind: str) -> Collection[type[Event]]:
-    return [declared for declared in events.EVENT_TYPES.values() if declared.fact == kind]
 
 
 def _quote(types: Iterable[type[Event]]) -> str:

@@ -284,7 +284,6 @@ class Projector:
 
 
 def _record_times(times: list[float]) -> None:
-    """Record the time of each model's fold."""
     if tracing.is_exporting():
         for name, (start, end) in zip(
             read_model_schema.list_folded(), itertools.pairwise(times), strict=True

@@ -128,7 +128,7 @@ def create(connection: "Connection", schema: str | None = None) -> bool:
         set_search_path(connection, schema)
         for statement in _name_temporary_tables(_definitions()):
             connection.run(statement)
-        _load_zone_rules(connection)
+        connection.run(_block("zone_rules", "fill"), rules=time_zones.encode_rules())
         if not schema.endswith("_building"):
             register(connection, schema)
     return True
@@ -336,10 +336,6 @@ def _block(name: str, block: str) -> str:
 
 def _path(name: str) -> str:
     return f"{'projections' if name in _DRIVERS else 'read_models'}/{name}"
-
-
-def _load_zone_rules(connection: "Connection") -> None:
-    connection.run(_block("zone_rules", "fill"), rules=time_zones.encode_rules())
 
 
 def _name_schema(block: str, **names: str) -> str:
