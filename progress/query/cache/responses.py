@@ -138,10 +138,7 @@ class ResponseCache:
             lookup.result = "hit"
 
     async def _compute(self, lookup: Lookup, key: CacheKey, compute: Compute) -> bytes:
-        """Compute and cache the result.
-
-        After the request's deadline, nothing is cached: an erasure waits until then.
-        """
+        """Compute the result; cache it only before the deadline, until which erasures wait."""
         data = await compute()
         validator = lookup.versions and lookup.versions.validator(key)
         if lookup.versions and validator and time.monotonic() < request_scope.current().deadline:

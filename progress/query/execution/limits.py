@@ -103,10 +103,7 @@ def check_tree(tree: DocumentNode, *, introspection: bool) -> None:
 def _selection_sets(
     tree: DocumentNode, *, skip_introspection: bool = False
 ) -> Iterator[SelectionSetNode]:
-    """Yield the selections of all operations and fragments.
-
-    `skip_introspection` omits the fragments on introspection types.
-    """
+    """Yield the selections of operations and fragments, or of no fragment on `__` types."""
     for node in tree.definitions:
         if isinstance(node, OperationDefinitionNode):
             yield node.selection_set
@@ -267,20 +264,14 @@ class _Counter:
 
 
 class _PairCounter:
-    """A counter of the field pairs that validation compares.
-
-    Validation compares two fields if they have the same path in the response.
-    """
+    """A counter of the pairs of fields with the same path, which validation compares."""
 
     def __init__(self, fragments: dict[str, SelectionSetNode]) -> None:
         self._fragments = fragments
         self._nodes = self._pairs = 0
 
     def walk(self, selection_sets: Iterable[SelectionSetNode]) -> None:
-        """Add the pairs below these selections to the total.
-
-        Raise QueryTooComplex if the total is too large.
-        """
+        """Add the pairs below these selections; raise QueryTooComplex if the total is too large."""
         fields: dict[str, list[SelectionSetNode | None]] = {}
         for node in self._fields(selection_sets, set()):
             fields.setdefault((node.alias or node.name).value, []).append(node.selection_set)

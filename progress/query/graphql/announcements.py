@@ -126,7 +126,6 @@ def _scope(event: Announced) -> str:
 
 
 def _decode(content: str | bytes) -> Announcement | None:
-    """Return the announcement, or None if the text is not one."""
     with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
         return msgspec.json.decode(content, type=Announcement)
     return None

@@ -112,10 +112,7 @@ class Context(msgspec.Struct, frozen=True, dict=True):
         return download
 
     def _may_fetch(self, operation: Operation) -> bool:
-        """Return whether the file is the caller's own record, or was requested by the caller.
-
-        A caller who requested the file must still have a role that may request it.
-        """
+        """Return whether it is the caller's own record, or they requested it and still may."""
         if self._is_own_record(operation):
             return True
         is_record = operation.kind is OperationKind.EXPORT_USER

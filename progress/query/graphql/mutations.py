@@ -328,10 +328,7 @@ async def _existing_letters(info: Info, ids: list[ID]) -> list[int]:
 
 
 def _authorize_export(info: Info, user_id: ID | None) -> str:
-    """Return the requested learner; raise Forbidden if the caller may not export the record.
-
-    The role `admin` may export every record, `support` none, other roles only their own record.
-    """
+    """Return the requested learner; raise Forbidden if the caller may not export the record."""
     caller = info.context.caller
     learner = auth.parse_id("userId", user_id) if isinstance(user_id, str) else caller.user_id
     if caller.role == "support":

@@ -244,10 +244,7 @@ class EventPublisher:
             raise PubSubUnavailable(f"Pub/Sub does not accept an event: {error}") from error
 
     def _send_now(self, event: UserEvent, occurred_at: datetime | None) -> None:
-        """Publish the event.
-
-        Without `occurred_at`, the event's time is the publish time, which a repetition may change.
-        """
+        """Publish the event; without `occurred_at`, a repetition may change its time."""
         envelope: dict[str, object] = {
             "event_id": event.event_id,
             "event_type": event.event_type,

@@ -245,7 +245,6 @@ class Download:
 
 
 def _find_download(root: operations.Operation, info: Info) -> Download | None:
-    """Return the operation's `downloads.Download`, which has the data for the GraphQL type."""
     return cast("Download | None", info.context.find_download(root))
 
 

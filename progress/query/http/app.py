@@ -180,7 +180,6 @@ class QueryApi:
         return await self._posts.answer(request, headers)
 
     async def _execute(self, request: Request, headers: Headers, log: RequestLog) -> Response:
-        """Run one operation and return its result."""
         if self._introspection and request.method == "GET" and _is_browser(request):
             return self._developer_files.graphiql(request)
         if rejection := _reject_by_headers(request, headers):
@@ -220,10 +219,7 @@ class QueryApi:
     async def _answer_on_socket(
         self, caller: Caller, parameters: Parameters, headers: Headers, place: Place
     ) -> GraphQLResponse | OpenSubscription:
-        """Run one operation of a socket; return its errors, too.
-
-        `headers` are of the request that opened the socket.
-        """
+        """Run one operation of a socket, opened with `headers`; return its errors, too."""
         with (
             request_scope.begin(request_scope.TIMEOUT_S),
             tracing.start_span("query", protocol.traceparent(headers), "server") as span,
@@ -305,8 +301,7 @@ class QueryApi:
     async def _admit(self, caller: Caller, graphql_request: GraphQLRequest) -> GraphQLRequest:
         """Return the request; count it, and mark it as counted, if its document is not cached.
 
-        Parsing and validating a document takes longer than executing it, so the rate limit is
-        applied first.
+        Parsing and validating take longer than executing, so the rate limit is applied first.
         """
         if documents.lookup(graphql_request.query, introspection=self._introspection):
             return graphql_request
@@ -356,10 +351,7 @@ def _is_browser(request: Request) -> bool:
 
 
 def _open_export(request: Request, downloads: Downloads) -> Response | None:
-    """Return the exported file, or 404 if its link is invalid or has expired.
-
-    Return None if the path does not begin with `PATH`, or if the method is not GET or HEAD.
-    """
+    """Return the file, or 404 for an invalid or expired link; None for another path or method."""
     if not request.url.path.startswith(PATH) or request.method not in ("GET", "HEAD"):
         return None
     file = downloads.open(request.url.path, datetime.now(UTC))

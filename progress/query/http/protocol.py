@@ -136,10 +136,7 @@ def _is_too_large(length: bytes, most: int) -> bool:
 
 
 def _poll_message(request: Request) -> Message | None:
-    """Return the body's first message, or None if it has not arrived yet.
-
-    The caller polls first, because it needs no timer if the whole body has arrived.
-    """
+    """Return the body's first message; None if it has not arrived, and the caller needs a timer."""
     receive = cast("Coroutine[Any, Any, Message]", request.receive())
     try:
         receive.send(None)

@@ -223,7 +223,6 @@ class _Socket:
             operation.end()
 
     async def _run(self, operation: _Operation, caller: Caller) -> None:
-        """Run an operation, and send its results."""
         answer = await self._sockets.run(
             caller, operation.parameters, self._headers, operation.place
         )
@@ -238,7 +237,6 @@ class _Socket:
                 await self._send_last(operation, b"error", orjson.dumps(answer.errors))
 
     async def _send_results(self, operation: _Operation, subscription: OpenSubscription) -> None:
-        """Send the results until the last one."""
         body = subscription.first
         try:
             while self._is_open(operation):
@@ -291,10 +289,7 @@ class _Socket:
         await self._send_event({"type": "websocket.send", "text": message.decode()})
 
     async def _close(self, closed: _Closed) -> None:
-        """Close the socket, unless the client has closed it.
-
-        If the client does not read, end the connection.
-        """
+        """Close the socket, unless the client has; if the client does not read, disconnect."""
         if closed.code is None:
             return
         reason = closed.reason.encode()[:_MAX_REASON].decode(errors="ignore")

@@ -117,11 +117,7 @@ def _start_keys() -> set[str]:
 
 
 def _index(language: str, **values: str) -> File:
-    """Return index.html in a language.
-
-    The document includes the texts of a learner's progress, so that the browser need not request
-    them.
-    """
+    """Return index.html in a language; a learner's texts are in it, to save a request."""
     texts = msgspec.json.decode((FOLDER / f"{language}.json").read_bytes(), type=dict[str, Any])
     first = {key: text for key, text in texts.items() if key in _start_keys() or text == str(text)}
     escaped = msgspec.json.encode(first).decode().replace("<", "\\u003c")

@@ -323,10 +323,7 @@ class Streams:
             subscription.close()
 
     def _handle_signals(self) -> None:
-        """Install signal handlers that complete the streams.
-
-        Without these handlers, the server would wait until the streams end.
-        """
+        """Let signals complete the streams; otherwise, the server would wait until they end."""
         if threading.current_thread() is not threading.main_thread():
             return
         loop = asyncio.get_running_loop()

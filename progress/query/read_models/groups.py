@@ -208,7 +208,6 @@ async def _fetch(
     as_of: datetime | None,
     **parameters: object,
 ) -> Sequence[Mapping[str, Any]]:
-    """Return the rows of a block about the group's members, now or at a past moment."""
     moment = Moment(at, as_of)
     return await reader.fetch_at(moment, *block, group_id=group_id, now=moment.now, **parameters)
 
