@@ -200,10 +200,7 @@ def _list_names() -> set[str]:
 
 
 def _is_near(one: str, other: str, letters: int) -> bool:
-    """Return whether the two names differ by at most so many letters.
-
-    A letter is added, missing or replaced, or swapped with its neighbour.
-    """
+    """Return whether at most so many letters are added, missing, replaced or swapped."""
     if abs(len(one) - len(other)) > letters or len({*one} ^ {*other}) > 2 * letters:
         return False
     pairs = enumerate(zip(one, other, strict=False))

@@ -74,29 +74,21 @@ async def _run(supervisor: Supervisor, plan: SystemPlan, current: Settings) -> N
             valkey = process_specs.cache(plan.folder, plan.port("redis_url"))
             group.create_task(supervisor.keep(valkey))
         if not current.database_url:
-            _create_files(plan.folder)
+            data_folder.check_postgres(plan.folder, postgres.major())
+            postgres.prepare(plan.folder.postgres)
             await supervisor.keep(process_specs.database_server(plan.folder))
             _create_database(plan.folder)
         databases, wakes = system.prepare(plan.addresses["database_url"], current)
         if not current.database_url:
-            _create_analyst(plan.addresses["database_url"])
+            with contextlib.closing(database.connect(plan.addresses["database_url"])) as owner:
+                database.run(owner, _FILE, "create analyst")
         group.create_task(system.run(supervisor, plan, databases, wakes))
-
-
-def _create_files(folder: DataFolder) -> None:
-    data_folder.check_postgres(folder, postgres.major())
-    postgres.prepare(folder.postgres)
 
 
 def _create_database(folder: DataFolder) -> None:
     with contextlib.closing(database.connect(postgres.url(folder.postgres))) as connection:
         if not database.run(connection, _FILE, "exists")[0][0]:
             database.run(connection, _FILE, "create database")
-
-
-def _create_analyst(owner: str) -> None:
-    with contextlib.closing(database.connect(owner)) as connection:
-        database.run(connection, _FILE, "create analyst")
 
 
 def _plan(folder: DataFolder, port: int, issuer_port: int, current: Settings) -> SystemPlan:
