@@ -27,7 +27,7 @@
   const learn = (node) => {
     if (typeof node !== 'object' || !node) return;
     for (const [id, name] of [['userId', 'displayName'], ['itemId', 'headword'], ['groupId', 'name']]) {
-      if (node[id] && node[name] && node[id] !== node[name]) for (const ids of [names, read]) ids.add(node[id]);
+      if (node[id] && node[name]?.trim() && node[id] !== node[name]) for (const ids of [names, read]) ids.add(node[id]);
     }
     Object.values(node).forEach(learn);
   };
