@@ -36,7 +36,7 @@ demo: .venv/.demo
 	@$(BIN)/progress demo $(ARGS)
 
 test: setup
-	@HYPOTHESIS_PROFILE=$(PROFILE) $(BIN)/python -m pytest -n 5 -m '$(TESTS)' $(ARGS)
+	@HYPOTHESIS_PROFILE=$(PROFILE) $(BIN)/python -m pytest -n 4 -m '$(TESTS)' $(ARGS)
 
 # The tests of the gate in one run, as .ci/run runs them. Two runs would start each shared resource twice, and a core
 # would wait at the end of each.
@@ -45,7 +45,7 @@ test-gate:
 
 # checks.yaml runs this target on each pull request.
 test-all: setup
-	@HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest -n 5 $(ARGS)
+	@HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest -n 4 $(ARGS)
 
 check: setup
 	$(BIN)/ruff format --check

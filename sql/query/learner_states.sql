@@ -27,9 +27,10 @@ today AS (
     FROM local_time
 ),
 catalogue AS MATERIALIZED (
-    SELECT {read_models/items primary_language} AS language, sum(i.items) AS items
-    FROM (SELECT i.language, count(*) AS items FROM items i WHERE i.in_catalogue GROUP BY i.language) AS i
-    GROUP BY 1
+    SELECT {read_models/items primary_language} AS language, {read_models/items kind} AS item_kind,
+        sum(i.items) AS items
+    FROM (SELECT i.language, i.kind, count(*) AS items FROM items i WHERE i.in_catalogue GROUP BY 1, 2) AS i
+    GROUP BY 1, 2
 ),
 shared AS MATERIALIZED (
     SELECT sum(catalogue_version) AS catalogue, max(swap_version) AS swap FROM checkpoints
@@ -60,16 +61,17 @@ CROSS JOIN LATERAL (
     SELECT CAST(coalesce(sum(coalesce(c.items, 0) - m.items), sum(c.items), 0) AS bigint) AS items
     FROM catalogue c
     FULL JOIN (
-        SELECT {read_models/items primary_language} AS language, sum(i.items) AS items
+        SELECT {read_models/items primary_language} AS language, {read_models/items kind} AS item_kind,
+            sum(i.items) AS items
         FROM (
-            SELECT i.language, count(*) FILTER (WHERE i.in_catalogue) AS items
+            SELECT i.language, i.kind, count(*) FILTER (WHERE i.in_catalogue) AS items
             FROM item_stats s
             JOIN items i ON i.item_id = s.item_id AND i.described_at IS NOT NULL
             WHERE s.user_id = today.user_id
-            GROUP BY i.language
+            GROUP BY 1, 2
         ) AS i
-        GROUP BY 1
-    ) AS m USING (language)
+        GROUP BY 1, 2
+    ) AS m USING (language, item_kind)
 ) AS unlearned
 {read_models/learning_streaks latest}
 {read_models/learning_streaks longest};

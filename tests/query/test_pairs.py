@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from progress.projections import batch
 from progress.projections.projector import Projector
+from progress.query.live.sources import Learners
 from progress.query.read_models import rows
 from progress.recovery import checks
 from tests import oracle
@@ -50,10 +51,12 @@ def compare(
     """Compare what is computed from the present rows with `now`, and the run's with `run`."""
     queries = fetch.queries
     moment: Any = {"at": NOW, "as_of": as_of}
+    states = fetch(Learners(queries.reader).fetch_states(USERS, at=NOW))
     for user in USERS:
         standing = fetch(queries.get_current_progress(user, **moment))
         unlearned = standing and standing.mastery_stats.unlearned
         assert unlearned == (oracle.user_progress(now, user) or {}).get("unlearned")
+        assert as_of or states[user].progress == standing
         languages = fetch(queries.run(user, rows.select_languages(rows.Moment(NOW, as_of))))
         assert [*map(plain, languages)] == oracle.items_by_language(now, user)
         for language in (None, "en", "und"):

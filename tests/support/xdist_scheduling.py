@@ -37,8 +37,7 @@ _SHARED = {
 # number of tests.
 _LONG = {
     400: ("the demo's stack",),
-    300: ("another demo's stack",),
-    200: ("the plans",),
+    200: ("the plans", "another demo's stack"),
     100: ("the stack of faults", "local/test_stack", "PostgreSQL 15"),
     60: (
         *("demo/test_demo", "query/test_as_of", "recovery/test_archive_rebuild"),

@@ -36,7 +36,7 @@ export const stageLegend = (names = [...STAGES, 'unmet']) =>
 
 function levels({ levels: all }, waiting) {
   const rows = all.filter(isShown);
-  const [current, next] = rows.filter(({ level, reached }) => level !== 'UNKNOWN' && !reached);
+  const [current, next] = rows.filter(({ reached, catalogueItems }) => catalogueItems > 0 && !reached);
   const isNear = (row) => row === current || row === next;
   const hasPace = rows.some((row) => row.masteredLast28Days != null);
   const headers = [t('levels.level'), t('levels.known'),

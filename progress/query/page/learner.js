@@ -46,7 +46,7 @@ const table = (view) => ({
   frame: { on: ['news'], isQuiet: true, run: () => view.addFrame() },
   met: { on: ['year'], at: 'year', isQuiet: true, run: () => view.loadMet() },
   states: { on: ['batch'], at: 'states', run: () => view.loadStates() },
-  sessions: { on: ['change'], at: 'sessions', run: () => view.loadSessions() },
+  sessions: { on: ['change'], at: 'sessions', least: 5_000, run: () => view.loadSessions() },
   readers: { at: 'readers', run: () => view.readers ?? view.loadReaders() },
   moreReaders: { on: ['more readers'], run: () => view.loadReaders() },
   review: { on: ['review'], run: () => view.loadReview() },

@@ -26,6 +26,7 @@ const CASES = {
   'begin due': { said: 'news.repeat', figure: 'next.due', note: 'next.time', ...FULL },
   'begin fading': { said: 'news.few', figure: 'next.fading', note: 'next.time', ...FULL },
   'begin new': { said: 'news.learn', figure: 'next.new', ...FULL, button: 'next.open' },
+  'begin streak': { figure: 'next.streak', ...FULL, button: 'next.open' },
   'begin goal': { said: 'news.goal', figure: 'next.goal', ...FULL, button: 'next.open' },
   'go on due': { said: 'news.stillDue', figure: 'next.due', note: 'next.time', ...FULL },
   'go on fading': { said: 'news.few', figure: 'next.fading', note: 'next.time', ...FULL },
@@ -51,10 +52,11 @@ function decide({
 }) {
   const { activeToday, atRisk, current } = streak;
   const toGoal = goal && Math.max(0, goal.answersPerDay - goal.answersToday);
-  const isEnough = goal ? toGoal === 0 : activeToday && spent >= usual;
-  const open = due ? 'due' : fading ? 'fading' : fresh && spent < usual ? 'new' : toGoal ? 'goal' : 'none';
+  const isEnough = streak.restToday || (goal ? toGoal === 0 : activeToday && spent >= usual);
+  const more = toGoal ? 'goal' : fresh && spent < usual ? 'new' : atRisk ? 'streak' : 'none';
+  const open = due ? 'due' : fading ? 'fading' : more;
   const task = !isEnough ? open : due ? 'due' : 'none';
-  const count = { due, fading, goal: toGoal }[task] ?? 0;
+  const count = { due, fading, goal: toGoal, streak: 1 }[task] ?? 0;
   const first = pace ? Math.max(1, Math.floor((60 * usual) / pace + 1e-9)) : Infinity;
   const isOfWords = ['due', 'fading'].includes(task) && !isEnough;
   const what = isEnough || (task === 'none' && activeToday) ? 'done'
@@ -72,8 +74,9 @@ function decide({
       ended && ['news.ended', { count: ended, words: ['milestones.kinds.ITEMS_LEARNED', { count: learned }] }],
       activeToday && ['news.streak', { count: current }],
       activeToday && goal && task !== 'goal' && [toGoal ? 'news.unmet' : 'news.met', { count: toGoal }],
-      [row.said, values],
-      urgency > 1 && atRisk && [hours ? 'news.last' : 'news.open', { count: current + 1, left: hours }],
+      row.said && [row.said, values],
+      (urgency > 1 || task === 'streak') && atRisk
+        && [hours ? 'news.last' : 'news.open', { count: current + 1, left: hours }],
     ].filter(Boolean),
   };
 }
@@ -102,6 +105,8 @@ export function whatNow(data) {
   const { day, days, due, workload, goal, streak, knowledge, progress } = data;
   const known = { due: due.map(({ items }) => items), pace: workload?.secondsPerAnswer, usual: usualMinutes(data) };
   if (pastDay()) return decide({ ...known, streak: {} });
+  // Until it is known what is fading, a task would change under the reader.
+  if (!knowledge && !due[0].items) return { ...decide({ ...known, streak: {} }), note: null };
   const learned = progress?.totalItemsLearned;
   return decide({
     ...known, goal, streak, fading: knowledge?.fading, fresh: progress?.masteryStats.unlearned,
@@ -125,7 +130,7 @@ function endedStreak({ day, days, restDays, streak }) {
   if (streak.current || isStudied(date) || restDays.has(date)) return 0;
   let length = 0;
   while (isStudied(date = dayAfter(date, -1)) || restDays.has(date)) length += isStudied(date);
-  return length > 1 && length;
+  return length > 1 && (streak.longestEnd === streak.lastStudyDate ? streak.longest : length);
 }
 
 /** A text of the decision, as texts and links; it may have the words of the task, and the time that they take. */

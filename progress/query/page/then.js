@@ -24,12 +24,13 @@ export const untilTomorrow = () => (present?.end ? Date.parse(present.end) - Dat
 const HOUR_MS = 3_600_000;
 
 /**
- * How little of the day is left: 2 in its last three hours, 1 in its last six, else 0. A day that ends at midnight in
- * UTC may be that of a learner without preferences: then the browser's zone decides.
+ * How little of the day is left: 2 in its last three hours, 1 in its last six, else 0. A user's own day that ends at
+ * midnight in UTC may be that of a learner without preferences: then the browser's zone decides.
  */
 export function urgency() {
   if (!present?.end) return 0;
-  const left = present.end.includes('T00:00:00') ? 24 - hourHere() : untilTomorrow() / HOUR_MS;
+  const isHere = present.user === null && present.end.includes('T00:00:00');
+  const left = isHere ? 24 - hourHere() : untilTomorrow() / HOUR_MS;
   return left <= 3 ? 2 : left <= 6 ? 1 : 0;
 }
 

@@ -598,7 +598,8 @@ _SCREEN = """
       answers, studySeconds, newMasteryCount, correctAnswers: answers, sessionsCompleted: 0 });
     const screen = ({
       due = 0, ahead = 0, fading = 0, fresh = 0, pace = 20, goal = null, answers = 0, seconds = 0,
-      current = 3, hours = 12, run = [], mastered = 0, slipped = 0, usual = 900, day = dayIn(0),
+      current = 3, hours = 12, rests = false, longest = 0,
+      run = [], mastered = 0, slipped = 0, usual = 900, day = dayIn(0),
     }) => {
       Date.now = () => Date.parse(end) - 3_600_000 * hours;
       const before = run.map((ago) => [dayIn(-ago), row(1, usual)]);
@@ -612,7 +613,8 @@ _SCREEN = """
           answersPerDay: goal, answersToday: answers, daysMet7: 2, week: Array(7).fill(false) },
         streak: {
           current: current || Number(answers > 0), activeToday: answers > 0,
-          atRisk: !answers && current > 0 },
+          atRisk: !answers && current > 0 && !rests, restToday: rests,
+          lastStudyDate: dayIn(-2), ...longest && { longest, longestEnd: dayIn(-2) } },
         progress: { masteryStats: { ...stages(9), unlearned: fresh }, totalItemsLearned: 412 } }));
       const [card, streak] =
         section.children.filter(({ attributes }) => attributes.class?.includes('tile'));
@@ -629,7 +631,10 @@ _FEW = "3 due today, about 1 minute, Start now"
 _ENOUGH = "45 wait until tomorrow, Enough for today, Open the app"
 # The learner, the sentences, the card "What next", and the classes of the card and its button.
 TASKS: list[tuple[dict[str, Any], list[str], str, list[str]]] = [
-    ({}, ["Nothing is due or fading."], "0 due today, All caught up, Open the app", _RESTS),
+    ({"current": 0}, ["Nothing is due or fading."], "0 due today, All caught up, Open the app",
+     _RESTS),
+    ({}, ["One answer makes it 4 days in a row."], "1 answer for the streak, Open the app", _FULL),
+    ({"due": 45, "rests": True}, ["45 wait until tomorrow."], _ENOUGH, _RESTS),
     ({"due": 52, "fading": 6, "pace": 7}, ["Repeat 52 due words (7 minutes)."],
      "52 due today, about 7 minutes, Start now", _FULL),
     ({"due": 1, "pace": None}, ["Repeat 1 due word."], "1 due today, Start now", _FULL),
@@ -666,6 +671,11 @@ TASKS: list[tuple[dict[str, Any], list[str], str, list[str]]] = [
     ({"due": 3, "current": 0, "run": [2, 3, 4]},
      ["Your streak has ended after 3 days in a row.",
       "It all stays: 3 study days, 412 words learned.", "Repeat 3 due words (1 minute)."],
+     _FEW, _FULL),
+    # The page has not loaded all of its days.
+    ({"due": 3, "current": 0, "run": [2, 3, 4], "longest": 420},
+     ["Your streak has ended after 420 days in a row.",
+      "It all stays: 420 study days, 412 words learned.", "Repeat 3 due words (1 minute)."],
      _FEW, _FULL),
     # It was said yesterday.
     ({"due": 3, "current": 0, "run": [3, 4]}, ["Repeat 3 due words (1 minute)."], _FEW, _FULL),
@@ -705,13 +715,15 @@ _NAMED = {
         r"[1-9][\d,]* due today": "due word|still due", r"\d fading": r"fading: (?!learn|\d)",
         "of new words": "learn new words", "until tomorrow": "until tomorrow",
         "to the goal": r"fading: \d", r"\b0 due today": r"fading\.|more is due",
+        "for the streak": "^(?!.*(?:due|fading|new words)).*ne answer makes it",
     },
     "ja": {
         r"今日の復習[1-9]": r"\d語を復習|復習はあと|復習[\d,]+語のうち",
         r"忘れかけ\d": "忘れかけています", r"新しい単語を\d": r"新しい単語を\d",
-        "明日の復習": "明日でかまいません",
+        "明日でよい復習": "明日でかまいません",
         "目標まで": r"目標まで\d+問です",
         "今日の復習0": "ありません。(?!新しい|目標)|すべて終わりました",
+        "連続記録まで": "^(?!.*(?:復習|忘れ|新しい)).*1問で連続",
     },
 }  # fmt: skip
 _LEFT = re.compile(r"(?:\d+ \w+|Less than a minute) left today|今日はあと\d+(?:時間|分(?:未満)?)")
@@ -732,6 +744,7 @@ def test_no_two_texts_of_a_drawn_screen_name_different_tasks_or_minutes(
           fading: either(0, 0, 1, 6, 225), pace: either(null, 0.4, 7, 21.5, 60),
           goal: either(null, null, 5, 200), answers: either(0, 0, 4, 40, 250),
           seconds: either(0, 700, 4000), usual: either(300, 900, 4000), current: either(0, 1, 4),
+          rests: either(false, false, false, true),
           run: either([], [1], [2, 3]), hours: either(0.001, 0.3, 0.9, 2.5, 5, 9) }})));
         """,
         language,
@@ -744,7 +757,7 @@ def test_no_two_texts_of_a_drawn_screen_name_different_tasks_or_minutes(
         assert sum(named.values()) == 1, card
         for shown, said in _NAMED[language].items():
             assert bool(re.search(said, sentence)) == named[shown], (sentence, card)
-        waits, none = list(named.values())[3::2]
+        waits, none = list(named.values())[3:6:2]
         assert classes == (_RESTS if waits or none else _FULL)
 
 
