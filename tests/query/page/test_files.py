@@ -309,17 +309,14 @@ def test_the_page_names_only_projections_that_exist(language: str) -> None:
 def test_no_text_says_words_where_items_are_cards(evaluate: Evaluate, language: str) -> None:
     """An English text has no singular that `cards` leaves, and a Japanese one no unit of words."""
     texts = json.loads((static_page.FOLDER / f"{language}.json").read_text(encoding="utf-8"))
-    said = evaluate(
-        """
+    script = """
         const { countCards, t } = await import('./page/i18n.js');
         const say = () => JSON.parse(process.env.KEYS).map((key) => t(key, { count: 7, words: 7 }));
         const words = say().join();
         const changes = [countCards(true), say(), countCards(true), countCards(false)];
         print([...changes, say().join() === words]);
-        """,
-        language,
-        KEYS=json.dumps([*leaves(texts)]),
-    )
+        """
+    said = evaluate(script, language, KEYS=json.dumps([*leaves(texts)]))
     cards = said.pop(1)
     assert said == [True, False, True, True]
     assert [text for text in cards if re.search(r"\b[Ww]ords?\b|単語|7語", text)] == []
@@ -335,16 +332,13 @@ def test_no_text_says_words_where_items_are_cards(evaluate: Evaluate, language: 
 def test_a_relative_time_never_names_the_wrong_day_and_is_at_least_a_second(
     evaluate: Evaluate, language: str, days: list[str], newest: str
 ) -> None:
-    found = evaluate(
-        """
+    script = """
         const { ago, distance } = await import('./page/format.js');
         const { t } = await import('./page/i18n.js');
         const newest = (hours) => t('fresh.newest', { time: ago(inHours(hours)) });
         print([distance(inHours(47)), distance(inHours(-47)), newest(0), newest(0.01)]);
-        """,
-        language,
-    )
-    assert found == [*days, newest, newest]
+        """
+    assert evaluate(script, language) == [*days, newest, newest]
 
 
 @pytest.mark.parametrize(
@@ -357,19 +351,16 @@ def test_a_relative_time_never_names_the_wrong_day_and_is_at_least_a_second(
 def test_a_range_of_days_is_written_like_its_days(
     evaluate: Evaluate, language: str, ranges: list[str]
 ) -> None:
-    found = evaluate(
-        """
+    script = """
         const { days } = await import('./page/format.js');
         print([days('2026-10-30', '2026-11-22'), days('2026-03-05', '2026-03-05')]);
-        """,
-        language,
-    )
+        """
+    found = evaluate(script, language)
     assert [" ".join(text.split()) for text in found] == ranges
 
 
 def test_a_shown_change_is_the_difference_of_the_shown_values(evaluate: Evaluate) -> None:
-    rows = evaluate(
-        """
+    script = """
         const { improving } = await import('./page/improving.js');
         const row = (date, answers, correctAnswers, averageResponseMs, studySeconds) => [date, {
           date, answers, correctAnswers, averageResponseMs, studySeconds,
@@ -380,7 +371,7 @@ def test_a_shown_change_is_the_difference_of_the_shown_values(evaluate: Evaluate
         print(body.children.map(({ children }) => [
           ...children.map((cell) => cell.textContent), children[3].children[0].attributes?.class]));
         """
-    )
+    rows = evaluate(script)
     assert rows[:4] == [
         ["Answers", "500", "1,000", "−500", None],  # not marked as worse: today is not over
         ["Answered right", "80%", "75%", "+5 points", "up"],
@@ -392,8 +383,7 @@ def test_a_shown_change_is_the_difference_of_the_shown_values(evaluate: Evaluate
 def test_a_sum_of_days_has_study_days_and_the_mean_of_the_answers_that_have_a_time(
     evaluate: Evaluate,
 ) -> None:
-    found = evaluate(
-        """
+    script = """
         const { byDate } = await import('./page/query.js');
         const { pace, sum } = await import('./page/periods.js');
         const { decimal } = await import('./page/format.js');
@@ -407,8 +397,7 @@ def test_a_sum_of_days_has_study_days_and_the_mean_of_the_answers_that_have_a_ti
         print([total(-4).activeDays, total(-4).studySeconds, decimal(pace(total(-4))),
           decimal(pace(total(-2)))]);
         """
-    )
-    assert found == [4, 24 * 3600, "3.0", "–"]  # (60 × 2 s + 60 s) ÷ 61
+    assert evaluate(script) == [4, 24 * 3600, "3.0", "–"]  # (60 × 2 s + 60 s) ÷ 61
 
 
 def test_charts_have_the_periods_of_their_range_from_the_first_answer_on(
@@ -418,8 +407,7 @@ def test_charts_have_the_periods_of_their_range_from_the_first_answer_on(
 
     More than two years of weeks are shown as months.
     """
-    found = evaluate(
-        """
+    script = """
         const { improving } = await import('./page/improving.js');
         const show = ([range, first]) => {
           const days = new Map([first, 0].map((n) => [dayIn(n), {
@@ -434,7 +422,7 @@ def test_charts_have_the_periods_of_their_range_from_the_first_answer_on(
         print([['month', -2920], ['quarter', -2920], ['year', -2920], ['all', -2920],
           ['year', -70]].map(show));
         """
-    )
+    found = evaluate(script)
     # The columns above names, those above ticks, those of weeks, and their width in percent.
     assert found[:3] == [[2, 0, 5, 8], [4, 0, 13, 8], [0, 12, 53, 2]]
     assert found[3:] == [[0, 9, 97, 1], [3, 0, 11, 8]]
@@ -443,8 +431,7 @@ def test_charts_have_the_periods_of_their_range_from_the_first_answer_on(
 def test_states_end_with_the_learner_s_progress_and_a_long_course_has_months(
     evaluate: Evaluate,
 ) -> None:
-    short, long, told = evaluate(
-        """
+    script = """
         const { states } = await import('./page/states.js');
         const counts = { learning: 2, shortTermMastered: 3, longTermMastered: 4 };
         const weeks = (count) => Array.from({ length: count }, (_, n) => ({
@@ -454,7 +441,7 @@ def test_states_end_with_the_learner_s_progress_and_a_long_course_has_months(
         print([...[53, 626].map((count) => show(count)[1].tags('g').length),
           show(2)[0].textContent]);
         """
-    )
+    short, long, told = evaluate(script)
     assert (short, long) == (53, 145)  # twelve years are months
     assert told == "Now 9 learning, 3 known, 4 lasting; 5 new."
 
@@ -470,8 +457,7 @@ def test_states_end_with_the_learner_s_progress_and_a_long_course_has_months(
 def test_lines_that_nearly_coincide_become_their_gap_and_a_flat_gap_a_sentence(
     evaluate: Evaluate, forgotten: list[float], said: str
 ) -> None:
-    text = evaluate(
-        """
+    script = """
         const { Knowledge } = await import('./page/knowledge.js');
         const forgotten = JSON.parse(process.env.FORGOTTEN);
         const curve = forgotten.map((some, n) => ({
@@ -487,9 +473,8 @@ def test_lines_that_nearly_coincide_become_their_gap_and_a_flat_gap_a_sentence(
         const card = page.find('curve');
         print(card.all.map(({ attributes, textContent }) =>
           `${attributes['aria-label']} ${textContent}`).join(' '));
-        """,
-        FORGOTTEN=json.dumps(forgotten),
-    )
+        """
+    text = evaluate(script, FORGOTTEN=json.dumps(forgotten))
     assert said in text
     assert ("as a table" in text) == (forgotten[0] != forgotten[1])
 
@@ -535,12 +520,11 @@ def test_an_item_s_timeline_begins_with_the_first_event_and_has_steps_of_a_day_o
 def test_the_top_of_a_scale_is_an_even_number_at_or_slightly_above_the_largest_count(
     evaluate: Evaluate,
 ) -> None:
-    tops = evaluate(
-        """
+    script = """
         const { roundUp } = await import('./page/charts.js');
         print(Array.from({ length: 3000 }, (_, most) => roundUp(most)));
         """
-    )
+    tops = evaluate(script)
     assert tops[:8] == [2, 2, 2, 4, 4, 6, 6, 8]
     for most, top in enumerate(tops[1:], start=1):
         assert top % 2 == 0
@@ -550,8 +534,7 @@ def test_the_top_of_a_scale_is_an_even_number_at_or_slightly_above_the_largest_c
 def test_the_next_due_day_is_named_by_its_weekday_only_up_to_six_days_ahead(
     evaluate: Evaluate,
 ) -> None:
-    tiles = evaluate(
-        """
+    script = """
         const { today } = await import('./page/today.js');
         const tiles = ([next, shortTermMastered, longTermMastered]) => today(learner({
           progress: { masteryStats: { ...stages(0), shortTermMastered, longTermMastered } },
@@ -561,7 +544,7 @@ def test_the_next_due_day_is_named_by_its_weekday_only_up_to_six_days_ahead(
         const cases = [[6, 0, 0], [7, 0, 0], [30, 1, 0], [30, 0, 1], [30, 0, 0]];
         print(cases.map((case_) => tiles(case_).textContent));
         """
-    )
+    tiles = evaluate(script)
     expected = ["3 words on Sunday", "3 words on 18 Mar", *["falls due in the next 28 days"] * 2]
     assert [end in tile for tile, end in zip(tiles, expected, strict=False)] == [True] * 4
     assert not re.search("Next|falls due", tiles[4])
@@ -570,15 +553,14 @@ def test_the_next_due_day_is_named_by_its_weekday_only_up_to_six_days_ahead(
 def test_events_that_are_being_counted_are_mentioned_in_a_pill(
     evaluate: Evaluate,
 ) -> None:
-    tiles = evaluate(
-        """
+    script = """
         const { today } = await import('./page/today.js');
         const tiles = (secondsBehind) => today(learner({
           projections: [{ name: 'daily_stats', eventsBehind: 3, secondsBehind }],
         })).children.map(({ textContent }) => textContent);
         print([tiles(9), tiles(1)]);
         """
-    )
+    tiles = evaluate(script)
     text = "3 recorded events are still being counted."
     assert [[text in tile for tile in each] for each in tiles] == [
         [False] * 5 + [True],
@@ -683,23 +665,21 @@ TASKS: list[tuple[dict[str, Any], list[str], str, list[str]]] = [
 
 
 def test_the_sentence_and_the_card_have_one_task_in_each_case(evaluate: Evaluate) -> None:
-    shown = evaluate(
-        f"""{_SCREEN}
+    script = f"""{_SCREEN}
         print(JSON.parse(process.env.CASES).map((given) => screen(given).slice(0, 3)));
-        """,
-        CASES=json.dumps([given for given, *_ in TASKS]),
-    )
-    assert shown == [[" ".join(said), *card] for _, said, *card in TASKS]
+        """
+    assert evaluate(script, CASES=json.dumps([given for given, *_ in TASKS])) == [
+        [" ".join(said), *card] for _, said, *card in TASKS
+    ]
 
 
 def test_each_number_of_the_news_leads_to_its_words(evaluate: Evaluate) -> None:
-    week, *links = evaluate(
-        f"""{_SCREEN}
+    script = f"""{_SCREEN}
         const given = {{ due: 9, mastered: 14, slipped: 3, day: '2024-03-14' }};
         const cases = [given, {{ ...given, answers: 9 }}, {{ fading: 2 }}];
         print([screen(given)[0], ...cases.map((one) => screen(one)[4])]);
         """
-    )
+    week, *links = evaluate(script)
     assert (
         week == "Since Monday: 14 newly mastered, 3 slipped back. Repeat 9 due words (3 minutes)."
     )
@@ -734,8 +714,7 @@ _TIME = re.compile(r"\d+h \d+m|\d+ minutes?|\d+時間\d*分?|\d+分")
 def test_no_two_texts_of_a_drawn_screen_name_different_tasks_or_minutes(
     evaluate: Evaluate, language: str
 ) -> None:
-    screens = evaluate(
-        f"""{_SCREEN}
+    script = f"""{_SCREEN}
         let seed = 86;
         const draw = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
         const either = (...some) => some[Math.floor(some.length * draw())];
@@ -746,9 +725,8 @@ def test_no_two_texts_of_a_drawn_screen_name_different_tasks_or_minutes(
           seconds: either(0, 700, 4000), usual: either(300, 900, 4000), current: either(0, 1, 4),
           rests: either(false, false, false, true),
           run: either([], [1], [2, 3]), hours: either(0.001, 0.3, 0.9, 2.5, 5, 9) }})));
-        """,
-        language,
-    )
+        """
+    screens = evaluate(script, language)
     for sentence, card, classes, streak, _ in screens:
         left = _LEFT.findall(sentence + streak)
         times = _TIME.findall(_LEFT.sub("", sentence) + card)
@@ -763,8 +741,7 @@ def test_no_two_texts_of_a_drawn_screen_name_different_tasks_or_minutes(
 
 def test_loads_follow_their_table(evaluate: Evaluate) -> None:
     """Many events in the least time lead to one load; what failed loads again after the page."""
-    ran, failed = evaluate(
-        """
+    script = """
         let see;
         globalThis.IntersectionObserver = class {
           constructor(act) {
@@ -799,21 +776,20 @@ def test_loads_follow_their_table(evaluate: Evaluate) -> None:
         loads.close();
         print([ran, failed]);
         """
-    )
+    ran, failed = evaluate(script)
     first, again = ["page", "news"], ["page", "news", "card"]
     assert ran[:9] == [*first, "seen", "card", *again, "changed", "page"]
     assert failed == ["away"]
 
 
 def test_an_equal_number_of_known_words_is_no_change(evaluate: Evaluate) -> None:
-    compared = evaluate(
-        """
+    script = """
         const { known } = await import('./page/news.js');
         const data = { day: '2024-03-11', knowledge: { expected: 14.2, items: 20, fading: 0 } };
         print([13.4, 13.6, 14.6].map((expected) =>
           known({ ...data, curve: [{ end: '2024-02-18', expected }] })[1].textContent));
         """
-    )
+    compared = evaluate(script)
     day = "on 18 February 2024"
     assert compared == [f"1 more than {day}", f"as many as {day}", f"1 fewer than {day}"]
 
@@ -831,8 +807,7 @@ def test_an_equal_number_of_known_words_is_no_change(evaluate: Evaluate) -> None
 def test_the_streak_is_calm_until_six_hours_and_warns_in_three(
     evaluate: Evaluate, end: str, zone: str, levels: list[int]
 ) -> None:
-    shown = evaluate(
-        """
+    script = """
         const { learnToday, urgency } = await import('./page/then.js');
         const { today } = await import('./page/today.js');
         const { END: end } = process.env;
@@ -849,22 +824,20 @@ def test_the_streak_is_calm_until_six_hours_and_warns_in_three(
           const left = Number(section.textContent.match(/(\\d+) hours? left/)?.[1] ?? 0);
           return [urgency(), count('mark warn'), count('emblem lit'), left > 6];
         }));
-        """,
-        END=end,
-        TZ=zone,
-    )
-    assert shown == [[level, int(level == 2), 0, False] for level in levels]
+        """
+    assert evaluate(script, END=end, TZ=zone) == [
+        [level, int(level == 2), 0, False] for level in levels
+    ]
 
 
 def test_the_page_says_for_a_week_what_a_study_day_is_now(evaluate: Evaluate) -> None:
-    texts = evaluate(
-        """
+    script = """
         const { today } = await import('./page/today.js');
         const told = (changedAt) => today(learner({
           projections: [{ name: 'learning_streaks', changedAt }] })).textContent;
         print([inHours(-24 * 6), inHours(-24 * 8), null].map(told));
         """
-    )
+    texts = evaluate(script)
     told = "A day with answers is a study day now."
     assert [told in text for text in texts] == [True, False, False]
 
@@ -890,17 +863,15 @@ def test_the_page_says_for_a_week_what_a_study_day_is_now(evaluate: Evaluate) ->
 def test_only_days_that_the_first_query_does_not_have_are_loaded_for_the_grid(
     evaluate: Evaluate, year: str | int, day: str, missing: tuple[str, str] | None
 ) -> None:
-    found = evaluate(
-        """
+    script = """
         const { daysOutside, spanOf } = await import('./page/year.js');
         const { YEAR: year, DAY: day } = process.env;
         const range = { from: '2026-01-01', to: '2027-12-31' };
         print(daysOutside(range, spanOf(year === 'recent' ? year : Number(year), day), day));
-        """,
-        YEAR=f"{year}",
-        DAY=day,
+        """
+    assert evaluate(script, YEAR=f"{year}", DAY=day) == (
+        missing and dict(zip(("from", "to"), missing, strict=True))
     )
-    assert found == (missing and dict(zip(("from", "to"), missing, strict=True)))
 
 
 def test_days_with_many_answers_have_the_darkest_shade_and_no_shade_is_skipped(
@@ -953,8 +924,7 @@ def test_a_stream_is_parsed_for_any_chunk_size(evaluate: Evaluate) -> None:
 
 
 def test_a_backlog_has_a_plan(evaluate: Evaluate) -> None:
-    plans = evaluate(
-        """
+    script = """
         const { today } = await import('./page/today.js');
         const plan = (items, later, studySeconds) => today(learner({
           days: new Map([[dayIn(-3), { studySeconds }]]), workload: { secondsPerAnswer: 30 },
@@ -962,7 +932,7 @@ def test_a_backlog_has_a_plan(evaluate: Evaluate) -> None:
         })).textContent.match(/(Done in|At) .*? a day(, this takes more.*weeks)?/)?.[0] ?? "";
         print([plan(100, 5, 1800), plan(60, 5, 1800), plan(500, 30, 1200), plan(500, 41, 1200)]);
         """
-    )
+    plans = evaluate(script)
     # Thirty minutes are enough for 60 items, twenty for 40.
     assert plans == [
         "Done in 2 days at 30 minutes a day",
@@ -982,8 +952,7 @@ def test_the_minutes_for_the_due_items_are_rounded_up_without_floating_point_err
         for minutes in (1, 7, 15, 58)
         for change in (-1, 0, 1)
     ]
-    times = evaluate(
-        """
+    script = """
         const { today } = await import('./page/today.js');
         const cases = JSON.parse(process.env.CASES);
         print(cases.map(([items, answers, ms]) => today(learner({
@@ -991,9 +960,8 @@ def test_the_minutes_for_the_due_items_are_rounded_up_without_floating_point_err
           due: [{ date: dayIn(0), items }],
           workload: { secondsPerAnswer: ms / (answers * 1000) },
         })).textContent.match(/about ([0-9]+) minutes?/)[1]));
-        """,
-        CASES=json.dumps(cases),
-    )
+        """
+    times = evaluate(script, CASES=json.dumps(cases))
     expected = [-(-due * ms // (answers * 60_000)) for due, answers, ms in cases]
     assert [int(time) for time in times] == expected
 
@@ -1014,8 +982,7 @@ def test_a_day_without_due_items_takes_no_minutes(evaluate: Evaluate) -> None:
 def test_until_the_levels_are_counted_the_footer_does_not_say_that_all_is_counted(
     evaluate: Evaluate,
 ) -> None:
-    texts = evaluate(
-        """
+    script = """
         const { freshness } = await import('./page/freshness.js');
         const { howFar } = await import('./page/how_far.js');
         const levels = [{ level: 'A1', catalogueItems: 9, progressRate: 0, ...stages(1) }];
@@ -1036,7 +1003,7 @@ def test_until_the_levels_are_counted_the_footer_does_not_say_that_all_is_counte
         print([show(1, 'CRITICAL', 'NORMAL'), show(2, 'NORMAL', 'NORMAL'),
           show(2, 'NORMAL', 'CRITICAL')]);
         """
-    )
+    texts = evaluate(script)
     assert texts[0] == ["Everything recorded so far is counted.", None, None]
     assert "Everything" not in texts[1][0] + texts[2][0]
     assert [marks for _, *marks in texts[1:]] == [
@@ -1048,8 +1015,7 @@ def test_until_the_levels_are_counted_the_footer_does_not_say_that_all_is_counte
 def test_the_levels_of_one_language_are_counted_once_they_have_all_of_its_items(
     evaluate: Evaluate,
 ) -> None:
-    pending = evaluate(
-        """
+    script = """
         const { isBatchPending } = await import('./page/freshness.js');
         const show = (itemsStudied) => isBatchPending({
           levels: [{ level: 'A1', itemsStudied: 2, learning: 2 }], projections: [],
@@ -1058,16 +1024,14 @@ def test_the_levels_of_one_language_are_counted_once_they_have_all_of_its_items(
           language: 'de' });
         print([show(2), show(3)]);
         """
-    )
-    assert pending == [False, True]
+    assert evaluate(script) == [False, True]
 
 
 def test_levels_show_dashes_until_counted_and_dates_only_for_the_current_level_and_the_next(
     evaluate: Evaluate,
 ) -> None:
     """The catalogue has no C2 items in the learner's languages."""
-    before, after = evaluate(
-        """
+    script = """
         const { howFar } = await import('./page/how_far.js');
         const show = (studied) => {
           const level = (level, more) => ({
@@ -1090,7 +1054,7 @@ def test_levels_show_dashes_until_counted_and_dates_only_for_the_current_level_a
         };
         print([show(0), show(7)]);
         """
-    )
+    before, after = evaluate(script)
     assert "current level" not in before[0]
     assert before[1] == [[level, "–", "–", "–"] for level in ("A1", "A2", "B1", "B2")]
     assert "The current level is A2." in after[0]
@@ -1101,20 +1065,18 @@ def test_levels_show_dashes_until_counted_and_dates_only_for_the_current_level_a
 
 
 def test_the_current_hour_has_the_rate_of_its_minutes(evaluate: Evaluate) -> None:
-    text = evaluate(
-        """
+    script = """
         const { arrivals } = await import('./page/system_state.js');
         const rows = Array.from({ length: 24 }, (_, n) =>
           ({ start: inHours(n - 23.5), events: n < 23 ? 600 : 300, deadLetters: 0 }));
         print(arrivals(rows).textContent);
         """
-    )
+    text = evaluate(script)
     assert text.count("10.0 events per minute") == 24
 
 
 def test_a_learner_of_words_without_a_level_has_no_current_level(evaluate: Evaluate) -> None:
-    shown = evaluate(
-        """
+    script = """
         const { howFar } = await import('./page/how_far.js');
         const level = (level, catalogueItems, itemsStudied) =>
           ({ ...stages(itemsStudied), level, catalogueItems, itemsStudied });
@@ -1124,14 +1086,12 @@ def test_a_learner_of_words_without_a_level_has_no_current_level(evaluate: Evalu
             projections: [], milestones: { edges: [] } }).find('levels'));
         print(cards.map((card) => [card.textContent, card.tags('table').length]));
         """
-    )
-    assert shown == [["LevelsNone of the words studied so far has a level.", 0]] * 2
+    assert evaluate(script) == [["LevelsNone of the words studied so far has a level.", 0]] * 2
 
 
 def test_skills_are_named_only_if_they_differ_and_have_enough_answers(evaluate: Evaluate) -> None:
     """One rule for a learner, and for the class that is told what to train."""
-    found = evaluate(
-        """
+    script = """
         const { howFar } = await import('./page/how_far.js');
         const { skills } = await import('./page/group_skills.js');
         const row = (name, answers, right) => ({
@@ -1145,15 +1105,17 @@ def test_skills_are_named_only_if_they_differ_and_have_enough_answers(evaluate: 
         print([[90, 0.76], [90, 0.6], [3, 0]].map((reading) =>
           show(row('R', ...reading), row('W', 90, 0.8))));
         """
-    )
-    assert found == [[None, None], ["Reading", "train: Reading (60% right)"], [None, None]]
+    assert evaluate(script) == [
+        [None, None],
+        ["Reading", "train: Reading (60% right)"],
+        [None, None],
+    ]
 
 
 def test_the_unfinished_month_is_compared_with_the_same_days_of_the_month_before(
     evaluate: Evaluate,
 ) -> None:
-    text, before, columns = evaluate(
-        """
+    script = """
         const { improving } = await import('./page/improving.js');
         const row = (date, newMasteryCount) => [date, {
           date, newMasteryCount, answers: 1, correctAnswers: 1, averageResponseMs: 1,
@@ -1169,7 +1131,7 @@ def test_the_unfinished_month_is_compared_with_the_same_days_of_the_month_before
           .children[0].children.map(({ attributes }) => attributes.class);
         print([mastered(days), mastered(new Map(), { masteryStats }), columns.slice(0, 3)]);
         """
-    )
+    text, before, columns = evaluate(script)
     assert columns == [None, None, "unfinished"]
     assert "no word was known for the first time" in before
     assert "March so far: 7; in the same days of February: 5." in text
@@ -1194,8 +1156,7 @@ def test_a_period_is_open_until_its_last_day_is_over(
     evaluate: Evaluate, day: str, shown_at: str, is_open: tuple[bool, bool], year: str
 ) -> None:
     """A day is shown as the present or, at a time, as a chosen day."""
-    found = evaluate(
-        """
+    script = """
         const { DAY: day, SHOWN_AT: time } = process.env;
         const { dayAfter } = await import('./page/format.js');
         const { select } = await import('./page/then.js');
@@ -1223,10 +1184,8 @@ def test_a_period_is_open_until_its_last_day_is_over(
             isOpen(mastered.tags('ol')[0].textContent), isOpen(newest(table)), hasOpen(column)],
           year: review.tags('h3')[0].textContent,
         });
-        """,
-        DAY=day,
-        SHOWN_AT=shown_at,
-    )
+        """
+    found = evaluate(script, DAY=day, SHOWN_AT=shown_at)
     week, month = is_open
     assert found == {"weeks": [week] * 2, "months": [month] * 5, "year": year}
 
@@ -1243,8 +1202,7 @@ def test_a_period_is_open_until_its_last_day_is_over(
 def test_a_group_s_week_is_open_until_its_last_day_is_over(
     evaluate: Evaluate, day: str, shown_at: str, week: str, whole: int
 ) -> None:
-    newest, compared, hardest, ranges = evaluate(
-        """
+    script = """
         const { DAY: day, SHOWN_AT: time } = process.env;
         Date.now = () => Date.parse(time);
         globalThis.location = { hash: '#/group/g' };
@@ -1285,10 +1243,8 @@ def test_a_group_s_week_is_open_until_its_last_day_is_over(
         }
         print([newest.textContent, trend.tags('p')[0].textContent, hardest.textContent, ranges]);
         process.exit();
-        """,
-        DAY=day,
-        SHOWN_AT=shown_at,
-    )
+        """
+    newest, compared, hardest, ranges = evaluate(script, DAY=day, SHOWN_AT=shown_at)
     assert newest == week
     assert compared == f"The last whole week has {whole} answers: +10 against the week before."
     assert hardest.startswith("Hardest wordsNo word is hard")  # 86% are right
@@ -1433,8 +1389,7 @@ def test_the_learner_s_day_and_its_end_are_learned_with_one_request(evaluate: Ev
 
 
 def test_points_and_labels_stand_at_the_middle_of_their_columns(evaluate: Evaluate) -> None:
-    path, label, ticks, ends, single = evaluate(
-        """
+    script = """
         const { axis } = await import('./page/charts.js');
         const { lines } = await import('./page/lines.js');
         const below = axis([[2, 'Feb']], 4);
@@ -1449,7 +1404,7 @@ def test_points_and_labels_stand_at_the_middle_of_their_columns(evaluate: Evalua
           [[1, 2, 3, 1], [1, 2, null, null], [null, null]].map((values) => ended(values)),
           attributes(of([null, 2, null, null]).children[0].children[1])]);
         """
-    )
+    path, label, ticks, ends, single = evaluate(script)
     assert re.findall(r"[ML]([\d.]+),", path) == ["12.5", "37.5", "62.5", "87.5"]
     assert (label["x"], label["text-anchor"]) == ("62.5%", "middle")
     assert ticks == ["3", "2", "1"]
@@ -1460,8 +1415,7 @@ def test_points_and_labels_stand_at_the_middle_of_their_columns(evaluate: Evalua
 def test_the_forgetting_curve_names_today_where_it_is_and_rounds_estimates_down(
     evaluate: Evaluate,
 ) -> None:
-    text, labels = evaluate(
-        """
+    script = """
         const { curve, days } = await import('./page/forgetting.js');
         const points = [[-300, 0.9], [0, 0.8], [12, 0.6999]].map(([days, after]) =>
           ({ date: dayIn(days), before: after, after }));
@@ -1471,7 +1425,7 @@ def test_the_forgetting_curve_names_today_where_it_is_and_rounds_estimates_down(
         const labels = axis.tags('text').map((one) => [one.attributes.x, one.textContent]);
         print([chart.textContent, labels]);
         """
-    )
+    text, labels = evaluate(script)
     assert text.endswith("69%")
     assert [label for _, label in labels] == ["16 May", "13 Oct", "today"]
     assert 95 < float(labels[-1][0].removesuffix("%")) < 97
@@ -1481,8 +1435,7 @@ def test_a_view_that_is_loaded_once_follows_the_clock_while_somebody_looks(
     evaluate: Evaluate,
 ) -> None:
     """An item's last answer was 90 seconds ago."""
-    texts = evaluate(
-        """
+    script = """
         const { ItemPage } = await import('./page/item_page.js');
         const at = inHours(-1 / 40);
         const item = { itemId: 'i', headword: 'snow', domains: [], answers: 1, correctAnswers: 1,
@@ -1506,13 +1459,11 @@ def test_a_view_that_is_loaded_once_follows_the_clock_while_somebody_looks(
         }
         print(texts);
         """
-    )
-    assert texts == ["1 minute ago", "1 minute ago", "2 minutes ago"]
+    assert evaluate(script) == ["1 minute ago", "1 minute ago", "2 minutes ago"]
 
 
 def test_a_late_response_is_not_shown_as_the_list_of_another_filter(evaluate: Evaluate) -> None:
-    filters, total = evaluate(
-        """
+    script = """
         const { ItemList } = await import('./page/item_list.js');
         globalThis.location = { hash: '#/items' };
         globalThis.history = { pushState() {} };
@@ -1540,7 +1491,7 @@ def test_a_late_response_is_not_shown_as_the_list_of_another_filter(evaluate: Ev
         print([requests.map(({ filter, to }) => [filter, to]), list.data.total]);
         process.exit();
         """
-    )
+    filters, total = evaluate(script)
     # A day without a first one is left out, because the API would refuse it.
     assert (filters, total) == ([["ANSWERED", None], ["LEECH", None]], 2)
 
@@ -1548,8 +1499,7 @@ def test_a_late_response_is_not_shown_as_the_list_of_another_filter(evaluate: Ev
 def test_a_school_is_read_to_its_last_group_before_the_quiet_ones_come_first(
     evaluate: Evaluate,
 ) -> None:
-    first, read, quiet = evaluate(
-        """
+    script = """
         const { School } = await import('./page/school.js');
         globalThis.fetch = async (_, { body }) => {
           const at = Number(JSON.parse(body).variables.after ?? 0);
@@ -1564,7 +1514,7 @@ def test_a_school_is_read_to_its_last_group_before_the_quiet_ones_come_first(
         await view.load();
         print([texts[0], view.data.read, view.data.groups[0].groupId]);
         """
-    )
+    first, read, quiet = evaluate(script)
     assert "1 of 12 groups are read." in first
     assert (read, quiet) == (12, "g11")
 
@@ -1587,8 +1537,7 @@ def test_a_query_about_the_past_asks_each_field_about_the_learner_as_of_that_tim
     evaluate: Evaluate,
 ) -> None:
     """Fields without a past do not begin with `(userId: $user`."""
-    queries = evaluate(
-        """
+    script = """
         const { ask, select } = await import('./page/then.js');
         const { QUERY } = await import('./page/query.js');
         const bodies = [];
@@ -1604,7 +1553,7 @@ def test_a_query_about_the_past_asks_each_field_about_the_learner_as_of_that_tim
         await ask(QUERY, { user: 'u' });
         print([bodies[0], ...bodies.slice(2)]);
         """
-    )
+    queries = evaluate(script)
     present, past, again = queries
     assert present == again
     assert "asOf" not in present["query"]
@@ -1626,8 +1575,7 @@ def test_a_query_about_the_past_asks_each_field_about_the_learner_as_of_that_tim
 def test_a_token_is_renewed_once_shortly_before_it_ends(
     evaluate: Evaluate, seconds: int, minutes: float, is_rejected: bool, renews: bool
 ) -> None:
-    found = evaluate(
-        """
+    script = """
         const { seconds, minutes, isRejected } = JSON.parse(process.env.CASE);
         const kept = { 'progress.hint': '', 'progress.state': 's' };
         globalThis.window = { sessionStorage: {
@@ -1646,7 +1594,7 @@ def test_a_token_is_renewed_once_shortly_before_it_ends(
         const first = session.mayRenew(isRejected);
         session.renewalUrl();
         print([first, session.mayRenew(true)]);
-        """,
-        CASE=json.dumps({"seconds": seconds, "minutes": minutes, "isRejected": is_rejected}),
-    )
-    assert found == [renews, False]
+        """
+    assert evaluate(
+        script, CASE=json.dumps({"seconds": seconds, "minutes": minutes, "isRejected": is_rejected})
+    ) == [renews, False]
