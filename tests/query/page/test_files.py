@@ -274,8 +274,11 @@ const inHours = (hours) => new Date(now + hours * 3_600_000).toISOString();
 const dayIn = (days) => inHours(24 * days).slice(0, 10);
 const print = (value) => console.log(JSON.stringify(value));
 const stages = (n) => ({ learning: n, shortTermMastered: 0, longTermMastered: 0, unlearned: 0 });
+const studyDay = (date, more) => [date, { date, answers: 1, correctAnswers: 1, averageResponseMs: 1,
+  studySeconds: 1, sessionsCompleted: 1, itemsLearned: 1, newMasteryCount: 1, ...more }];
 const learner = (more) => ({
   day: dayIn(0), days: new Map(), restDays: new Set(), streak: {}, projections: [],
+  levels: [], domains: [], languages: [], milestones: { edges: [] },
   progress: { masteryStats: stages(0) }, due: [{ date: dayIn(0), items: 0 }], ...more });
 """
 
@@ -300,15 +303,13 @@ def evaluate(
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_the_page_names_only_projections_that_exist(language: str) -> None:
     """A projection without a name is shown by the words of its model's name."""
-    texts = json.loads((static_page.FOLDER / f"{language}.json").read_text(encoding="utf-8"))
     shown = {model.name for model in (*schema.REALTIME, *schema.BATCH) if model.field}
-    assert texts["lag"]["names"].keys() <= shown | {"events out"}
+    assert TEXTS[language]["lag"]["names"].keys() <= shown | {"events out"}
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_no_text_says_words_where_items_are_cards(evaluate: Evaluate, language: str) -> None:
     """An English text has no singular that `cards` leaves, and a Japanese one no unit of words."""
-    texts = json.loads((static_page.FOLDER / f"{language}.json").read_text(encoding="utf-8"))
     script = """
         const { countCards, t } = await import('./page/i18n.js');
         const say = () => JSON.parse(process.env.KEYS).map((key) => t(key, { count: 7, words: 7 }));
@@ -316,7 +317,7 @@ def test_no_text_says_words_where_items_are_cards(evaluate: Evaluate, language: 
         const changes = [countCards(true), say(), countCards(true), countCards(false)];
         print([...changes, say().join() === words]);
         """
-    said = evaluate(script, language, KEYS=json.dumps([*leaves(texts)]))
+    said = evaluate(script, language, KEYS=json.dumps([*leaves(TEXTS[language])]))
     cards = said.pop(1)
     assert said == [True, False, True, True]
     assert [text for text in cards if re.search(r"\b[Ww]ords?\b|単語|7語", text)] == []
@@ -362,9 +363,8 @@ def test_a_range_of_days_is_written_like_its_days(
 def test_a_shown_change_is_the_difference_of_the_shown_values(evaluate: Evaluate) -> None:
     script = """
         const { improving } = await import('./page/improving.js');
-        const row = (date, answers, correctAnswers, averageResponseMs, studySeconds) => [date, {
-          date, answers, correctAnswers, averageResponseMs, studySeconds,
-          sessionsCompleted: 1, itemsLearned: 0, newMasteryCount: 0 }];
+        const row = (date, answers, correctAnswers, averageResponseMs, studySeconds) =>
+          studyDay(date, { answers, correctAnswers, averageResponseMs, studySeconds });
         const days = new Map([
           row(dayIn(-35), 1000, 754, 4040, 1000), row(dayIn(0), 500, 398, 4160, 14_400)]);
         const body = improving({ days, day: dayIn(0) }).find('comparison').children[1].children[1];
@@ -380,9 +380,7 @@ def test_a_shown_change_is_the_difference_of_the_shown_values(evaluate: Evaluate
     ]
 
 
-def test_a_sum_of_days_has_study_days_and_the_mean_of_the_answers_that_have_a_time(
-    evaluate: Evaluate,
-) -> None:
+def test_a_sum_of_days_counts_study_days_and_averages_timed_answers(evaluate: Evaluate) -> None:
     script = """
         const { byDate } = await import('./page/query.js');
         const { pace, sum } = await import('./page/periods.js');
@@ -400,9 +398,7 @@ def test_a_sum_of_days_has_study_days_and_the_mean_of_the_answers_that_have_a_ti
     assert evaluate(script) == [4, 24 * 3600, "3.0", "–"]  # (60 × 2 s + 60 s) ÷ 61
 
 
-def test_charts_have_the_periods_of_their_range_from_the_first_answer_on(
-    evaluate: Evaluate,
-) -> None:
+def test_charts_have_the_periods_of_their_range_since_the_first_answer(evaluate: Evaluate) -> None:
     """Up to seven counts stand above their columns; more columns have ticks.
 
     More than two years of weeks are shown as months.
@@ -410,9 +406,7 @@ def test_charts_have_the_periods_of_their_range_from_the_first_answer_on(
     script = """
         const { improving } = await import('./page/improving.js');
         const show = ([range, first]) => {
-          const days = new Map([first, 0].map((n) => [dayIn(n), {
-            date: dayIn(n), answers: 1, correctAnswers: 1, averageResponseMs: 1, studySeconds: 1,
-            sessionsCompleted: 1, itemsLearned: 1, newMasteryCount: 1 }]));
+          const days = new Map([first, 0].map((n) => studyDay(dayIn(n))));
           const section = improving({ days, day: dayIn(0) }, { range });
           const [mastered, weeks] = ['mastered', 'weeks'].map((key) => section.find(key));
           const found = [mastered.tags('li'), mastered.tags('g'), weeks.tags('g')];
@@ -428,9 +422,7 @@ def test_charts_have_the_periods_of_their_range_from_the_first_answer_on(
     assert found[3:] == [[0, 9, 97, 1], [3, 0, 11, 8]]
 
 
-def test_states_end_with_the_learner_s_progress_and_a_long_course_has_months(
-    evaluate: Evaluate,
-) -> None:
+def test_states_end_with_the_progress_and_a_long_course_has_months(evaluate: Evaluate) -> None:
     script = """
         const { states } = await import('./page/states.js');
         const counts = { learning: 2, shortTermMastered: 3, longTermMastered: 4 };
@@ -479,9 +471,7 @@ def test_lines_that_nearly_coincide_become_their_gap_and_a_flat_gap_a_sentence(
     assert ("as a table" in text) == (forgotten[0] != forgotten[1])
 
 
-def test_the_first_answer_s_day_comes_from_the_history_if_the_history_is_complete(
-    evaluate: Evaluate,
-) -> None:
+def test_the_first_answer_s_day_comes_from_a_complete_history(evaluate: Evaluate) -> None:
     script = """
         const { firstAnswer } = await import('./page/item_page.js');
         Date.now = () => Date.parse('2026-03-11T01:00:00Z');
@@ -494,9 +484,7 @@ def test_the_first_answer_s_day_comes_from_the_history_if_the_history_is_complet
         assert evaluate(script, TZ=zone) == ["2 March 2024", "2 years ago"]
 
 
-def test_an_item_s_timeline_begins_with_the_first_event_and_has_steps_of_a_day_or_more(
-    evaluate: Evaluate,
-) -> None:
+def test_a_timeline_begins_with_the_first_event_and_has_steps_of_days(evaluate: Evaluate) -> None:
     script = """
         const { timeline } = await import('./page/item_page.js');
         const answersSince = (oldest) => Array.from({ length: oldest + 1 }, (_, index) =>
@@ -517,9 +505,7 @@ def test_an_item_s_timeline_begins_with_the_first_event_and_has_steps_of_a_day_o
         assert [steps[-1]["intervalDays"] for steps in (new, short, long)] == [4, 4, 4]
 
 
-def test_the_top_of_a_scale_is_an_even_number_at_or_slightly_above_the_largest_count(
-    evaluate: Evaluate,
-) -> None:
+def test_a_scale_ends_at_an_even_number_slightly_above_the_counts(evaluate: Evaluate) -> None:
     script = """
         const { roundUp } = await import('./page/charts.js');
         print(Array.from({ length: 3000 }, (_, most) => roundUp(most)));
@@ -531,9 +517,7 @@ def test_the_top_of_a_scale_is_an_even_number_at_or_slightly_above_the_largest_c
         assert most <= top <= max(1.5 * most, 2)
 
 
-def test_the_next_due_day_is_named_by_its_weekday_only_up_to_six_days_ahead(
-    evaluate: Evaluate,
-) -> None:
+def test_the_next_due_day_is_a_weekday_only_up_to_six_days_ahead(evaluate: Evaluate) -> None:
     script = """
         const { today } = await import('./page/today.js');
         const tiles = ([next, shortTermMastered, longTermMastered]) => today(learner({
@@ -550,9 +534,7 @@ def test_the_next_due_day_is_named_by_its_weekday_only_up_to_six_days_ahead(
     assert not re.search("Next|falls due", tiles[4])
 
 
-def test_events_that_are_being_counted_are_mentioned_in_a_pill(
-    evaluate: Evaluate,
-) -> None:
+def test_events_that_are_being_counted_are_mentioned_in_a_pill(evaluate: Evaluate) -> None:
     script = """
         const { today } = await import('./page/today.js');
         const tiles = (secondsBehind) => today(learner({
@@ -630,6 +612,15 @@ TASKS: list[tuple[dict[str, Any], list[str], str, list[str]]] = [
      "200 answers to the goal, Open the app", _FULL),
     ({"due": 225, "ahead": 60}, [_MANY],
      "225 due today, At 15 minutes a day, this takes more than four weeks, Start now", _FULL),
+    # Thirty minutes are enough for 60 items, twenty for 40.
+    ({"due": 60, "ahead": 5, "pace": 30, "run": [3], "usual": 1800},
+     ["Repeat 60 due words (30 minutes)."], "60 due today, about 30 minutes, Start now", _FULL),
+    ({"due": 100, "ahead": 5, "pace": 30, "run": [3], "usual": 1800},
+     ["Repeat the first 60 of 100 due words in 30 minutes."],
+     "100 due today, Done in 2 days at 30 minutes a day, Start now", _FULL),
+    ({"due": 500, "ahead": 30, "pace": 30, "run": [3], "usual": 1200},
+     ["Repeat the first 40 of 500 due words in 20 minutes."],
+     "500 due today, At 20 minutes a day, this takes more than four weeks, Start now", _FULL),
     ({"due": 225, "answers": 9, "goal": 20},
      ["Today: 9 answers.", "3 days in a row.", "11 answers to the goal.", _MANY],
      "225 due today, Done in 5 days at 15 minutes a day, Start now", _FULL),
@@ -874,9 +865,7 @@ def test_only_days_that_the_first_query_does_not_have_are_loaded_for_the_grid(
     )
 
 
-def test_days_with_many_answers_have_the_darkest_shade_and_no_shade_is_skipped(
-    evaluate: Evaluate,
-) -> None:
+def test_many_answers_have_the_darkest_shade_and_no_shade_is_skipped(evaluate: Evaluate) -> None:
     """In a tested year, all days have the same number of answers, or each has a random number."""
     years = [[number] * 88 for number in (1, 3, 4, 20, 500)]
     source = random.Random(13)
@@ -923,27 +912,7 @@ def test_a_stream_is_parsed_for_any_chunk_size(evaluate: Evaluate) -> None:
     assert evaluate(script) == [[{"a": 1}, "日本"]] * 5
 
 
-def test_a_backlog_has_a_plan(evaluate: Evaluate) -> None:
-    script = """
-        const { today } = await import('./page/today.js');
-        const plan = (items, later, studySeconds) => today(learner({
-          days: new Map([[dayIn(-3), { studySeconds }]]), workload: { secondsPerAnswer: 30 },
-          due: Array.from({ length: 29 }, (_, n) => ({ date: dayIn(n), items: n ? later : items })),
-        })).textContent.match(/(Done in|At) .*? a day(, this takes more.*weeks)?/)?.[0] ?? "";
-        print([plan(100, 5, 1800), plan(60, 5, 1800), plan(500, 30, 1200), plan(500, 41, 1200)]);
-        """
-    plans = evaluate(script)
-    # Thirty minutes are enough for 60 items, twenty for 40.
-    assert plans == [
-        "Done in 2 days at 30 minutes a day",
-        "",
-        *["At 20 minutes a day, this takes more than four weeks"] * 2,
-    ]
-
-
-def test_the_minutes_for_the_due_items_are_rounded_up_without_floating_point_errors(
-    evaluate: Evaluate,
-) -> None:
+def test_the_minutes_for_the_due_items_are_rounded_up_exactly(evaluate: Evaluate) -> None:
     # If `change` (milliseconds) is 0, the due items take a whole number of minutes.
     cases = [
         (due, answers, minutes * answers * 60_000 // due + change)
@@ -979,9 +948,7 @@ def test_a_day_without_due_items_takes_no_minutes(evaluate: Evaluate) -> None:
     assert ("11m" in text, "00m" in text, "-0" in text) == (True, True, False)
 
 
-def test_until_the_levels_are_counted_the_footer_does_not_say_that_all_is_counted(
-    evaluate: Evaluate,
-) -> None:
+def test_the_footer_says_that_all_is_counted_once_the_levels_are(evaluate: Evaluate) -> None:
     script = """
         const { freshness } = await import('./page/freshness.js');
         const { howFar } = await import('./page/how_far.js');
@@ -993,9 +960,7 @@ def test_until_the_levels_are_counted_the_footer_does_not_say_that_all_is_counte
             { name: 'daily_stats', eventsBehind: 0, secondsBehind: 0, status: realtime },
             { name: 'level_stats', eventsBehind: 0, secondsBehind: 0, status: batch }];
           const progress = { lastUpdated: inHours(-1), masteryStats: stages(learning) };
-          const milestones = { edges: [] };
-          const data = { projections, languages: [], levels, domains, progress, milestones,
-            day: dayIn(0) };
+          const data = learner({ projections, levels, domains, progress });
           const marks = ['levels', 'skills'].map((key) =>
             howFar(data).find(key).children[1].textContent.split(':')[1]?.trim());
           return [freshness(data).textContent.split(' The newest')[0], ...marks];
@@ -1012,9 +977,7 @@ def test_until_the_levels_are_counted_the_footer_does_not_say_that_all_is_counte
     ]
 
 
-def test_the_levels_of_one_language_are_counted_once_they_have_all_of_its_items(
-    evaluate: Evaluate,
-) -> None:
+def test_the_levels_of_a_language_are_counted_once_they_have_its_items(evaluate: Evaluate) -> None:
     script = """
         const { isBatchPending } = await import('./page/freshness.js');
         const show = (itemsStudied) => isBatchPending({
@@ -1027,9 +990,7 @@ def test_the_levels_of_one_language_are_counted_once_they_have_all_of_its_items(
     assert evaluate(script) == [False, True]
 
 
-def test_levels_show_dashes_until_counted_and_dates_only_for_the_current_level_and_the_next(
-    evaluate: Evaluate,
-) -> None:
+def test_uncounted_levels_have_dashes_and_only_the_next_two_have_dates(evaluate: Evaluate) -> None:
     """The catalogue has no C2 items in the learner's languages."""
     script = """
         const { howFar } = await import('./page/how_far.js');
@@ -1042,11 +1003,7 @@ def test_levels_show_dashes_until_counted_and_dates_only_for_the_current_level_a
             level('A2', { longTermMastered: studied && 3 }), level('B1'), level('B2'),
             level('C2', { catalogueItems: 0 })];
           const masteryStats = { ...stages(7), longTermMastered: 3 };
-          const progress = { lastUpdated: inHours(-1), masteryStats };
-          const milestones = { edges: [] };
-          const data = {
-            projections: [], languages: [], levels, domains: levels, progress, milestones,
-            day: dayIn(0) };
+          const data = learner({ levels, domains: levels, progress: { masteryStats } });
           const [, ...content] = howFar(data).find('levels').children;
           const rows = content.flatMap((one) => one.tags?.('tbody') ?? [])[0].children;
           return [content.map(({ textContent }) => textContent).join(' '),
@@ -1081,9 +1038,8 @@ def test_a_learner_of_words_without_a_level_has_no_current_level(evaluate: Evalu
         const level = (level, catalogueItems, itemsStudied) =>
           ({ ...stages(itemsStudied), level, catalogueItems, itemsStudied });
         const cards = [[level('A1', 9, 0)], []].map((levels) =>
-          howFar({ day: dayIn(0), progress: { masteryStats: stages(7) },
-            levels: [...levels, level('UNKNOWN', 9, 7)], domains: [], languages: [],
-            projections: [], milestones: { edges: [] } }).find('levels'));
+          howFar(learner({ progress: { masteryStats: stages(7) },
+            levels: [...levels, level('UNKNOWN', 9, 7)] })).find('levels'));
         print(cards.map((card) => [card.textContent, card.tags('table').length]));
         """
     assert evaluate(script) == [["LevelsNone of the words studied so far has a level.", 0]] * 2
@@ -1098,8 +1054,7 @@ def test_skills_are_named_only_if_they_differ_and_have_enough_answers(evaluate: 
           ...stages(9), name, domain: name, answers, correctAnswers: answers * right,
           accuracyRate: right, itemsStudied: 9, catalogueItems: 9 });
         const show = (...domains) => [
-          howFar({ day: dayIn(0), progress: { masteryStats: stages(9) }, levels: [], domains,
-            languages: [], projections: [], milestones: { edges: [] } }).find('skills'),
+          howFar(learner({ progress: { masteryStats: stages(9) }, domains })).find('skills'),
           skills({ levels: [], skills: domains, learners: 3 }).tags('p')[0],
         ].map((one) => one?.textContent.match(/Reading|train: [^.]*/)?.[0] ?? null);
         print([[90, 0.76], [90, 0.6], [3, 0]].map((reading) =>
@@ -1112,14 +1067,10 @@ def test_skills_are_named_only_if_they_differ_and_have_enough_answers(evaluate: 
     ]
 
 
-def test_the_unfinished_month_is_compared_with_the_same_days_of_the_month_before(
-    evaluate: Evaluate,
-) -> None:
+def test_an_unfinished_month_is_compared_with_the_same_days_before_it(evaluate: Evaluate) -> None:
     script = """
         const { improving } = await import('./page/improving.js');
-        const row = (date, newMasteryCount) => [date, {
-          date, newMasteryCount, answers: 1, correctAnswers: 1, averageResponseMs: 1,
-          studySeconds: 1, sessionsCompleted: 1, itemsLearned: 0 }];
+        const row = (date, newMasteryCount) => studyDay(date, { newMasteryCount });
         const days = new Map([
           row('2024-02-11', 5), row('2024-02-12', 9), row('2024-03-02', 3), row('2024-03-11', 4)]);
         const masteryStats = { shortTermMastered: 0, longTermMastered: 21 };
@@ -1166,9 +1117,7 @@ def test_a_period_is_open_until_its_last_day_is_over(
         await select('ann', time ? day : null);
         const { improving } = await import('./page/improving.js');
         const { cards } = await import('./page/review.js');
-        const days = new Map([-60, 0].map((n) => dayAfter(day, n)).map((date) => [date, {
-          date, answers: 1, correctAnswers: 1, averageResponseMs: 1, studySeconds: 1,
-          sessionsCompleted: 1, itemsLearned: 1, newMasteryCount: 1 }]));
+        const days = new Map([-60, 0].map((n) => studyDay(dayAfter(day, n))));
         const studied = { days, day, restDays: new Set(), isOwn: true };
         const section = improving(studied, { range: 'quarter' });
         const [weeks, mastered] = ['weeks', 'mastered'].map((key) => section.find(key));
@@ -1255,9 +1204,7 @@ def test_a_group_s_week_is_open_until_its_last_day_is_over(
     assert {each["asOf"] for each in ranges} == {as_of}, "the end of the members' day"
 
 
-def test_an_item_is_overdue_from_the_learner_s_day_after_the_day_on_which_it_was_due(
-    evaluate: Evaluate,
-) -> None:
+def test_an_item_is_overdue_from_the_learner_s_next_day_on(evaluate: Evaluate) -> None:
     script = """
         const { due } = await import('./page/items.js');
         Date.now = () => Date.parse('2024-03-11T01:00:00Z');
@@ -1412,9 +1359,7 @@ def test_points_and_labels_stand_at_the_middle_of_their_columns(evaluate: Evalua
     assert single["class"] == "mature dot"
 
 
-def test_the_forgetting_curve_names_today_where_it_is_and_rounds_estimates_down(
-    evaluate: Evaluate,
-) -> None:
+def test_the_curve_names_today_where_it_is_and_rounds_estimates_down(evaluate: Evaluate) -> None:
     script = """
         const { curve, days } = await import('./page/forgetting.js');
         const points = [[-300, 0.9], [0, 0.8], [12, 0.6999]].map(([days, after]) =>
@@ -1431,9 +1376,7 @@ def test_the_forgetting_curve_names_today_where_it_is_and_rounds_estimates_down(
     assert 95 < float(labels[-1][0].removesuffix("%")) < 97
 
 
-def test_a_view_that_is_loaded_once_follows_the_clock_while_somebody_looks(
-    evaluate: Evaluate,
-) -> None:
+def test_a_view_loaded_once_follows_the_clock_while_somebody_looks(evaluate: Evaluate) -> None:
     """An item's last answer was 90 seconds ago."""
     script = """
         const { ItemPage } = await import('./page/item_page.js');
@@ -1496,9 +1439,7 @@ def test_a_late_response_is_not_shown_as_the_list_of_another_filter(evaluate: Ev
     assert (filters, total) == ([["ANSWERED", None], ["LEECH", None]], 2)
 
 
-def test_a_school_is_read_to_its_last_group_before_the_quiet_ones_come_first(
-    evaluate: Evaluate,
-) -> None:
+def test_a_school_is_read_to_the_end_before_quiet_groups_come_first(evaluate: Evaluate) -> None:
     script = """
         const { School } = await import('./page/school.js');
         globalThis.fetch = async (_, { body }) => {
@@ -1533,9 +1474,7 @@ def test_a_past_day_is_shown_as_of_its_last_microsecond(evaluate: Evaluate) -> N
     assert evaluate(script, ENDS=json.dumps([*ends])) == [*ends.values()]
 
 
-def test_a_query_about_the_past_asks_each_field_about_the_learner_as_of_that_time(
-    evaluate: Evaluate,
-) -> None:
+def test_a_query_about_the_past_asks_each_learner_s_field_as_of_then(evaluate: Evaluate) -> None:
     """Fields without a past do not begin with `(userId: $user`."""
     script = """
         const { ask, select } = await import('./page/then.js');
