@@ -39,9 +39,7 @@ def test_a_learner_sets_changes_and_removes_the_goal(visit: Visits, demo: Stack)
     expect(today).to_contain_text("Answers today", timeout=SLOW_MS)
 
 
-def test_a_learner_takes_rest_days_and_sees_why_others_are_refused(
-    visit: Visits, demo: Stack
-) -> None:
+def test_a_learner_takes_rest_days_and_sees_which_are_refused(visit: Visits, demo: Stack) -> None:
     visitor = visit(viewport={"width": 320, "height": 700}, locale="en-GB")
     page = visitor.open(browser.create_learner(demo))
     open_dialog = page.locator("[data-command=rest]")
@@ -251,9 +249,7 @@ def error(code: str) -> dict[str, Any]:
     return {"data": None, "errors": [{"message": "no", "extensions": {"code": code}}]}
 
 
-def test_only_learners_themselves_change_something_and_only_today(
-    visit: Visits, demo: Stack
-) -> None:
+def test_only_learners_themselves_change_things_and_only_today(visit: Visits, demo: Stack) -> None:
     user = browser.create_learner(demo)
     page = visit(locale="ja").open(user)
     take = page.locator("[data-command]")

@@ -91,9 +91,7 @@ def test_the_learner_s_page_begins_with_the_estimate_and_leads_to_the_view(visit
 
 
 @pytest.mark.exhaustive
-def test_the_day_of_an_exam_stays_in_the_browser_and_shows_what_remains_until_then(
-    visit: Visits,
-) -> None:
+def test_the_day_of_an_exam_stays_in_the_browser_and_shows_what_remains_then(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open(at=KNOWLEDGE)
     exam = card(page, "exam")
@@ -204,9 +202,7 @@ def test_a_past_day_shows_the_estimates_of_that_day_but_no_curve_and_no_test(vis
 
 
 @pytest.mark.exhaustive
-def test_the_estimate_and_the_list_say_their_time_and_can_be_refreshed(
-    visit: Visits, demo: Stack
-) -> None:
+def test_estimate_and_list_say_their_time_and_can_be_refreshed(visit: Visits, demo: Stack) -> None:
     user = learn(demo, 1, 0, 3)
     visitor = visit()
     wait_for_items(visitor, user, 1)

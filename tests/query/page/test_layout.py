@@ -154,8 +154,10 @@ def test_welcome_and_sign_in_have_no_accessibility_violations(visit: Visits, dem
     assert visitor.find_violations() == []
     visitor.page.get_by_role("button", name="Sign out").click()
     assert visitor.find_violations() == []
-    visitor.page.goto(visitor.return_url("bad"))
+    visitor.page.goto(visitor.return_url(f"{demo.token(browser.DEMO)[:-9]}AAAAAAAAA"))
     expect(visitor.page.get_by_role("heading", name="Your sign-in has ended")).to_be_visible()
+    expect(visitor.page.get_by_role("link", name="Sign in")).to_be_visible()
+    assert visitor.page.evaluate("sessionStorage.getItem('progress.token')") is None
     assert visitor.find_violations() == []
     assert fits(visitor.page)
 
@@ -250,9 +252,7 @@ def test_the_dark_scheme_changes_only_colours_and_shadows() -> None:
     ],
     ids=["smallest", "phone", "tablet", "wide"],
 )
-def test_the_layout_does_not_shift_when_the_numbers_arrive(
-    visit: Visits, screen: dict[str, Any]
-) -> None:
+def test_the_layout_stays_when_the_numbers_arrive(visit: Visits, screen: dict[str, Any]) -> None:
     """The scripts arrive after the browser has drawn the frame, as on a slow connection."""
     visitor = visit(**screen, reduced_motion="no-preference")
     page, held, is_drawn = visitor.page, list[Route](), False
@@ -368,9 +368,7 @@ def test_tab_reaches_every_control_and_first_a_link_that_skips_to_the_numbers(
 
 
 @pytest.mark.exhaustive
-def test_a_support_user_finds_a_learner_by_a_part_of_the_id_and_opens_the_page(
-    visit: Visits,
-) -> None:
+def test_support_finds_a_learner_by_a_part_of_the_id_and_opens_the_page(visit: Visits) -> None:
     page = visit().open("sam", "support")
     expect(page.get_by_role("link", name="Administration")).to_have_count(0)
     field = page.get_by_label("A learner’s name or id")
@@ -383,9 +381,7 @@ def test_a_support_user_finds_a_learner_by_a_part_of_the_id_and_opens_the_page(
     expect(page).to_have_title(f"{browser.DEMO} · Progress")
 
 
-def test_text_from_a_user_is_never_html_and_a_malformed_hash_still_shows_a_view(
-    visit: Visits,
-) -> None:
+def test_text_from_a_user_is_never_html_and_a_malformed_hash_shows_a_view(visit: Visits) -> None:
     bad = "<img src=x onerror=alert(1)>"
     page = visit().open("sam", "support")
     page.get_by_label("A learner’s name or id").fill(bad)
@@ -468,9 +464,7 @@ def test_an_arrow_key_selects_a_language_and_enter_shows_it_and_keeps_the_focus(
 
 
 @pytest.mark.exhaustive
-def test_the_example_queries_run_with_the_page_s_token_and_need_no_other_host(
-    visit: Visits,
-) -> None:
+def test_example_queries_run_with_the_page_s_token_and_need_no_other_host(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open()
     page.goto(f"{visitor.stack.page}graphql")
@@ -528,9 +522,7 @@ def test_a_learner_saves_their_record(visit: Visits, demo: Stack) -> None:
     assert summary["total_sessions_completed"] == 1
 
 
-def test_staff_see_that_answers_come_from_the_learners_own_device(
-    visit: Visits, demo: Stack
-) -> None:
+def test_staff_see_that_answers_come_from_the_learner_s_device(visit: Visits, demo: Stack) -> None:
     user = browser.create_learner(demo)
     first: dict[str, object] = {"event_id": str(uuid.uuid4()), "event_type": "GoalSet"}
     first["occurred_at"] = "2024-05-01T12:00:00Z"

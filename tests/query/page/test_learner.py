@@ -11,8 +11,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from progress.local import readiness
 from tests.support import browser
-from tests.support.browser import DEMO, Envelope, Stack, Visits
-from tests.support.http_client import fetch_json
+from tests.support.browser import DEMO, Envelope, Stack, Visit, Visits
 
 
 def test_the_page_shows_the_demo_learner_s_numbers_and_leads_to_the_app(visit: Visits) -> None:
@@ -195,9 +194,7 @@ def test_a_section_that_passes_while_the_learner_leaves_is_not_added_to_the_next
     assert page.locator("#when").count() == 1
 
 
-def test_a_met_goal_closes_the_ring_and_is_celebrated_for_a_second(
-    visit: Visits, demo: Stack
-) -> None:
+def test_a_met_goal_closes_the_ring_and_is_celebrated_a_second(visit: Visits, demo: Stack) -> None:
     user = browser.move_to_noon(demo, f"page-{uuid.uuid4()}")
     demo.publish(browser.envelope("GoalSet", datetime.now(UTC), user_id=user, answers_per_day=4))
     demo.publish(*browser.lesson(user, 2))
@@ -298,9 +295,7 @@ def test_overdue_items_say_since_when_and_no_forgotten_items_lead_to_the_weak_on
     expect(page).to_have_url(re.compile("filter=struggling$"))
 
 
-def test_a_new_learner_is_welcomed_and_then_sees_their_first_session(
-    visit: Visits, demo: Stack
-) -> None:
+def test_a_new_learner_is_welcomed_and_sees_their_first_session(visit: Visits, demo: Stack) -> None:
     user = f"page-{uuid.uuid4()}"
     created = {"timezone": "UTC", "day_start_hour": 0, "display_name": "Mia"}
     demo.publish(browser.envelope("UserCreated", datetime.now(UTC), user_id=user, **created))
@@ -341,9 +336,7 @@ def test_the_page_marks_a_streak_at_risk(visit: Visits, demo: Stack) -> None:
     )
 
 
-def test_the_page_shows_the_goal_and_that_a_rest_day_keeps_the_streak(
-    visit: Visits, demo: Stack
-) -> None:
+def test_the_page_shows_the_goal_and_that_rest_keeps_the_streak(visit: Visits, demo: Stack) -> None:
     user, now = browser.move_to_noon(demo, f"page-{uuid.uuid4()}"), datetime.now(UTC)
     yesterday = now - timedelta(days=1)
     rest = browser.envelope("RestDayTaken", yesterday, user_id=user, date=f"{now:%Y-%m-%d}")
@@ -572,7 +565,7 @@ def at(page: Page) -> str:
     return urlsplit(page.url).fragment
 
 
-def learn_words(demo: Stack) -> str:
+def learn_words(visitor: Visit) -> str:
     """Publish a new learner's answers to 60 Japanese words, and one review; return the user id.
 
     Return once all of this is counted: the list of items does not change while it is shown.
@@ -586,21 +579,16 @@ def learn_words(demo: Stack) -> str:
         )
         for number, item in enumerate(items)
     ]  # fmt: skip
-    demo.publish(*events, *browser.lesson(user, 1, 1, item=items[0]))
-    demo.publish(*(event for item in items[1:] for event in browser.lesson(user, 1, item=item)))
-    demo.publish(
-        browser.envelope(
-            "ReviewProcessed", day_ago, user_id=user, item_id=items[0], new_interval=10,
-            easiness_factor=2.5,
-        )
-    )  # fmt: skip
+    publish = visitor.stack.publish
+    publish(*events, *browser.lesson(user, 1, 1, item=items[0]))
+    publish(*(event for item in items[1:] for event in browser.lesson(user, 1, item=item)))
+    review = {"item_id": items[0], "new_interval": 10, "easiness_factor": 2.5}
+    publish(browser.envelope("ReviewProcessed", day_ago, user_id=user, **review))
     query = "{ itemStats(first: 60, orderBy: DUE) { edges { node { headword dueAt } } } }"
-    headers = {"authorization": f"Bearer {demo.token(user)}", "cache-control": "no-cache"}
-    headers["content-type"] = "application/json"
 
     def is_counted() -> bool:
-        _, answer = fetch_json(demo.port, "POST", "/graphql", {"query": query}, **headers)
-        nodes = [edge["node"] for edge in answer["data"]["itemStats"]["edges"]]
+        edges = visitor.ask(query, user, "learner")["itemStats"]["edges"]
+        nodes = [edge["node"] for edge in edges]
         counted = [node for node in nodes if node["headword"]]
         return len(counted) == len(items) and any(node["dueAt"] for node in counted)
 
@@ -661,9 +649,9 @@ def test_the_arrow_keys_move_from_the_search_through_the_rows(visit: Visits) -> 
     expect(search(page)).to_be_focused()
 
 
-def test_an_item_s_page_shows_an_estimate_and_the_history(visit: Visits, demo: Stack) -> None:
-    user = learn_words(demo)
+def test_an_item_s_page_shows_an_estimate_and_the_history(visit: Visits) -> None:
     visitor = visit()
+    user = learn_words(visitor)
     visitor.page.add_init_script(_LATE)
     page = visitor.open(user, at=f"{ITEMS}?order=accuracy")
     expect(page.get_by_text("60 words")).to_be_visible(timeout=20_000)
@@ -699,9 +687,7 @@ def test_support_reads_the_items_of_a_learner(visit: Visits) -> None:
     expect(current).to_have_text(DEMO)
 
 
-def test_numbers_lead_to_their_words_and_a_session_to_its_answers(
-    visit: Visits, demo: Stack
-) -> None:
+def test_numbers_lead_to_words_and_a_session_to_its_answers(visit: Visits, demo: Stack) -> None:
     user = browser.create_learner(demo, ago=timedelta(days=1))
     demo.publish(*browser.lesson(user, 20, ago=timedelta(days=20)))
     visitor = visit(**browser.PHONE)
@@ -728,7 +714,7 @@ def test_numbers_lead_to_their_words_and_a_session_to_its_answers(
     assert visitor.find_violations() == []
 
 
-def learn_languages(demo: Stack) -> str:
+def learn_languages(visitor: Visit) -> str:
     """Publish a new learner's answers to German and French words, which are weak; return the id.
 
     The German ones are cards for reading and for typing. The batch job has counted the answers.
@@ -739,7 +725,7 @@ def learn_languages(demo: Stack) -> str:
         words[f"Haus {number}"] = ("de", "A1", "typing" if number % 2 else "reading")
     for word, (language, level, kind) in words.items():
         item = f"{user}-{word}"
-        demo.publish(
+        visitor.stack.publish(
             browser.envelope(
                 "ItemPublished", day_ago, item_id=item, headword=word, domains=["R"],
                 cefr_level=level, language=language, kind=kind,
@@ -747,23 +733,18 @@ def learn_languages(demo: Stack) -> str:
             *browser.lesson(user, 0, 3, item=item),
         )  # fmt: skip
     query = "{ languages { language } weak: itemStats(filter: STRUGGLING) { totalCount } }"
-    headers = {"authorization": f"Bearer {demo.token(user)}", "content-type": "application/json"}
-
-    def is_counted() -> bool:
-        _, answer = fetch_json(demo.port, "POST", "/graphql", {"query": query}, **headers)
-        languages = [each["language"] for each in answer["data"]["languages"]]
-        return languages == ["de", "fr"] and answer["data"]["weak"]["totalCount"] == len(words)
-
-    readiness.wait(is_counted, "the answers", seconds=30)
-    demo.progress("batch")
+    languages = [{"language": language} for language in ("de", "fr")]
+    counted = {"languages": languages, "weak": {"totalCount": len(words)}}
+    readiness.wait(
+        lambda: visitor.ask(query, user, "learner") == counted, "the answers", seconds=30
+    )
+    visitor.stack.progress("batch")
     return user
 
 
-def test_a_learner_of_two_languages_selects_one_and_the_address_keeps_it(
-    visit: Visits, demo: Stack
-) -> None:
+def test_a_learner_of_two_languages_selects_one_and_the_address_keeps_it(visit: Visits) -> None:
     visitor = visit()
-    page = visitor.open(learn_languages(demo))
+    page = visitor.open(learn_languages(visitor))
     how_far = page.get_by_role("region", name="How far")
     # The German items are of two kinds.
     buttons = how_far.get_by_role("group", name="Language of the cards").get_by_role("button")

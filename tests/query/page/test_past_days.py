@@ -51,9 +51,7 @@ def test_what_has_no_past_is_hidden(visit: Visits) -> None:
 
 
 @pytest.mark.exhaustive
-def test_the_address_of_each_view_keeps_the_day_until_the_user_goes_back_to_now(
-    visit: Visits,
-) -> None:
+def test_each_view_s_address_keeps_the_day_until_the_user_goes_back_to_now(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open(at=f"#/?on={DAY}")
     page.get_by_role("link", name="See all words").click()
@@ -159,9 +157,7 @@ def hash_of(page: Page) -> str:
 
 
 @pytest.mark.exhaustive
-def test_an_item_is_due_on_the_learner_s_day_and_not_on_the_browser_s(
-    visit: Visits, demo: Stack
-) -> None:
+def test_an_item_is_due_on_the_learner_s_day_not_the_browser_s(visit: Visits, demo: Stack) -> None:
     """The learner's day starts at 4:00. The item is due at 1:00, so on the day before."""
     user, item = f"owl-{uuid.uuid4()}", str(uuid.uuid4())
     at = datetime(2026, 1, 21, tzinfo=UTC)  # 1:00 in Paris
