@@ -329,7 +329,5 @@ def play(world: World, examples: int, *, steps: int = 30) -> None:
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("examples", [2, 60])
-def test_any_order_of_operations_ends_as_if_nothing_had_interfered(
-    world: World, examples: int
-) -> None:
+def test_any_order_of_operations_ends_as_without_interference(world: World, examples: int) -> None:
     play(world, examples, steps=15 if examples == 2 else 30)

@@ -461,9 +461,7 @@ def test_a_run_that_found_a_shard_locked_is_followed_by_another_run(job: Job) ->
     assert job.has_waiting(0)
 
 
-def test_a_run_that_finds_another_run_in_progress_leaves_the_changes_to_the_next_run(
-    job: Job,
-) -> None:
+def test_a_run_that_finds_another_in_progress_leaves_the_changes_to_the_next_run(job: Job) -> None:
     job.record_lessons(1)
     other = connect(job.store.url)
     other.run("BEGIN")

@@ -457,9 +457,7 @@ def test_without_its_trace_nobody_reads_the_record_of_somebody_else(
     assert take_traces(group) == {("ada", "admin", "ann")}
 
 
-def test_cached_answers_leave_their_traces(
-    store: Store, group: Connection, patient_redis: str
-) -> None:
+def test_cached_answers_leave_traces(store: Store, group: Connection, patient_redis: str) -> None:
     """The second reader's answer is from the cache, and the third one's is a status 304."""
     with api.serve(url_of(store.url, "query"), redis_url=patient_redis) as cached:
         results = []

@@ -349,9 +349,7 @@ def test_a_history_that_is_too_long_is_rejected_with_advice(
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
-def test_a_deleted_learner_has_no_data_at_any_time(
-    connection: Connection, fetch: QueryClient
-) -> None:
+def test_a_deleted_learner_has_data_at_no_time(connection: Connection, fetch: QueryClient) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
     record(connection)
     assert count_snapshots(connection) == 2
@@ -462,9 +460,7 @@ def test_a_time_is_exact_to_the_microsecond_in_any_utc_offset(lessons: Api) -> N
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", LATEST])
-def test_every_field_has_a_response_at_the_first_and_the_last_moment(
-    lessons: Api, moment: str
-) -> None:
+def test_every_field_answers_at_the_first_and_the_last_moment(lessons: Api, moment: str) -> None:
     others = """{ workload(asOf: $at) { due } goal(asOf: $at) { answersToday }
         levelStats(asOf: $at) { level expectedDate } itemStats(asOf: $at) { totalCount }
         item(itemId: "i0", asOf: $at) { dueAt } hourlyStats(asOf: $at) { hour }

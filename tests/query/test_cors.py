@@ -52,9 +52,7 @@ def test_an_allowed_origin_may_send_requests_and_read_responses(
 @pytest.mark.parametrize(
     "origin", [OTHER, "null", "", OURS + ".evil.com", OURS.upper(), "http://app.example.com"]
 )
-def test_an_origin_that_is_not_allowed_does_not_get_cors_headers(
-    offline_api: Api, origin: str
-) -> None:
+def test_an_origin_that_is_not_allowed_gets_no_cors_headers(offline_api: Api, origin: str) -> None:
     for response in (preflight(offline_api, origin), post(offline_api, origin)):
         assert not [name for name in response.headers if name.startswith("access-control")]
         assert "Origin" in response.headers.getlist("vary")
@@ -105,9 +103,7 @@ def allows(cors: Cors, origin: str) -> bool:
     ],
 )
 @pytest.mark.parametrize("origin", ["http://localhost:*", "http://127.0.0.1:*"])
-def test_a_deployed_function_does_not_start_with_every_port(
-    deployed: Settings, origin: str
-) -> None:
+def test_no_deployed_function_starts_with_every_port(deployed: Settings, origin: str) -> None:
     with pytest.raises(SettingsError, match="is for a local stack"):
         Cors(origin, is_local=deployed.is_local())
 

@@ -369,9 +369,7 @@ def migrate(world: World) -> None:
     world.connection.run("UPDATE event_store.dead_letters SET due_at = due_at - interval '1 hour'")
 
 
-def test_nothing_of_a_gone_learner_is_recorded_and_nothing_of_others_is_lost(
-    world: World,
-) -> None:
+def test_nothing_of_a_gone_learner_is_recorded_and_nothing_of_others_is_lost(world: World) -> None:
     """An erased learner names, with a valid token, a session for which answers of others wait."""
     world.record([entry("CorrectAnswerGiven", session_id="s", item_id="i")], "/")
     forbid(world.connection, "ann")
@@ -649,9 +647,7 @@ def test_a_long_body_does_not_hold_up_other_requests(world: World) -> None:
     assert sorted(waits)[int(len(waits) * 0.95)] < 0.05, max(waits)
 
 
-def test_a_token_counts_when_the_head_arrives(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_token_counts_as_the_head_arrives(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     end = time.time() + 60
     short = api.headers() | http_client.headers(token_issuer.token("ann", exp=end))
 
@@ -664,9 +660,7 @@ def test_a_token_counts_when_the_head_arrives(
     assert world.send([entry()], **short).status_code == 401
 
 
-def test_an_instance_that_starts_without_a_database_takes_a_post(
-    fake_publisher: FakePublisher,
-) -> None:
+def test_an_instance_started_without_a_database_takes_a_post(fake_publisher: FakePublisher) -> None:
     with query_function(
         api.NOWHERE, PUBSUB_EMULATOR_HOST=fake_publisher.address, LEARNERS_MAY_POST="true"
     ) as function:

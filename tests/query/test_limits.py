@@ -141,9 +141,7 @@ def test_the_standard_introspection_query_is_allowed(offline_api: Api) -> None:
     assert "errors" not in offline_api.post(get_introspection_query())
 
 
-def test_a_request_may_ask_about_at_most_three_pairs_of_learner_and_past_time(
-    offline_api: Api,
-) -> None:
+def test_a_request_has_at_most_three_pairs_of_learner_and_past_time(offline_api: Api) -> None:
     moments = [f'{name}: "2024-03-0{n}T00:00:00Z"' for name in ("asOf", "knownAt") for n in (1, 2)]
     fields = [f"s{n}: streak({moment}) {{ current }}" for n, moment in enumerate(moments)]
     of_one = " ".join(f"t{n}: streak({moments[0]}) {{ current }}" for n in range(25))
@@ -318,9 +316,7 @@ def measure_memory(fill: Callable[[], object]) -> int:
 
 @pytest.mark.first_in_gate
 @pytest.mark.parametrize("name", VALID)
-def test_the_cache_of_documents_keeps_to_its_limit(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_the_cache_of_documents_keeps_its_limit(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     tokens = 2_000
     cache = Cache(tokens)
     monkeypatch.setattr(documents, "_cache", cache)
@@ -397,9 +393,7 @@ def exceed_limit(send: Callable[[], Response]) -> Response:
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/graphql-response+json"])
-def test_a_request_beyond_the_rate_limit_gets_a_retry_after_header(
-    limited: Api, accept: str
-) -> None:
+def test_a_request_beyond_the_rate_limit_gets_a_retry_after(limited: Api, accept: str) -> None:
     user = f"{accept} {uuid4()}"
     refused = exceed_limit(lambda: send(limited, user, accept=accept))
     assert refused.headers["content-type"].startswith(accept)

@@ -70,9 +70,7 @@ def test_only_administrators_may_use_the_administration_fields(
     assert len(dead_letters.list_letters(connection)) == 1
 
 
-def test_administrators_and_the_caller_that_started_an_operation_can_read_it(
-    operator: Operator,
-) -> None:
+def test_administrators_and_who_started_an_operation_can_read_it(operator: Operator) -> None:
     started = operator.start("runBatch")
     question = f'{{ operation(id: "{started["id"]}") {FIELDS} }}'
     assert operator.ask(question, "another", roles="admin")["data"] == {"operation": started}
@@ -272,9 +270,7 @@ BLOCKING = """{ blockingSessions {
 } }"""
 
 
-def test_who_blocks_whom_is_answered_while_tables_are_locked(
-    operator: Operator, store: Store
-) -> None:
+def test_who_blocks_whom_is_told_while_tables_are_locked(operator: Operator, store: Store) -> None:
     def find(*, waits: bool) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
 
@@ -397,9 +393,7 @@ def test_an_operation_that_no_person_started_has_no_starter(
     assert operator.get(str(accepted))["startedBy"] is None
 
 
-def test_at_most_16_kib_of_a_payload_are_returned(
-    operator: Operator, connection: Connection
-) -> None:
+def test_at_most_16_kib_of_a_payload_are_shown(operator: Operator, connection: Connection) -> None:
     texts = [
         text[:length]
         for begin in ("", "x", "xx", "xxx")
@@ -527,9 +521,7 @@ def start_own(operator: Operator, key: str) -> Any:
     return body["data"]["exportUser"]["id"]
 
 
-def test_a_learner_may_start_five_exports_in_a_day(
-    operator: Operator, populated: Connection
-) -> None:
+def test_a_learner_may_start_five_exports_a_day(operator: Operator, populated: Connection) -> None:
     cancelled = start_own(operator, "cancelled")
     cancel = f'mutation {{ cancelOperation(id: "{cancelled}") {{ id }} }}'
     operator.ask(cancel, "ann", roles="learner")

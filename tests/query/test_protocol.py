@@ -125,9 +125,7 @@ def test_a_query_may_be_sent_by_get(offline_api: Api) -> None:
 
 
 @pytest.mark.parametrize("persisted", [{"version": 1, "sha256Hash": "f00"}, {}, "f00"])
-def test_a_document_s_hash_does_not_stand_for_the_document(
-    offline_api: Api, persisted: Any
-) -> None:
+def test_a_document_s_hash_does_not_stand_for_it(offline_api: Api, persisted: Any) -> None:
     """Clients of APQ know the error by its message or code, and send the document."""
     extensions = msgspec.json.encode({"persistedQuery": persisted}).decode()
 
@@ -437,9 +435,7 @@ def test_a_body_that_arrives_in_parts_is_accepted_once_it_is_complete(offline_ap
 
 @pytest.mark.parametrize("size", [MAX_BYTES, MAX_BYTES + 1])
 @pytest.mark.parametrize("has_length", [True, False])
-def test_a_body_of_more_than_100_kib_is_rejected(
-    offline_api: Api, size: int, has_length: bool
-) -> None:
+def test_a_body_of_over_100_kib_is_rejected(offline_api: Api, size: int, has_length: bool) -> None:
     headers = {"content-length": str(size)} if has_length else {}
     body = DOCUMENT[:-1] + b" " * (size - len(DOCUMENT)) + b"}"
     parts = [body[:70_000], body[70_000:], api.END]

@@ -569,9 +569,7 @@ def test_concurrent_calls_with_one_key_record_one_event(world: World, store: Sto
     assert dead_letters.list_letters(world.connection) == []
 
 
-def test_concurrent_calls_for_different_days_displace_no_rest_day(
-    world: World, store: Store
-) -> None:
+def test_concurrent_calls_for_other_days_displace_no_rest_day(world: World, store: Store) -> None:
     url = url_of(store.url, "query")
     with api.serve(url, **world.options) as other, ThreadPoolExecutor(2) as pool:
         for _ in range(5):

@@ -72,9 +72,7 @@ def test_an_archived_item_is_nobody_s_task(query_api: Api, connection: database.
     assert [item["itemId"] for item in data["group"]["hardestItems"]] == in_play
 
 
-def test_the_audit_trail_lists_recorded_events(
-    query_api: Api, connection: database.Connection
-) -> None:
+def test_the_trail_lists_recorded_events(query_api: Api, connection: database.Connection) -> None:
     connection.run(rows_by_hand.BLOCKS["events"], user_id="ann", events=1)
     (edge,) = query_api.data(
         """{ events { edges { node {
@@ -377,9 +375,7 @@ def test_the_joined_pages_of_the_audit_trail_list_its_events_newest_first(
     assert [node["streamVersion"] for node in whole] == versions
 
 
-def test_a_change_before_the_cursor_does_not_shift_the_next_page(
-    learner: Callable[..., Api],
-) -> None:
+def test_a_change_before_the_cursor_shifts_no_next_page(learner: Callable[..., Api]) -> None:
     """A cursor holds the sort key of an entry, not the number of entries before it."""
     ann = {"user_id": "ann", "interval_days": 1}
     rows = [{**ann, "item_id": f"i{n}", "reviewed_at": START - timedelta(days=n)} for n in range(6)]
@@ -725,9 +721,7 @@ def test_a_search_needs_two_characters_and_a_valid_page_size(
         assert error["message"].startswith(f"{argument}: ")
 
 
-def test_a_group_can_be_read_only_by_support_administrators_and_its_teachers(
-    groups_api: Api,
-) -> None:
+def test_a_group_is_read_only_by_support_administrators_and_its_teachers(groups_api: Api) -> None:
     for query in (GROUP, MEMBERS):
         for group in ("g1", "g2", "nothing"):
             teacher = ask(groups_api, query, headers("g1", "g2"), g=group)

@@ -318,9 +318,7 @@ def test_generated_clients_that_send_a_hash_go_on_with_the_document(
 
 
 @pytest.mark.exhaustive
-def test_relay_compiles_a_query_of_each_list(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_relay_compiles_a_query_per_list(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Relay's compiler refuses a connection whose type lacks a field of the specification."""
     clients = node.workshop(request, tmp_path)
     relay = clients / "relay"
