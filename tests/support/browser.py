@@ -206,11 +206,10 @@ class Visit:
         self.page.wait_for_selector("main[aria-busy=false]:not(:has(.skeleton))")
 
     def ask(self, query: str, user: str = "sam", role: str = "support") -> Any:
-        response = self.page.request.post(
-            f"{self.stack.page}graphql",
-            data={"query": query},
-            headers={"authorization": f"Bearer {self.stack.token(user, role)}"},
-        )
+        token = self.stack.token(user, role)
+        headers = {"authorization": f"Bearer {token}", "cache-control": "no-cache"}
+        address = f"{self.stack.page}graphql"
+        response = self.page.request.post(address, data={"query": query}, headers=headers)
         return response.json()["data"]
 
     def settle_last(self) -> None:
