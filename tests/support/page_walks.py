@@ -105,9 +105,9 @@ class Explorer:
         self.published_at = -math.inf
         self.drawn: set[str] = set()  # the kinds of elements for which axe has checked every rule
 
-    def explore(self, seed: int) -> None:
+    def explore(self, seed: int, steps: int = STEPS) -> None:
         try:
-            self._draw(Random(seed))
+            self._draw(Random(seed), steps)
         except Failure as failure:
             raise self._shrink(failure) from None
 
@@ -117,7 +117,7 @@ class Explorer:
                 walk.take(step)
             walk.end()
 
-    def _draw(self, chance: Random) -> None:
+    def _draw(self, chance: Random, steps: int) -> None:
         user, role, views, groups = chance.choice(_STARTS)
         start = {
             "user": user, "role": role, "groups": groups, "at": chance.choice(views),
@@ -125,7 +125,7 @@ class Explorer:
             "color_scheme": chance.choice(("light", "dark")),
         }  # fmt: skip
         with self._begin(start) as walk:
-            for _ in range(STEPS):
+            for _ in range(steps):
                 walk.take(walk.draw(chance))
             walk.end()
 
