@@ -22,7 +22,14 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import async_client
 from progress.local import ports, readiness
-from tests.support import browser, gate, postgres_servers, terraform, xdist_scheduling
+from tests.support import (
+    browser,
+    fake_publisher,
+    gate,
+    postgres_servers,
+    terraform,
+    xdist_scheduling,
+)
 from tests.support.api import QueryClient
 from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Server, url_of
 from tests.support.stage import Stage, connect
@@ -152,6 +159,7 @@ def fresh_settings() -> Iterator[None]:
     """Read the settings again in each test, because tests change environment variables."""
     settings.current.cache_clear()
     yield
+    fake_publisher.forget_outages()
     settings.current.cache_clear()
 
 

@@ -31,7 +31,7 @@ from progress.operations import batch_job
 from progress.projections import batch, gauges, schema
 from progress.projections.projector import SHARDS, Projector
 from tests.conftest import Store
-from tests.support import model_rows, pulled_pubsub, sample_events, stage
+from tests.support import fake_publisher, model_rows, pulled_pubsub, sample_events, stage
 from tests.support.erasure_fixtures import erase
 from tests.support.export_fixtures import export
 from tests.support.fake_publisher import FakePublisher
@@ -62,8 +62,8 @@ def run_job() -> int:
 
 
 def forget_caches() -> None:
-    for cache in (settings.current, wakeups.outage, publication.outage):
-        cache.cache_clear()
+    settings.current.cache_clear()
+    fake_publisher.forget_outages()
 
 
 def run_batch(store: Store, **environment: str) -> None:
@@ -366,7 +366,6 @@ def job(
 ) -> Iterator[Job]:
     monkeypatch.setattr(backlog, "_NEXT_PULL_TIMEOUT_S", 0.5)
     monkeypatch.setattr(wakeups, "_TIMEOUT_S", 10.0)  # a busy machine connects slowly
-    wakeups.outage.cache_clear()  # what a test before has seen
     made = Job({}, store, connection, monkeypatch, capsys)
     made.configure(
         DATABASE_URL=NOWHERE,

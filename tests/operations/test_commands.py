@@ -20,7 +20,7 @@ from progress.projections.projector import parse_push
 from tests.conftest import Store
 from tests.support import api, function_process
 from tests.support.body_client import clients
-from tests.support.fake_publisher import FakePublisher
+from tests.support.fake_publisher import FakePublisher, forget_outages
 from tests.support.function_process import FunctionProcess
 from tests.support.operation_fixtures import Operator
 from tests.support.postgres_servers import url_of
@@ -37,7 +37,7 @@ def test_the_batch_job_sends_a_lost_command_again(
     fake_publisher.is_down = False
     assert claim.claim(worker, UUID(held))
     assert operator.called() == []
-    wakeups.outage.cache_clear()  # the real job runs in another process, which has seen no outage
+    forget_outages()  # the real job runs in another process, which has seen no outage
     with contextlib.closing(database.connect(url_of(store.url, "batch"))) as job:
         assert batch_job.call_workers(job) == 1
         assert operator.called() == [lost]
@@ -123,7 +123,7 @@ def test_no_command_is_sent_shortly_after_pubsub_failed(operator: Operator) -> N
         assert not wakeups.send_operations([uuid.uuid4()])
         assert operator.called() == []
     finally:
-        wakeups.outage.cache_clear()
+        forget_outages()
     assert wakeups.send_operations([uuid.uuid4()])
     assert len(operator.called()) == 1
 

@@ -17,7 +17,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from progress.adapters.postgres import database, migrations
-from progress.adapters.pubsub import wakeups
 from progress.event_store import dead_letters, events, learner_posts, log
 from progress.ingest import push
 from progress.operations import erasure_rows
@@ -26,7 +25,7 @@ from progress.query.http import learner_posts as endpoint
 from progress.query.http import protocol
 from tests.conftest import Store
 from tests.event_store.test_erased import forbid
-from tests.support import api, http_client, sample_events, token_issuer
+from tests.support import api, fake_publisher, http_client, sample_events, token_issuer
 from tests.support.api import Api
 from tests.support.fake_publisher import FakePublisher
 from tests.support.pushes import encode_push
@@ -518,7 +517,7 @@ def test_while_pubsub_is_down_nothing_is_taken_or_counted(world: World) -> None:
         response = world.send([entry()])
         assert (response.status_code, response.headers["retry-after"]) == (503, "5")
     world.sent.is_down = False
-    wakeups.outage.cache_clear()
+    fake_publisher.forget_outages()
     assert world.post(entry()) == []
 
 

@@ -31,7 +31,7 @@ from progress.query.graphql import published_events
 from tests.conftest import Store
 from tests.support import api, http_servers, recent_events, sample_events, subscription_client
 from tests.support.api import Api, Body
-from tests.support.fake_publisher import FakePublisher
+from tests.support.fake_publisher import FakePublisher, forget_outages
 from tests.support.http_client import fetch_json
 from tests.support.postgres_servers import url_of
 from tests.support.pushes import encode_push
@@ -466,7 +466,7 @@ def test_a_refusal_by_pubsub_is_reported_and_leaves_the_key_and_the_day_free(
     world.sent.is_down = False
     assert world.take(user, days[0]) == "UNAVAILABLE", "no call within 5 s after a failure"
     assert world.sent.attempts == 1
-    wakeups.outage.cache_clear()
+    forget_outages()
     assert redis.Redis.from_url(empty_redis).keys("announced:*") == []
     assert world.take(user, days[1])["counted"]
     assert world.take(user, days[2], "l")["counted"]
@@ -710,7 +710,7 @@ def test_a_refusal_by_pubsub_does_not_count(world: World) -> None:
     for n in range(61):
         assert outcome(world.api.post(BRIEF_GOAL, user, n=1, key=f"{n}")) == "UNAVAILABLE"
     world.sent.is_down = False
-    wakeups.outage.cache_clear()
+    forget_outages()
     assert "errors" not in world.api.post(BRIEF_GOAL, user, n=1, key="k")
 
 

@@ -87,18 +87,23 @@ class FakePublisher:
         return [message for request in requests for message in request.messages]
 
 
+def forget_outages() -> None:
+    """Send the next message without a pause; the thread of a pause has nothing left to send.
+
+    Otherwise it would read the settings of a later test, before that test has set them.
+    """
+    wakeups.outage().take()
+    wakeups.outage.cache_clear()
+    publication.outage.cache_clear()
+
+
 @pytest.fixture
 def fake_publisher() -> Iterator[FakePublisher]:
-    """A fake Pub/Sub, which no test before has seen to fail."""
-    server, outages = FakePublisher(), (wakeups.outage, publication.outage)
-    for outage in outages:
-        outage.cache_clear()
+    server = FakePublisher()
     with pytest.MonkeyPatch.context() as patch:
         # On a busy machine, a connection may take longer than 2 s, and its failure begins a pause.
         patch.setattr(wakeups, "_TIMEOUT_S", 60.0)
         yield server
-    for outage in outages:
-        outage.cache_clear()
     server.close()
 
 

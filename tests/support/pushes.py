@@ -15,9 +15,8 @@ import pytest
 from werkzeug.test import Client
 
 from progress import settings
-from progress.adapters.pubsub import wakeups
 from progress.adapters.telemetry import tracing
-from tests.support.fake_publisher import FakePublisher
+from tests.support.fake_publisher import FakePublisher, forget_outages
 
 _FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
 
@@ -48,17 +47,15 @@ def encode_push(
 def load_ingest(
     database_url: str, publisher: FakePublisher, environment: Mapping[str, str] | None = None
 ) -> Iterator[Client]:
-    caches = (settings.current, wakeups.outage)
     with ExitStack() as stack:
-        for cache in caches:
-            stack.callback(cache.cache_clear)
+        stack.callback(settings.current.cache_clear)
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name, value in (environment or {}).items():
             patch.setenv(name, value)
         patch.setenv("DATABASE_URL", database_url)
         patch.setenv("PUBSUB_EMULATOR_HOST", publisher.address)
-        for cache in caches:
-            cache.cache_clear()
+        settings.current.cache_clear()
+        forget_outages()
         yield stack.enter_context(load_function("ingest"))
 
 
