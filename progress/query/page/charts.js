@@ -31,6 +31,13 @@ export function columns(entries, top, label, room = entries.length) {
       })))));
 }
 
+/** The parts of a column of answers: the right ones and the wrong ones, hatched while their time is not over. */
+export const answerParts = (right, answers, isOpen) => [['right', right], ['wrong', answers - right]]
+  .map(([name, count]) => [isOpen ? `${name} unfinished` : name, count]);
+
+/** The key of what is hatched. */
+export const openKey = () => ['right unfinished', t('weeks.unfinished')];
+
 /** The link to the words behind the column that the user has tapped. */
 export const door = () => h('a', { class: 'door', 'data-key': 'door' }, t('items.see'));
 

@@ -2,7 +2,7 @@
 // most first), its activity, what it is expected to know, and its hardest items. The view follows the group's changes.
 
 import { runQuery } from './api.js';
-import { axis, chart, columns, legend, dateLabels, roundUp } from './charts.js';
+import { answerParts, axis, chart, columns, dateLabels, legend, openKey, roundUp } from './charts.js';
 import { saveFile, toCsv } from './csv.js';
 import { h, s, show } from './dom.js';
 import {
@@ -535,11 +535,9 @@ const textOf = (week) => t('group.week', {
 function trend({ weeks, answersLast7Days }) {
   const isCounting = answersLast7Days > sum(weeks.slice(-2).map((week) => week.answers));
   const top = roundUp(Math.max(...weeks.map((week) => week.answers)));
-  const entries = weeks.map((week) => {
-    const right = rightOf(week);
-    const parts = week.isOpen ? [['unfinished', week.answers]] : [['right', right], ['wrong', week.answers - right]];
-    return { parts, title: textOf(week), key: week.start };
-  });
+  const entries = weeks.map((week) => ({
+    parts: answerParts(rightOf(week), week.answers, week.isOpen), title: textOf(week), key: week.start,
+  }));
   const difference = change(weeks);
   return card('trend', t('group.byWeek'), 'wide',
     isCounting && mark('wait', t('group.counting')),
@@ -548,7 +546,7 @@ function trend({ weeks, answersLast7Days }) {
     chart(columns(entries, top, t('weeks.chart', { count: weeks.length })), [0, top], number,
       axis(dateLabels(weeks.map((week) => week.start)), weeks.length)),
     legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')],
-      ...(weeks.at(-1).isOpen ? [['unfinished', t('weeks.unfinished')]] : [])]),
+      ...(weeks.at(-1).isOpen ? [openKey()] : [])]),
     unfolded(t('group.byWeek'), table(
       [t('weeks.of'), t('group.studied'), t('week.answers'), t('week.right')],
       weeks.map((week) => [
@@ -567,7 +565,7 @@ function spark(weeks, most) {
     return [
       s('rect', { class: 'rule', x: `${width * (index + 0.1)}%`, width: `${0.8 * width}%`, y: '96%', height: '4%' }),
       s('rect', {
-        class: week.isOpen ? 'unfinished' : 'right',
+        class: week.isOpen ? 'right unfinished' : 'right',
         x: `${width * (index + 0.1)}%`, width: `${0.8 * width}%`, y: `${100 - height}%`, height: `${height}%`,
       }, s('title', null, textOf(week))),
     ];

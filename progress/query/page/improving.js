@@ -2,7 +2,9 @@
 // remembered. Its charts show the states of the words and the answers by week, and the number of words newly mastered
 // in each month.
 
-import { axis, chart, columns, counts, door, legend, dateLabels, roundUp, slots } from './charts.js';
+import {
+  answerParts, axis, chart, columns, counts, dateLabels, door, legend, openKey, roundUp, slots,
+} from './charts.js';
 import { h } from './dom.js';
 import {
   dayAfter, days, decimal, instant, longDay, minutes, month, monthSign, number, percent, rounded, shortDay,
@@ -103,15 +105,13 @@ function byWeek(data, range) {
       ? t('weeks.summary', { count: total.answers, day: longDay(shown[0].start), share: percent(accuracy(total)) })
       : t('weeks.none')),
     chart(columns(shown.map((week) => ({
-      parts: isOpen(week, day)
-        ? [['unfinished', week.answers]]
-        : [['right', week.correctAnswers], ['wrong', week.answers - week.correctAnswers]],
+      parts: answerParts(week.correctAnswers, week.answers, isOpen(week, day)),
       title: describe(week),
       key: week.start,
       href: week.answers ? answered(data, week) : null,
     })), top, t('weeks.chart'), room),
     [0, top], number, axis(dateLabels(shown.map((week) => week.start), room), room), door()),
-    legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')], ['unfinished', t('weeks.unfinished')]]),
+    legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')], openKey()]),
     unfolded(title, weekTable(shown, data)));
 }
 

@@ -484,7 +484,7 @@ def test_a_teacher_selects_a_group_and_sees_first_whom_a_talk_helps(visit: Visit
     expect(page.get_by_role("region", name="7 days")).to_contain_text("Answers47")
     trend = page.locator("[data-key=trend]")
     expect(trend).to_contain_text("The last whole week has 0 answers, as many as the week before.")
-    expect(trend.locator(".unfinished")).to_have_count(2)  # the column and its key
+    expect(trend.locator(".unfinished")).to_have_count(3)  # right, wrong and their key
     expect(trend.locator("title").last).to_have_text(re.compile("so far: 47 answers, 53% right$"))
     expect(page.locator(".spark .unfinished")).to_have_count(len(MEMBERS))
     assert visitor.mute_charts() == []

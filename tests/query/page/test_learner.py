@@ -268,7 +268,9 @@ def test_a_tapped_column_shows_its_newest_value_and_the_current_week_is_unfinish
     weeks.locator(".bars g").last.click()
     shown = "data-value"
     expect(plot).to_have_attribute(shown, re.compile(": 4 answers, 75% right$"), timeout=20_000)
-    expect(weeks.locator(".unfinished")).to_have_count(2)  # the column and its key
+    hatched = weeks.locator(".bars .unfinished")
+    for at, name in enumerate(("right", "wrong")):
+        expect(hatched.nth(at)).to_have_css("fill", f'url("#hatch-{name}")')
     demo.publish(*browser.lesson(user, 16))
     newest = re.compile(": 20 answers, 95% right$")
     expect(plot).to_have_attribute(shown, newest, timeout=20_000)
