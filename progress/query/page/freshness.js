@@ -29,14 +29,13 @@ export const isBatchLate = ({ projections }) =>
  * True if the levels and skills do not include the learner's newest events yet. Each item has one level, so the counts
  * of all levels should add up to the learner's counts by stage. The learner's counts are updated immediately. If the
  * sums differ, the levels are therefore behind. If the levels are those of one language, its number of items is
- * compared, which is updated immediately, too, but arrives later.
+ * compared, which is updated immediately, too.
  */
 export function isBatchPending({ levels, progress, projections, languages, language }) {
   if (!progress) return false;
   const counted = (name) => levels.reduce((count, row) => count + row[name], 0);
   const differs = language
-    ? languages.length > 0
-      && counted('itemsStudied') !== (languages.find((one) => one.language === language)?.itemsStudied ?? 0)
+    ? counted('itemsStudied') !== (languages.find((one) => one.language === language)?.itemsStudied ?? 0)
     : STAGES.some((name) => counted(name) !== progress.masteryStats[name]);
   const batch = projections.find((row) => row.name === 'level_stats');
   return differs || (batch?.eventsBehind > 0 && Date.parse(progress.lastUpdated) > Date.parse(batch.updatedAt ?? 0));

@@ -32,18 +32,23 @@ export function parts(key, values = {}) {
   return (text ?? key).split(/\{(\w+)\}/).map((part, index) => (index % 2 ? format(values[part]) : inCards(part)));
 }
 
-let countsCards = false;
+const ofCards = new Set(); // the learners whose items are called cards; null is the user
+let spokenOf;
 
-/** Say cards instead of words from now on, or words again; return whether this is a change. */
-export function countCards(are) {
-  const isChange = are !== countsCards;
-  countsCards = are;
+/** Let the texts speak of a learner's items from now on; null for the user's own, undefined for those of nobody. */
+export const speakOf = (learner) => { spokenOf = learner; };
+
+/** Call a learner's items cards, or words again; return whether this is a change. */
+export function countCards(learner, are) {
+  const isChange = are !== ofCards.has(learner);
+  ofCards[are ? 'add' : 'delete'](learner);
   return isChange;
 }
 
 const CARDS = [[/\bword(?=s?\b)/g, 'card'], [/\bWord(?=s?\b)/g, 'Card'], [/単語/g, 'カード'], [/(?<=^|\d)語/g, '枚']];
 
-const inCards = (text) => (countsCards ? CARDS.reduce((one, [word, card]) => one.replace(word, card), text) : text);
+const inCards = (text) => (ofCards.has(spokenOf)
+  ? CARDS.reduce((one, [word, card]) => one.replace(word, card), text) : text);
 
 /**
  * The text with this key, or the fallback if there is no such text. Callers need a fallback if the key contains a value

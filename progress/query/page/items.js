@@ -67,9 +67,9 @@ export function itemList(user, parameters) {
   return kept(path('items', user) + (query && `?${query}`));
 }
 
-/** The words that a number counts: those of a filter, on some days. */
+/** The words that a number of all languages counts: those of a filter, on some days. */
 export const wordsOf = ({ user, day }, filter, from = null, to = from) =>
-  itemList(user, { filter, ...from && { from, to: to < day ? to : day } });
+  inLanguage(null, itemList(user, { filter, ...from && { from, to: to < day ? to : day } }));
 
 /** The heading above the number of items that a learner is expected to know on the day that the page shows. */
 export const expectedOn = (day) => (pastDay() ? t('expected.then', { day: longDay(day) }) : t('expected.now'));

@@ -65,6 +65,7 @@ export class Learner extends Dashboard {
     this.on('toggle', ({ target }) =>
       target.dataset.key === 'reviewed' && !this.view.review && this.loads.happen('review'), true);
     listenForLanguage(this, () => {
+      delete this.more.chosen;
       this.loads.forget();
       this.load();
     });
@@ -103,7 +104,7 @@ export class Learner extends Dashboard {
     const before = this.data;
     const { user } = this;
     const projectedTo = extensions?.projectedTo;
-    this.data = { languages: [], ...this.more, ...joinDays(data), projectedTo, language, user, isOwn: !user };
+    this.data = { ...this.more, ...joinDays(data), projectedTo, language, user, isOwn: !user };
     this.showPending();
     this.markMet();
     this.selectDay();
@@ -128,8 +129,7 @@ export class Learner extends Dashboard {
   }
 
   /**
-   * Add the news and, of a past day, the languages. Until they arrive, the page keeps the former numbers, or their
-   * place.
+   * Add the news and the estimates. Until they arrive, the page keeps the former numbers, or their place.
    */
   addNews() {
     if (pastDay()) return this.add(PAST_QUERY, {});
@@ -139,14 +139,14 @@ export class Learner extends Dashboard {
 
   /** Add, once for the view, what seldom changes. */
   async addFrame() {
-    const isFramed = this.more.curve && !this.data.language;
-    if (!pastDay() && !isFramed) await this.add(FRAME_QUERY, { before: newsRange(this.data.day).before });
+    if (!pastDay() && !this.more.curve) await this.add(FRAME_QUERY, { before: newsRange(this.data.day).before });
   }
 
   async add(query, parameters) {
     const day = pastDay();
     const { language } = this.data;
-    const { data } = await ask(query, { user: this.user, language, ...parameters }, this.closing.signal);
+    const variables = { user: this.user, language, isChosen: Boolean(language), ...parameters };
+    const { data } = await ask(query, variables, this.closing.signal);
     if (language !== this.data.language || day !== pastDay()) return; // a newer request is on its way
     Object.assign(this.more, data);
     Object.assign(this.data, this.more);
@@ -367,14 +367,13 @@ export class Learner extends Dashboard {
   /** Show the next month's end; after the last one, show the present. */
   async showMonth() {
     const day = this.view.months.shift() ?? null;
-    const { languages = [] } = this.more;
     try {
       await select(this.user, day);
       history.replaceState(null, '', on(day, location.hash || '#/'));
       this.shell.moved();
       this.view.sessions = null;
       this.years.clear(); // they show the former day, as what follows does
-      Object.assign(this, { before: null, more: { languages } });
+      Object.assign(this, { before: null, more: {} });
       this.loads.forget();
       await this.loads.load('page');
       if (this.problem) this.view.months = null;

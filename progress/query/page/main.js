@@ -3,7 +3,7 @@
 
 import { Problem, isReachable, runQuery } from './api.js';
 import { h, show, showTapped } from './dom.js';
-import { countCards, language, loadTexts, selectLanguage, t } from './i18n.js';
+import { language, loadTexts, selectLanguage, speakOf, t } from './i18n.js';
 import { chooseLanguage, inLanguage, languageOf } from './languages.js';
 import { mark } from './layout.js';
 import { Learner } from './learner.js';
@@ -142,7 +142,7 @@ function findView(hash) {
   const parameters = new URLSearchParams(query);
   const day = view.subject ? then.dayOf(parameters) : null;
   const tag = view.subject ? languageOf(parameters) : null;
-  const other = view.subject?.(known) || null;
+  const other = view.subject && (view.subject(known) || null);
   return { ...view, name, args: known, parameters, other, day, tag, group: parameters.get('group') };
 }
 
@@ -180,7 +180,6 @@ let currentView = null;
 let openings = 0; // increases when a view is closed; a view that was loading at that time is not shown
 let followsLink = false; // the user has followed a link to a view, other than a link back
 let isArriving = false; // the user has followed a link, and the view has not shown its heading yet
-let counted = null; // the learner whose items have been called words or cards
 let student = null; // the user's id, if somebody who is not only a learner has events of their own
 let state = null; // the state of the subscription; null without a subscription
 let place = 0; // where the view was scrolled to before the sign-in, until it is there again
@@ -313,9 +312,7 @@ async function route() {
   closeView();
   if (!isReturn) scrollTo(0, 0); // otherwise, the browser restores the position
   shell.isReturn = isReturn;
-  const learner = view.subject && (view.other ?? session.learner());
-  if (learner !== counted) countCards(false);
-  counted = learner;
+  speakOf(view.other);
   chooseLanguage(view.tag);
   chooseGroup(view.other && view.group);
   signOut.hidden = false;
@@ -449,6 +446,7 @@ function showNavigation({ tab, other, day, tag }) {
   const own = nameOf('learner', session.learner());
   Object.assign(ownName, { hidden: own === session.learner(), textContent: own });
   navigation.hidden = false;
+  speakOf(null); // the tabs are those of the user's own items
   const link = (href, name, isCurrent, more) =>
     h('a', { href, 'aria-current': isCurrent ? 'page' : null, ...more }, name);
   show(navigation,
@@ -460,6 +458,7 @@ function showNavigation({ tab, other, day, tag }) {
       inLanguage(tag, then.on(day, inGroup(`#/learner/${encodeURIComponent(other)}`))), nameOf('learner', other), true,
       { translate: 'no' }),
     canFind && searchForm());
+  speakOf(other);
 }
 
 function searchForm() {

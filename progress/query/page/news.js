@@ -153,10 +153,9 @@ export function tell(data, now = whatNow(data)) {
 /** A link to the words that a number counts. */
 const door = (data, text, ...which) => h('a', { href: wordsOf(data, ...which) }, text);
 
-/** What was newly mastered and what slipped back since a day; all languages count. */
+/** What was newly mastered and what slipped back since a day. */
 function happened(data, from) {
-  const { days, day, language, week, slipped } = data;
-  if (language) return [];
+  const { days, day, week, slipped } = data;
   const counts = {
     mastered: sum(days, from, day).newMasteryCount,
     slipped: (from < day ? week?.[0]?.slippedBack : slipped?.totalCount) ?? 0,
@@ -185,7 +184,8 @@ export const news = (data, now) => !pastDay()
  * How much the learner is expected to know: a figure, and how it changed in the last weeks. Until these numbers arrive,
  * others of about the same length keep their place, invisibly.
  */
-export function known({ user, day, language, knowledge, curve, progress }) {
+export function known({ user, day, language, curve, progress, ...estimates }) {
+  const knowledge = estimates[language ? 'chosen' : 'knowledge'];
   const count = STAGES.reduce((sum, name) => sum + (progress?.masteryStats[name] ?? 0), 0);
   const before = !language && curve?.[0];
   const change = before && knowledge ? Math.round(knowledge.expected) - Math.round(before.expected) : 0;

@@ -34,6 +34,7 @@ export const QUERY = `query Page($user: ID, $language: String, $from: Date!, $to
     start young { asked recalled } mature { asked recalled }
   }
   hours: hourlyStats(userId: $user) { hour answers accuracyRate }
+  languages(userId: $user) { language itemsStudied kinds }
   due: dueForecast(userId: $user, days: 29) { date items overdue }
   workload(userId: $user) { secondsPerAnswer }
   milestones(first: 4, userId: $user, kinds: [STREAK, ITEMS_LEARNED, ITEMS_MASTERED, LEVEL_REACHED]) {
@@ -41,23 +42,23 @@ export const QUERY = `query Page($user: ID, $language: String, $from: Date!, $to
   }
   projections: projectionStatus { name eventsBehind secondsBehind status updatedAt changedAt }
 }`;
-const LANGUAGES = 'languages(userId: $user) { language itemsStudied kinds }';
-const ESTIMATE = 'knowledge(userId: $user, language: $language) { expected items fading }';
+// The task is one of all languages; the section "How far" shows the chosen one.
+const ESTIMATE = `knowledge(userId: $user) { expected items fading }
+  chosen: knowledge(userId: $user, language: $language) @include(if: $isChosen) { expected items }`;
 
-export const NEWS_QUERY = `query News($user: ID, $language: String, $monday: Date!) {
+export const NEWS_QUERY = `query News($user: ID, $language: String, $isChosen: Boolean!, $monday: Date!) {
   ${ESTIMATE}
   week: weeklyStats(userId: $user, from: $monday, to: $monday, zeroFill: true) { slippedBack }
 }`;
 /** The news after the first study of the day. */
-export const TODAY_QUERY = `query News($user: ID, $language: String) {
+export const TODAY_QUERY = `query News($user: ID, $language: String, $isChosen: Boolean!) {
   ${ESTIMATE}
   slipped: itemStats(userId: $user, filter: SLIPPED_BACK, first: 1) { totalCount }
 }`;
 export const FRAME_QUERY = `query Frame($user: ID, $before: Date!) {
-  ${LANGUAGES}
   curve: knowledgeCurve(userId: $user, from: $before, to: $before) { end expected }
 }`;
-export const PAST_QUERY = `query Past($user: ID, $language: String) { ${ESTIMATE} ${LANGUAGES} }`;
+export const PAST_QUERY = `query Past($user: ID, $language: String, $isChosen: Boolean!) { ${ESTIMATE} }`;
 export const EARLIER_QUERY = `query Earlier($user: ID, $from: Date!, $to: Date!) {
   days: dailyStats(userId: $user, from: $from, to: $to) { ${DAY} }
   restDays(userId: $user, from: $from, to: $to)

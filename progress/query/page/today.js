@@ -6,6 +6,7 @@ import { dayAfter, days, fullDay, longDay, minutes, now, percent, shortDay, week
 import { countBehind } from './freshness.js';
 import { join, t } from './i18n.js';
 import { wordsOf } from './items.js';
+import { ofAllLanguages } from './languages.js';
 import { has, mark, note } from './layout.js';
 import { news, say, whatNow } from './news.js';
 import { firstDay } from './periods.js';
@@ -21,7 +22,7 @@ export function today(data, celebration) {
   const task = whatNow(data);
   return h('section', { class: 'tiles', 'aria-labelledby': 'today', 'data-key': 'today' },
     h('h2', { id: 'today', tabindex: -1 }, t('jump.today'), h('small', null, fullDay(day))),
-    news(data, task),
+    ofAllLanguages(data.languages, data.language), news(data, task),
     tile(task.style, t('next.title'), figure(task.figure, task.values), nextNotes(data, task)),
     tile(`half${streak.activeToday ? ' warm' : ''}`, t('streak.title'), flame(streak),
       figure('streak.days', { count: streak.current }), streakNotes(data, task), changeNote(data), restNotes(data)),
@@ -74,7 +75,7 @@ function streakNotes({ streak, days: studied, day }, { hours }) {
   const { current, longest, longestStart, longestEnd, lastStudyDate, activeToday, atRisk, restToday } = streak;
   const longestRun = longest > current && longestStart
     ? note(t('streak.longest', { count: longest, days: days(longestStart, longestEnd) }))
-    : longestStart > firstDay(studied, day) && note(t('streak.record'));
+    : longestEnd === lastStudyDate && longestStart > firstDay(studied, day) && note(t('streak.record'));
   const notes = [current > 0 && note(nextLength(current)), longestRun];
   if (activeToday) return [mark('good', t(pastDay() ? 'then.studied' : 'streak.studied')), ...notes];
   if (restToday) return [mark('good', t('streak.rest')), ...notes];

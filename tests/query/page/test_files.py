@@ -309,15 +309,17 @@ def test_the_page_names_only_projections_that_exist(language: str) -> None:
 def test_no_text_says_words_where_items_are_cards(evaluate: Evaluate, language: str) -> None:
     """An English text has no singular that `cards` leaves, and a Japanese one no unit of words."""
     script = """
-        const { countCards, t } = await import('./page/i18n.js');
+        const { countCards, speakOf, t } = await import('./page/i18n.js');
         const say = () => JSON.parse(process.env.KEYS).map((key) => t(key, { count: 7, words: 7 }));
         const words = say().join();
-        const changes = [countCards(true), say(), countCards(true), countCards(false)];
-        print([...changes, say().join() === words]);
+        speakOf('ann');
+        const changes = [countCards('ann', true), say(), countCards('ann', true)];
+        speakOf(null); // the tabs of whoever looks at the page of Ann
+        print([...changes, countCards(null, false), say().join() === words]);
         """
     said = evaluate(script, language, KEYS=json.dumps([*leaves(TEXTS[language])]))
     cards = said.pop(1)
-    assert said == [True, False, True, True]
+    assert said == [True, False, False, True]
     assert [text for text in cards if re.search(r"\b[Ww]ords?\b|単語|7語", text)] == []
 
 

@@ -754,10 +754,14 @@ def test_a_learner_of_two_languages_selects_one_and_the_address_keeps_it(visit: 
     levels = how_far.locator("[data-key=levels] tbody th")
     expect(levels.filter(has_text=re.compile("A[12]"))).to_have_text(["A1", "A2"])
     buttons.filter(has_text="French").click()
-    buttons = how_far.get_by_role("group", name="Language of the words").get_by_role("button")
     expect(page.locator("[data-key=weakest] .word")).to_have_text(["maison"])
     expect(levels).to_have_text(["A2"])
     expect(page).to_have_url(re.compile("[?&]language=fr"))
+    expect(page.locator("[data-key=known] .figure")).to_contain_text("of 1 card")
+    # The first screen is about all languages, and so are the cards that its numbers open.
+    expect(page.get_by_role("region", name="Today")).to_contain_text("All languages")
+    expect(page.locator("#chosen-day a")).to_have_count(2)
+    assert page.locator("a[href*='filter=']:not([href*=struggling])[href*=language]").count() == 0
     page.reload()
     visitor.settle()
     expect(buttons.filter(has_text="French")).to_have_attribute("aria-pressed", "true")
@@ -767,7 +771,7 @@ def test_a_learner_of_two_languages_selects_one_and_the_address_keeps_it(visit: 
     visitor.settle()
     assert at(page) == "/knowledge?language=fr"
     figure = page.locator("[data-key=now] .figure")
-    expect(figure).to_contain_text("of 1 word")
+    expect(figure).to_contain_text("of 1 card")
     for key in ("recalls", "intervals", "trust"):
         expect(page.locator(f"[data-key={key}]")).to_contain_text("All languages")
     page.get_by_role("button", name="German").click()
@@ -780,7 +784,7 @@ def test_a_learner_of_two_languages_selects_one_and_the_address_keeps_it(visit: 
     page.get_by_label("Language of the cards").select_option("French")
     expect(rows(page)).to_have_count(1)
     assert words(page) == ["maison"]
-    page.get_by_label("Language of the words").select_option("All languages")
+    page.get_by_label("Language of the cards").select_option("All languages")
     expect(rows(page)).to_have_count(7)
     assert at(page) == "/items"
     page.go_back()
