@@ -5,6 +5,7 @@ import { h } from './dom.js';
 import { clock, localDay } from './format.js';
 import { parts, t } from './i18n.js';
 import { button, note } from './layout.js';
+import { learnNames, named } from './way.js';
 
 const QUERY = `query Accesses($user: ID, $after: String) {
   accesses(userId: $user, first: 20, after: $after) {
@@ -23,8 +24,10 @@ export class Readers {
   /** Load the next page. */
   async load(signal) {
     const { data } = await runQuery(QUERY, { user: this.user, after: this.pageInfo?.endCursor }, signal);
+    const rows = data.accesses.edges.map((edge) => edge.node);
+    if (this.user) await learnNames(rows.filter(({ role }) => role !== 'system').map(({ readBy }) => readBy), signal);
     this.pageInfo = data.accesses.pageInfo;
-    this.rows.push(...data.accesses.edges.map((edge) => edge.node));
+    this.rows.push(...rows);
   }
 
   content() {
@@ -38,7 +41,7 @@ export class Readers {
   sentence({ readBy, role, hour }) {
     const to = new Date(Date.parse(hour) + HOUR_MS);
     const when = t('readers.when', { day: localDay(hour), from: clock(hour), to: clock(to) });
-    const reader = readBy !== role && h('b', { translate: 'no' }, readBy.replace(/^system:/, ''));
+    const reader = readBy !== role && h('b', { translate: 'no' }, named(readBy).replace(/^system:/, ''));
     return parts(`readers.${this.user ? 'theirs' : 'own'}.${role}`, { reader, when });
   }
 }

@@ -9,7 +9,7 @@ import { join, t } from './i18n.js';
 import { button, note, table } from './layout.js';
 import { learnName } from './names.js';
 import { View } from './problems.js';
-import { findAlike, linkTo } from './way.js';
+import { findAlike, learnNames, linkTo, named } from './way.js';
 
 const PAGE_SIZE = 50; // more groups with their teachers would be too many rows for one request
 const MAX_PAGES = 60; // of one list: the API's limit of requests a minute is higher
@@ -82,6 +82,8 @@ export class School extends View {
       for (const { groupId, name } of rows) learnName('group', groupId, name);
       this.data.groups = rows.toSorted((one, other) => shareOf(one) - shareOf(other) || other.members - one.members);
       this.succeed();
+      await learnNames(rows.flatMap(({ teachers }) => teachers), signal);
+      this.draw();
       if (this.since) await this.count();
     } catch (problem) {
       if (!signal.aborted) this.fail(problem);
@@ -124,7 +126,7 @@ export class School extends View {
       [t('group.group'), row.name ?? row.groupId], [t('group.idOf'), row.groupId], [t('group.members'), row.members],
       [t('group.active'), row.activeLast7Days], [t('group.answers'), row.answersLast7Days],
       [t('week.right'), row.accuracyLast7Days == null ? null : percent(row.accuracyLast7Days)],
-      [t('school.teachers'), join(row.teachers)],
+      [t('school.teachers'), join(row.teachers.map(named))],
       ...(this.since ? [[this.learnedSince(), this.learned.get(row.groupId)?.length]] : []),
     ]);
     const name = [t('school.title'), this.since && this.learnedSince(), localDate(now())].filter(Boolean).join(' - ');
@@ -164,7 +166,7 @@ export class School extends View {
     return table([...headers, this.since && this.learnedSince()].filter(Boolean), groups.map((row) => [
       linkTo(`#/group/${encodeURIComponent(row.groupId)}`, row.groupId, row.name, alike),
       number(row.members), number(row.activeLast7Days), number(row.answersLast7Days), percent(row.accuracyLast7Days),
-      row.teachers.length ? h('span', { translate: 'no' }, join(row.teachers)) : t('school.nobody'),
+      row.teachers.length ? h('span', { translate: 'no' }, join(row.teachers.map(named))) : t('school.nobody'),
       ...(this.since ? [number(this.learned.get(row.groupId)?.length)] : []),
     ]), 'stacking');
   }

@@ -10,6 +10,8 @@ import { withParameter } from './then.js';
 
 // The list that the user left last: the group, the address, the ids of the learners, what was shown
 let left = JSON.parse(read(LEFT));
+const MAX_ASKED = 30; // in one request: the API's limit of aliases
+const asked = new Set(); // the ids whose names were asked for
 left?.users.forEach((user, at) => learnName('learner', user, left.names[at]));
 
 /** Keep the list also for a reload of the tab. */
@@ -24,6 +26,21 @@ export const find = (hash) => (left?.data && left.hash === hash ? left : null);
 
 export const learnLearners = (rows) => rows.forEach(({ userId, displayName }) =>
   learnName('learner', userId, displayName));
+
+/** Learn the names of whoever studies, too; it leaves a trace on their records. Only staff may: others get no names. */
+export async function learnNames(ids, signal) {
+  const unknown = [...new Set(ids)].filter((id) => nameOf('learner', id) === id && !asked.has(id));
+  for (let some; (some = unknown.splice(0, MAX_ASKED)).length > 0;) {
+    const fields = some.map((_, at) => `u${at}: userProgress(userId: $u${at}) { displayName }`);
+    const query = `query Names(${some.map((_, at) => `$u${at}: ID`)}) { ${fields.join(' ')} }`;
+    const variables = Object.fromEntries(some.map((id, at) => [`u${at}`, id]));
+    const { data } = await runQuery(query, variables, signal).catch(() => ({}));
+    some.forEach((id, at) => data && asked.add(id) && learnName('learner', id, data[`u${at}`]?.displayName));
+  }
+}
+
+/** The name with the id or, if it is not known, the id. */
+export const named = (id) => (nameOf('learner', id) === id ? id : `${nameOf('learner', id)} (${id})`);
 
 /** The names that several have, so that ids must tell them apart. */
 export function findAlike(names) {

@@ -1442,8 +1442,12 @@ def test_a_school_is_read_to_the_end_before_quiet_groups_come_first(evaluate: Ev
     script = """
         const { School } = await import('./page/school.js');
         globalThis.fetch = async (_, { body }) => {
-          const at = Number(JSON.parse(body).variables.after ?? 0);
-          const node = { groupId: `g${at}`, members: 30, activeLast7Days: 20 - at, teachers: [] };
+          const { query, variables } = JSON.parse(body);
+          const names = { u0: null, u1: { displayName: 'Ms Lane' } }; // of whoever studies, too
+          if (query.includes('Names')) return new Response(JSON.stringify({ data: names }));
+          const at = Number(variables.after ?? 0);
+          const teachers = [`t-${at % 2}`, 't-0'];
+          const node = { groupId: `g${at}`, members: 30, activeLast7Days: 20 - at, teachers };
           const pageInfo = { hasNextPage: at < 11, endCursor: `${at + 1}` };
           const groups = { totalCount: 12, pageInfo, edges: [{ node }] };
           return new Response(JSON.stringify({ data: { groups } }));
@@ -1452,11 +1456,16 @@ def test_a_school_is_read_to_the_end_before_quiet_groups_come_first(evaluate: Ev
         const view = new School(new Element('main'), {});
         view.draw = () => texts.push(view.sections().map(({ textContent }) => textContent).join());
         await view.load();
-        print([texts[0], view.data.read, view.data.groups[0].groupId]);
+        const { Readers } = await import('./page/readers.js');
+        const access = { readBy: 't-1', role: 'teacher', hour: inHours(0) };
+        const reader = new Readers('ann').sentence(access)[1].textContent;
+        print([texts[0], view.data.read, view.data.groups[0].groupId, texts.at(-1), reader]);
         """
-    first, read, quiet = evaluate(script)
+    first, read, quiet, named, reader = evaluate(script)
     assert "1 of 12 groups are read." in first
     assert (read, quiet) == (12, "g11")
+    assert "Ms Lane (t-1), t-0" in named
+    assert reader == "Ms Lane (t-1)"
 
 
 def test_a_past_day_is_shown_as_of_its_last_microsecond(evaluate: Evaluate) -> None:
