@@ -3,6 +3,7 @@
 import * as session from './session.js';
 
 const TIMEOUT_MS = 12_000; // the server answers within ten seconds
+const MAX_ALIASES = 30; // the API's limit of a request
 
 /** The reason for a failed request. `kind` selects what to show; `after` is the seconds to wait, if known. */
 export class Problem extends Error {
@@ -29,6 +30,22 @@ export async function runQuery(query, variables, signal) {
   const problem = problemOf(response, answer);
   if (problem) throw problem;
   return answer;
+}
+
+/**
+ * Ask a field of each of some learners, and return the answers. `fieldOf` is given the field's first argument, which is
+ * the learner (null for the user), and a place in the list.
+ */
+export async function askEach(users, fieldOf, signal, fragment = '') {
+  const answers = [];
+  for (let from = 0; from < users.length; from += MAX_ALIASES) {
+    const some = users.slice(from, from + MAX_ALIASES);
+    const fields = some.map((_, at) => `u${at}: ${fieldOf(`userId: $u${at}`, from + at)}`);
+    const query = `query Each(${some.map((_, at) => `$u${at}: ID`)}) { ${fields.join(' ')} } ${fragment}`;
+    const variables = Object.fromEntries(some.map((user, at) => [`u${at}`, user]));
+    answers.push(...Object.values((await runQuery(query, variables, signal)).data));
+  }
+  return answers;
 }
 
 /** Send a request. Return its response, or throw a Problem. */

@@ -1,13 +1,12 @@
 // The levels and skills of a group's learners, added up: which of them to train.
 
-import { runQuery } from './api.js';
+import { askEach } from './api.js';
 import { h } from './dom.js';
 import { number, percent } from './format.js';
 import { agree } from './how_far.js';
 import { join, t } from './i18n.js';
 import { card, note, table } from './layout.js';
 
-const PER_REQUEST = 30; // aliases
 const MIN_ANSWERS = 50; // with fewer answers, nothing can be the weakest
 const SUMS = ['itemsStudied', 'answers', 'correctAnswers', 'shortTermMastered', 'longTermMastered'];
 const FIELDS = SUMS.join(' ');
@@ -16,16 +15,9 @@ const PART = `fragment Part on LearnerRecord { levelStats { level ${FIELDS} } do
 /** Return the sums of the learners: two lists of rows, by level and by skill. */
 export async function loadSkills(users, signal) {
   const sums = { levels: new Map(), skills: new Map() };
-  for (let from = 0; from < users.length; from += PER_REQUEST) {
-    const some = users.slice(from, from + PER_REQUEST);
-    const parameters = some.map((_, n) => `$m${n}: ID!`).join(', ');
-    const fields = some.map((_, n) => `m${n}: learner(userId: $m${n}) { ...Part }`).join(' ');
-    const variables = Object.fromEntries(some.map((user, n) => [`m${n}`, user]));
-    const { data } = await runQuery(`query Skills(${parameters}) { ${fields} } ${PART}`, variables, signal);
-    for (const { levelStats, domainStats } of Object.values(data)) {
-      for (const { level, ...row } of levelStats) add(sums.levels, level, row);
-      for (const { domain, ...row } of domainStats) add(sums.skills, domain, row);
-    }
+  for (const { levelStats, domainStats } of await askEach(users, (user) => `learner(${user}) { ...Part }`, signal, PART)) {
+    for (const { level, ...row } of levelStats) add(sums.levels, level, row);
+    for (const { domain, ...row } of domainStats) add(sums.skills, domain, row);
   }
   const studied = (rows) => [...rows.values()].filter(({ itemsStudied }) => itemsStudied);
   return { levels: studied(sums.levels), skills: studied(sums.skills), learners: users.length };

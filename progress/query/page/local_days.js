@@ -1,9 +1,7 @@
 // When days of learners begin and end. Only the server knows their zones, and when their days start.
 
-import { runQuery } from './api.js';
+import { askEach } from './api.js';
 import { dayAfter, dayOf } from './format.js';
-
-const MAX_ASKED = 30; // in one request: the API's limit of aliases
 
 const known = new Map(); // the days of each learner that the page has asked for
 
@@ -34,13 +32,5 @@ export async function commonEnd(users, date, signal) {
   return ends.sort((one, other) => count(other) - count(one))[0];
 }
 
-async function ask(days, signal) {
-  const answers = Array.from({ length: Math.ceil(days.length / MAX_ASKED) }, (_, index) => {
-    const some = days.slice(MAX_ASKED * index, MAX_ASKED * (index + 1));
-    const parameters = some.map((_, at) => `$u${at}: ID`).join(', ');
-    const fields = some.map(([, date], at) => `d${at}: localDay(userId: $u${at}, date: "${date}") { date start end }`);
-    const variables = Object.fromEntries(some.map(([user], at) => [`u${at}`, user]));
-    return runQuery(`query Days(${parameters}) { ${fields.join(' ')} }`, variables, signal);
-  });
-  return (await Promise.all(answers)).flatMap(({ data }) => Object.values(data));
-}
+const ask = (days, signal) => askEach(days.map(([user]) => user),
+  (learner, at) => `localDay(${learner}, date: "${days[at][1]}") { date start end }`, signal);

@@ -1,7 +1,7 @@
 // The way from a group to one of its members: back to where one was, and to the members before and after in the order
 // of the list that was left last.
 
-import { runQuery } from './api.js';
+import { askEach, runQuery } from './api.js';
 import { h } from './dom.js';
 import { t } from './i18n.js';
 import { learnName, nameOf, visible } from './names.js';
@@ -10,7 +10,6 @@ import { withParameter } from './then.js';
 
 // The list that the user left last: the group, the address, the ids of the learners, what was shown
 let left = JSON.parse(read(LEFT));
-const MAX_ASKED = 30; // in one request: the API's limit of aliases
 const asked = new Set(); // the ids whose names were asked for
 left?.users.forEach((user, at) => learnName('learner', user, left.names[at]));
 
@@ -30,13 +29,8 @@ export const learnLearners = (rows) => rows.forEach(({ userId, displayName }) =>
 /** Learn the names of whoever studies, too; it leaves a trace on their records. Only staff may: others get no names. */
 export async function learnNames(ids, signal) {
   const unknown = [...new Set(ids)].filter((id) => nameOf('learner', id) === id && !asked.has(id));
-  for (let some; (some = unknown.splice(0, MAX_ASKED)).length > 0;) {
-    const fields = some.map((_, at) => `u${at}: userProgress(userId: $u${at}) { displayName }`);
-    const query = `query Names(${some.map((_, at) => `$u${at}: ID`)}) { ${fields.join(' ')} }`;
-    const variables = Object.fromEntries(some.map((id, at) => [`u${at}`, id]));
-    const { data } = await runQuery(query, variables, signal).catch(() => ({}));
-    some.forEach((id, at) => data && asked.add(id) && learnName('learner', id, data[`u${at}`]?.displayName));
-  }
+  const found = await askEach(unknown, (id) => `userProgress(${id}) { displayName }`, signal).catch(() => []);
+  found.forEach((one, at) => asked.add(unknown[at]) && learnName('learner', unknown[at], one?.displayName));
 }
 
 /** The name with the id or, if it is not known, the id. */
