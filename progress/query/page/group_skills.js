@@ -15,7 +15,8 @@ const PART = `fragment Part on LearnerRecord { levelStats { level ${FIELDS} } do
 /** Return the sums of the learners: two lists of rows, by level and by skill. */
 export async function loadSkills(users, signal) {
   const sums = { levels: new Map(), skills: new Map() };
-  for (const { levelStats, domainStats } of await askEach(users, (user) => `learner(${user}) { ...Part }`, signal, PART)) {
+  const records = await askEach(users, (user) => `learner(${user}) { ...Part }`, signal, PART);
+  for (const { levelStats, domainStats } of records) {
     for (const { level, ...row } of levelStats) add(sums.levels, level, row);
     for (const { domain, ...row } of domainStats) add(sums.skills, domain, row);
   }
