@@ -20,7 +20,7 @@ _CHARACTER = re.compile(
 )
 
 _MAX_ADDRESSES = 16  # if an event has more, every string with an @ is masked completely
-_IDS = frozenset({"user_id", "session_id", "item_id", "group_id"})
+_IDS = frozenset({"user_id", "session_id", "item_id", "group_id", "list_id"})
 
 
 def mask(address: str) -> str:

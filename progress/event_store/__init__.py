@@ -73,9 +73,10 @@ class EventStore(Protocol):
         different content. If the reply to an append was lost, repeat it without the version: an
         event that is already in the log keeps its version, and counts as `redelivered`; one without
         an `event_id` is appended again. Raise SerializationError if an envelope is no dict, is
-        invalid or belongs to another stream (the streams are learner-USER_ID, item-ITEM_ID and
-        other-EVENT_TYPE), and EventRejected if the event lies in the future or its session belongs
-        to another learner. Events of an erased learner are not appended, and count as `erased`.
+        invalid or belongs to another stream (the streams are learner-USER_ID, item-ITEM_ID,
+        list-LIST_ID, group-GROUP_ID and other-EVENT_TYPE), and EventRejected if the event lies in
+        the future or its session belongs to another learner. Events of an erased learner are not
+        appended, and count as `erased`.
         """
 
     def read_events(

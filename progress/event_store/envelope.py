@@ -261,6 +261,7 @@ def decode_part(
 
 
 def _reject(payload: bytes, index: int, reason: str, owner: str, mask: _Mask) -> Rejection:
+    payload, owner = owners.forget_learner(payload, owner)
     piece = json_input.PIECE  # a byte that is no UTF-8 takes 100 ns
     pieces = (payload[at : at + piece] for at in range(0, len(payload), piece))
     text = "".join(codecs.iterdecode(pieces, "utf-8", "backslashreplace")).replace("\0", "\\x00")
@@ -302,12 +303,18 @@ class _EventParser:
             self.event_id = self.attributes.get("event_id")
         if self.event_id is None:
             self.event_id = message.derive_id(index)
-        if self.event_type is None and type(self.data) is dict:
-            self.event_type = self.data.get("type")
         if self.event_type is None:
-            self.event_type = self.attributes.get("event_type")
+            self.event_type = forms.find_type(body, self.attributes)
+        if self.event_type in events.ASSIGNMENTS:
+            self._forget_learner()
         # `parse` sets this event even if the event breaks a rule of its type.
         self.event: ParsedEvent | None = None
+
+    def _forget_learner(self) -> None:
+        self.attributes = {n: v for n, v in self.attributes.items() if n != "user_id"}
+        for part in (self.data, self.body.get("metadata")):
+            if type(part) is dict:
+                part.pop("user_id", None)
 
     def find_malformed(self) -> str:
         """Return why the object is malformed; '' if it is not."""
@@ -430,6 +437,11 @@ def _assign_stream(
     elif issubclass(declared, events.ItemEvent):
         learner = session_id = None
         stream_id = f"item-{data.get('item_id')}"
+    elif issubclass(declared, events.ListEvent):
+        session_id, stream_id = None, f"list-{data.get('list_id')}"
+    elif issubclass(declared, events.AssignmentEvent):
+        learner = session_id = None
+        stream_id = f"group-{data.get('group_id')}"
     if learner is not None and event_type != "SessionStarted":
         session_id = None
     return ParsedEvent(
@@ -457,6 +469,8 @@ def _place(reason: str, form: dict[str, str]) -> str:
 def _check_unmasked(event: ParsedEvent) -> None:
     """Raise SerializationError if the dead letter masks an id: two ids may have become equal."""
     ids = {f"data.{name}": event.data.get(name) for name in (*IDS, *LATER_IDS)}
+    if event.event_type in events.OF_LISTS:
+        ids["data.list_id"] = event.data.get("list_id")
     ids["metadata.user_id"] = event.metadata.get("user_id")
     ids["event_id"] = event.metadata.get("source_id")
     for name, text in ids.items():
@@ -528,6 +542,7 @@ class _Bundle:
 
     def add(self, part: bytes, index: int, owner: str) -> None:
         """Add an entry; `index` is greater than the index of the previous entry."""
+        part, owner = owners.forget_learner(part, owner)
         if b"@" in part or b"\\u0040" in part:
             part = masking.mask_json(part.decode("utf-8", "backslashreplace")).encode()
         if self.ranges and self.ranges[-1][1] == index - 1 and self.owners[-1] == owner:
@@ -539,12 +554,15 @@ class _Bundle:
             self._texts.append(bytearray(part))
 
     def to_rejection(self, message: Message) -> Rejection:
+        attributes = _drop_event_id(message.attributes)
+        if {*self.owners} == {owners.NOBODY}:
+            attributes.pop("user_id", None)
         return Rejection(
             index=self.ranges[0][0],
             kind="malformed",
             reason=_BUNDLED,
             payload="",
-            attributes=_keep_event_attributes(_drop_event_id(message.attributes)),
+            attributes=_keep_event_attributes(attributes),
             owners=self.owners,
             indexes=self.ranges,
             texts=[text.decode("utf-8", "backslashreplace") for text in self._texts],

@@ -28,6 +28,9 @@ Language = Annotated[
 # before a line feed at the end, which it does in Python; see __post_init__.
 _PLAIN = "^[^\\x00-\\x1f\\x7f-\\x9f]*$"
 Name = Annotated[str, Meta(max_length=100, pattern=_PLAIN)]
+Title = Annotated[str, Meta(min_length=1, max_length=100, pattern=_PLAIN)]
+Word = Annotated[str, Meta(max_length=200, pattern=_PLAIN)]
+Rank = Annotated[int, Meta(ge=0, le=2_147_483_647)]
 # Tells the cards of one word apart.
 Kind = Annotated[str, Meta(max_length=50, pattern=_PLAIN)]
 _MONTH_AND_DAY = (
@@ -62,12 +65,18 @@ LEARNING, ALGORITHM = "learning-events", "algorithm-events"
 VOCABULARY, USER = "vocabulary-events", "user-events"
 LEARNER = "learner-events"  # what learners post about themselves; only the query function publishes
 
+# The types about a learner's own list or, if they name no learner, a list of the catalogue; and the
+# types about a group's lists, whose learner is dropped.
+OF_LISTS = ("ListPublished", "ListArchived", "ItemListed", "ItemUnlisted")
+ASSIGNMENTS = ("ListAssigned", "ListUnassigned")
+
 # The types that learners post about themselves.
 LEARNERS_POST = frozenset(
     {
         *("SessionStarted", "CorrectAnswerGiven", "IncorrectAnswerGiven", "SessionCompleted"),
         *("SessionAbandoned", "CardReviewed", "ReviewProcessed", "ItemSetAside", "ItemResumed"),
         *("UserPreferencesChanged", "GoalSet", "RestDayTaken", "EventRetracted"),
+        *OF_LISTS,
     }
 )
 
@@ -77,6 +86,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     topic: ClassVar[str]
     fact: ClassVar[str]  # the value of the column `kind`
+    own_fact: ClassVar[str | None]  # its value in a learner's stream, if it is another one
     columns: ClassVar[Mapping[str, str | None]]
     limits: ClassVar[Mapping[str, int]]
     rechecked: ClassVar[bool]
@@ -93,6 +103,7 @@ def declare(
     topic: str,
     kind: str,
     *,
+    own_kind: str | None = None,
     columns: Mapping[str, str | None] | None = None,
     limits: Mapping[str, int] | None = None,
     rechecked: bool = True,
@@ -102,20 +113,21 @@ def declare(
 ) -> Callable[[type[_E]], type[_E]]:
     """Add an event type to the catalogue.
 
-    `kind` is the value of the column `kind` by which folds select the type. A field is a column of
-    the same name, unless `columns` gives another name, or None if no fold reads the field. In sums
-    and means, a value above the field's limit in `limits` counts as this limit. If `has_day`, folds
-    read the local day of the event, which a change of the zone moves. If `can_be_retracted`, an
-    EventRetracted takes an event of the type out of every number. If `rechecked`, folds skip events
-    that the declaration rejects, because events of the type may have been recorded before it was
-    declared. An invalid value of one of `late_fields`, which were declared later than the type,
-    counts as omitted. A field whose default is UNSET differs from the others: null, like an empty
-    text, is a value of it, which removes the former value.
+    `kind` is the value of the column `kind` by which folds select the type; `own_kind`, its value
+    in a learner's stream if events of the type may belong to the catalogue, too. A field is a
+    column of the same name, unless `columns` gives another name, or None if no fold reads the
+    field. In sums and means, a value above the field's limit in `limits` counts as this limit. If
+    `has_day`, folds read the local day of the event, which a change of the zone moves. If
+    `can_be_retracted`, an EventRetracted takes an event of the type out of every number. If
+    `rechecked`, folds skip events that the declaration rejects, because events of the type may have
+    been recorded before it was declared. An invalid value of one of `late_fields`, which were
+    declared later than the type, counts as omitted. A field whose default is UNSET differs from the
+    others: null, like an empty text, is a value of it, which removes the former value.
     """
 
     def add(declared: type[_E]) -> type[_E]:
-        declared.topic, declared.fact, declared.columns = topic, kind, columns or {}
-        declared.limits = limits or {}
+        declared.topic, declared.fact, declared.own_fact = topic, kind, own_kind
+        declared.columns, declared.limits = columns or {}, limits or {}
         declared.rechecked, declared.late_fields = rechecked, late_fields
         declared.has_day, declared.can_be_retracted = has_day, can_be_retracted
         EVENT_TYPES[declared.__name__] = declared
@@ -140,6 +152,29 @@ class ItemEvent(Event, frozen=True, kw_only=True):
     """An event about an item of the catalogue; it belongs to no learner."""
 
     item_id: Id
+
+
+class ListEvent(Event, frozen=True, kw_only=True):
+    """An event about a list of the learner's own or, if it names no learner, of the catalogue."""
+
+    list_id: Id
+    user_id: Id | None = None
+
+    def __post_init__(self) -> None:
+        if self.user_id is None:
+            _check_catalogue_list(self.list_id)
+        for field in ("name", "scale", "headword", "kind"):
+            _check_end(field, getattr(self, field, None))
+
+
+class AssignmentEvent(Event, frozen=True, kw_only=True):
+    """An event about a list of the catalogue and a group; it belongs to no learner."""
+
+    group_id: Id
+    list_id: Id
+
+    def __post_init__(self) -> None:
+        _check_catalogue_list(self.list_id)
 
 
 @declare(LEARNING, "start", rechecked=False)
@@ -360,6 +395,55 @@ class EventRetracted(LearnerEvent, frozen=True, kw_only=True):
     retracted_event_id: Id
 
 
+_declare_list = declare(USER, "list", own_kind="own_list", columns={"kind": "item_kind"})
+
+
+@_declare_list
+class ListPublished(ListEvent, frozen=True, kw_only=True):
+    """All fields of a list were replaced: of the learner's own, or of the catalogue's."""
+
+    name: Title
+    scale: Name | None = None  # an empty text counts as omitted
+    rank: Rank | None = None
+
+
+@_declare_list
+class ListArchived(ListEvent, frozen=True, kw_only=True):
+    """A list was put away; its items, and what was learned, are kept."""
+
+
+@_declare_list
+class ItemListed(ListEvent, frozen=True, kw_only=True):
+    """An item was added to a list, or has another place in it.
+
+    In a list of the learner's own, `headword` is the learner's own word for the item.
+    """
+
+    item_id: Id
+    position: Rank | None = None
+    headword: Word | None = None  # an empty text takes the learner's word away
+    kind: Kind | None = None
+
+
+@_declare_list
+class ItemUnlisted(ListEvent, frozen=True, kw_only=True):
+    """An item was removed from a list."""
+
+    item_id: Id
+
+
+@declare(USER, "assignment")
+class ListAssigned(AssignmentEvent, frozen=True, kw_only=True):
+    """A list of the catalogue was assigned to a group, until a local day of its members."""
+
+    due_on: Day
+
+
+@declare(USER, "assignment")
+class ListUnassigned(AssignmentEvent, frozen=True, kw_only=True):
+    """The assignment of a list to a group ended."""
+
+
 TOPICS = {name: declared.topic for name, declared in EVENT_TYPES.items()}
 
 
@@ -394,7 +478,9 @@ def _field_name(message: str) -> str:
 _RULES = {
     "date": "a day from 2000-01-01 to 2099-12-31 in the form YYYY-MM-DD",
     "due": "an RFC 3339 time with an offset, in UTC from year 1 to 9999",
+    "due_on": "a day from 2000-01-01 to 2099-12-31 in the form YYYY-MM-DD",
     "language": "a language tag of 2 to 35 characters, such as en or pt-BR",
+    "list_id": "a string of 1 to 200 characters, which in the catalogue does not begin with own:",
     "timezone": "an IANA zone name",
 }
 
@@ -413,8 +499,9 @@ def describe_rule(declared: type[Event], field: str) -> str:
             rule = f"{number} from {low:,} to {high:,}".replace(".0", "")
         case inspect.StrType() if field in _RULES:
             rule = _RULES[field]
-        case inspect.StrType(max_length=most) if field in ("display_name", "group_name", "kind"):
-            rule = f"a string of at most {most} characters without control characters"
+        case inspect.StrType(min_length=low, max_length=most, pattern=str()):
+            length = f"{low} to {most}" if low else f"at most {most}"
+            rule = f"a string of {length} characters without control characters"
             if field == "display_name":  # null is a value of its own
                 rule += ", or null"
         case inspect.StrType(min_length=1, max_length=most):
@@ -430,6 +517,11 @@ def _check_end(field: str, name: object) -> None:
     """Raise ValueError if the text ends with a line break, which the patterns accept."""
     if isinstance(name, str) and name.endswith("\n"):
         raise ValueError(f"$.{field}")
+
+
+def _check_catalogue_list(list_id: str) -> None:
+    if list_id.startswith("own:"):  # by which readers know a list of a learner's own
+        raise ValueError("$.list_id")
 
 
 def _names(declared: type[Event]) -> list[str]:

@@ -1,5 +1,6 @@
 """The forms in which an event arrives: the envelope, a flat object or a CloudEvent."""
 
+from collections.abc import Mapping
 from typing import Any
 
 # The forms of an event. Each maps places in an envelope to the places in an object of this form.
@@ -41,3 +42,11 @@ def to_envelope(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         data = {name: value for name, value in body.items() if name not in _NOT_DATA}
         return {**body, "event_type": body["type"], "data": data}, FLAT
     return body, ENVELOPE
+
+
+def find_type(body: dict[str, Any], attributes: Mapping[str, str]) -> Any:
+    """Return the type of an event with the fields of an envelope; None if it has none."""
+    event_type, data = body.get("event_type"), body.get("data")
+    if event_type is None and type(data) is dict:
+        event_type = data.get("type")
+    return attributes.get("event_type") if event_type is None else event_type

@@ -1,4 +1,8 @@
-"""The event log in PostgreSQL: append events and read them."""
+"""The event log in PostgreSQL: append events and read them.
+
+The streams are `learner-{user_id}`; `item-{item_id}` and `list-{list_id}`, the catalogue;
+`group-{group_id}`, what is assigned to a group; and `other-{event_type}`.
+"""
 
 import contextlib
 import json
@@ -298,7 +302,7 @@ def _require_stream(entry: ParsedEvent | Rejection, stream_id: str) -> ParsedEve
         raise SerializationError(
             f"event {entry.index}: expected an event of {stream_id}, found one of "
             f"{own or 'a session, which names no learner'}; the streams are learner-USER_ID, "
-            "item-ITEM_ID and other-EVENT_TYPE"
+            "item-ITEM_ID, list-LIST_ID, group-GROUP_ID and other-EVENT_TYPE"
         )
     return entry
 

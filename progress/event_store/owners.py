@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from progress.event_store import forms, json_input
+from progress.event_store import events, forms, json_input
 
 NOBODY, UNKNOWN = "nobody", "unknown"
 
@@ -22,6 +22,7 @@ _FIELDS = (
     *("data", "event_data", "metadata", "specversion", "data_base64", "userid"),
     *("type", "event_type", "user_id", "session_id"),
 )
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _outline = msgspec.json.Decoder(
     msgspec.defstruct("Outline", [(name, msgspec.Raw, msgspec.Raw(b"null")) for name in _FIELDS])
 )
@@ -32,14 +33,18 @@ def of(entry: dict[str, Any], attributes: Mapping[str, str]) -> str:
 
     The learner is the first id among the `user_id` of its data, of its metadata and of the
     message's attributes. An entry without data may have both ids beside its type. It is UNKNOWN
-    if a field that may hold an id has another type, or if it holds no id and no other one does.
+    if a field that may hold an id has another type, or if it holds no id and no other one does. An
+    assignment of a list has no owner, whomever it names.
     """
     body, form = forms.to_envelope(entry)
     data, metadata = body.get("data"), body.get("metadata")
     own = entry if data is None else data
     if form is forms.CLOUD_EVENT and body["data_base64"] is not None:
         return UNKNOWN
-    for part in (own, metadata, entry.get("data"), entry.get("event_data"), entry.get("metadata")):
+    parts = (own, metadata, entry.get("data"), entry.get("event_data"), entry.get("metadata"))
+    if forms.find_type(body, attributes) in events.ASSIGNMENTS:
+        return NOBODY if all(part is None or type(part) is dict for part in parts) else UNKNOWN
+    for part in parts:
         if part is not None and not _has_texts(part):
             return UNKNOWN
     learner = None if metadata is None else metadata.get("user_id")
@@ -64,6 +69,29 @@ def find(part: bytes, attributes: Mapping[str, str]) -> str:
     except (json_input.NotJson, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return UNKNOWN
     return of(entry, attributes) if type(entry) is dict else UNKNOWN
+
+
+def forget_learner(part: bytes, owner: str) -> tuple[bytes, str]:
+    """Return the entry and its owner; an assignment of a list, which is NOBODY's, names no learner.
+
+    An entry from which the name cannot be taken is UNKNOWN.
+    """
+    may_name = b"user" in part
+    if owner != NOBODY or not (may_name or b"\\u" in part):
+        return part, owner
+    try:
+        fields = _fields.decode(part)
+        fields.pop("user_id", None)
+        if "specversion" in fields:
+            fields.pop("userid", None)
+        for name in ("data", "event_data", "metadata"):
+            if bytes(fields.get(name, b""))[:1] == b"{":
+                inner = _fields.decode(fields[name])
+                inner.pop("user_id", None)
+                fields[name] = msgspec.Raw(msgspec.json.encode(inner))
+    except (msgspec.MsgspecError, RecursionError):
+        return part, UNKNOWN if may_name else owner
+    return msgspec.json.encode(fields), owner
 
 
 def _has_texts(part: Any) -> bool:

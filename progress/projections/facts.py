@@ -14,7 +14,8 @@ from progress.event_store import events
 from progress.event_store.events import Event
 
 _IDS = ("user_id", "session_id", "item_id")  # columns of every event
-_APART = ("preference", "catalogue")  # The fields of these kinds are not columns of the window.
+_OF_NOBODY = ("catalogue", "list", "assignment")  # the kinds of events that have no learner
+_APART = ("preference", *_OF_NOBODY)  # The fields of these kinds are not columns of the window.
 _LONGEST = 2**31 - 1
 
 
@@ -38,9 +39,9 @@ def parts(cast: str = "CAST", moment: str = "timestamptz") -> dict[str, str]:
     `cast` converts the text of a value; `moment` is the type of times.
     """
     terms = {"cast": cast, "moment": moment}
-    columns, types = _list_columns(), events.EVENT_TYPES.values()
-    kinds = _list_kinds(types)
-    window = [c for c in columns if not any(one.fact in _APART for one in c.declared)]
+    types = events.EVENT_TYPES.values()
+    columns, kinds = _list_columns(types), _list_kinds(types)
+    window = _list_columns(one for one in types if one.fact not in _APART)
     dated = [c for c in columns if any(one.has_day for one in c.declared)]
     found = {
         "kind_of_fact": _block("kind_of_fact", kinds="\n    ".join(map(_describe_kind, types))),
@@ -53,6 +54,7 @@ def parts(cast: str = "CAST", moment: str = "timestamptz") -> dict[str, str]:
         "due": _block("due", **terms),
         "plain_texts": ", ".join(_block("plain text", column=c.name) for c in window if c.is_text),
         "fact_values": _list_values(columns, terms),
+        "kinds_of_nobody": ", ".join(f"'{kind}'" for kind in _OF_NOBODY),
         "dated_kinds": ", ".join(
             f"'{kind}'" for kind in _list_kinds(one for one in types if one.has_day)
         ),
@@ -73,12 +75,13 @@ def parts(cast: str = "CAST", moment: str = "timestamptz") -> dict[str, str]:
 
 
 def _list_kinds(types: Iterable[type[Event]]) -> list[str]:
-    return [*dict.fromkeys(one.fact for one in types)]
+    facts = ((one.fact, one.own_fact) for one in types)
+    return [*dict.fromkeys(kind for pair in facts for kind in pair if kind)]
 
 
-def _list_columns() -> list[Column]:
+def _list_columns(types: Iterable[type[Event]]) -> list[Column]:
     columns: dict[str, Column] = {}
-    for declared in events.EVENT_TYPES.values():
+    for declared in types:
         for field in msgspec.structs.fields(declared):
             name = declared.columns.get(field.name, field.name)
             if name is None or name in _IDS:
@@ -121,7 +124,8 @@ def _describe_value(column: Column, terms: dict[str, str]) -> str:
     checked = [one for one in column.declared if column.is_text or not one.rechecked]
     conditions = [_block("is_of", types=_quote(checked))] if checked else []
     conditions += [
-        _block("is_kind", kind=one.fact) for one in column.declared if one not in checked
+        _block("is_kind", kind=kind)
+        for kind in _list_kinds(one for one in column.declared if one not in checked)
     ]
     condition = " OR ".join(conditions)
     late = [one for one in column.declared if column.field in one.late_fields]
@@ -135,6 +139,10 @@ def _describe_value(column: Column, terms: dict[str, str]) -> str:
 
 def _describe_kind(declared: type[Event]) -> str:
     names = {"event_type": declared.__name__, "kind": declared.fact}
+    if declared.own_fact:
+        return _block("kind of list", own=declared.own_fact, rule=_accepts(declared), **names)
+    if declared.fact == "assignment":
+        return _block("kind if", rule=_block("is_of_group"), **names)
     if declared.rechecked:
         return _block("kind if", rule=_accepts(declared), **names)
     return _block("kind", **names)
@@ -142,7 +150,8 @@ def _describe_kind(declared: type[Event]) -> str:
 
 def _accepts(declared: type[Event]) -> str:
     """Return the condition that the declaration accepts an event, whatever its late fields have."""
-    rules = [_block("names_learner")] if issubclass(declared, events.LearnerEvent) else []
+    is_named = issubclass(declared, events.LearnerEvent | events.ListEvent)
+    rules = [_block("names_learner")] if is_named else []
     if declared is events.CardReviewed:
         rules.append(_block("accepts card"))
     for field in msgspec.structs.fields(declared):

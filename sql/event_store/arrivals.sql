@@ -16,8 +16,8 @@ LEFT JOIN LATERAL (
 WHERE (stored.event_id IS NOT NULL OR waiting.event_id IS NOT NULL)
   AND (event_store.same_content(e.event_type, e.data, e.occurred_at, e.metadata,
            stored.event_type, stored.event_data, stored.occurred_at, stored.metadata)
-       AND coalesce(stored.stream_id NOT LIKE 'learner-%'
-           OR stored.stream_id = 'learner-' || coalesce(e.learner, owner.user_id), true)) IS NOT TRUE
+       AND event_store.same_learner(stored.stream_id,
+           coalesce('learner-' || coalesce(e.learner, owner.user_id), e.stream_id))) IS NOT TRUE
   AND event_store.same_content(e.event_type, e.data, e.occurred_at, e.metadata,
           waiting.event_type, waiting.event_data, waiting.occurred_at, waiting.metadata) IS NOT TRUE;
 

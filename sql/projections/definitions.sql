@@ -14,7 +14,7 @@ SELECT e.user_id, max(e.created_at) AS last_updated,
     min(e.occurred_at) FILTER (WHERE e.kind IN ({dated_kinds})) AS first_at,
     max(e.occurred_at) FILTER (WHERE e.kind IN ({dated_kinds})) AS last_at
 FROM facts e
-WHERE e.kind NOT IN ('deletion', 'catalogue')
+WHERE e.kind NOT IN ('deletion', {kinds_of_nobody})
   AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
 GROUP BY e.user_id
 

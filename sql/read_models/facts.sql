@@ -132,7 +132,7 @@ WITH learners AS MATERIALIZED (
         min(occurred_at) FILTER (WHERE kind IN ({dated_kinds})) AS first_at,
         max(occurred_at) FILTER (WHERE kind IN ({dated_kinds})) AS last_at
     FROM window_events
-    WHERE kind NOT IN ('deletion', 'catalogue')
+    WHERE kind NOT IN ('deletion', {kinds_of_nobody})
     GROUP BY user_id
 ), shifts AS MATERIALIZED (
     SELECT l.user_id, z.starts, z.shifts, z.offsets
@@ -146,7 +146,7 @@ SELECT e.global_position, e.kind, e.user_id, e.occurred_at, e.event_id, e.create
     {read_models/facts local_time}
 FROM window_events e
 JOIN shifts s ON s.user_id = e.user_id
-WHERE e.kind NOT IN ('deletion', 'catalogue');
+WHERE e.kind NOT IN ('deletion', {kinds_of_nobody});
 
 -- halved --
 CASE WHEN h.half IS DISTINCT FROM '{other}' THEN {value} END AS {column}
@@ -194,6 +194,13 @@ WHEN '{event_type}' THEN '{kind}'
 
 -- kind if --
 WHEN '{event_type}' THEN CASE WHEN {rule} THEN '{kind}' END
+
+-- kind of list --
+-- Only an event of a declared type is in such a stream.
+WHEN '{event_type}' THEN CASE WHEN d.stream_id LIKE 'list-%' THEN '{kind}' WHEN {rule} THEN '{own}' END
+
+-- is_of_group --
+d.stream_id LIKE 'group-%'
 
 -- plain text --
 ALTER {column} SET STORAGE PLAIN

@@ -81,6 +81,7 @@ ODD: list[Any] = [
     *(None, True, False, 0, 1, -1, 5.0, 0.99, 10, 10.01, 23, 24, 100, 101, 1_000, 1_001, 10_000),
     *(10_001, 36_500, 36_501, 86_400, 86_401, 86_400_000, 86_400_001, 10**30, -0.0),
     *("", "x", "x" * 200, "x" * 201, "日" * 200, "𝔘" * 200, "𝔘" * 201, "x\n", "A2", "a2", "A2\n"),
+    *("own:x", "x" * 100, "x" * 101, 2**31 - 1, 2**31),
     *([], ["R"], ["R", "R"], ["S", "L", "W", "R"], ["X"], [None], [1, True], {}, {"user_id": ""}),
     *("Europe/Berlin", "Mars/Olympus", "en", "en-GB", "e_n", "en-", "x" * 36, "zh-Hant-TW"),
     *("2024-03-29", "2024-02-30", "2024-3-29", "1999-12-31", "2100-01-01", "2024-03-29\n"),
@@ -193,6 +194,9 @@ BREAKING = {
     "an IANA zone name": json.dumps(
         example(EVENT_TYPES["UserCreated"])
         | {"data": {"user_id": "u", "email": "", "timezone": ""}}
+    ),
+    "begin with own:": json.dumps(
+        example(EVENT_TYPES["ListUnassigned"]) | {"data": {"group_id": "g", "list_id": "own:l"}}
     ),
     "64 levels": answer(more="NESTED").replace('"NESTED"', NESTED),
     "without U+0000": answer(more="\0"),

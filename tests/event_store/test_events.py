@@ -46,6 +46,8 @@ INTEGERS = [
     ("UserPreferencesChanged", "day_start_hour", 0, 23),
     ("GoalSet", "answers_per_day", 0, 1000),
     ("CardReviewed", "rating", 1, 4),
+    ("ListPublished", "rank", 0, 2_147_483_647),
+    ("ItemListed", "position", 0, 2_147_483_647),
 ]
 
 
@@ -122,10 +124,12 @@ OPTIONAL = {
     *("cefr_level", "headword", "language", "timezone", "day_start_hour", "display_name"),
     *("group_name", "item_count", "response_time_ms", "score", "duration_seconds"),
     *("easiness_factor", "domains", "email", "due", "interval_days", "duration_ms", "kind"),
+    *("scale", "rank", "position"),
 }
 
 
 IN_PAIRS = {"user_id", "session_id"}  # of CardReviewed, which needs one of them
+OF_TYPE = {"CardReviewed": IN_PAIRS, **{kind: {"user_id"} for kind in events.OF_LISTS}}
 
 
 @pytest.mark.parametrize(
@@ -134,7 +138,7 @@ IN_PAIRS = {"user_id", "session_id"}  # of CardReviewed, which needs one of them
 )
 def test_a_required_field_must_be_present_and_not_null(event_type: str, field: str) -> None:
     left_out = {key: value for key, value in GOOD[event_type].items() if key != field}
-    if field in (OPTIONAL | IN_PAIRS if event_type == "CardReviewed" else OPTIONAL):
+    if field in OPTIONAL | OF_TYPE.get(event_type, set()):
         events.check(events.EVENT_TYPES[event_type], left_out)
         assert accepts(event_type, **{field: None})
         return
@@ -144,22 +148,27 @@ def test_a_required_field_must_be_present_and_not_null(event_type: str, field: s
 
 
 @pytest.mark.parametrize(
-    ("event_type", "field"),
+    ("event_type", "field", "low", "high"),
     [
-        ("UserCreated", "display_name"),
-        ("UserPreferencesChanged", "display_name"),
-        ("LearnerJoinedGroup", "group_name"),
+        ("UserCreated", "display_name", 0, 100),
+        ("UserPreferencesChanged", "display_name", 0, 100),
+        ("LearnerJoinedGroup", "group_name", 0, 100),
+        ("ListPublished", "name", 1, 100),
+        ("ListPublished", "scale", 0, 100),
+        ("ItemListed", "headword", 0, 200),
+        ("ItemListed", "kind", 0, 50),
     ],
 )
-def test_a_name_has_at_most_100_code_points_and_no_control_character(
-    event_type: str, field: str
+def test_a_name_has_a_number_of_code_points_and_no_control_character(
+    event_type: str, field: str, low: int, high: int
 ) -> None:
-    good = ("Ann", "x", "\N{FOX FACE}" * 100, "\u5c71\u7530 \u592a\u90ce", "a\u00a0b", "", None)
+    good = ("Ann", "x", "\N{FOX FACE}" * high, "\u5c71\u7530 \u592a\u90ce", "a\u00a0b")
     assert all(accepts(event_type, **{field: name}) for name in good)
-    rule = "a string of at most 100 characters without control characters"
-    rule += ", or null" if field == "display_name" else ""
-    bad = ("x" * 101, "a\n", "\n", "a\tb", "\x00", "\x1f", "\x7f", "\x80", "\x9f", 5, True, ["Ann"])
-    for name in bad:
+    assert accepts(event_type, **{field: ""}) == accepts(event_type, **{field: None}) == (low == 0)
+    rule = f"a string of {f'{low} to' if low else 'at most'} {high} characters"
+    rule += " without control characters" + (", or null" if field == "display_name" else "")
+    bad = ("a\n", "\n", "a\tb", "\x00", "\x1f", "\x7f", "\x80", "\x9f", 5, True, ["Ann"])
+    for name in ("x" * (high + 1), *bad):
         assert fault(event_type, **{field: name}) == f"expected {rule} - at $.data.{field}"
 
 

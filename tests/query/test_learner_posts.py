@@ -437,6 +437,10 @@ def test_each_type_of_the_list_is_taken(world: World) -> None:
         "GoalSet": {"answers_per_day": 5},
         "RestDayTaken": {"date": "2024-01-01"},  # of any date
         "EventRetracted": {"retracted_event_id": str(uuid.uuid4())},
+        "ListPublished": {"list_id": "own:l", "name": "Deck"},
+        "ListArchived": {"list_id": "l"},
+        "ItemListed": {"list_id": "l", "item_id": "i", "headword": "Wort"},
+        "ItemUnlisted": {"list_id": "l", "item_id": "i"},
     }
     assert world.post(*(entry(kind, **fields) for kind, fields in data.items())) == []
     assert [row[2] for row in world.rows()] == list(data)

@@ -18,8 +18,8 @@ _PUBLISHERS = {
     "learning-events": "Sessions and answers, from the Learning service.",
     "algorithm-events": "Review outcomes, from the Learning Algorithm service.",
     "vocabulary-events": "The item catalogue, from the Vocabulary service.",
-    "user-events": "Accounts, preferences, groups, goals and rest days, from the User service. "
-    "The query API publishes goals and rest days, too.",
+    "user-events": "Accounts, preferences, groups, goals, rest days and lists, from the User "
+    "service. The query API publishes goals and rest days, too.",
 }
 
 _OUTGOING = (

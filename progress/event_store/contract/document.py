@@ -35,6 +35,10 @@ def unexpressed_rules() -> tuple[Rule, ...]:
             f"`timezone` is a name of the time-zone database, release {time_zones.VERSION}.",
             "an IANA zone name",
         ),
+        Rule(
+            "The `list_id` of an event that names no learner does not begin with `own:`.",
+            "begin with own:",
+        ),
         Rule("Arrays and objects are nested at most 64 levels deep.", "64 levels"),
         Rule("Strings do not contain U+0000.", "without U+0000"),
         Rule("Strings do not contain lone surrogates, such as `\\ud800`.", "lone surrogates"),

@@ -61,6 +61,16 @@ FIELDS: dict[str, Field] = {
     "cefr_level": Field("The level in the Common European Framework, if it is known.", "A2"),
     "headword": Field("The word or phrase that the learner sees.", "bicycle"),
     "language": Field("The language of the headword, as a BCP 47 tag.", "en"),
+    "list_id": Field("The list, for example a deck or a level.", "l-1"),
+    "name": Field("The name of the list.", "N5"),
+    "scale": Field(
+        "What the list is a level of. Null or an empty text is none. The lists of one scale are its"
+        " levels.",
+        "JLPT",
+    ),
+    "rank": Field("The place of the list in its scale, the lowest first.", 1),
+    "position": Field("The place of the item in the list, the lowest first; if omitted, last.", 1),
+    "due_on": Field("The local day until which each member learns the list.", "2024-03-29"),
     "kind": Field(
         "What the item asks for, such as `reading` or `typing`. It tells the cards of one word"
         " apart. Null or an empty text is none.",

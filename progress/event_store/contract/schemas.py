@@ -6,6 +6,7 @@ attributes, the body may omit required fields that the attributes supply.
 """
 
 import inspect
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -20,6 +21,9 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # All other schemas have the names of event types.
 ENVELOPE, STRICT, MESSAGE = "envelope", "strict", "message"
 
+_NAMES = (*IDS, *LATER_IDS)
+_NO_LEARNER = tuple(name for name in _NAMES if name != "user_id")
+_LEARNER = "The learner, if `data` does not name one."
 _LENGTHS: Schema = {"minLength": 1, "maxLength": 200}
 _TIME = f"^(?:{timestamps.PATTERN.replace(chr(92) + 'd', '[0-9]')})$"
 # What replaces or adds to the rules of the declared types.
@@ -83,7 +87,8 @@ def _describe_event(declared: type[events.Event]) -> Schema:
         rules.append(_HAS_LEARNER)
     if declared is events.CardReviewed:
         rules += [_HAS_LEARNER_OR_SESSION, _HAS_NEXT_REVIEW]
-    data = _object({**_ids(), **fields})
+    names = _NO_LEARNER if name in events.ASSIGNMENTS else _NAMES
+    data = _object({**_ids(names), **fields})
     if required:
         data |= {"type": "object", "required": required}
     return {
@@ -92,7 +97,7 @@ def _describe_event(declared: type[events.Event]) -> Schema:
         "description": describe(declared),
         "type": "object",
         "required": ["event_id", *(["data"] if required else [])],
-        "properties": _properties({"enum": [name, None]}, data),
+        "properties": _properties({"enum": [name, None]}, data, names),
         "allOf": rules,
     }
 
@@ -108,8 +113,8 @@ def _describe_envelope() -> Schema:
         "description": "An event of any type; unknown types are recorded, too.",
         "type": "object",
         "required": ["event_id"],
-        "properties": _properties(any_type, _object(_ids())),
-        "allOf": [_is_type({"type": "string", **_LENGTHS}), _HAS_TIME, *types],
+        "properties": _properties(any_type, _object(_ids(_NO_LEARNER)), _NO_LEARNER),
+        "allOf": [_is_type({"type": "string", **_LENGTHS}), _HAS_TIME, _NAMES_LEARNER, *types],
     }
 
 
@@ -132,9 +137,9 @@ def _describe_message() -> Schema:
     }
 
 
-def _properties(event_type: Schema, data: Schema) -> dict[str, Schema]:
+def _properties(event_type: Schema, data: Schema, names: Iterable[str]) -> dict[str, Schema]:
     known = {
-        "user_id": _id("The learner, if `data` does not name one."),
+        "user_id": _id(_LEARNER) if "user_id" in names else {"description": _LEARNER},
         "correlation_id": {"description": "Identifies the request that caused the event."},
         "causation_id": {"description": "Identifies the event that caused this event."},
         "timestamp": {"description": "The time, if `occurred_at` is omitted."},
@@ -155,8 +160,8 @@ def _properties(event_type: Schema, data: Schema) -> dict[str, Schema]:
     }
 
 
-def _ids() -> dict[str, Schema]:
-    return {name: _id(FIELDS[name].description) for name in (*IDS, *LATER_IDS)}
+def _ids(names: Iterable[str]) -> dict[str, Schema]:
+    return {name: _id(FIELDS[name].description) for name in names}
 
 
 def _id(description: str) -> Schema:
@@ -192,6 +197,18 @@ _HAS_TIME: Schema = {
     "anyOf": [
         {"required": ["occurred_at"], "properties": {"occurred_at": _STRING}},
         {"properties": {"metadata": {"properties": {"timestamp": _optional_time()}}}},
+    ]
+}
+# Whom an assignment names is dropped before it is checked.
+_NAMES_LEARNER: Schema = {
+    "anyOf": [
+        _is_type({"enum": [*events.ASSIGNMENTS]}),
+        {
+            "properties": {
+                "data": _object({"user_id": _id(FIELDS["user_id"].description)}),
+                "metadata": _object({"user_id": _id(_LEARNER)}),
+            }
+        },
     ]
 }
 _HAS_LEARNER: Schema = {

@@ -223,7 +223,7 @@ BEGIN
     shards := array_remove(ARRAY[stored.shard], NULL);
     IF event_store.same_content(e.event_type, e.data, e.occurred_at, e.metadata,
            stored.event_type, stored.event_data, stored.occurred_at, stored.metadata)
-       AND (learner_id IS NULL OR stored.stream_id = stream OR stored.stream_id NOT LIKE 'learner-%')
+       AND event_store.same_learner(stored.stream_id, stream)
     THEN
         RETURN ('redelivered', shards)::event_store.append_result;
     END IF;
@@ -323,7 +323,7 @@ BEGIN
             OR stored.event_id IS NOT NULL AND NOT (
                 event_store.same_content(i.event_type, i.data, i.occurred_at, i.metadata,
                     stored.event_type, stored.event_data, stored.occurred_at, stored.metadata)
-                AND (stored.stream_id = owned.stream OR stored.stream_id NOT LIKE 'learner-%'))
+                AND event_store.same_learner(stored.stream_id, owned.stream))
             OR i.occurred_at > clock_timestamp() + interval '10 minutes'
             OR i.event_type = 'SessionStarted' AND coalesce(known.user_id, first_start.learner) <> i.learner
             OR any_pending AND EXISTS (
@@ -414,8 +414,7 @@ BEGIN
             WHERE s.event_id = l.id
               AND event_store.same_content(l.stored_type, l.data, l.occurred_at, l.metadata,
                     s.event_type, s.event_data, s.occurred_at, s.metadata)
-              AND (l.learner IS NULL OR s.stream_id NOT LIKE 'learner-%'
-                    OR s.stream_id = 'learner-' || l.learner)
+              AND event_store.same_learner(s.stream_id, 'learner-' || l.learner)
             OFFSET 0
         ) stored ON true
     ), insert_letter AS (
@@ -468,9 +467,9 @@ BEGIN
         jsonb_build_object('event_id', e.event_id, 'event_type', e.event_type,
             'occurred_at', to_char(e.occurred_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
             'data', e.data, 'metadata', e.metadata)::text,
-        event_store.stored_owners(ARRAY[coalesce(
+        event_store.stored_owners(ARRAY[CASE WHEN e.stream_id LIKE 'group-%' THEN 'nobody' ELSE coalesce(
             'learner:' || coalesce(e.data ->> 'user_id', e.metadata ->> 'user_id', e.learner),
-            'session:' || (e.data ->> 'session_id'), 'nobody')]),
+            'session:' || (e.data ->> 'session_id'), 'nobody') END]),
         (message ->> 'published_at')::timestamptz, due_at,
         encode(event_store.erasure_digest(message ->> 'poster'), 'hex'))
     ON CONFLICT DO NOTHING;
@@ -493,6 +492,14 @@ BEGIN
 EXCEPTION WHEN data_exception THEN
     RETURN false;
 END $$;
+
+-- Return whether two streams may be those of one event: an unknown learner matches any. An event about a list that
+-- names no learner is the catalogue's.
+CREATE OR REPLACE FUNCTION event_store.same_learner(stored_stream text, stream text) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+RETURN coalesce(stored_stream = stream
+    OR stored_stream NOT LIKE 'learner-%' AND stored_stream NOT LIKE 'list-%'
+    OR stream NOT LIKE 'learner-%' AND stream NOT LIKE 'list-%', true);
 
 -- Return whether two events with the same id have the same content. The caller compares the learners. A time that was
 -- taken from the message's publish time is not compared, because each delivery may have another publish time. The `due`
