@@ -22,9 +22,10 @@ _FIELDS = (
     *("data", "event_data", "metadata", "specversion", "data_base64", "userid"),
     *("type", "event_type", "user_id", "session_id"),
 )
+_NULL = msgspec.Raw(b"null")
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _outline = msgspec.json.Decoder(
-    msgspec.defstruct("Outline", [(name, msgspec.Raw, msgspec.Raw(b"null")) for name in _FIELDS])
+    msgspec.defstruct("Outline", [(name, msgspec.Raw, _NULL) for name in _FIELDS])
 )
 
 
@@ -81,17 +82,18 @@ def forget_learner(part: bytes, owner: str) -> tuple[bytes, str]:
         return part, owner
     try:
         fields = _fields.decode(part)
-        fields.pop("user_id", None)
+        named = [fields.pop("user_id", _NULL)]
         if "specversion" in fields:
-            fields.pop("userid", None)
+            named.append(fields.pop("userid", _NULL))
         for name in ("data", "event_data", "metadata"):
             if bytes(fields.get(name, b""))[:1] == b"{":
                 inner = _fields.decode(fields[name])
-                inner.pop("user_id", None)
+                named.append(inner.pop("user_id", _NULL))
                 fields[name] = msgspec.Raw(msgspec.json.encode(inner))
     except (msgspec.MsgspecError, RecursionError):
         return part, UNKNOWN if may_name else owner
-    return msgspec.json.encode(fields), owner
+    names_learner = any(bytes(value) != b"null" for value in named)
+    return msgspec.json.encode(fields) if names_learner else part, owner
 
 
 def _has_texts(part: Any) -> bool:

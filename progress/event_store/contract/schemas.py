@@ -6,7 +6,6 @@ attributes, the body may omit required fields that the attributes supply.
 """
 
 import inspect
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -21,8 +20,6 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # All other schemas have the names of event types.
 ENVELOPE, STRICT, MESSAGE = "envelope", "strict", "message"
 
-_NAMES = (*IDS, *LATER_IDS)
-_NO_LEARNER = tuple(name for name in _NAMES if name != "user_id")
 _LEARNER = "The learner, if `data` does not name one."
 _LENGTHS: Schema = {"minLength": 1, "maxLength": 200}
 _TIME = f"^(?:{timestamps.PATTERN.replace(chr(92) + 'd', '[0-9]')})$"
@@ -87,8 +84,8 @@ def _describe_event(declared: type[events.Event]) -> Schema:
         rules.append(_HAS_LEARNER)
     if declared is events.CardReviewed:
         rules += [_HAS_LEARNER_OR_SESSION, _HAS_NEXT_REVIEW]
-    names = _NO_LEARNER if name in events.ASSIGNMENTS else _NAMES
-    data = _object({**_ids(names), **fields})
+    is_named = name not in events.ASSIGNMENTS
+    data = _object({**_ids(is_named=is_named), **fields})
     if required:
         data |= {"type": "object", "required": required}
     return {
@@ -97,7 +94,7 @@ def _describe_event(declared: type[events.Event]) -> Schema:
         "description": describe(declared),
         "type": "object",
         "required": ["event_id", *(["data"] if required else [])],
-        "properties": _properties({"enum": [name, None]}, data, names),
+        "properties": _properties({"enum": [name, None]}, data, is_named=is_named),
         "allOf": rules,
     }
 
@@ -113,7 +110,7 @@ def _describe_envelope() -> Schema:
         "description": "An event of any type; unknown types are recorded, too.",
         "type": "object",
         "required": ["event_id"],
-        "properties": _properties(any_type, _object(_ids(_NO_LEARNER)), _NO_LEARNER),
+        "properties": _properties(any_type, _object(_ids(is_named=False)), is_named=False),
         "allOf": [_is_type({"type": "string", **_LENGTHS}), _HAS_TIME, _NAMES_LEARNER, *types],
     }
 
@@ -137,9 +134,9 @@ def _describe_message() -> Schema:
     }
 
 
-def _properties(event_type: Schema, data: Schema, names: Iterable[str]) -> dict[str, Schema]:
+def _properties(event_type: Schema, data: Schema, *, is_named: bool) -> dict[str, Schema]:
     known = {
-        "user_id": _id(_LEARNER) if "user_id" in names else {"description": _LEARNER},
+        "user_id": _learner(_LEARNER, is_named=is_named),
         "correlation_id": {"description": "Identifies the request that caused the event."},
         "causation_id": {"description": "Identifies the event that caused this event."},
         "timestamp": {"description": "The time, if `occurred_at` is omitted."},
@@ -160,8 +157,14 @@ def _properties(event_type: Schema, data: Schema, names: Iterable[str]) -> dict[
     }
 
 
-def _ids(names: Iterable[str]) -> dict[str, Schema]:
-    return {name: _id(FIELDS[name].description) for name in names}
+def _ids(*, is_named: bool) -> dict[str, Schema]:
+    found = {name: _id(FIELDS[name].description) for name in (*IDS, *LATER_IDS)}
+    return found | {"user_id": _learner(FIELDS["user_id"].description, is_named=is_named)}
+
+
+def _learner(description: str, *, is_named: bool) -> Schema:
+    """Return the rule of who an event names; whom an assignment names is dropped unchecked."""
+    return _id(description) if is_named else {"description": description}
 
 
 def _id(description: str) -> Schema:
@@ -199,17 +202,14 @@ _HAS_TIME: Schema = {
         {"properties": {"metadata": {"properties": {"timestamp": _optional_time()}}}},
     ]
 }
-# Whom an assignment names is dropped before it is checked.
 _NAMES_LEARNER: Schema = {
-    "anyOf": [
-        _is_type({"enum": [*events.ASSIGNMENTS]}),
-        {
-            "properties": {
-                "data": _object({"user_id": _id(FIELDS["user_id"].description)}),
-                "metadata": _object({"user_id": _id(_LEARNER)}),
-            }
-        },
-    ]
+    "if": _is_type({"enum": [*events.ASSIGNMENTS]}),
+    "else": {
+        "properties": {
+            "data": _object({"user_id": _id(FIELDS["user_id"].description)}),
+            "metadata": _object({"user_id": _id(_LEARNER)}),
+        }
+    },
 }
 _HAS_LEARNER: Schema = {
     "anyOf": [_with("data", user_id=_STRING), _with("metadata", user_id=_STRING)]
