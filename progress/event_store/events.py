@@ -395,7 +395,7 @@ class EventRetracted(LearnerEvent, frozen=True, kw_only=True):
     retracted_event_id: Id
 
 
-_declare_list = declare(USER, "list", own_kind="own_list", columns={"kind": "item_kind"})
+_declare_list = declare(USER, "list", own_kind="own_list")
 
 
 @_declare_list

@@ -16,7 +16,14 @@ from progress.projections import facts, schema
 Engine = Literal["postgresql", "duckdb"]
 
 # Views, because a table of all typed events would be as large as the log.
-VIEWS = ("retracted_events", "facts", "chained_reviews", "given_answers", "session_facts")
+VIEWS = (
+    "retracted_events",
+    "facts",
+    "list_facts",
+    "chained_reviews",
+    "given_answers",
+    "session_facts",
+)
 _SHARED = (
     "known_learners",
     "shifts",
@@ -32,9 +39,15 @@ _SHARED = (
 )
 _READ = re.compile(r"\b(?:FROM|JOIN) (\w+)")
 # Answers about the past read the live rows of these tables.
-_PRESENT = ("display_names",)
+PRESENT = (
+    "display_names",
+    *("own_lists", "own_listed_items", "own_words", "lists", "listed_items", "list_assignments"),
+)
 # The relations that do not depend on the events of learners.
-CATALOGUE = ("items", "item_places", "catalogue_counts", "level_totals")
+CATALOGUE = (
+    *("items", "item_places", "catalogue_counts", "level_totals"),
+    *("lists", "listed_items", "list_assignments"),
+)
 # Tables of sums over all learners. A rebuild from the archive computes these tables last.
 SUMS = ("item_difficulty", "group_items")
 
@@ -78,7 +91,7 @@ TABLES = tuple(name for name in _RELATIONS if name in _QUERIES and name not in _
 LEARNERS = tuple(table for table in TABLES if table not in (*CATALOGUE, *SUMS))
 _BATCH_FILES = {f"read_models/{model.name}" for model in schema.BATCH}
 BATCH = tuple(table for table in LEARNERS if _QUERIES[table][0] in _BATCH_FILES)
-REALTIME = tuple(table for table in LEARNERS if table not in (*BATCH, *_PRESENT))
+REALTIME = tuple(table for table in LEARNERS if table not in (*BATCH, *PRESENT))
 
 
 def event_statements(engine: Engine, cast: str = "CAST") -> list[str]:
@@ -104,7 +117,7 @@ def _event_queries(
     parts |= {"events": blocks(file)[events], "retracted_id": sql[f"{engine} retracted_id"]}
     # Without it, PostgreSQL would compute the kind again for each column.
     parts["fence"] = "OFFSET 0" if engine == "postgresql" else ""
-    names = ("retracted_events", "facts")
+    names = ("retracted_events", "facts", "list_facts")
     return {name: fill("projections/definitions", name, **parts) for name in names}
 
 
@@ -146,7 +159,7 @@ def _as_of_queries(*, live: bool, items: str) -> dict[str, str]:
     """
     shared = blocks("projections/definitions")
     queries = {
-        **{name: _query(name) for name in _RELATIONS if name not in _PRESENT},
+        **{name: _query(name) for name in _RELATIONS if name not in PRESENT},
         **_event_queries("postgresql", "as_of events"),
         **{name: shared[f"as_of {name}"] for name in ("zone_offsets", "item_places")},
         "segments": blocks("projections/as_of")["segments"],
@@ -157,7 +170,7 @@ def _as_of_queries(*, live: bool, items: str) -> dict[str, str]:
         "item_stats": fill("read_models/item_stats", items, **facts.parts()),
     }
     if live:
-        kept = (*CATALOGUE, *BATCH, "zone_offsets", "segments")
+        kept = (*BATCH, "zone_offsets", "segments", *(n for n in CATALOGUE if n in queries))
         of_weeks = ("answered_weeks", "returned_answers", "remembered_returns")
         queries = {name: queries[name] for name in (*kept, *of_weeks)}
         for name in REALTIME:

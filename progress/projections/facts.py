@@ -14,8 +14,8 @@ from progress.event_store import events
 from progress.event_store.events import Event
 
 _IDS = ("user_id", "session_id", "item_id")  # columns of every event
-_OF_NOBODY = ("catalogue", "list", "assignment")  # the kinds of events that have no learner
-_APART = ("preference", *_OF_NOBODY)  # The fields of these kinds are not columns of the window.
+_LISTS = ("list", "assignment")  # The view `list_facts` has the fields of these kinds.
+_APART = ("preference", "catalogue", *_LISTS)  # ... of these, they are not columns of the window.
 _LONGEST = 2**31 - 1
 
 
@@ -40,7 +40,8 @@ def parts(cast: str = "CAST", moment: str = "timestamptz") -> dict[str, str]:
     """
     terms = {"cast": cast, "moment": moment}
     types = events.EVENT_TYPES.values()
-    columns, kinds = _list_columns(types), _list_kinds(types)
+    kinds = _list_kinds(types)
+    columns = _list_columns(one for one in types if one.fact not in _LISTS)
     window = _list_columns(one for one in types if one.fact not in _APART)
     dated = [c for c in columns if any(one.has_day for one in c.declared)]
     found = {
@@ -54,7 +55,7 @@ def parts(cast: str = "CAST", moment: str = "timestamptz") -> dict[str, str]:
         "due": _block("due", **terms),
         "plain_texts": ", ".join(_block("plain text", column=c.name) for c in window if c.is_text),
         "fact_values": _list_values(columns, terms),
-        "kinds_of_nobody": ", ".join(f"'{kind}'" for kind in _OF_NOBODY),
+        "list_columns": _block("list columns", **terms),
         "dated_kinds": ", ".join(
             f"'{kind}'" for kind in _list_kinds(one for one in types if one.has_day)
         ),
@@ -124,8 +125,7 @@ def _describe_value(column: Column, terms: dict[str, str]) -> str:
     checked = [one for one in column.declared if column.is_text or not one.rechecked]
     conditions = [_block("is_of", types=_quote(checked))] if checked else []
     conditions += [
-        _block("is_kind", kind=kind)
-        for kind in _list_kinds(one for one in column.declared if one not in checked)
+        _block("is_kind", kind=one.fact) for one in column.declared if one not in checked
     ]
     condition = " OR ".join(conditions)
     late = [one for one in column.declared if column.field in one.late_fields]

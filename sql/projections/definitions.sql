@@ -14,7 +14,7 @@ SELECT e.user_id, max(e.created_at) AS last_updated,
     min(e.occurred_at) FILTER (WHERE e.kind IN ({dated_kinds})) AS first_at,
     max(e.occurred_at) FILTER (WHERE e.kind IN ({dated_kinds})) AS last_at
 FROM facts e
-WHERE e.kind NOT IN ('deletion', {kinds_of_nobody})
+WHERE e.user_id IS NOT NULL AND e.kind <> 'deletion'
   AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
 GROUP BY e.user_id
 
@@ -171,10 +171,18 @@ WHERE e.kind IS NOT NULL
   AND NOT (e.kind IN ({retracted_kinds}) AND EXISTS (
       SELECT 1 FROM retracted_events r WHERE r.user_id = e.user_id AND r.retracted_id = e.event_id))
 
+-- list_facts --
+-- The events about lists (see the view in sql/read_models/facts.sql).
+SELECT {list_columns}
+FROM (
+{events}
+) d
+WHERE d.event_type IN ({list_types}, {assignment_types}) AND {kind_of_fact} IS NOT NULL
+
 -- postgresql events --
 -- The events that are not poisoned, up to each shard's checkpoint.
 SELECT e.global_position, e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id,
-    substr(e.stream_id, 9) AS user_id,     -- after 'learner-'
+    CASE WHEN e.stream_id LIKE 'learner-%' THEN substr(e.stream_id, 9) END AS user_id,
     -- AT TIME ZONE is faster with an interval than with the name of a zone.
     e.occurred_at AT TIME ZONE INTERVAL '0' AS occurred_at, e.created_at AT TIME ZONE INTERVAL '0' AS created_at,
     (e.event_data ->> 'item_id') COLLATE "C" AS item_id,
@@ -187,7 +195,7 @@ WHERE NOT EXISTS (SELECT FROM poisoned_events p WHERE p.global_position = e.glob
 -- The rows of the relation `log` whose positions are not in `poisoned_events`. The callers create both relations: see
 -- sql/recovery/bucket_folds.sql and sql/analysis/log.sql.
 SELECT e.global_position, e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id,
-    substr(e.stream_id, 9) AS user_id,
+    CASE WHEN e.stream_id LIKE 'learner-%' THEN substr(e.stream_id, 9) END AS user_id,
     make_timestamp(epoch_us(e.occurred_at)) AS occurred_at, make_timestamp(epoch_us(e.created_at)) AS created_at,
     json_extract_string(e.event_data, '$.item_id') AS item_id,
     json_extract_string(e.event_data, '$.session_id') AS session_id

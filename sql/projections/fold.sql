@@ -125,6 +125,14 @@ BEGIN
 END
 $fold$;
 
+-- Fold these events about lists. The latest event decides, so that the order and a repetition do not matter.
+CREATE FUNCTION fold_all_lists(positions bigint[]) RETURNS void LANGUAGE plpgsql AS $fold$
+BEGIN
+    PERFORM fold_lists(positions), fold_listed_items(positions), fold_list_assignments(positions),
+        fold_own_lists(positions), fold_own_listed_items(positions), fold_own_words(positions);
+END
+$fold$;
+
 -- Record these preference events and compute their learners' zones, once per learner. Return the learners whose folded
 -- facts move to other zones; the caller must refold these learners.
 CREATE FUNCTION fold_preferences(positions bigint[]) RETURNS text[] LANGUAGE plpgsql AS $fold$
@@ -362,6 +370,7 @@ DECLARE
     recorded_at   timestamptz;
     oldest_at     timestamptz;
     rare          bigint[];    -- positions of preferences, deletions and retractions, which may change the past
+    listed        bigint[];    -- positions of events about lists
     has_catalogue boolean;
     events_before int;
     moved         text[];      -- learners to refold, because some of their folded facts move to other zones or vanish
@@ -383,8 +392,9 @@ BEGIN
 
     SELECT max(global_position), count(*), max(created_at), min(created_at),
         array_agg(global_position) FILTER (WHERE kind IN ('preference', 'deletion', 'retraction')),
+        array_agg(global_position) FILTER (WHERE kind IN ('list', 'own_list', 'assignment')),
         coalesce(bool_or(kind = 'catalogue'), false)
-    INTO window_end, folded, recorded_at, oldest_at, rare, has_catalogue
+    INTO window_end, folded, recorded_at, oldest_at, rare, listed, has_catalogue
     FROM window_events;
     IF folded = 0 THEN
         PERFORM check_checkpoint(window_start);
@@ -404,6 +414,9 @@ BEGIN
         SELECT array_agg(DISTINCT l) INTO moved FROM unnest(moved || fold_retractions(window_start)) l;
         PERFORM fold_display_names(rare);
         DELETE FROM window_events WHERE user_id = ANY (moved);
+    END IF;
+    IF listed IS NOT NULL THEN
+        PERFORM fold_all_lists(listed);
     END IF;
     PERFORM drop_retracted_events(window_end);
     times := fold_facts(window_shard, window_start, window_end, window_start > 0, has_catalogue);
@@ -450,6 +463,9 @@ BEGIN
         PERFORM fold_facts(window_shard, at - 1, at, true, true);
         UPDATE checkpoints SET catalogue_version = pg_current_xact_id()::text::bigint WHERE shard = window_shard;
     END IF;
+    PERFORM fold_all_lists(ARRAY(
+        SELECT f.global_position FROM facts f
+        WHERE f.global_position = at AND f.kind IN ('list', 'own_list', 'assignment')));
     UPDATE batch_checkpoints
     SET position = least(position, at - 1), catalogue_position = least(catalogue_position, at - 1);
     PERFORM mark_milestones(ARRAY(SELECT DISTINCT r.user_id FROM window_reached r));

@@ -21,7 +21,7 @@ SELECT event_store.adopt_marks(schema_fingerprint());
 -- recorded before its type was declared. The columns from the data of a poisoned event are also null.
 CREATE VIEW facts AS
 SELECT e.shard, e.global_position, e.stream_id, e.stream_version, e.event_id,
-    substr(e.stream_id, 9) AS user_id,     -- after 'learner-'
+    CASE WHEN e.stream_id LIKE 'learner-%' THEN substr(e.stream_id, 9) END AS user_id,
     e.occurred_at, e.created_at,
     d.kind, {grade} AS grade,
     d.event_data ->> 'item_id' AS item_id,
@@ -75,6 +75,11 @@ SELECT d.shard, d.global_position, d.event_data ->> 'item_id' AS item_id,
 FROM event_store.events d
 WHERE d.event_type IN ({catalogue_types})
   AND NOT EXISTS (SELECT FROM poisoned_events p WHERE p.global_position = d.global_position);
+
+-- The events about lists: the catalogue's and groups', which have no learner, and learners' own.
+CREATE VIEW list_facts AS
+SELECT d.global_position, {list_columns}
+FROM event_store.events d;
 
 -- The template of the window's tables. Plain storage avoids TOAST tables: at each commit, PostgreSQL empties the
 -- temporary tables, which takes ten times as long if they have TOAST tables.
@@ -132,7 +137,7 @@ WITH learners AS MATERIALIZED (
         min(occurred_at) FILTER (WHERE kind IN ({dated_kinds})) AS first_at,
         max(occurred_at) FILTER (WHERE kind IN ({dated_kinds})) AS last_at
     FROM window_events
-    WHERE kind NOT IN ('deletion', {kinds_of_nobody})
+    WHERE user_id IS NOT NULL AND kind <> 'deletion'
     GROUP BY user_id
 ), shifts AS MATERIALIZED (
     SELECT l.user_id, z.starts, z.shifts, z.offsets
@@ -146,7 +151,7 @@ SELECT e.global_position, e.kind, e.user_id, e.occurred_at, e.event_id, e.create
     {read_models/facts local_time}
 FROM window_events e
 JOIN shifts s ON s.user_id = e.user_id
-WHERE e.kind NOT IN ('deletion', {kinds_of_nobody});
+WHERE e.user_id IS NOT NULL AND kind <> 'deletion';
 
 -- halved --
 CASE WHEN h.half IS DISTINCT FROM '{other}' THEN {value} END AS {column}
@@ -198,6 +203,20 @@ WHEN '{event_type}' THEN CASE WHEN {rule} THEN '{kind}' END
 -- kind of list --
 -- Only an event of a declared type is in such a stream.
 WHEN '{event_type}' THEN CASE WHEN d.stream_id LIKE 'list-%' THEN '{kind}' WHEN {rule} THEN '{own}' END
+
+-- list columns --
+-- Each column is null for types that do not declare its field. In the data of one event, `kind` is the item's.
+CASE WHEN d.stream_id LIKE 'learner-%' THEN substr(d.stream_id, 9) END AS user_id,
+    d.event_type, d.occurred_at, d.event_id,
+    (d.event_data ->> 'group_id') AS group_id, (d.event_data ->> 'list_id') AS list_id,
+    (d.event_data ->> 'item_id') AS item_id,
+    CASE WHEN d.event_type = 'ListPublished' THEN (d.event_data ->> 'name') END AS name,
+    CASE WHEN d.event_type = 'ListPublished' THEN nullif((d.event_data ->> 'scale'), '') END AS scale,
+    CASE WHEN d.event_type = 'ListPublished' THEN {cast}((d.event_data ->> 'rank') AS bigint) END AS rank,
+    CASE WHEN d.event_type = 'ItemListed' THEN {cast}((d.event_data ->> 'position') AS bigint) END AS position,
+    CASE WHEN d.event_type = 'ItemListed' THEN (d.event_data ->> 'headword') END AS headword,
+    CASE WHEN d.event_type = 'ItemListed' THEN nullif((d.event_data ->> 'kind'), '') END AS kind,
+    CASE WHEN d.event_type = 'ListAssigned' THEN {cast}((d.event_data ->> 'due_on') AS date) END AS due_on
 
 -- is_of_group --
 d.stream_id LIKE 'group-%'

@@ -13,6 +13,10 @@ CREATE TABLE group_members (
 
 CREATE INDEX group_members_by_learner ON group_members (user_id, is_member, decided_at, decided_id);
 
+-- Under this name, the present members are read inside a statement about the past, too.
+CREATE VIEW present_members AS
+SELECT group_id, user_id FROM group_members WHERE is_member;
+
 -- window --
 -- The rows that the window changes.
 CREATE TEMPORARY TABLE window_members (

@@ -44,6 +44,14 @@ from tests.oracle.items import (
     mastery_curve,
 )
 from tests.oracle.levels import domain_stats, forecast, level_stats
+from tests.oracle.lists import (
+    assignments,
+    listed_items,
+    lists,
+    own_listed_items,
+    own_lists,
+    own_words,
+)
 from tests.oracle.memory import (
     by_recall,
     calibration,

@@ -19,6 +19,8 @@ MEMBERSHIPS = ("LearnerJoinedGroup", "LearnerLeftGroup")
 # Events of these types may have been recorded before the types were declared.
 SETTINGS_ASIDE = ("ItemSetAside", "ItemResumed")
 NEWEST = (*MEMBERSHIPS, "GoalSet", "RestDayTaken", "EventRetracted", *SETTINGS_ASIDE)
+OF_LISTS = ("ListPublished", "ListArchived", "ItemListed", "ItemUnlisted")
+ASSIGNMENTS = ("ListAssigned", "ListUnassigned")
 RETRACTABLE = (
     *ANSWERS,
     "SessionCompleted",
@@ -39,6 +41,7 @@ LEARNERS = (
     *PREFERENCES,
     "UserDeleted",
     *NEWEST,
+    *OF_LISTS,
 )
 
 _IDS = {  # what an event of a newest type names
@@ -79,6 +82,7 @@ class World:
     deleted: frozenset[str]
     now: datetime
     named: Mapping[str, Event]  # by learner: the latest event that sets or removes the name
+    listed: tuple[Event, ...]  # the events about lists and groups' lists, whatever the time
 
     def display_name(self, user_id: str) -> str | None:
         """Return the present name, whatever the time of the query; None if there is none."""
@@ -158,6 +162,7 @@ def see(
         deleted=frozenset(e.user_id for e in all_events if e.type == "UserDeleted" and e.user_id),
         now=as_of or known_at or now,
         named=named,
+        listed=tuple(e for e in all_events if e.type in (*OF_LISTS, *ASSIGNMENTS)),
     )
 
 
@@ -236,6 +241,8 @@ def is_acceptable(event: Event) -> bool:
     """Return whether the event satisfies its type's declaration; True for types not in NEWEST."""
     if event.type in NEWEST and (event.user_id is None or not event.names_learner):
         return False
+    if event.type in OF_LISTS and event.user_id is not None:
+        return event.names_learner and _is_of_list(event)
     if event.type in _IDS:
         named = event.data.get(_IDS[event.type])
         return isinstance(named, str) and 1 <= len(named) <= 200
@@ -250,6 +257,27 @@ def is_acceptable(event: Event) -> bool:
         case _:
             is_accepted = True
     return is_accepted
+
+
+def _is_of_list(event: Event) -> bool:
+    """Return whether the fields of an event about a learner's own list have these values."""
+    data, ids = event.data, ["list_id"]
+    ids += ["item_id"] if event.type.startswith("Item") else []
+    fields: dict[str, list[tuple[str, int, int]]] = {
+        "ListPublished": [("name", 1, 100), ("scale", 0, 100)],
+        "ItemListed": [("headword", 0, 200), ("kind", 0, 50)],
+    }
+    texts = [(name, 1, 200) for name in ids] + fields.get(event.type, [])
+    number = {"ListPublished": "rank", "ItemListed": "position"}.get(event.type, "")
+    return all(
+        (data.get(name) is None and name not in (*ids, "name"))
+        or (
+            isinstance(data.get(name), str)
+            and low <= len(data[name]) <= high
+            and (name in ids or not re.search("[\x00-\x1f\x7f-\x9f]", data[name]))
+        )
+        for name, low, high in texts
+    ) and (data.get(number) is None or (type(data[number]) is int and 0 <= data[number] < 2**31))
 
 
 def _is_card(data: Mapping[str, Any]) -> bool:
@@ -371,7 +399,7 @@ def compute_stored(log: Iterable[Envelope]) -> tuple[dict[str, str | None], set[
     stored: dict[str, str | None] = {}
     pending: set[str] = set()
     for event in log:
-        known = event["event_type"] in {*LEARNERS, *CATALOGUE}.difference(NEWEST)
+        known = event["event_type"] in {*LEARNERS, *CATALOGUE}.difference(NEWEST, OF_LISTS)
         learner = own_learner(event)
         if learner is None and event["event_type"] not in CATALOGUE and known:
             learner = owners.get(event["data"].get("session_id"))
@@ -383,7 +411,7 @@ def compute_stored(log: Iterable[Envelope]) -> tuple[dict[str, str | None], set[
 
 
 def own_learner(event: Envelope) -> str | None:
-    if event["event_type"] in CATALOGUE:
+    if event["event_type"] in (*CATALOGUE, *ASSIGNMENTS):
         return None
     user_id: str | None = event["data"].get("user_id") or (event.get("metadata") or {}).get(
         "user_id"

@@ -67,8 +67,7 @@ def test_a_query_about_the_past_reads_no_live_rows_of_learners(
     query = sql.build(sample_events.BEGIN, arguments)
     text = statements.blocks(query.file)[query.block]
     read = {*re.findall(r"\b(?:FROM|JOIN) (\w+)", text)} & {*learner_tables, "segments"}
-    present = {"display_names"}  # answers about the past have the present names
-    assert read - present <= definitions.as_of_relations(text).keys()
+    assert read - {*definitions.PRESENT} <= definitions.as_of_relations(text).keys()
 
 
 def study(connection: Connection) -> None:

@@ -20,11 +20,13 @@ from progress.projections.schema import BATCH, REALTIME, ReadModel
 from tests.oracle.days import zone
 from tests.oracle.events import (
     ANSWERS,
+    ASSIGNMENTS,
     CARD,
     CATALOGUE,
     DESCRIPTIONS,
     MEMBERSHIPS,
     NEWEST,
+    OF_LISTS,
     PREFERENCES,
     SETTINGS_ASIDE,
 )
@@ -37,6 +39,9 @@ LEARNERS = ("ann", "bob", "una")
 ITEMS = ("i1", "i2", "i3", "i44")
 SESSIONS = ("s1", "s2", "s3", "s4", "s5", "s6")
 GROUPS = ("g1", "g2")
+# "lstann" is ann from its fourth letter on, and "grann" from its third: nobody becomes known.
+LISTS = ("l1", "own:l1", "lstann", "lstzoe")
+LISTED_GROUPS = (*GROUPS, "grann", "grzoe")
 HOURS = (0, 4, 12, 23)
 # Values that declarations reject. Events that are older than the declaration may contain them.
 REJECTED: dict[str, tuple[Any, ...]] = {
@@ -64,6 +69,7 @@ ODD = (
     "due",
     "interval_days",
     "duration_ms",
+    *("name", "rank", "position", "due_on"),
 )
 OF_A_SESSION = (*ANSWERS, "SessionCompleted", "SessionAbandoned", CARD)
 
@@ -131,6 +137,8 @@ def _data_of(
         preferences["email"] = st.just("a@example.com")
         name = {"display_name": either("Ann", "Bo", '"\\', "", *REJECTED["display_name"])}
         return _with(user, **_or_null({**preferences, **name}))
+    if kind in (*OF_LISTS, *ASSIGNMENTS):
+        return _list_data(kind, user, item)
     if kind == CARD:
         return _card_data(user, item)
     if kind in NEWEST:
@@ -139,6 +147,29 @@ def _data_of(
             optional |= _or_null({"group_name": either("A", "B", "", *REJECTED["group_name"])})
         return _with({**_choice(kind, items, days), "session_id": either(*SESSIONS)}, **optional)
     return _with(_fields(user, item).get(kind, user), **_or_null(_OPTIONAL.get(kind, {})))
+
+
+def _list_data(kind: str, user: Fields, item: Fields) -> st.SearchStrategy[Any]:
+    session = {"session_id": either(*SESSIONS)}
+    number = either(0, 1, 2**31 - 1)
+    if kind in ASSIGNMENTS:
+        groups = {"group_id": either(*LISTED_GROUPS), "list_id": either("l1", *LISTS[2:])}
+        due_on = {"due_on": either("2024-03-01", "2024-02-29")} if kind == "ListAssigned" else {}
+        return _with({**groups, **due_on}, **_or_null({**user, **session}))
+    fixed: Fields = {**item} if kind.startswith("Item") else {}
+    optional: Fields = {}
+    if kind == "ListPublished":
+        fixed |= {"name": either("N5", "Deck")}
+        optional = {"scale": either("JLPT", ""), "rank": number}
+    if kind == "ItemListed":
+        optional = {
+            "position": number,
+            "headword": either("Wort", "word", ""),
+            "kind": either("", "r"),
+        }
+    own = _with({**fixed, **user, "list_id": either(*LISTS)}, **_or_null({**optional, **session}))
+    of_catalogue = {**fixed, "list_id": either("l1", *LISTS[2:])}
+    return own | _with(of_catalogue, **_or_null({**optional, **session}))
 
 
 def _card_data(user: Fields, item: Fields) -> st.SearchStrategy[Any]:
@@ -239,6 +270,8 @@ def _or_null(fields: Fields) -> Fields:
 
 def build_metadata(kind: str) -> st.SearchStrategy[dict[str, str]]:
     """Return a strategy for metadata, which may name a learner if the event has a session id."""
+    if kind in OF_LISTS:
+        return either({}, {}, {"user_id": "una"})
     if kind not in (*OF_A_SESSION, *NEWEST):
         return st.just({})
     return either({}, {}, {}, {"user_id": "ann"}, {"user_id": "ann"}, {"user_id": "una"})
@@ -314,6 +347,8 @@ KINDS = (
     *NEWEST,
     *("EventRetracted",) * 4,
     "UserDeleted",
+    *OF_LISTS,
+    *ASSIGNMENTS,
 )
 # Some logs have few event types, so that events of these types interact more often.
 THEMES = (
@@ -335,6 +370,8 @@ THEMES = (
     (*(CARD,) * 4, "ReviewProcessed", *ANSWERS, "SessionStarted", "UserPreferencesChanged"),
     (*(CARD,) * 3, "EventRetracted", "SessionStarted", "SessionCompleted", *ANSWERS),
     (*DESCRIPTIONS, "ItemArchived", *(CARD,) * 4),
+    (*OF_LISTS * 3, *ASSIGNMENTS, "EventRetracted", CARD),
+    (*OF_LISTS * 4, *ASSIGNMENTS * 2, "UserPreferencesChanged", "SessionCompleted", "UserDeleted"),
 )
 
 

@@ -55,6 +55,16 @@ FROM item_stats;
 -- set_aside_items --
 SELECT user_id, item_id, decided_at, is_set_aside FROM set_aside_items;
 
+-- lists --
+SELECT list_id, '' AS one, decided_at, decided_id, is_archived, described_at, described_id, name, scale, rank
+FROM lists;
+
+-- list_assignments --
+SELECT group_id, list_id, decided_at, decided_id, is_assigned, due_on::text FROM list_assignments;
+
+-- own_listed_items --
+SELECT user_id, list_id || ' ' || item_id AS place, decided_at, decided_id, is_listed, position FROM own_listed_items;
+
 -- memory --
 SELECT user_id, item_id, stability, difficulty, last_answered_on AS answered_on, last_correct
 FROM item_stats

@@ -51,6 +51,8 @@ def choices(user: str) -> list[Envelope]:
         "RestDayTaken": {"date": "2024-04-05"},
         "ItemSetAside": {"item_id": "i9"},
         "ItemResumed": {"item_id": "i9"},
+        "ListPublished": {"list_id": "l1", "name": "Deck"},
+        "ItemListed": {"list_id": "l1", "item_id": "i9", "headword": "Wort"},
     }
     return [
         envelope(kind, {"user_id": user, **data}, at=BEGIN + timedelta(minutes=n))

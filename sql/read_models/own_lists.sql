@@ -1,0 +1,37 @@
+-- One row per list of a learner's own, as in lists. It is private: no view for analysts has it, and only the learner
+-- reads it. A learner's lists are apart from the catalogue's, also those with the same id.
+
+-- table --
+CREATE TABLE own_lists (
+    user_id      text COLLATE "C" NOT NULL,
+    list_id      text COLLATE "C" NOT NULL,
+    decided_at   timestamptz,              -- time of the latest ListPublished or ListArchived; null: none
+    decided_id   uuid,
+    is_archived  boolean NOT NULL,
+    described_at timestamptz,              -- time of the latest ListPublished; null: none
+    described_id uuid,
+    name         text COLLATE "C",
+    scale        text COLLATE "C",
+    rank         bigint,
+    PRIMARY KEY (user_id, list_id)
+);
+
+-- functions --
+CREATE FUNCTION fold_own_lists(positions bigint[]) RETURNS void LANGUAGE sql AS $lists$
+{read_models/lists of_window}
+INSERT INTO own_lists AS l
+{read_models/own_lists definition}
+ORDER BY user_id, list_id
+ON CONFLICT (user_id, list_id) DO UPDATE SET
+{read_models/lists later}
+$lists$;
+
+-- definition --
+SELECT l.*
+FROM (
+{read_models/lists latest}
+) l
+WHERE user_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = l.user_id)
+
+-- delete_learners --
+DELETE FROM own_lists WHERE user_id = ANY (learners);
