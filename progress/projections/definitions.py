@@ -162,6 +162,7 @@ def _as_of_queries(*, live: bool, items: str) -> dict[str, str]:
         **{name: _query(name) for name in _RELATIONS if name not in PRESENT},
         **_event_queries("postgresql", "as_of events"),
         **{name: shared[f"as_of {name}"] for name in ("zone_offsets", "item_places")},
+        "known_learners": fill("projections/definitions", "as_of known_learners", **facts.parts()),
         "segments": blocks("projections/as_of")["segments"],
         **{
             name: fill(f"read_models/{name}", "as_of", **facts.parts())
@@ -195,6 +196,7 @@ def as_of_group_relations(text: str, *, memory: bool, settled: bool) -> dict[str
     queries = {**_as_of_queries(live=False, items=f"as_of{added}")}
     past = blocks("projections/as_of")
     del queries["group_names"]  # the name is the present one
+    queries["known_learners"] = _query("known_learners")
     queries["group_members"] = past["of group members"]
     queries["deleted_learners"] = past["of group deleted"]
     events = "settled events" if settled else "of group events"

@@ -14,7 +14,8 @@ SET VARIABLE until = CAST(CAST($last_day AS DATE) + 3 AS TIMESTAMP) AT TIME ZONE
 -- log --
 -- The rows of the files. DuckDB skips a row group if its statistics show that no row matches. Events of some types are
 -- read even if they occurred at `until` or later: a learner's first preferences also apply to earlier days; deletions
--- and descriptions of items apply to all days. Display names are personal, so analyses do not read them.
+-- and descriptions of items apply to all days. Display names are personal, so analyses do not read them, nor lists,
+-- which learners have written, too.
 CREATE OR REPLACE TEMPORARY VIEW log AS
 SELECT global_position, event_id, stream_id, event_type, metadata, occurred_at, created_at,
     CASE WHEN event_type IN ({preference_types})
@@ -22,7 +23,7 @@ SELECT global_position, event_id, stream_id, event_type, metadata, occurred_at, 
         ELSE event_data END AS event_data
 FROM (
     SELECT * FROM read_parquet(getvariable('files'), hive_partitioning = false)
-    WHERE occurred_at < getvariable('until')
+    WHERE occurred_at < getvariable('until') AND event_type NOT IN ({list_types})
     UNION ALL
     SELECT * FROM read_parquet(getvariable('files'), hive_partitioning = false)
     WHERE occurred_at >= getvariable('until')

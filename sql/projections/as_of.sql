@@ -147,6 +147,7 @@ SELECT e.global_position, e.event_id, e.event_type, e.event_data, e.metadata, e.
     (e.event_data ->> 'item_id') COLLATE "C" AS item_id, (e.event_data ->> 'session_id') COLLATE "C" AS session_id
 FROM event_store.events e
 WHERE e.stream_id = ANY (ARRAY(SELECT 'learner-' || user_id FROM group_members WHERE is_member))
+  AND e.event_type IN ({past_types})
   AND e.occurred_at <= :as_of
   AND e.global_position <> ALL (ARRAY(SELECT p.global_position FROM poisoned_events p))
 

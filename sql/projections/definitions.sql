@@ -222,17 +222,41 @@ FROM (
 
 -- as_of events --
 -- The learner's events up to two times: when they occurred, and when they were recorded. Here, times have a zone; the
--- zone of the session is UTC. A deleted learner has no events at any time.
+-- zone of the session is UTC. A deleted learner has no events at any time. Lists are the present ones, so that their
+-- events are not read.
 SELECT e.global_position, e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id,
     substr(e.stream_id, 9) AS user_id,
     e.occurred_at, e.created_at,
     (e.event_data ->> 'item_id') COLLATE "C" AS item_id, (e.event_data ->> 'session_id') COLLATE "C" AS session_id
 FROM event_store.events e
-WHERE e.stream_id = 'learner-' || CAST(:user_id AS text)
+WHERE e.stream_id = 'learner-' || CAST(:user_id AS text) AND e.event_type IN ({past_types})
   AND e.occurred_at <= coalesce(CAST(:as_of AS timestamptz), 'infinity')
   AND e.created_at <= coalesce(CAST(:known_at AS timestamptz), 'infinity')
   AND NOT EXISTS (SELECT FROM deleted_learners)
   AND e.global_position <> ALL (ARRAY(SELECT p.global_position FROM poisoned_events p))
+
+-- as_of known_learners --
+-- An event about a list of the learner's own makes the learner known, too: the latest one up to the times is read.
+SELECT user_id, max(last_updated) AS last_updated, min(first_at) AS first_at, max(last_at) AS last_at
+FROM (
+    SELECT * FROM (
+{projections/definitions known_learners}
+    ) k
+    UNION ALL
+    SELECT * FROM (
+        SELECT CAST(:user_id AS text), d.created_at, CAST(NULL AS timestamptz), CAST(NULL AS timestamptz)
+        FROM event_store.events d
+        WHERE d.stream_id = 'learner-' || CAST(:user_id AS text) AND d.event_type IN ({list_types})
+          AND d.occurred_at <= coalesce(CAST(:as_of AS timestamptz), 'infinity')
+          AND d.created_at <= coalesce(CAST(:known_at AS timestamptz), 'infinity')
+          AND {kind_of_fact} IS NOT NULL
+          AND NOT EXISTS (SELECT FROM deleted_learners)
+          AND d.global_position <> ALL (ARRAY(SELECT p.global_position FROM poisoned_events p))
+        ORDER BY d.stream_version DESC
+        LIMIT 1
+    ) l
+) known
+GROUP BY user_id
 
 -- as_of zone_offsets --
 SELECT zone, starts_at, ends_at, CAST(extract(epoch FROM utc_offset) AS bigint) AS seconds

@@ -61,7 +61,7 @@ def choices(user: str) -> list[Envelope]:
 
 
 def varied_study(user: str) -> list[Envelope]:
-    """Return events that give the learner a row in every table."""
+    """Return events that give the learner, or the catalogue, a row in every table."""
     again = {"session_id": f"{user}-0", "item_id": "i0", "response_time_ms": 5}
     preferences = {"timezone": "Asia/Kathmandu", "day_start_hour": 4, "display_name": "Ann"}
     return [
@@ -71,6 +71,7 @@ def varied_study(user: str) -> list[Envelope]:
         *(item_published(f"i{n}") for n in range(3)),
         *(event for n in range(4) for event in lesson(user, n)),
         *choices(user),
+        *catalogue_list(),
         # repeated_answers has a row for each answer of a gap (see reviews.sql) except the first.
         # This answer comes first, so that the lesson's own answer gets a row.
         envelope("CorrectAnswerGiven", again, at=BEGIN),
@@ -82,6 +83,16 @@ def item_published(
 ) -> Envelope:
     data = {"item_id": item, "domains": ["R"], "cefr_level": level, "headword": item}
     return envelope("ItemPublished", data | ({"language": language} if language else {}), at=at)
+
+
+def catalogue_list() -> list[Envelope]:
+    """Return the events of a list of the catalogue, which is assigned to a group."""
+    told: dict[str, dict[str, Any]] = {
+        "ListPublished": {"list_id": "l1", "name": "N5", "scale": "JLPT", "rank": 1},
+        "ItemListed": {"list_id": "l1", "item_id": "i0", "position": 1},
+        "ListAssigned": {"list_id": "l1", "group_id": "g1", "due_on": "2024-04-05"},
+    }
+    return [envelope(kind, data, at=BEGIN) for kind, data in told.items()]
 
 
 def user_deleted(user: str) -> Envelope:

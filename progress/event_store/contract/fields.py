@@ -114,7 +114,8 @@ PUBLISHED: dict[str, Field] = {
     "event_type": Field("The type of the event; also `ce-type`.", "CorrectAnswerGiven"),
     "occurred_at": Field("When the event happened, in UTC.", "2024-03-29T20:32:32.250000Z"),
     "data": Field(
-        "As recorded, without `email` and `display_name`.",
+        "As recorded, without `email` and `display_name`; of a learner's own list, only `user_id`,"
+        " `list_id`, `item_id`, `position` and `rank`.",
         {"session_id": "s-1", "item_id": "i-9", "response_time_ms": 2506},
     ),
     "metadata": Field(

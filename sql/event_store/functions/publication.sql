@@ -1,13 +1,19 @@
 -- The events and milestones that leave the system. progress/event_store/publication.py calls these functions.
 
--- Return the data of the message that publishes a recorded event: the event as JSON, without personal data.
+-- Return the data of the message that publishes a recorded event: the event as JSON, without personal data. Of a
+-- learner's own list, the data have nothing that the learner has written.
 CREATE OR REPLACE FUNCTION event_store.published_event(e event_store.events) RETURNS text
 LANGUAGE sql STABLE
 RETURN json_build_object(
     'event_id', e.event_id,
     'event_type', e.event_type,
     'occurred_at', to_char(e.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-    'data', e.event_data - '{email,display_name}'::text[],
+    'data', CASE
+        WHEN e.event_type IN ('ListPublished', 'ListArchived', 'ItemListed', 'ItemUnlisted')
+            AND e.stream_id LIKE 'learner-%'
+        THEN (SELECT jsonb_object_agg(f.key, f.value) FROM jsonb_each(e.event_data) f
+              WHERE f.key IN ('user_id', 'list_id', 'item_id', 'position', 'rank'))
+        ELSE e.event_data - '{email,display_name}'::text[] END,
     'metadata', (e.metadata - '{email,display_name}'::text[]) || jsonb_build_object(
         'global_position', e.global_position,
         'stream_version', e.stream_version,
