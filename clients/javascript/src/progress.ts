@@ -50,6 +50,7 @@ interface Answer {
 }
 
 const OFF = "learners may not post events here"; // the server's sentence
+const OTHER_TYPE = "expected a type that learners post - at $.event_type"; // a release may bring the type
 const SENTENCES = /^expected (JSON|UTF-8|at most|a body of)/;
 const BATCH = { events: 500, bytes: 800_000 };
 const KEEPALIVE = { events: 500, bytes: 60_000 }; // browsers allow 64 KiB
@@ -58,6 +59,8 @@ const SOON_MS = 1_000;
 const TIMEOUT_MS = 60_000;
 const LONGEST_BACKOFF_MS = 300_000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 
 /** Records a learner's events on this device, and sends them. An event leaves it only once the server has it. */
 export class Progress {
@@ -80,6 +83,7 @@ export class Progress {
   #sendsLast = false;
   #failures = 0;
   #notBefore = 0; // the server asked to wait until this tick
+  #typesFrom = 0; // what has a type that the server did not know waits until this tick
   #delay: number;
 
   constructor(options: Options) {
@@ -131,7 +135,7 @@ export class Progress {
   async retry(eventId: string, data?: Record<string, unknown>): Promise<void> {
     const found = await this.#get(eventId);
     if (found?.reason === undefined) throw new Error(`no refused event has the id ${eventId}`);
-    const { reason, moved, ...entry } = found;
+    const { reason, moved, since, ...entry } = found;
     const event = { ...entry.event, data: data ?? entry.event.data };
     // Times that were moved stay; others may still be wrong.
     await this.#save([{ ...entry, event, ...(moved && { moved }) }]);
@@ -189,7 +193,7 @@ export class Progress {
       const backoff = Math.min(LONGEST_BACKOFF_MS, 1_000 * 2 ** this.#failures++) * (0.5 + Math.random() / 2);
       this.#plan(fault.isSoon ? SOON_MS : early + backoff, true);
       if (!(fault instanceof Waits)) throw fault;
-    }
+    } else if (counts.waiting) this.#plan(HOUR_MS);
     return counts;
   }
 
@@ -209,7 +213,8 @@ export class Progress {
     }
     const waiting = entries.filter(({ reason }) => reason === undefined);
     counts.waiting = waiting.filter(this.#isShown).length;
-    return waiting.filter(({ event }) => !this.#done.has(event.event_id));
+    const knowsTypes = performance.now() >= this.#typesFrom;
+    return waiting.filter(({ event, since }) => !this.#done.has(event.event_id) && (knowsTypes || since === undefined));
   }
 
   async #send(waiting: Entry[], counts: Flushed): Promise<void> {
@@ -258,9 +263,8 @@ export class Progress {
     const refused = refusals(answer, batch);
     const isVerdict = answer.isOurs && (status === 400 || status === 413);
     if (refused) {
-      await this.#take(batch, refused);
+      counts.refused += await this.#take(batch, refused);
       counts.accepted += batch.length - refused.size;
-      counts.refused += refused.size;
       this.#failures = this.#notBefore = 0;
       this.#most = BATCH;
     } else if (status === 401 && !again) {
@@ -270,8 +274,7 @@ export class Progress {
       this.#delay = Infinity;
       throw new PostsAreOff(OFF);
     } else if (isVerdict && batch.length === 1) {
-      await this.#take(batch, new Map([[0, parse(answer.text).error]]));
-      counts.refused += 1;
+      counts.refused += await this.#take(batch, new Map([[0, parse(answer.text).error]]));
     } else if (isVerdict && status === 400 && !again) {
       const half = batch.length >> 1;
       await this.#deliver(batch.slice(0, half), counts, true);
@@ -287,12 +290,24 @@ export class Progress {
     }
   }
 
-  /** Take a batch out of the outbox: refused events go to their list first, so that a kill loses none. */
-  async #take(batch: Entry[], refused: Map<number, string>): Promise<void> {
-    const named = [...refused].map(([index, reason]) => ({ ...batch[index]!, reason }));
+  /** Take a batch out of the outbox: refused events go to their list first, so that a kill loses none. An event whose
+   * type the server does not know waits for a day, for a release. Return how many went to the list. */
+  async #take(batch: Entry[], refused: Map<number, string>): Promise<number> {
+    const now = Date.now();
+    const named = [...refused].map(([index, reason]): Entry => {
+      const since = batch[index]!.since ?? now;
+      const waits = reason === OTHER_TYPE && now - since < DAY_MS;
+      return { ...batch[index]!, ...(waits ? { since } : { reason }) };
+    });
     if (named.length) await this.#save(named);
+    const parked = named.filter(({ reason }) => reason !== undefined).length;
+    if (parked < named.length) {
+      this.#tellOnce(new Error(`events wait: ${OTHER_TYPE}`));
+      this.#typesFrom = performance.now() + HOUR_MS;
+    }
     const gone = batch.filter((_, index) => !refused.has(index)).map(({ event }) => event.event_id);
     if (gone.length) await this.#remove(gone).catch(this.#tell);
+    return parked;
   }
 
   /** Send what can be sent at once while the page closes. Nothing depends on it: the next flush sends what is left. */
@@ -403,10 +418,11 @@ export class Progress {
   async #save(entries: Entry[]): Promise<void> {
     const texts: Record<string, string> = {};
     for (const entry of entries) {
-      const { event, run, moved, reason } = entry;
+      const { event, run, moved, since, reason } = entry;
+      const isFinal = run === this.#run && moved !== undefined && since === undefined && reason === undefined;
       texts[event.event_id] = JSON.stringify(entry);
       this.#gone.delete(event.event_id);
-      if (run === this.#run && moved !== undefined && reason === undefined) this.#final.set(event.event_id, entry);
+      if (isFinal) this.#final.set(event.event_id, entry);
       else this.#final.delete(event.event_id);
     }
     try {
