@@ -12,7 +12,8 @@ CREATE TABLE list_assignments (
 ) WITH (fillfactor = 80);
 
 -- functions --
-CREATE FUNCTION fold_list_assignments(positions bigint[]) RETURNS void LANGUAGE sql AS $assignments$
+CREATE FUNCTION fold_list_assignments(positions bigint[]) RETURNS void LANGUAGE plpgsql AS $assignments$
+BEGIN
 {read_models/lists of_window}
 INSERT INTO list_assignments AS l
 {read_models/list_assignments definition}
@@ -22,7 +23,8 @@ decided_at  = excluded.decided_at,
 decided_id  = excluded.decided_id,
 is_assigned = excluded.is_assigned,
 due_on      = excluded.due_on
-WHERE (excluded.decided_at, excluded.decided_id) > (l.decided_at, l.decided_id)
+WHERE (excluded.decided_at, excluded.decided_id) > (l.decided_at, l.decided_id);
+END
 $assignments$;
 
 -- definition --

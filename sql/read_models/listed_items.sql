@@ -14,13 +14,15 @@ CREATE TABLE listed_items (
 CREATE INDEX listed_items_by_item ON listed_items (item_id) WHERE is_listed;
 
 -- functions --
-CREATE FUNCTION fold_listed_items(positions bigint[]) RETURNS void LANGUAGE sql AS $items$
+CREATE FUNCTION fold_listed_items(positions bigint[]) RETURNS void LANGUAGE plpgsql AS $items$
+BEGIN
 {read_models/lists of_window}
 INSERT INTO listed_items AS l
 {read_models/listed_items definition}
 ORDER BY list_id, item_id
 ON CONFLICT (list_id, item_id) DO UPDATE SET
-{read_models/listed_items later}
+{read_models/listed_items later};
+END
 $items$;
 
 -- later --

@@ -16,13 +16,15 @@ CREATE TABLE lists (
 
 -- functions --
 -- Fold these events: add to the rows what follows from the events alone.
-CREATE FUNCTION fold_lists(positions bigint[]) RETURNS void LANGUAGE sql AS $lists$
+CREATE FUNCTION fold_lists(positions bigint[]) RETURNS void LANGUAGE plpgsql AS $lists$
+BEGIN
 {read_models/lists of_window}
 INSERT INTO lists AS l
 {read_models/lists definition}
 ORDER BY list_id
 ON CONFLICT (list_id) DO UPDATE SET
-{read_models/lists later}
+{read_models/lists later};
+END
 $lists$;
 
 -- of_window --

@@ -15,13 +15,15 @@ CREATE TABLE own_listed_items (
 CREATE INDEX own_listed_items_by_item ON own_listed_items (user_id, item_id) WHERE is_listed;
 
 -- functions --
-CREATE FUNCTION fold_own_listed_items(positions bigint[]) RETURNS void LANGUAGE sql AS $items$
+CREATE FUNCTION fold_own_listed_items(positions bigint[]) RETURNS void LANGUAGE plpgsql AS $items$
+BEGIN
 {read_models/lists of_window}
 INSERT INTO own_listed_items AS l
 {read_models/own_listed_items definition}
 ORDER BY user_id, list_id, item_id
 ON CONFLICT (user_id, list_id, item_id) DO UPDATE SET
-{read_models/listed_items later}
+{read_models/listed_items later};
+END
 $items$;
 
 -- definition --

@@ -17,13 +17,15 @@ CREATE TABLE own_lists (
 );
 
 -- functions --
-CREATE FUNCTION fold_own_lists(positions bigint[]) RETURNS void LANGUAGE sql AS $lists$
+CREATE FUNCTION fold_own_lists(positions bigint[]) RETURNS void LANGUAGE plpgsql AS $lists$
+BEGIN
 {read_models/lists of_window}
 INSERT INTO own_lists AS l
 {read_models/own_lists definition}
 ORDER BY user_id, list_id
 ON CONFLICT (user_id, list_id) DO UPDATE SET
-{read_models/lists later}
+{read_models/lists later};
+END
 $lists$;
 
 -- definition --

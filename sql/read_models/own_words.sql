@@ -13,7 +13,8 @@ CREATE TABLE own_words (
 ) WITH (fillfactor = 80);
 
 -- functions --
-CREATE FUNCTION fold_own_words(positions bigint[]) RETURNS void LANGUAGE sql AS $words$
+CREATE FUNCTION fold_own_words(positions bigint[]) RETURNS void LANGUAGE plpgsql AS $words$
+BEGIN
 {read_models/lists of_window}
 INSERT INTO own_words AS w
 {read_models/own_words definition}
@@ -23,7 +24,8 @@ said_at  = excluded.said_at,
 said_id  = excluded.said_id,
 headword = excluded.headword,
 kind     = excluded.kind
-WHERE (excluded.said_at, excluded.said_id) > (w.said_at, w.said_id)
+WHERE (excluded.said_at, excluded.said_id) > (w.said_at, w.said_id);
+END
 $words$;
 
 -- definition --

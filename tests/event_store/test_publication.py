@@ -23,6 +23,7 @@ from progress.adapters.postgres.database import Connection
 from progress.errors import EventStoreError, PubSubUnavailable
 from progress.event_store import outgoing, publication
 from progress.event_store.contract import schemas
+from progress.event_store.events import OF_LISTS
 from progress.projections import projector
 from progress.settings import PublishEvents
 from tests.conftest import Store
@@ -34,6 +35,7 @@ from tests.support.stage import Stage, append
 pytestmark = pytest.mark.every_postgres
 
 LEARNERS = ("ann", "bob", "una")  # ann and una are in the same shard
+AT = sample_events.BEGIN
 
 
 STEPS = st.one_of(
@@ -202,6 +204,23 @@ def test_a_message_is_a_cloud_event_that_matches_its_schema_and_has_no_personal_
         "schema": "1",
     }
     assert (ann.ordering_key, item.ordering_key) == ("learner-ann", "item-i0")
+
+
+def test_of_a_learners_own_list_only_ids_and_places_are_published(
+    connection: Connection, publisher: Publisher
+) -> None:
+    kept = {"list_id": "l", "rank": 1, "position": 2}
+    words = {"name": "secret", "scale": "secret", "headword": "secret", "kind": "secret"}
+    told = [
+        sample_events.envelope(kind, {**kept, **words, "item_id": "i", **named}, at=AT)
+        for kind in OF_LISTS
+        for named in ({"user_id": "ann"}, {})
+    ]
+    append(connection, told)
+    assert publisher.run() == 8
+    for message in publisher.pubsub.messages(outgoing.TOPIC):
+        owner = {"user_id": "ann"} if message.ordering_key == "learner-ann" else words
+        assert json.loads(message.data)["data"] == {**kept, "item_id": "i", **owner}
 
 
 def test_a_published_event_can_be_delivered_to_ingest_again(

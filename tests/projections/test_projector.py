@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 
@@ -73,6 +74,42 @@ def test_a_poisoned_event_becomes_a_dead_letter_and_its_shard_continues(
     with pytest.raises(EventStoreError, match="was discarded: of no use"):
         replay.replay(connection, letter.letter_id)
     assert model_rows.read_value(connection, "poisoned") == poisoned
+    assert not sample_events.find_differences(connection)
+
+
+def test_the_letter_of_a_poisoned_list_has_no_value_and_its_replay_folds_the_list(
+    connection: Connection,
+) -> None:
+    """Own lists, and those of the catalogue; the word of a learner is in no reason and no line."""
+    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    connection.run(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE data_exception USING MESSAGE = NEW.name; END $$"
+    )
+    for table in ("lists", "own_lists"):
+        connection.run(
+            f"CREATE TRIGGER refuse BEFORE INSERT ON {table} FOR EACH ROW"
+            " WHEN (NEW.name = 'secret') EXECUTE FUNCTION refuse()"
+        )
+    told = [
+        sample_events.envelope("ListPublished", {"list_id": "l", "name": name, **named}, at=at)
+        for at, name in ((sample_events.BEGIN, "known"), (datetime.now(UTC), "secret"))
+        for named in ({"user_id": "ann"}, {})
+    ]
+    append(connection, told)
+    batch.run(connection)
+    letters = dead_letters.list_letters(connection)
+    reason = f" (folds {schema.fingerprint()})"
+    assert sorted(letter.reason for letter in letters) == [
+        f"data exception 22000 in {table}{reason}" for table in ("lists", "own_lists")
+    ]
+    for table in ("lists", "own_lists"):
+        connection.run(f"DROP TRIGGER refuse ON {table}")
+    for letter in letters:
+        replay.replay(connection, letter.letter_id)
+    rows = model_rows.read_rows(connection)
+    found = [row["name"] for table in ("lists", "own_lists") for row in rows[table].values()]
+    assert found == ["secret", "secret"]
     assert not sample_events.find_differences(connection)
 
 

@@ -349,6 +349,22 @@ def test_a_history_that_is_too_long_is_rejected_with_advice(
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
+def test_a_list_of_ones_own_makes_a_learner_known_from_its_time_on(
+    connection: Connection, fetch: QueryClient
+) -> None:
+    """Nothing else is recorded about ann; the list's own fields are the present ones."""
+    record(connection, event("ListPublished", 2, list_id="l", name="Deck"))
+    known_at = model_rows.read_events(connection)[-1].created_at
+    record(connection, event("ItemListed", 4, list_id="l", item_id="i"))
+    record(connection, event("GoalSet", 6, answers_per_day=3))
+    for day in (1, 2, 3, 4, 5, 9):
+        compare_all(fetch, connection, as_of=noon_of_day(day))
+        compare_all(fetch, connection, as_of=noon_of_day(day), known_at=known_at)
+    compare_all(fetch, connection, known_at=known_at)
+    assert query_past(fetch, as_of=noon_of_day(1)) == NOTHING
+    assert query_past(fetch, as_of=noon_of_day(2)) != NOTHING
+
+
 def test_a_deleted_learner_has_data_at_no_time(connection: Connection, fetch: QueryClient) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
     record(connection)

@@ -85,12 +85,15 @@ def item_published(
     return envelope("ItemPublished", data | ({"language": language} if language else {}), at=at)
 
 
+ASSIGNED = {"list_id": "l1", "group_id": "g1", "due_on": "2024-04-05"}
+
+
 def catalogue_list() -> list[Envelope]:
     """Return the events of a list of the catalogue, which is assigned to a group."""
     told: dict[str, dict[str, Any]] = {
         "ListPublished": {"list_id": "l1", "name": "N5", "scale": "JLPT", "rank": 1},
         "ItemListed": {"list_id": "l1", "item_id": "i0", "position": 1},
-        "ListAssigned": {"list_id": "l1", "group_id": "g1", "due_on": "2024-04-05"},
+        "ListAssigned": ASSIGNED,
     }
     return [envelope(kind, data, at=BEGIN) for kind, data in told.items()]
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from progress.event_store.events import ASSIGNMENTS, OF_LISTS
 from tests.conftest import skip_without
 from tests.support import envelopes, programs
 from tests.support.envelopes import reshape
@@ -98,6 +99,23 @@ def test_a_message_whose_learner_cannot_be_removed_is_dropped() -> None:
     )
     assert dropped == [None] * 5
     assert kept
+
+
+def test_no_event_about_a_list_is_written_in_whichever_form() -> None:
+    other = envelopes.session_started(user=_LEARNER)
+    for kind in (*OF_LISTS, *ASSIGNMENTS):
+        event = {**other, "event_type": kind, "data": {"list_id": "l", "headword": "secret"}}
+        forms = [reshape(event, form) for form in ("recorded", "flat", "cloud")]
+        tagged = {"event_id": "e", "data": {"type": kind}}
+        for one in (event, *forms, tagged, {"event_id": "e", "data": {"length": 0}, "length": 0}):
+            attributes = {"event_type": kind}
+            assert transformed((json.dumps(one), attributes, {})) == [None]
+            assert transformed((json.dumps([one, one]), attributes, {})) == [None]
+            body, _ = written([one, other, one], event_type=kind)
+            assert [each["event_type"] for each in body] == ["SessionStarted"]  # type: ignore[attr-defined]
+    kept = {**_EVENT, "type": "ItemListed", "data": {"type": "ItemListed"}}
+    assert written(kept, event_type="ItemListed")[0] == kept
+    assert written([], event_type="ItemListed")[0] == []
 
 
 _NAMES = st.sampled_from(["user_id", "data", "userid", "n", "__proto__", "toJSON", "0"])
