@@ -147,7 +147,8 @@ RETURNING definition;
 -- analyze --
 -- Called when all keys exist. The batch folds join whole tables, so their plans need the tables' sizes.
 DROP TABLE pending_keys;
-ANALYZE item_stats, item_days, daily_stats, items, item_difficulty, group_items, group_members;
+ANALYZE item_stats, item_days, daily_stats, items, item_difficulty, group_items, group_members, listed_items,
+    own_listed_items;
 
 -- unused_schemas --
 -- All schemas of read models except the kept one, and except those that are being read. No rebuild is running, because
