@@ -34,7 +34,9 @@ _NOTES = {
     "unmoved": "changes of a card's day, which no longer decide, are left out.",
     "manual": "rows with the rating 0 are left out.",
     "repeated": "repeated rows are left out.",
-    "described": "words are left out: the catalogue describes the items differently.",
+    "lists": "decks are new, renamed or archived.",
+    "listed": "cards are new in a deck, or have another word.",
+    "unlisted": "cards have left a deck.",
 }
 
 import_group = typer.Typer(
@@ -66,7 +68,7 @@ File = Annotated[
     typer.Argument(
         help="An export from Anki (.colpkg, .apkg), its collection.anki2, or a CSV file: card_id, "
         "review_rating (1 to 4), review_time and, where it has them, review_duration (ms), "
-        "interval (days) or due (the time of the next review), kind, headword, id."
+        "interval (days) or due (the time of the next review), kind, headword, id, deck."
     ),
 ]
 User = Annotated[str, typer.Option(help="The learner's id.", callback=check_user)]
@@ -97,8 +99,8 @@ Catalogue = Annotated[
     bool,
     typer.Option(
         "--catalogue",
-        help="Publish a collection's words in the catalogue that everybody reads, with levels; "
-        "items of new cards get the cards' numbers as ids. Without it, they are the learner's own.",
+        help="Publish the words in the catalogue that everybody reads, with levels; items of new "
+        "cards of a collection get the cards' numbers as ids. Without it, all is the learner's own.",
     ),
 ]
 First = Annotated[bool, typer.Option("--first", help="Without a database: the learner is new.")]
@@ -206,6 +208,9 @@ def _summarize(record: Record, count: int, messages: list[Message]) -> dict[str,
         **dict.fromkeys(_NOTES, 0),
         "set_aside": kinds["ItemSetAside"],
         "moved": kinds["ReviewProcessed"],
+        "lists": kinds["ListPublished"] + kinds["ListArchived"],
+        "listed": kinds["ItemListed"],
+        "unlisted": kinds["ItemUnlisted"],
         **record.left_out,
     }
 

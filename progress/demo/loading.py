@@ -204,7 +204,7 @@ def _publish_event(item_id: str, word: Word) -> dict[str, object]:
 
 def read_own(file: Path, user: str) -> Record:
     """Return the record in the file; raise ReviewLogError if the file cannot be read."""
-    return anki_import.read(file, anki_events.Learner(user))
+    return anki_import.read(file, anki_events.Learner(user), in_catalogue=True)
 
 
 def own_messages(connection: Connection, record: Record) -> list[Message]:

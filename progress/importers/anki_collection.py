@@ -33,6 +33,7 @@ from progress.errors import ReviewLogError
 from progress.importers import anki_log, local_days
 from progress.importers.anki_log import EARLIEST, EPOCH, LATEST, Answer, CardState, Move
 
+LIST = "anki-"  # begins the id of the list that a deck is
 _OLDEST_SCHEMA, _NEWEST_SCHEMA = 11, 18
 _SETTINGS_TABLE_SINCE = 14
 _DEFAULT_DAY_START = 4
@@ -46,6 +47,7 @@ _FILTERED = 3  # the type of an answer in a filtered deck; factor 0 if it change
 _LONGEST_INTERVAL = 36_500  # days
 _LONGEST_WORD = 100  # characters
 _LONGEST_KIND = 50  # characters
+_LONGEST_NAME = 100  # characters
 _LONGEST_FIELD = 100_000  # characters; a longer field is no word
 _LONGEST_TEXT = 4_000  # characters; longer numbers of characters would make html.unescape fail
 _DEEPEST_CLOZE = 8  # Anki's limit for clozes in clozes
@@ -92,6 +94,9 @@ class Card(msgspec.Struct, frozen=True):
 class Collection(msgspec.Struct, frozen=True):
     """The answers (oldest first), the cards that have a word, and the hour at which days start.
 
+    `decks` maps each card to the list that its own deck is, and `deck_names` these lists to their
+    names. `changed_at` is the time of the collection's last change; `EARLIEST` if it says none.
+
     `left_out` counts as `crammed` the answers in filtered decks that change no schedule: they are
     no tests of the memory, so that `answers` does not have them; nor does Anki's "true retention".
     As `unmoved`, it counts the changes of a card's day that `moves`, oldest first, does not have.
@@ -103,6 +108,9 @@ class Collection(msgspec.Struct, frozen=True):
     moves: list[Move]
     left_out: dict[str, int]
     day_start_hour: int
+    decks: dict[str, str]
+    deck_names: dict[str, str]
+    changed_at: datetime
 
 
 def read(file: Path, zone: str = "UTC") -> Collection:
@@ -114,7 +122,7 @@ def read(file: Path, zone: str = "UTC") -> Collection:
     try:
         with open_collection(file) as connection:
             _require_tables(connection)
-            version = _check_version(connection)
+            version, changed_at = _check_version(connection)
             answers, crammed = _read_answers(connection)
             if not answers:
                 raise ReviewLogError(
@@ -128,13 +136,20 @@ def read(file: Path, zone: str = "UTC") -> Collection:
                 return (local_days.find_day(at, zone, hour) - first_day()).days
 
             moves, unmoved, states = _read_states(connection, answers, number_day)
+            cards, decks = _read_cards(connection)
+            names = _read_deck_names(connection)
             return Collection(
                 answers=answers,
-                cards=_read_cards(connection),
+                cards=cards,
                 states=states,
                 moves=moves,
                 left_out={"crammed": crammed, "unmoved": unmoved},
                 day_start_hour=hour,
+                decks={card: LIST + str(deck) for card, deck in decks.items()},
+                deck_names={
+                    LIST + str(deck): names.get(deck) or str(deck) for deck in decks.values()
+                },
+                changed_at=changed_at,
             )
     except OSError as error:
         raise ReviewLogError(f"{file}: {error.strerror or error}") from None
@@ -169,9 +184,9 @@ def _require_tables(connection: sqlite3.Connection) -> None:
         )
 
 
-def _check_version(connection: sqlite3.Connection) -> int:
+def _check_version(connection: sqlite3.Connection) -> tuple[int, datetime]:
     row = connection.execute(_sql("version")).fetchone()
-    version = row[0] if row else None
+    version, changed_ms = row or (None, 0)
     if not isinstance(version, int) or not _OLDEST_SCHEMA <= version <= _NEWEST_SCHEMA:
         is_newer = isinstance(version, int) and version > _NEWEST_SCHEMA
         advice = 'with the option "Support older Anki versions"' if is_newer else "2.1 or newer"
@@ -179,7 +194,7 @@ def _check_version(connection: sqlite3.Connection) -> int:
             f"expected a collection of schema {_OLDEST_SCHEMA} to {_NEWEST_SCHEMA}, found "
             f"{version!r:.40}: export it from Anki {advice}"
         )
-    return version
+    return version, _convert_ms(changed_ms)
 
 
 def _read_answers(connection: sqlite3.Connection) -> tuple[list[Answer], int]:
@@ -224,18 +239,27 @@ def _convert_interval(interval: int) -> int:
     return min(interval if interval >= 0 else -interval // _DAY_S, _LONGEST_INTERVAL)
 
 
-def _read_cards(connection: sqlite3.Connection) -> list[Card]:
+def _read_cards(connection: sqlite3.Connection) -> tuple[list[Card], dict[str, int]]:
+    """Return the cards that have a word, and the number of each card's own deck."""
     note_types = _read_note_types(connection)
-    cards = []
-    for row in _read_rows(connection, "cards", (int, str, int, int, int)):
-        card, fields, changed_s, note_type, number = row
+    cards, decks = [], {}
+    for row in _read_rows(connection, "cards", (int, str, int, int, int, int)):
+        card, fields, changed_s, note_type, number, deck = row
+        decks[str(card)] = deck
         sort_field, templates = note_types.get(note_type, (0, []))
         found = fields.split("\x1f")
         field = found[sort_field if 0 <= sort_field < len(found) else 0]
         word = _shorten(strip_markup(field), _LONGEST_WORD)
         kind = _find_kind(templates, number)
         cards.append(Card(str(card), word, _convert_ms(changed_s * 1_000), kind))
-    return [card for card in cards if card.word]
+    return [card for card in cards if card.word], decks
+
+
+def _read_deck_names(connection: sqlite3.Connection) -> dict[int, str]:
+    (has_decks,) = connection.execute(_sql("has decks")).fetchone()
+    rows = _read_rows(connection, "decks" if has_decks else "former decks", (int, str))
+    names = {deck: _CONTROL.sub(" ", name.replace("\x1f", "::")) for deck, name in rows}
+    return {deck: _shorten(_join(name), _LONGEST_NAME) for deck, name in names.items()}
 
 
 def _read_note_types(connection: sqlite3.Connection) -> dict[int, tuple[int, _Templates]]:

@@ -17,10 +17,11 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.publisher import Message
 from progress.errors import ReviewLogError
 from progress.event_store import events, learner_posts, time_zones
-from progress.importers import anki_collection, anki_events, anki_log, word_lists
+from progress.importers import anki_collection, anki_events, anki_log, lists, word_lists
 from progress.importers.anki_collection import Card
 from progress.importers.anki_events import Envelope, Learner, RecordedChoice, RecordedSession
 from progress.importers.anki_log import EARLIEST, Answer, CardState, Move
+from progress.importers.lists import OwnLists
 from progress.importers.local_days import Preference
 from progress.importers.word_lists import Word
 
@@ -30,6 +31,8 @@ _EVENTS_PER_MESSAGE = 1_000
 # The least share of the cards' words that the lists must contain if no language is given.
 _LEAST_SHARE = 0.25
 _OWN = "anki-"  # begins the ids of a learner's own items
+_DECK = "deck-"  # begins the id of the list that a deck of a review log is
+_SPARE = "Imported words"  # the name of the deck of words without one
 _NAMESPACE = UUID("0b0a2f52-4f0e-5b7e-8c66-7f3d2b1a9c55")
 
 # Removed for the look-up, because the lists have verbs without "to" and nouns without an article.
@@ -41,8 +44,9 @@ class Record(msgspec.Struct, frozen=True):
     """A learner's answers (oldest first) and cards, both from an Anki file.
 
     `words` maps the id of a card to the card's word in the CEFR word lists. A review log in CSV has
-    no states, and the cards of which it has a word or a kind. With `in_catalogue`, the cards are
-    items of the catalogue that everybody reads. `left_out` has the numbers of what is left out.
+    no states, and the cards of which it has a word or a kind. `decks` maps cards to own lists. With
+    `in_catalogue`, the words are in the catalogue that everybody reads, else they are the learner's
+    own. If `is_whole`, the file has all decks. `left_out` has the numbers of what is left out.
     """
 
     learner: anki_events.Learner
@@ -54,7 +58,11 @@ class Record(msgspec.Struct, frozen=True):
     moves: list[Move] = []
     left_out: dict[str, int] = {}
     is_collection: bool = False
-    in_catalogue: bool = True
+    in_catalogue: bool = False
+    decks: dict[str, str] = {}
+    deck_names: dict[str, str] = {}
+    changed_at: datetime = EARLIEST
+    is_whole: bool = False
 
     def messages(
         self,
@@ -62,20 +70,43 @@ class Record(msgspec.Struct, frozen=True):
         preferences: Sequence[Preference] = (),
         choices: Mapping[str, RecordedChoice] = MappingProxyType({}),
         is_recorded: Callable[[Answer], bool] = lambda _: False,
+        recorded_lists: lists.Recorded = lists.NOTHING,
     ) -> list[Message]:
-        """Return messages: with the preferences, the cards, the sessions, the rest.
+        """Return messages: with the preferences, the cards, the lists, the sessions, the rest.
 
-        `recorded` are the sessions of earlier imports, oldest first, and `preferences` and
-        `choices` the learner's recorded ones.
+        `recorded` are the sessions of earlier imports, oldest first, and `preferences`, `choices`
+        and `recorded_lists` the learner's recorded ones.
         """
         sessions = list(
             anki_events.messages(self.learner, self.answers, recorded, preferences, is_recorded)
         )
-        items = pack(events.VOCABULARY, map(self._describe, self.cards))
+        items = map(self._describe, self.cards if self.in_catalogue else ())
+        user = self.learner.user_id
+        own = lists.change_own(user, self._find_lists(), recorded_lists)
         changed = anki_events.change_cards(
             self.learner, self.states, self.moves, self.answers, choices
         )
-        return [*sessions[:1], *items, *sessions[1:], *pack(events.ALGORITHM, changed)]
+        described = [*pack(events.VOCABULARY, items), *pack(events.USER, own)]
+        return [*sessions[:1], *described, *sessions[1:], *pack(events.ALGORITHM, changed)]
+
+    def _find_lists(self) -> OwnLists:
+        """Return the decks as own lists and, unless they are in the catalogue, the words."""
+        words = {card: lists.describe_word("") for card in self.decks if self.is_collection}
+        for card in self.cards:
+            if card.word:
+                words[card.card_id] = lists.describe_word(card.word, card.kind)
+        spare = _find_deck(self.learner, _SPARE)
+        return OwnLists(
+            prefix=anki_collection.LIST if self.is_collection else _DECK,
+            changed_at=max([self.changed_at, *(answer.at for answer in self.answers[-1:])]),
+            is_dated=self.changed_at > EARLIEST,
+            names=self.deck_names | {spare: _SPARE},
+            homes=dict.fromkeys(state.card_id for state in self.states) | self.decks,
+            words={} if self.in_catalogue else words,
+            spare=spare,
+            is_whole=self.is_whole,
+            has_whole_lists=self.is_collection,
+        )
 
     def _describe(self, card: Card) -> Envelope:
         """Return the card as an `ItemPublished` event, whose id is deterministic.
@@ -90,7 +121,7 @@ class Record(msgspec.Struct, frozen=True):
             domains=[],
             cefr_level=word.level if word else None,
             headword=card.word or None,
-            language=language if self.in_catalogue else None,
+            language=language,
             kind=card.kind,
         )
         data = msgspec.to_builtins(item)
@@ -113,10 +144,10 @@ def read(
     learner: anki_events.Learner,
     language: str | None = None,
     *,
-    in_catalogue: bool = True,
+    in_catalogue: bool = False,
     zone: str | None = None,
 ) -> Record:
-    """Return the record in the file; `in_catalogue` and the recorded `zone` are for a collection.
+    """Return the record in the file; the recorded `zone` is for a collection.
 
     Raise ReviewLogError if the file cannot be read or has no answers.
 
@@ -133,8 +164,20 @@ def read(
         if not answers:
             raise ReviewLogError(f"{file}: the review log has no answers")
         cards = _find_cards(answers)
-        words = find_levels(cards, language, word_lists.read()) if cards else {}
-        return Record(learner, answers, cards, [], words, language, left_out=left_out)
+        decks = {answer.card_id: answer.deck for answer in answers if answer.deck}
+        ids = {name: _find_deck(learner, name) for name in decks.values()}
+        return Record(
+            learner,
+            answers,
+            cards,
+            words=find_levels(cards, language, word_lists.read()) if in_catalogue else {},
+            language=language,
+            left_out=left_out,
+            in_catalogue=in_catalogue,
+            decks={card: ids[name] for card, name in decks.items()},
+            deck_names={list_id: name for name, list_id in ids.items()},
+            changed_at=answers[-1].at,
+        )
     zone = learner.timezone or zone or find_machine_zone()
     collection = msgspec.structs.asdict(anki_collection.read(file, zone or "UTC"))
     day_start = collection.pop("day_start_hour")
@@ -153,7 +196,13 @@ def read(
         language=language,
         is_collection=True,
         in_catalogue=in_catalogue,
+        is_whole=file.suffix != ".apkg",  # which may have a part of the decks
     )
+
+
+def _find_deck(learner: Learner, name: str) -> str:
+    """Return the list that a deck of this name is in a review log; the id says nothing."""
+    return _DECK + learner_posts.own_id(learner.user_id, name)
 
 
 def adopt(connection: Connection | None, record: Record) -> Record:
@@ -178,32 +227,15 @@ def adopt(connection: Connection | None, record: Record) -> Record:
     def adopt_all(parts: Iterable[Any]) -> list[Any]:
         return [msgspec.structs.replace(one, card_id=find_item(one.card_id)) for one in parts]
 
-    cards, described = adopt_all(record.cards), 0
-    if connection and not record.in_catalogue:
-        cards, described = _omit_described(connection, cards)
     return msgspec.structs.replace(
         record,
         answers=adopt_all(record.answers),
-        cards=cards,
+        cards=adopt_all(record.cards),
         states=adopt_all(record.states),
         moves=adopt_all(record.moves),
         words={find_item(card): word for card, word in record.words.items()},
-        left_out=record.left_out | {"described": described},
+        decks={find_item(card): list_id for card, list_id in record.decks.items()},
     )
-
-
-def _omit_described(connection: Connection, cards: list[Card]) -> tuple[list[Card], int]:
-    """Return the cards whose words are news, and the number of those with another description.
-
-    Only what an import has described, of an item of the learner's own, is described anew.
-    """
-    streams = [f"item-{card.card_id}" for card in cards]
-    rows = database.run(connection, _FILE, "descriptions", stream_ids=streams)
-    found = {item: (word, kind) for item, word, kind, _ in rows}
-    others = {item for item, *_, is_plain in rows if not (is_plain and item.startswith(_OWN))}
-    news = [card for card in cards if found.get(card.card_id) != (card.word, card.kind)]
-    kept = [card for card in news if card.card_id not in others]
-    return kept, len(news) - len(kept)
 
 
 def _find_cards(answers: Iterable[Answer]) -> list[Card]:
@@ -275,7 +307,8 @@ def select_new(connection: Connection, record: Record) -> list[Message]:
     preferences = [Preference(*row) for row in rows]
     choices = _read_choices(connection, record.learner)
     sessions = _read_sessions(connection, record.learner)
-    made = record.messages(sessions, preferences, choices, _find_recorded(connection, record))
+    own = lists.read(connection, f"learner-{record.learner.user_id}")
+    made = record.messages(sessions, preferences, choices, _find_recorded(connection, record), own)
     messages = omit_former(connection, made)
     event_ids = [event["event_id"] for message in messages for event in message.events]
     rows = database.run(connection, _FILE, "recorded", event_ids=event_ids)

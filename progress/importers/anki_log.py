@@ -19,7 +19,15 @@ from progress.errors import ReviewLogError
 
 COLUMNS = ("card_id", "review_rating", "review_time")
 DURATION = "review_duration"
-OPTIONAL = (DURATION, "due", "interval", "kind", "headword", "id")  # each may be empty in a row
+OPTIONAL = (
+    DURATION,
+    "due",
+    "interval",
+    "kind",
+    "headword",
+    "id",
+    "deck",
+)  # each may be empty in a row
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # The event store rejects earlier events.
 # A later time is a fault of the file. Times close to the year 9999 would overflow when shifted.
@@ -38,6 +46,7 @@ _SHORTENED = r"[0-9](?:[.,][0-9]+[eE]\+?|[eE]\+)[0-9]+"
 _ID = re.compile(rf"(?!{_SHORTENED}\Z){_WORD.pattern}")
 _ID_RULE = "1 to 200 characters, no number that a spreadsheet has shortened"
 _KIND = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,50}")
+_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,100}")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -59,6 +68,7 @@ class Answer(msgspec.Struct, frozen=True, order=True):
     word: str = ""
     kind: str | None = None
     sent_id: str | None = None
+    deck: str | None = None
 
     @property
     def correct(self) -> bool:
@@ -192,6 +202,7 @@ def _parse_answer(row: list[str], columns: dict[str, int], line: int) -> Answer 
         word=find("headword", partial(_match, _WORD), "at most 200 characters") or "",
         kind=find("kind", partial(_match, _KIND), "at most 50 characters, no control characters"),
         sent_id=find("id", partial(_match, _ID), _ID_RULE),
+        deck=find("deck", partial(_match, _NAME), "at most 100 characters, no control characters"),
     )
 
 

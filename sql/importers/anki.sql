@@ -10,11 +10,12 @@ PRAGMA cell_size_check = ON;
 -- The tables below that do not store their rows: views, and virtual tables, which have no root page.
 SELECT name
 FROM sqlite_master
-WHERE lower(name) IN ('col', 'revlog', 'cards', 'notes', 'config', 'notetypes', 'templates')
+WHERE lower(name) IN ('col', 'revlog', 'cards', 'notes', 'config', 'notetypes', 'templates', 'decks')
   AND (type = 'view' OR type = 'table' AND coalesce(rootpage, 0) = 0);
 
 -- version --
-SELECT ver FROM col;
+-- The schema's number, and the time of the collection's last change, in ms since 1970.
+SELECT ver, CAST(coalesce(mod, 0) AS integer) FROM col;
 
 -- answers --
 -- The answers in the review log, without the entries that record manual changes. `id` is the time in ms since 1970.
@@ -27,9 +28,10 @@ WHERE ease BETWEEN 1 AND 4;
 
 -- cards --
 -- The cards with the fields of their notes. `mod` is the time of the note's last change, in seconds since 1970. `mid`
--- is the note's type, and `ord` the card's number in the note, from 0.
+-- is the note's type, and `ord` the card's number in the note, from 0. The deck of a card in a filtered deck is its own.
 SELECT c.id, CAST(coalesce(n.flds, '') AS text), CAST(coalesce(n.mod, 0) AS integer),
-    CAST(coalesce(n.mid, 0) AS integer), CAST(coalesce(c.ord, 0) AS integer)
+    CAST(coalesce(n.mid, 0) AS integer), CAST(coalesce(c.ord, 0) AS integer),
+    CAST(coalesce(CASE WHEN c.odid <> 0 THEN c.odid ELSE c.did END, 0) AS integer)
 FROM cards c
 JOIN notes n ON n.id = c.nid
 ORDER BY c.id;
@@ -52,6 +54,20 @@ ORDER BY id;
 
 -- has templates --
 SELECT count(*) = 2 FROM sqlite_master WHERE type = 'table' AND name IN ('notetypes', 'templates');
+
+-- has decks --
+SELECT count(*) = 1 FROM sqlite_master WHERE type = 'table' AND name = 'decks';
+
+-- decks --
+-- The names of the decks, with their paths.
+SELECT id, CAST(coalesce(name, '') AS text) FROM decks;
+
+-- former decks --
+-- The same up to schema 14, in which `decks` contains all decks, as a JSON object.
+SELECT CAST(d.key AS integer), CAST(coalesce(json_extract(d.value, '$.name'), '') AS text)
+FROM col
+CROSS JOIN json_each(CASE WHEN json_valid(decks) THEN decks ELSE '{}' END) d
+WHERE d.type = 'object';
 
 -- templates --
 -- The names of the templates by note type and number, whether the type is one of clozes, and the number of the field by

@@ -20,16 +20,6 @@ SELECT DISTINCT e.event_data ->> 'item_id'
 FROM event_store.events e
 WHERE e.stream_id = :stream_id AND e.event_data ->> 'item_id' IS NOT NULL;
 
--- descriptions --
--- The word and the kind of the items in these streams. The last column is true if there is neither a level nor a
--- language, and the item is not archived.
-SELECT DISTINCT ON (e.stream_id) e.event_data ->> 'item_id', e.event_data ->> 'headword', e.event_data ->> 'kind',
-    e.event_type <> 'ItemArchived' AND coalesce(e.event_data ->> 'cefr_level', e.event_data ->> 'language') IS NULL
-FROM event_store.events e
-WHERE e.stream_id = ANY(CAST(:stream_ids AS text[]))
-  AND e.event_type IN ('ItemPublished', 'ItemUpdated', 'ItemArchived')
-ORDER BY e.stream_id, e.occurred_at DESC, e.event_id DESC;
-
 -- choices --
 -- The latest event that sets an item of the learner aside, or resumes it, for each item.
 SELECT DISTINCT ON (e.event_data ->> 'item_id') e.event_data ->> 'item_id', CAST(e.event_id AS text), e.event_type,

@@ -131,7 +131,7 @@ def test_a_review_log_may_have_intervals_due_times_words_and_kinds(
     rows = ("7,2024-03-29,3,2.5,,house,", "7,2024-03-30,1,,2024-03-30T00:10:00Z,house,typing")
     more = ("8,2024-03-30T00:01Z,4,,,,", "7,2024-03-31,3,,,,", "7,2024-03-31,4,,,,", "7,,0,,,,")
     file.write_text(FULL + "\n".join((*rows, *more)))
-    record = anki_import.read(file, LEARNER)
+    record = anki_import.read(file, LEARNER, in_catalogue=True)
     made = [event for message in record.messages() for event in message.events]
     reviews = [event["data"] for event in made if event["event_type"] == "CardReviewed"]
     assert [(data.get("interval_days"), data.get("due")) for data in reviews] == [
@@ -150,7 +150,7 @@ def test_a_review_log_may_have_intervals_due_times_words_and_kinds(
     assert "4 answers to 2 cards in 3 sessions" in shown
     assert "1 rows with the rating 0 are left out." in shown
     assert "1 repeated rows are left out." in shown
-    assert len(fake_publisher.requests) == 4, "one for each topic"
+    assert len(fake_publisher.requests) == 3, "one for each topic, and none for the catalogue"
 
 
 def test_rows_that_other_programs_write_are_read_or_left_out_and_counted(tmp_path: Path) -> None:

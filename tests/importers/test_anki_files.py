@@ -145,7 +145,7 @@ def test_a_word_in_the_english_lists_gets_a_level_and_a_word_in_kana_gets_only_a
 
 
 def published(file: Path, language: str | None = None) -> list[anki_events.Envelope]:
-    messages = anki_import.read(file, LEARNER, language).messages()
+    messages = anki_import.read(file, LEARNER, language, in_catalogue=True).messages()
     events = [event for message in messages for event in message.events]
     return [event for event in events if event["event_type"] == "ItemPublished"]
 
@@ -153,7 +153,7 @@ def published(file: Path, language: str | None = None) -> list[anki_events.Envel
 def test_german_words_get_no_level_if_the_english_lists_have_few_of_them(tmp_path: Path) -> None:
     words = dict(enumerate(["die Hand", "Hand", "Haus", "Baum", "Brot", "Ei"]))
     file = anki_files.make_collection(tmp_path / "german.anki2", words, [Entry(START_MS, 1)])
-    assert anki_import.read(file, LEARNER).words == {}
+    assert anki_import.read(file, LEARNER, in_catalogue=True).words == {}
 
 
 @given(rows=entries)
@@ -260,7 +260,7 @@ def test_a_collection_with_null_settings_has_the_default_day_start(tmp_path: Pat
     file = anki_files.make_collection(tmp_path / "a.anki2", NOTES, rows, schema=11)
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.executescript(
-            "CREATE TABLE other AS SELECT ver, models, NULL AS conf FROM col;"
+            "CREATE TABLE other AS SELECT ver, mod, models, decks, NULL AS conf FROM col;"
             "DROP TABLE col; ALTER TABLE other RENAME TO col"
         )
     assert anki_collection.read(file).day_start_hour == 4

@@ -33,8 +33,8 @@ def write(folder: Path, notes: dict[int, str], *others: Entry) -> Path:
 
 def import_(
     connection: Connection, file: Path, user: str, *, in_catalogue: bool = False
-) -> tuple[dict[str, str], list[dict[str, object]], int]:
-    """Return the answers' items with their events, the described items, and how many are not."""
+) -> tuple[dict[str, str], dict[str, str], list[dict[str, object]]]:
+    """Return the answers' items with their events, the own words, and the described items."""
     read = anki_import.read(file, Learner(user, "UTC"), in_catalogue=in_catalogue)
     adopted = anki_import.adopt(connection, read)
     new = anki_import.select_new(connection, adopted)
@@ -43,8 +43,9 @@ def import_(
     events = [event for message in new for event in message.events]
     kinds = ("CardReviewed", "ItemSetAside")
     items = {e["data"]["item_id"]: e["event_type"] for e in events if e["event_type"] in kinds}
-    described = [e["data"] for e in events if e["event_type"] == "ItemPublished"]
-    return items, described, adopted.left_out["described"]
+    listed = [e["data"] for e in events if e["event_type"] == "ItemListed"]
+    words = {data["item_id"]: data["headword"] for data in listed if "headword" in data}
+    return items, words, [e["data"] for e in events if e["event_type"] == "ItemPublished"]
 
 
 def publish(connection: Connection, kind: str, **data: object) -> None:
@@ -57,10 +58,10 @@ def test_the_cards_of_two_learners_with_one_number_are_two_items(
 ) -> None:
     for user, word in (("anna", "house"), ("bert", "Haus")):
         file = write(tmp_path, {1: word})
-        items, described, _ = import_(connection, file, user)
+        items, words, described = import_(connection, file, user)
         assert items == {own(user, 1): "CardReviewed", own(user, 9): "ItemSetAside"}
-        assert described == [{"item_id": own(user, 1), "domains": [], "headword": word}]
-        assert import_(connection, file, user) == ({}, [], 0)
+        assert (words, described) == ({own(user, 1): word}, [])
+        assert import_(connection, file, user) == ({}, {}, [])
         assert import_(connection, file, user, in_catalogue=True)[0] == {}, "it keeps its item"
 
 
@@ -70,29 +71,12 @@ def test_a_card_that_the_log_has_of_this_learner_keeps_its_number(
     review = {"user_id": "anna", "item_id": "1", "rating": 3, "interval_days": 1}
     publish(connection, "CardReviewed", **review)
     file = write(tmp_path, {1: "house", 2: "tree"})
-    items, described, _ = import_(connection, file, "anna")
+    items, words, _ = import_(connection, file, "anna")
     assert {*items} == {"1", own("anna", 2), own("anna", 9)}
-    assert [item["item_id"] for item in described] == ["1", own("anna", 2)]
-    items, described, _ = import_(connection, file, "bert", in_catalogue=True)
-    assert {*items} == {"1", "2", "9"}
+    assert words == {"1": "house", own("anna", 2): "tree"}
+    items, words, described = import_(connection, file, "bert", in_catalogue=True)
+    assert ({*items}, words) == ({"1", "2", "9"}, {})
     assert [item.get("cefr_level") for item in described] == ["A1", "A1"]
-
-
-def test_what_the_catalogue_says_of_an_item_stays(connection: Connection, tmp_path: Path) -> None:
-    words = {1: "same", 2: "other", 3: "archived"}
-    for card, word in words.items():
-        review = {"user_id": "anna", "item_id": str(card), "rating": 3, "interval_days": 1}
-        publish(connection, "CardReviewed", **review)
-        described_as = {"item_id": str(card), "headword": word.replace("other", "differs")}
-        publish(connection, "ItemPublished", **described_as, cefr_level="A2")
-    publish(connection, "ItemArchived", item_id="3")
-    file = write(tmp_path, words | {4: "new", 5: "raw"})
-    _, described, omitted = import_(connection, file, "anna")
-    assert ([item["headword"] for item in described], omitted) == (["new", "raw"], 2)
-    publish(connection, "ItemUpdated", item_id=own("anna", 5), headword="raw", language="en")
-    file = write(tmp_path, words | {4: "edited", 5: "x"})
-    _, described, omitted = import_(connection, file, "anna")
-    assert ([item["headword"] for item in described], omitted) == (["edited"], 3)
 
 
 def test_without_a_database_the_command_must_know_that_the_learner_is_new(
@@ -106,9 +90,9 @@ def test_without_a_database_the_command_must_know_that_the_learner_is_new(
     shown = cli.expect_success(cli.progress(*command, "--first", **options))
     report = msgspec.json.decode(shown[shown.index("{") :])
     assert [report[name] for name in ("answers", "set_aside", "moved", "unmoved")] == [2, 1, 1, 1]
+    assert [report[name] for name in ("lists", "listed", "unlisted")] == [1, 1, 0]
     cli.expect_success(cli.progress(*command, "--first", "--catalogue", **options))
     sent = fake_publisher.messages("vocabulary-events")
     assert [event["data"] for m in sent for event in msgspec.json.decode(m.data)] == [
-        {"item_id": own("me", 1), "domains": [], "headword": "house"},
         {"item_id": "1", "domains": [], "headword": "house", "cefr_level": "A1", "language": "en"},
     ]

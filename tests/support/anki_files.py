@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import zstandard
@@ -30,6 +31,7 @@ class OtherCard(msgspec.Struct, frozen=True):
     due: int = 0
     odue: int = 0
     odid: int = 0
+    deck: int = 1
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -54,10 +56,12 @@ def make_collection(
     is_cloze: bool = False,
     created_s: int = 0,
     sort_field: int = 0,
+    decks: Mapping[int, str] = MappingProxyType({1: "Default"}),
+    changed_ms: int = 0,
 ) -> Path:
     """Write a collection with one card per note; `notes` maps a card's id to its note's fields.
 
-    `others` are further cards, or replace those of the same id.
+    `others` are further cards, or replace those of the same id. Paths of `decks` have "::".
     """
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("PRAGMA synchronous = off")
@@ -76,6 +80,8 @@ def make_collection(
             "ver": schema,
             "conf": conf,
             "models": json.dumps(models) if schema < 15 else "",
+            "mod": changed_ms,
+            "decks": json.dumps({n: {"name": name} for n, name in decks.items() if schema < 15}),
         }
         connection.execute(_BLOCKS["add collection"], values)
         if schema > 13:
@@ -84,6 +90,9 @@ def make_collection(
             place = bytes([0x10, 0x80 | low, high] if high else [0x10, low])
             config = b"\x08\x01" * is_cloze + place * bool(sort_field) + b"\x1a\x00"
             connection.execute(_BLOCKS["add notetype"], {"config": config})
+            for number, name in decks.items():
+                path = name.replace("::", "\x1f")
+                connection.execute(_BLOCKS["add deck"], {"id": number, "name": path})
             for number, name in enumerate(templates):
                 connection.execute(_BLOCKS["add template"], {"ord": number, "name": name})
             if day_start is not None:

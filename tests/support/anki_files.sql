@@ -30,9 +30,12 @@ CREATE UNIQUE INDEX idx_notetypes_name ON notetypes (name);
 CREATE TABLE templates (ntid integer NOT NULL, ord integer NOT NULL, name text NOT NULL COLLATE unicase,
     mtime_secs integer NOT NULL, usn integer NOT NULL, config blob NOT NULL, PRIMARY KEY (ntid, ord)) WITHOUT ROWID;
 CREATE UNIQUE INDEX idx_templates_name_ntid ON templates (name, ntid);
+CREATE TABLE decks (id integer PRIMARY KEY NOT NULL, name text NOT NULL COLLATE unicase, mtime_secs integer NOT NULL,
+    usn integer NOT NULL, common blob NOT NULL, kind blob NOT NULL);
+CREATE UNIQUE INDEX idx_decks_name ON decks (name);
 
 -- add collection --
-INSERT INTO col VALUES (1, :crt, 0, 0, :ver, 0, 0, 0, :conf, :models, '{}', '{}', '{}');
+INSERT INTO col VALUES (1, :crt, :mod, 0, :ver, 0, 0, 0, :conf, :models, :decks, '{}', '{}');
 
 -- add setting --
 INSERT INTO config VALUES ('rollover', 0, 0, :value);
@@ -43,11 +46,14 @@ INSERT INTO notetypes VALUES (1, 'Basic', 0, 0, :config);
 -- add template --
 INSERT INTO templates VALUES (1, :ord, :name, 0, 0, x'');
 
+-- add deck --
+INSERT INTO decks VALUES (:id, :name, 0, 0, x'', x'');
+
 -- add note --
 INSERT INTO notes VALUES (:id, 'guid', 1, :mod, 0, '', :fields, '', 0, 0, '');
 
 -- add card --
-INSERT OR REPLACE INTO cards VALUES (:id, :note, 1, :ord, :changed_s, 0, :kind, :queue, :due, 0, 2500, 0, 0, 0, :odue,
+INSERT OR REPLACE INTO cards VALUES (:id, :note, :deck, :ord, :changed_s, 0, :kind, :queue, :due, 0, 2500, 0, 0, 0, :odue,
     :odid, 0, '');
 
 -- add answer --

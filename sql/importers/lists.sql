@@ -1,0 +1,17 @@
+-- Lists of items in the event log, and the items of the catalogue that a list may have.
+
+-- recorded --
+-- The events about lists in a stream, in the order in which the latest decides.
+SELECT e.event_type, e.occurred_at, e.event_data
+FROM event_store.events e
+WHERE e.stream_id = :stream_id
+  AND e.event_type IN ('ListPublished', 'ListArchived', 'ItemListed', 'ItemUnlisted')
+ORDER BY e.occurred_at, e.event_id;
+
+-- items of headwords --
+-- The items of the catalogue that have these headwords in a language, a primary subtag.
+SELECT i.headword, i.item_id
+FROM items i
+WHERE i.in_catalogue AND i.headword = ANY(CAST(:headwords AS text[]))
+  AND {read_models/items primary_language} = :language
+ORDER BY i.item_id;
