@@ -1,10 +1,10 @@
-"""`progress import`: publish a learner's Anki record or review log as domain events."""
+"""`progress import`: publish a learner's Anki record or review log, or a list, as events."""
 
 import re
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -16,11 +16,13 @@ from progress.adapters.terminal import Console
 from progress.cli import connections, publishing
 from progress.cli.options import AsJson
 from progress.cli.publishing import Publication
-from progress.errors import SettingsError
-from progress.event_store import time_zones
-from progress.importers import anki_events, anki_import, envelope_lines, shifts
+from progress.errors import ReviewLogError, SettingsError
+from progress.event_store import events, time_zones
+from progress.importers import anki_events, anki_import, envelope_lines, lists, shifts
 from progress.importers.anki_import import Record
+from progress.projections import schema
 
+_MOST_NAMED = 10
 OWN_USER = "me"  # the default of --user
 
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
@@ -95,12 +97,20 @@ Language = Annotated[
 ]
 
 
+ListFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="A text file with an item id in each line, or a CSV file: item_id and, where it has "
+        "them, position, headword, kind.",
+    ),
+]
 Catalogue = Annotated[
     bool,
     typer.Option(
         "--catalogue",
-        help="Publish the words in the catalogue that everybody reads, with levels; items of new "
-        "cards of a collection get the cards' numbers as ids. Without it, all is the learner's own.",
+        help="Publish the words in the catalogue that everybody reads, with levels; new cards of a "
+        "collection get their numbers as ids. Without it, words and items are the learner's own.",
     ),
 ]
 First = Annotated[bool, typer.Option("--first", help="Without a database: the learner is new.")]
@@ -136,6 +146,81 @@ def anki(
         terminal.print_json(report)
     else:
         _show(console, record, report)
+
+
+@import_group.command("list")
+def import_list(
+    file: ListFile,
+    *,
+    name: Annotated[str, typer.Option(help="The list's name, such as HSK 3.")],
+    scale: Annotated[str | None, typer.Option(help="What the list is a level of.")] = None,
+    rank: Annotated[int | None, typer.Option(help="The level's place in its scale.")] = None,
+    list_id: Annotated[
+        str | None, typer.Option("--id", help="The list's id.", show_default="SCALE: NAME")
+    ] = None,
+    by_headword: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LANGUAGE",
+            help="Lines are headwords: list the catalogue's items of each in this language.",
+            callback=_language,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a list of the catalogue, such as a level or a unit.
+
+    A second import changes the list: what is no longer in the file is unlisted.
+    """
+    console = Console(stderr=as_json)
+    target = list_id or (f"{scale}: {name}" if scale else name)
+    fields = {"name": name, "scale": scale or None, "rank": rank}
+    events.check(events.ListPublished, {"list_id": target, **fields})
+    description = {field: value for field, value in fields.items() if value is not None}
+    with publishing.explain_interrupt() as publication:
+        items, repeated = lists.read_file(file, "headword" if by_headword else "item_id")
+        project, emulator = connections.pubsub()
+        with connections.open_connection() as connection:
+            found = dict[str, dict[str, Any]]()
+            if by_headword:
+                schema.set_search_path(connection)
+                found = lists.find_items(connection, items, by_headword)
+                items = {item: fields for one in found.values() for item, fields in one.items()}
+            recorded = lists.read(connection, f"list-{target}")
+        if not items:
+            raise ReviewLogError(f"{file}: the catalogue has none of its headwords")
+        changes = lists.change_catalogue(target, description, items, datetime.now(UTC), recorded)
+        messages = [*anki_import.pack(events.USER, changes)]
+        publication.publish(console, messages, len(changes), project=project, emulator=emulator)
+    kinds = Counter(event["event_type"] for event in changes)
+    report = {
+        "list_id": target,
+        "published": len(changes),
+        "items": len(items),
+        "listed": kinds["ItemListed"],
+        "unlisted": kinds["ItemUnlisted"],
+        "repeated": repeated,
+        "missing": [word for word, items in found.items() if not items],
+        "several": [word for word, items in found.items() if len(items) > 1],
+    }
+    if as_json:
+        terminal.print_json(report)
+    else:
+        _show_list(console, report)
+
+
+def _show_list(console: Console, report: dict[str, Any]) -> None:
+    console.print(
+        f"{report['list_id']} has {report['items']:,} items: {report['listed']:,} are listed now, "
+        f"or have another place, and {report['unlisted']:,} are unlisted."
+    )
+    if report["repeated"]:
+        console.print(f"{report['repeated']:,} repeated lines are left out.")
+    for name, note in (("missing", "no item"), ("several", "several items")):
+        if words := report[name]:
+            more = ", …" if len(words) > _MOST_NAMED else ""
+            named = ", ".join(words[:_MOST_NAMED])
+            console.print(f"{len(words):,} headwords have {note} in the catalogue: {named}{more}")
 
 
 def _find_zone(user: str) -> str | None:

@@ -30,7 +30,7 @@ import msgspec
 
 from progress.adapters.postgres.statements import blocks
 from progress.errors import ReviewLogError
-from progress.importers import anki_log, local_days
+from progress.importers import anki_log, csv_rows, local_days
 from progress.importers.anki_log import EARLIEST, EPOCH, LATEST, Answer, CardState, Move
 
 LIST = "anki-"  # begins the id of the list that a deck is
@@ -119,42 +119,34 @@ def read(file: Path, zone: str = "UTC") -> Collection:
     Raise ReviewLogError, which names the file and the reason, if the collection cannot be read
     or has no answers.
     """
-    try:
-        with open_collection(file) as connection:
-            _require_tables(connection)
-            version, changed_at = _check_version(connection)
-            answers, crammed = _read_answers(connection)
-            if not answers:
-                raise ReviewLogError(
-                    "the collection has no answers: export it from Anki with its scheduling "
-                    "information"
-                )
-            hour = _read_day_start(connection, version)
-            first_day = functools.cache(lambda: _read_first_day(connection, version, zone))
-
-            def number_day(at: datetime) -> int:
-                return (local_days.find_day(at, zone, hour) - first_day()).days
-
-            moves, unmoved, states = _read_states(connection, answers, number_day)
-            cards, decks = _read_cards(connection)
-            names = _read_deck_names(connection)
-            return Collection(
-                answers=answers,
-                cards=cards,
-                states=states,
-                moves=moves,
-                left_out={"crammed": crammed, "unmoved": unmoved},
-                day_start_hour=hour,
-                decks={card: LIST + str(deck) for card, deck in decks.items()},
-                deck_names={
-                    LIST + str(deck): names.get(deck) or str(deck) for deck in decks.values()
-                },
-                changed_at=changed_at,
+    with csv_rows.name_file(file), open_collection(file) as connection:
+        _require_tables(connection)
+        version, changed_at = _check_version(connection)
+        answers, crammed = _read_answers(connection)
+        if not answers:
+            raise ReviewLogError(
+                "the collection has no answers: export it from Anki with its scheduling information"
             )
-    except OSError as error:
-        raise ReviewLogError(f"{file}: {error.strerror or error}") from None
-    except ReviewLogError as error:
-        raise ReviewLogError(f"{file}: {error}") from None
+        hour = _read_day_start(connection, version)
+        first_day = functools.cache(lambda: _read_first_day(connection, version, zone))
+
+        def number_day(at: datetime) -> int:
+            return (local_days.find_day(at, zone, hour) - first_day()).days
+
+        moves, unmoved, states = _read_states(connection, answers, number_day)
+        cards, decks = _read_cards(connection)
+        names = _read_deck_names(connection)
+        return Collection(
+            answers=answers,
+            cards=cards,
+            states=states,
+            moves=moves,
+            left_out={"crammed": crammed, "unmoved": unmoved},
+            day_start_hour=hour,
+            decks={card: LIST + str(deck) for card, deck in decks.items()},
+            deck_names={LIST + str(deck): names.get(deck) or str(deck) for deck in decks.values()},
+            changed_at=changed_at,
+        )
 
 
 def strip_markup(field: str) -> str:

@@ -1,4 +1,4 @@
-"""Lists of items: the events that make the recorded lists those of a file.
+"""Lists of items: what a file says, and the events that make the recorded lists so.
 
 A file says what its lists are at the time of its last change. What was recorded later stays,
 because the file may be an old one.
@@ -7,6 +7,7 @@ because the file may be an old one.
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -14,6 +15,8 @@ import msgspec
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
+from progress.errors import ReviewLogError
+from progress.importers import csv_rows
 from progress.importers.anki_events import Envelope
 from progress.importers.anki_log import EARLIEST
 
@@ -28,6 +31,8 @@ _FIELDS = {
 }
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TICK, _SAME = timedelta(microseconds=1), timedelta(seconds=1)  # files of one second are as new
+_MOST = 2**31 - 1
+_POSITION_RULE = f"an integer from 0 to {_MOST:,}"
 _NO_WORD: tuple[Fields, datetime] = ({"headword": ""}, EARLIEST)
 
 
@@ -85,6 +90,43 @@ def describe_word(headword: str, kind: str | None = None) -> Fields:
     """Return the fields of an own word; an empty headword takes it away."""
     headword = _CONTROL.sub(" ", headword).strip()
     return {"headword": headword} | ({"kind": kind} if headword and kind else {})
+
+
+def read_file(file: Path, column: str) -> tuple[dict[str, Fields], int]:
+    """Return what a file says of each item or headword of a list, and how many lines repeat one.
+
+    `column` is `item_id` or `headword`. Raise ReviewLogError, which names the line, for a fault.
+    """
+    items, repeated = dict[str, Fields](), 0
+    with csv_rows.name_file(file):
+        for row in csv_rows.read(file, [column], _FIELDS["ItemListed"], may_be_plain=True):
+            fields = {"position": row.find("position", _parse_position, _POSITION_RULE)}
+            if column == "item_id":
+                texts = (("headword", 200), ("kind", 50))
+                fields |= {name: row.find_text(name, longest) for name, longest in texts}
+            key = row.read_id(column)
+            repeated += key in items
+            items.setdefault(key, {name: v for name, v in fields.items() if v is not None})
+        if not items:
+            raise ReviewLogError("expected at least one line")
+    return items, repeated
+
+
+def _parse_position(text: str) -> int:
+    return range(_MOST + 1).index(int(text))
+
+
+def find_items(
+    connection: Connection, words: Mapping[str, Fields], language: str
+) -> dict[str, dict[str, Fields]]:
+    """Return the catalogue's items of each headword in the language; it may be none or several."""
+    found: dict[str, dict[str, Fields]] = {word: {} for word in words}
+    primary = language.partition("-")[0].lower()
+    for word, item in database.run(
+        connection, "importers/lists", "items", headwords=[*words], language=primary
+    ):
+        found[word][item] = words[word]
+    return found
 
 
 def change_catalogue(

@@ -8,7 +8,7 @@ WHERE e.stream_id = :stream_id
   AND e.event_type IN ('ListPublished', 'ListArchived', 'ItemListed', 'ItemUnlisted')
 ORDER BY e.occurred_at, e.event_id;
 
--- items of headwords --
+-- items --
 -- The items of the catalogue that have these headwords in a language, a primary subtag.
 SELECT i.headword, i.item_id
 FROM items i

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
-from progress.event_store.log import PostgresEventStore
 from progress.importers import anki_import
 from progress.importers.anki_events import Learner
+from progress.projections.projector import Projector
 from tests.importers.test_anki_recorded import record
-from tests.support import anki_files
+from tests.support import anki_files, model_rows
 from tests.support.anki_files import Entry, OtherCard
 
 START_MS = 1_711_000_000_000
@@ -59,29 +59,25 @@ def expect(user: str, collection: Deck) -> Shown:
     return {place: shown[place] for place in lists}, lists, words
 
 
-def find_item(user: str, card: int) -> str:
+def find_item(user: str, card: object) -> str:
     return "anki-" + str(
         uuid.uuid5(uuid.uuid5(uuid.NAMESPACE_OID, "learner"), f'["{user}","{card}"]')
     )
 
 
 def show(connection: Connection, user: str) -> Shown:
-    """Return the same of the log: of each list, item and word, the latest event decides."""
-    events = PostgresEventStore(connection).read_events(f"learner-{user}", 1)
-    latest: dict[Any, Any] = {}
-    words: dict[str, str] = {}
-    for event in sorted(events, key=lambda event: (event.occurred_at, event.event_id)):
-        data = event.event_data
-        if "list_id" in data:
-            latest[data["list_id"], data.get("item_id")] = (event.event_type, data)
-        if event.event_type == "ItemListed" and "headword" in data:
-            words[data["item_id"]] = data["headword"]
-    names = {k[0]: data["name"] for k, (kind, data) in latest.items() if kind == "ListPublished"}
+    """Return the same of the learner's lists and words."""
+    Projector(connection).catch_up_all()
+    found, items, words = (
+        [row for row in model_rows.read_table(connection, table) if row["user_id"] == user]
+        for table in ("own_lists", "own_listed_items", "own_words")
+    )
     lists: dict[str, set[str]] = {}
-    for (place, item), (kind, _) in latest.items():
-        if kind == "ItemListed":
-            lists.setdefault(place, set()).add(item)
-    return names, lists, words
+    for row in items:
+        if row["is_listed"]:
+            lists.setdefault(row["list_id"], set()).add(row["item_id"])
+    names = {row["list_id"]: row["name"] for row in found if not row["is_archived"]}
+    return names, lists, {row["item_id"]: row["headword"] for row in words}
 
 
 def import_(connection: Connection, file: Path, user: str) -> list[dict[str, Any]]:
@@ -127,3 +123,46 @@ def test_the_lists_are_those_of_the_newest_collection_however_often_others_are_i
                     {item: words.get(item, "") for item in expect(user, history[newest])[2]},
                 )
                 assert shown == expect(user, history[newest])
+
+
+def test_a_deck_that_is_not_in_a_package_stays_and_one_that_is_in_it_is_whole(
+    connection: Connection, tmp_path: Path
+) -> None:
+    names, placed = ("A", "B", "C"), {1: (1, "Haus", False), 4: (1, "<img>", False)}
+    others = {5: (2, "Haus", False)}
+    import_(connection, write(tmp_path / "a.anki2", (names, placed | others)), "anna")
+    placed.pop(4)  # deleted; it was never answered
+    package = write(tmp_path / "a", (names, placed)).rename(tmp_path / "a.apkg")
+    events = import_(connection, package, "anna")
+    assert [(e["event_type"], e["data"]["item_id"]) for e in events] == [
+        ("ItemUnlisted", find_item("anna", 4))
+    ]
+    events = import_(connection, write(tmp_path / "a.anki2", (names, placed)), "anna")
+    assert [e["event_type"] for e in events] == ["ItemUnlisted", "ListArchived"]
+
+
+def test_a_review_log_says_decks_and_words(connection: Connection, tmp_path: Path) -> None:
+    file = tmp_path / "log.csv"
+
+    def read(*rows: str) -> Shown:
+        lines = [f"{row.split(',')[0]},3,2024-03-{n:02},{row}" for n, row in enumerate(rows, 1)]
+        header = "card_id,review_rating,review_time,-,deck,headword,kind"
+        file.write_text("\n".join([header, *lines]), encoding="utf-8")
+        import_(connection, file, "anna")
+        names, lists, words = show(connection, "anna")
+        return dict(sorted(names.items())), lists, words
+
+    def find(name: str) -> str:
+        return find_item("anna", name).replace("anki-", "deck-")
+
+    n5, n4, spare = find("N5"), find("N4"), find("Imported words")
+    assert read("a,N5,house,", "b,N5,tree,typing", "c,,word,", "d,,,") == (
+        dict(sorted({n5: "N5", spare: "Imported words"}.items())),
+        {n5: {"a", "b"}, spare: {"c"}},
+        {"a": "house", "b": "tree", "c": "word"},
+    )
+    assert read("x,,,", "x,,,", "x,,,", "x,,,", "b,N4,,", "a,,home,", "c,N4,,")[1:] == (
+        {n5: {"a"}, n4: {"b", "c"}},
+        {"a": "home", "b": "tree", "c": "word"},
+    )
+    assert {*show(connection, "anna")[0]} == {n5, n4}, "a list without items is archived"
