@@ -107,7 +107,8 @@ def messages(learners: int, last: date, now: datetime) -> list[Message]:
     first message is the account of the first learner, which stores `last`.
     """
     made = [message for n in range(learners) for message in _learner_messages(n, last, now)]
-    return [made[0], *loading.item_messages(_course()), *made[1:]]
+    course = [*loading.item_messages(_course()), *loading.list_messages(_course())]
+    return [made[0], *course, *made[1:]]
 
 
 def find_yesterday(now: datetime) -> date:

@@ -31,6 +31,7 @@ from progress.importers import (
     anki_import,
     anki_log,
     forgetting,
+    lists,
     local_days,
     shifts,
     word_lists,
@@ -51,6 +52,7 @@ RULE = (
 )
 
 _LEVELS = ("A1", "A2", "B1", "B2", "C1", "C2")
+_SCALE, _TOPICS = "CEFR-J", "Core Inventory"  # the scales of the lists
 _PUBLISHED_AT = datetime(2024, 1, 1, tzinfo=UTC)
 _NAMESPACE = UUID("8f0f3c0a-3f5e-5d53-8a54-0d8f1f0c9b42")
 
@@ -65,7 +67,7 @@ def messages(
     answers = anki_log.read(LOG) if answers is None else answers
     items = deal(word_lists.read(), cards(answers))
     account, *sessions = anki_events.messages(learner, answers)
-    return [account, *item_messages(items), *sessions]
+    return [account, *item_messages(items), *list_messages(items), *sessions]
 
 
 def load(
@@ -200,6 +202,21 @@ def _publish_event(item_id: str, word: Word) -> dict[str, object]:
         "occurred_at": _PUBLISHED_AT,
         "data": item,
     }
+
+
+def list_messages(items: dict[str, Word]) -> Iterator[Message]:
+    """Return the levels, and the topics of the Core Inventory, as lists of the catalogue."""
+    members: dict[tuple[str, str], list[str]] = {}
+    for item, word in items.items():
+        for place in ((_SCALE, word.level), *((_TOPICS, topic) for topic in word.topics)):
+            members.setdefault(place, []).append(item)
+    made = []
+    for (scale, name), listed in members.items():
+        rank = {"rank": _LEVELS.index(name) + 1} if scale == _SCALE else {}
+        description = {"name": name, "scale": scale} | rank
+        of_list = dict.fromkeys(listed, lists.Fields())
+        made += lists.change_catalogue(f"{scale}: {name}", description, of_list, _PUBLISHED_AT)
+    return anki_import.pack(events.USER, made)
 
 
 def read_own(file: Path, user: str) -> Record:

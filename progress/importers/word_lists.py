@@ -16,14 +16,16 @@ LANGUAGE = "en"
 
 _DOMAINS = {"noun": "RW", "verb": "LS", "adjective": "RL", "adverb": "WS"}
 _ALL_DOMAINS = "RWLS"
+_TOPIC = "CoreInventory 1"  # a column of the first list
 
 
 class Word(msgspec.Struct, frozen=True):
-    """A headword with its lowest level and the domains of all its parts of speech."""
+    """A headword with its lowest level, and the domains and topics of all its parts of speech."""
 
     headword: str
     level: events.Level
     domains: list[events.Domain]  # in the order R, W, L, S
+    topics: list[str]  # of the Core Inventory
 
 
 @functools.cache
@@ -31,12 +33,19 @@ def read(folder: Path = DATA) -> list[Word]:
     """Return the headwords of all lists, once each, from the easiest level to the hardest."""
     levels: dict[str, str] = {}
     domains: dict[str, set[str]] = {}
+    topics: dict[str, set[str]] = {}
     for row in _rows(folder):
         headword, level = row["headword"].strip(), row["CEFR"]
         levels[headword] = min(level, levels.get(headword, level))
         domains.setdefault(headword, set()).update(_DOMAINS.get(row["pos"], _ALL_DOMAINS))
+        topics.setdefault(headword, set()).add(row.get(_TOPIC, ""))
     rows = (
-        {"headword": word, "level": levels[word], "domains": _in_order(domains[word])}
+        {
+            "headword": word,
+            "level": levels[word],
+            "domains": _in_order(domains[word]),
+            "topics": sorted(topics[word] - {""}),
+        }
         for word in levels
     )
     return sorted(

@@ -1,9 +1,11 @@
 """`progress demo` on a real stack loads the whole review log, and prints its numbers."""
 
+import csv
 import functools
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -168,9 +170,10 @@ def test_the_users_own_collection_is_shown(stack: Stack, second: list[str], tmp_
     assert "1 day in a row." in shown
     again = stack.progress("demo", "--anki", str(file))
     assert "New: nothing" in again
-    report = json.loads(stack.progress("import", "anki", str(file), "--json"))
+    report = json.loads(stack.progress("import", "anki", str(file), "--catalogue", "--json"))
     counts = {"published": 0, "answers": 0, "cards": 0, "sessions": 0}
-    left_out = ("crammed", "set_aside", "moved", "unmoved", "manual", "repeated", "described")
+    left_out = ["crammed", "set_aside", "moved", "unmoved", "manual", "repeated"]
+    left_out += ["lists", "listed", "unlisted"]
     assert report == counts | dict.fromkeys(left_out, 0) | {"recorded_before": len(notes)}
 
 
@@ -195,6 +198,21 @@ def test_every_card_gets_a_headword_and_every_headword_gets_an_item() -> None:
     for message in loading.item_messages(items):
         read = envelope.decode(publisher.encode(message), Message())
         assert all(isinstance(entry, ParsedEvent) for entry in read)
+
+
+def test_the_levels_and_the_topics_of_the_word_lists_are_lists_of_the_catalogue() -> None:
+    items = loading.deal(word_lists.read(), ["card"])
+    made = [event for message in loading.list_messages(items) for event in message.events]
+    assert all("user_id" not in event["data"] for event in made)
+    published = {e["data"]["list_id"]: e["data"] for e in made if "name" in e["data"]}
+    listed = Counter(e["data"]["list_id"] for e in made if "item_id" in e["data"])
+    levels = Counter(f"CEFR-J: {word.level}" for word in items.values())
+    assert {id_: n for id_, n in listed.items() if "CEFR-J" in id_} == levels
+    assert [published[id_]["rank"] for id_ in sorted(levels)] == [1, 2, 3, 4, 5, 6]
+    with (word_lists.DATA / word_lists.WORD_LISTS[0]).open(encoding="utf-8", newline="") as text:
+        rows = {(row["CoreInventory 1"], row["headword"].strip()) for row in csv.DictReader(text)}
+    topics = Counter(f"Core Inventory: {topic}" for topic, _ in rows if topic)
+    assert listed == levels | topics
 
 
 def test_a_headword_with_several_levels_gets_the_lowest_level() -> None:

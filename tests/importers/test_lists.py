@@ -1,21 +1,28 @@
 """An import makes the decks of a file a learner's own lists, and its words the learner's own."""
 
+import csv
 import tempfile
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
-from progress.importers import anki_import
+from progress.adapters.pubsub.publisher import Message
+from progress.importers import anki_import, lists
 from progress.importers.anki_events import Learner
 from progress.projections.projector import Projector
+from tests.conftest import Store
 from tests.importers.test_anki_recorded import record
-from tests.support import anki_files, model_rows
+from tests.support import anki_files, cli, model_rows, sample_events
 from tests.support.anki_files import Entry, OtherCard
+from tests.support.fake_publisher import FakePublisher
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 START_MS = 1_711_000_000_000
 ANSWERED = (1, 2, 3)  # of five cards
 NAMES = {"Core::N5": "Core::N5", "x\x07" + "y" * 120: f"x {'y' * 97}…", "\x07": None}
@@ -166,3 +173,90 @@ def test_a_review_log_says_decks_and_words(connection: Connection, tmp_path: Pat
         {"a": "home", "b": "tree", "c": "word"},
     )
     assert {*show(connection, "anna")[0]} == {n5, n4}, "a list without items is archived"
+
+
+def items_of(connection: Connection, list_id: str) -> dict[str, int | None]:
+    """Return the items of a list of the catalogue, with their positions."""
+    Projector(connection).catch_up_all()
+    rows = model_rows.read_table(connection, "listed_items")
+    return {
+        row["item_id"]: row["position"]
+        for row in rows
+        if row["list_id"] == list_id and row["is_listed"]
+    }
+
+
+files = st.dictionaries(
+    st.sampled_from(["a", "b, c", '"d" e']), st.none() | st.integers(0, 2), min_size=1
+)
+
+
+@given(st.lists(files, min_size=1, max_size=4))
+def test_a_list_of_the_catalogue_has_what_the_latest_file_has(
+    connection: Connection, history: list[dict[str, int | None]]
+) -> None:
+    list_id = f"list {uuid.uuid4()}"
+    stream = f"list-{list_id}"
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "list.csv")
+        for wanted in history:
+            with file.open("w", encoding="utf-8", newline="") as text:
+                csv.writer(text).writerows([("item_id", "position"), *wanted.items()])
+            items, _ = lists.read_file(file, "item_id")
+            arguments = (list_id, {"name": "A"}, items, NOW)
+            if new := lists.change_catalogue(*arguments, lists.read(connection, stream)):
+                record(connection, [Message("user-events", new)])
+            assert items_of(connection, list_id) == wanted
+            assert lists.change_catalogue(*arguments, lists.read(connection, stream)) == []
+
+
+def test_the_command_lists_the_items_of_headwords_and_names_what_is_wrong(
+    store: Store, connection: Connection, fake_publisher: FakePublisher, tmp_path: Path
+) -> None:
+    catalogue = (("hand", "en-GB"), ("hand", "en"), ("hand", "de"), ("eye", "en"))
+    described = [
+        {"item_id": str(number), "headword": word, "language": language}
+        for number, (word, language) in enumerate(catalogue, 1)
+    ]
+    made = [sample_events.envelope("ItemPublished", data, at=NOW) for data in described]
+    record(connection, [Message("vocabulary-events", made)])
+    Projector(connection).catch_up_all()
+    options = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
+    command = (store.url, "import", "list", str(file := tmp_path / "words.txt"), "--name", "Body")
+
+    def run(text: str, *more: str) -> Any:
+        file.write_text(text, encoding="utf-8")
+        fake_publisher.requests.clear()
+        report = cli.expect_success(cli.progress(*command, *more, "--json", **options))
+        sent = [msgspec.json.decode(m.data) for m in fake_publisher.messages("user-events")]
+        record(connection, [Message("user-events", events) for events in sent])
+        return msgspec.json.decode(report[report.index("{") :])
+
+    scale = ("--scale", "Units", "--rank", "3")
+    report = run("hand\r\nfoot\n\nhand\n", *scale, "--by-headword", "en")
+    assert report == {
+        "list_id": "Units: Body", "published": 3, "items": 2, "listed": 2, "unlisted": 0,
+        "repeated": 1, "missing": ["foot"], "several": ["hand"],
+    }  # fmt: skip
+    assert items_of(connection, "Units: Body") == {"1": None, "2": None}
+    report = run("position,item_id\n7,4\n8,2\n", *scale)
+    assert [report[name] for name in ("published", "listed", "unlisted")] == [3, 2, 1]
+    assert items_of(connection, "Units: Body") == {"4": 7, "2": 8}
+    assert run("position,item_id\n7,4\n8,2\n", *scale)["published"] == 0
+    assert run("4", "--id", "Units: Body")["published"] == 3, "another description, place, and item"
+    for text, words in (
+        (
+            "item_id,position\na,-1",
+            ("words.txt: row 2, column position: expected an integer from 0",),
+        ),
+        ("item_id,headword\na,\x07", ("row 2, column headword: expected at most 200 characters",)),
+        ("a\n" + "b" * 201, ("row 2, column item_id: expected 1 to 200 characters",)),
+        ("\n", ("words.txt: expected at least one line",)),
+    ):
+        file.write_text(text, encoding="utf-8")
+        cli.expect_failure(cli.progress(*command, **options), *words)
+    file.write_text("ear", encoding="utf-8")
+    cli.expect_failure(
+        cli.progress(*command, "--by-headword", "en", **options), "none of its headwords"
+    )
+    cli.expect_failure(cli.progress(*command, "--id", "own:a", **options), "begin with own:")
