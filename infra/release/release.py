@@ -24,7 +24,8 @@ from smoke import WATCH_TRIES, Green
 from watch import watch
 
 # A release has this order, and a rollback the reverse one, because the workers of 0.3 fold only the
-# read models of their own version. No later version needs an order.
+# read models of their own version, and because a query function may take a type of learners' posts
+# that an older ingest does not know.
 SERVICES = (PROJECT, INGEST, QUERY)
 # For how many seconds the watch judges the requests to each new revision.
 HOLD_S = {"dev": 0.0, "staging": 120.0, "prod": 600.0}

@@ -56,6 +56,7 @@ def parts(cast: str = "CAST", moment: str = "timestamptz") -> dict[str, str]:
         "plain_texts": ", ".join(_block("plain text", column=c.name) for c in window if c.is_text),
         "fact_values": _list_values(columns, terms),
         "past_types": _quote(one for one in types if one.fact not in _LISTS),
+        "accepts_retraction": _accepts(events.EventRetracted),
         "list_columns": _block("list columns", **terms),
         "dated_kinds": ", ".join(
             f"'{kind}'" for kind in _list_kinds(one for one in types if one.has_day)

@@ -133,7 +133,7 @@ SELECT d.user_id, {retracted_id} AS retracted_id
 FROM (
 {events}
 ) d
-WHERE d.event_type IN ({retraction_types}) AND {kind_of_fact} = 'retraction'
+WHERE d.event_type IN ({retraction_types}) AND {accepts_retraction}
 
 -- postgresql retracted_id --
 event_store.event_uuid(d.event_data ->> 'retracted_event_id')

@@ -45,7 +45,7 @@ CREATE VIEW retractions AS
 SELECT d.stream_id, d.global_position,
     event_store.event_uuid(d.event_data ->> 'retracted_event_id') AS retracted_id
 FROM event_store.events d
-WHERE d.event_type IN ({retraction_types}) AND {kind_of_fact} = 'retraction'
+WHERE d.event_type IN ({retraction_types}) AND {accepts_retraction}
   AND NOT EXISTS (SELECT FROM poisoned_events p WHERE p.global_position = d.global_position);
 
 -- Whether retractions take events of this type out of every number.

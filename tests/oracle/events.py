@@ -242,7 +242,7 @@ def is_acceptable(event: Event) -> bool:
     if event.type in NEWEST and (event.user_id is None or not event.names_learner):
         return False
     if event.type in OF_LISTS and event.user_id is not None:
-        return event.names_learner and _is_of_list(event)
+        return event.names_learner
     if event.type in _IDS:
         named = event.data.get(_IDS[event.type])
         return isinstance(named, str) and 1 <= len(named) <= 200
@@ -257,27 +257,6 @@ def is_acceptable(event: Event) -> bool:
         case _:
             is_accepted = True
     return is_accepted
-
-
-def _is_of_list(event: Event) -> bool:
-    """Return whether the fields of an event about a learner's own list have these values."""
-    data, ids = event.data, ["list_id"]
-    ids += ["item_id"] if event.type.startswith("Item") else []
-    fields: dict[str, list[tuple[str, int, int]]] = {
-        "ListPublished": [("name", 1, 100), ("scale", 0, 100)],
-        "ItemListed": [("headword", 0, 200), ("kind", 0, 50)],
-    }
-    texts = [(name, 1, 200) for name in ids] + fields.get(event.type, [])
-    number = {"ListPublished": "rank", "ItemListed": "position"}.get(event.type, "")
-    return all(
-        (data.get(name) is None and name not in (*ids, "name"))
-        or (
-            isinstance(data.get(name), str)
-            and low <= len(data[name]) <= high
-            and (name in ids or not re.search("[\x00-\x1f\x7f-\x9f]", data[name]))
-        )
-        for name, low, high in texts
-    ) and (data.get(number) is None or (type(data[number]) is int and 0 <= data[number] < 2**31))
 
 
 def _is_card(data: Mapping[str, Any]) -> bool:

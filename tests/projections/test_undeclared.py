@@ -136,23 +136,29 @@ def test_a_group_name_that_the_declaration_rejects_counts_as_omitted(
 def test_an_event_about_a_list_that_the_declaration_rejects_or_that_names_nobody_is_not_read(
     connection: Connection,
 ) -> None:
-    good = {"list_id": "l", "item_id": "i", "name": "N5", "headword": "Wort", "rank": 1}
+    good: dict[str, Any] = {
+        "list_id": "l",
+        "item_id": "i",
+        "name": "N5",
+        "headword": "Wort",
+        "rank": 1,
+    }
     texts = ("", 5, ["a"], "a\n", "\x7f", "x" * 201, None)
     values = {
         **dict.fromkeys(("list_id", "name", "scale", "headword", "kind"), texts),
         "item_id": (None,),
         **dict.fromkeys(("rank", "position"), (-1, 2**31, 5.5, "5", True, 10**40, None)),
     }
-    told = [
+    told: list[tuple[str, dict[str, Any]]] = [
         (kind, {**good, field: value, **named})
         for kind in events.OF_LISTS
         for field, found in values.items()
         for value in found
         for named in ({"user_id": f"{kind} {field} {value!r:.20}"}, {})
     ]
-    taken = [*told, *((kind, {**sample_events.ASSIGNED}) for kind in events.ASSIGNMENTS)]
+    told += [(kind, {**sample_events.ASSIGNED}) for kind in events.ASSIGNMENTS]
     with undeclared(*events.OF_LISTS, *events.ASSIGNMENTS):
-        append(connection, [sample_events.envelope(*one, at=at(0)) for one in taken])
+        append(connection, [sample_events.envelope(*one, at=at(0)) for one in told])
     batch.run(connection)
     rows = model_rows.read_rows(connection)
     accepted = {d["user_id"] for kind, d in told if "user_id" in d and is_accepted(kind, d)}
