@@ -117,6 +117,7 @@ def archived(
             ),
             sample_events.change_preferences("una", timezone=None, day_start_hour=3),
             *(event for user in ("ann", "ben", "una") for event in sample_events.choices(user)),
+            *sample_events.catalogue_list(),
             sample_events.user_deleted("ben"),
         ],
     )
