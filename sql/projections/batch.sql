@@ -38,8 +38,8 @@ BEGIN
     ) f
     WHERE catalogue_start > 0;
 
-    -- No row of the batch depends on lists. A local day differs from the date in UTC by at most two days. New preferences may move every day. A retraction
-    -- changes the day of the event that it retracts.
+    -- A local day differs from the date in UTC by at most two days. New preferences may move every day. A retraction
+    -- changes the day of the event that it retracts. No row of the batch depends on lists.
     INSERT INTO batch_learners
     SELECT p.user_id, '-infinity'
     FROM user_progress p
@@ -66,7 +66,8 @@ BEGIN
           AND r.event_id = event_store.event_uuid(e.event_data ->> 'retracted_event_id')
         OFFSET 0
     ) r ON true
-    WHERE b.shard = ANY (shards) AND b.position > 0 AND e.stream_id LIKE 'learner-%' AND e.event_type NOT IN ({list_types})
+    WHERE b.shard = ANY (shards) AND b.position > 0 AND e.stream_id LIKE 'learner-%'
+      AND e.event_type NOT IN ({list_types})
     GROUP BY e.stream_id;
 
     INSERT INTO batch_learners

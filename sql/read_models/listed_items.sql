@@ -1,4 +1,4 @@
--- One row per list of the catalogue and item that was ever listed in it or unlisted. The latest of these events decides.
+-- One row per list of the catalogue and item that was ever listed in it or unlisted. The latest event decides.
 
 -- table --
 CREATE TABLE listed_items (

@@ -346,8 +346,8 @@ BEGIN
 END $$;
 
 -- Count the events in a range of positions that mention a learner: a field of the metadata is the learner's id, or a
--- field of the data of another learner's event, other than a headword and the ids of items, sessions, groups and lists. `reached` is the last position that was read,
--- or null if there was none. An erasure does not change these events.
+-- field of the data of another learner's event, other than a headword and the ids of items, sessions, groups and lists.
+-- `reached` is the last position that was read, or null if there was none. An erasure does not change these events.
 CREATE OR REPLACE FUNCTION event_store.mentions_of(
     learner text, after bigint, at_most integer, OUT mentions bigint, OUT reached bigint
 )
@@ -361,7 +361,8 @@ SELECT count(*) FILTER (
           -- Most events do not contain the id as text, and strpos is faster than a JSON path.
           AND (strpos(n.event_data::text, quoted) > 0 OR strpos(n.metadata::text, quoted) > 0)
           AND (n.stream_id LIKE 'learner-%' AND jsonb_path_exists(
-                   n.event_data - '{item_id,session_id,group_id,list_id,headword}'::text[], '$.** ? (@ == $id)', variables)
+                   n.event_data - '{item_id,session_id,group_id,list_id,headword}'::text[],
+                   '$.** ? (@ == $id)', variables)
                OR jsonb_path_exists(n.metadata, '$.** ? (@ == $id)', variables))),
     max(n.global_position)
 FROM (
