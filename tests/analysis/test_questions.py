@@ -199,11 +199,14 @@ def test_the_sums_over_classes_count_no_hidden_class() -> None:
     assert {(row["learners"], row["tests"]) for row in rows} == {(20, 20)}
 
 
-def test_analyses_do_not_read_display_names(tmp_path: Path) -> None:
+def test_analyses_read_neither_display_names_nor_lists(tmp_path: Path) -> None:
     data = {"user_id": "ann", "email": "", "display_name": "Ann", "timezone": "Asia/Tokyo"}
     named = {"event_id": str(UUID(int=1)), "event_type": "UserCreated", "data": data}
     envelope = {**named, "occurred_at": MONDAY.isoformat()}
-    written_archives.write(storage.open_storage(str(tmp_path)), written_archives.record([envelope]))
+    word = {"user_id": "ann", "list_id": "l", "item_id": "i", "headword": "Wort"}
+    listed = {**envelope, "event_id": str(UUID(int=2)), "event_type": "ItemListed", "data": word}
+    recorded = written_archives.record([envelope, listed])
+    written_archives.write(storage.open_storage(str(tmp_path)), recorded)
     with questions.open_duck() as (duck, _):
         selected = "f.timezone, f.display_name, l.event_data FROM facts f, log l"
         copy = f"CREATE TABLE seen AS SELECT {selected}"
