@@ -173,54 +173,43 @@ def import_list(
     A second import changes the list: what is no longer in the file is unlisted.
     """
     console = Console(stderr=as_json)
-    target = list_id or (f"{scale}: {name}" if scale else name)
+    id_ = list_id or (f"{scale}: {name}" if scale else name)
     fields = {"name": name, "scale": scale or None, "rank": rank}
-    events.check(events.ListPublished, {"list_id": target, **fields})
-    description = {field: value for field, value in fields.items() if value is not None}
+    events.check(events.ListPublished, {"list_id": id_} | fields)
     with publishing.explain_interrupt() as publication:
-        items, repeated = lists.read_file(file, "headword" if by_headword else "item_id")
+        items = lists.read_file(file, "headword" if by_headword else "item_id")
         project, emulator = connections.pubsub()
+        found: dict[str, dict[str, Any]] = {}
         with connections.open_connection() as connection:
-            found = dict[str, dict[str, Any]]()
             if by_headword:
                 schema.set_search_path(connection)
                 found = lists.find_items(connection, items, by_headword)
-                items = {item: fields for one in found.values() for item, fields in one.items()}
-            recorded = lists.read(connection, f"list-{target}")
+                items = {
+                    item: place for of_word in found.values() for item, place in of_word.items()
+                }
+            recorded = lists.read(connection, f"list-{id_}")
         if not items:
-            raise ReviewLogError(f"{file}: the catalogue has none of its headwords")
-        changes = lists.change_catalogue(target, description, items, datetime.now(UTC), recorded)
+            raise ReviewLogError(f"{file}: expected a line with an item of the catalogue")
+        described = {field: value for field, value in fields.items() if value is not None}
+        changes = lists.change_catalogue(id_, described, items, datetime.now(UTC), recorded)
         messages = [*anki_import.pack(events.USER, changes)]
         publication.publish(console, messages, len(changes), project=project, emulator=emulator)
     kinds = Counter(event["event_type"] for event in changes)
-    report = {
-        "list_id": target,
-        "published": len(changes),
-        "items": len(items),
-        "listed": kinds["ItemListed"],
-        "unlisted": kinds["ItemUnlisted"],
-        "repeated": repeated,
-        "missing": [word for word, items in found.items() if not items],
-        "several": [word for word, items in found.items() if len(items) > 1],
-    }
+    counts = {"listed": kinds["ItemListed"], "unlisted": kinds["ItemUnlisted"]}
+    missing = [word for word, of_word in found.items() if not of_word]
+    several = [word for word, of_word in found.items() if len(of_word) > 1]
     if as_json:
-        terminal.print_json(report)
-    else:
-        _show_list(console, report)
-
-
-def _show_list(console: Console, report: dict[str, Any]) -> None:
+        report = {"list_id": id_, "published": len(changes), "items": len(items), **counts}
+        terminal.print_json(report | {"missing": missing, "several": several})
+        return
     console.print(
-        f"{report['list_id']} has {report['items']:,} items: {report['listed']:,} are listed now, "
-        f"or have another place, and {report['unlisted']:,} are unlisted."
+        f"{id_} has {len(items):,} items: {counts['listed']:,} are new or changed, and "
+        f"{counts['unlisted']:,} are unlisted."
     )
-    if report["repeated"]:
-        console.print(f"{report['repeated']:,} repeated lines are left out.")
-    for name, note in (("missing", "no item"), ("several", "several items")):
-        if words := report[name]:
-            more = ", …" if len(words) > _MOST_NAMED else ""
-            named = ", ".join(words[:_MOST_NAMED])
-            console.print(f"{len(words):,} headwords have {note} in the catalogue: {named}{more}")
+    for words, note in ((missing, "no item"), (several, "several items")):
+        if words:
+            named = ", ".join(words[:_MOST_NAMED]) + ", …" * (len(words) > _MOST_NAMED)
+            console.print(f"{len(words):,} headwords have {note} in the catalogue: {named}")
 
 
 def _find_zone(user: str) -> str | None:

@@ -30,7 +30,7 @@ import msgspec
 
 from progress.adapters.postgres.statements import blocks
 from progress.errors import ReviewLogError
-from progress.importers import anki_log, csv_rows, local_days
+from progress.importers import anki_log, local_days
 from progress.importers.anki_log import EARLIEST, EPOCH, LATEST, Answer, CardState, Move
 
 LIST = "anki-"  # begins the id of the list that a deck is
@@ -119,34 +119,39 @@ def read(file: Path, zone: str = "UTC") -> Collection:
     Raise ReviewLogError, which names the file and the reason, if the collection cannot be read
     or has no answers.
     """
-    with csv_rows.name_file(file), open_collection(file) as connection:
-        _require_tables(connection)
-        version, changed_at = _check_version(connection)
-        answers, crammed = _read_answers(connection)
-        if not answers:
-            raise ReviewLogError(
-                "the collection has no answers: export it from Anki with its scheduling information"
+    try:
+        with open_collection(file) as connection:
+            _require_tables(connection)
+            version, changed_at = _check_version(connection)
+            answers, crammed = _read_answers(connection)
+            if not answers:
+                raise ReviewLogError(
+                    "the collection has no answers: export it from Anki with its scheduling "
+                    "information"
+                )
+            hour = _read_day_start(connection, version)
+            first_day = functools.cache(lambda: _read_first_day(connection, version, zone))
+
+            def number_day(at: datetime) -> int:
+                return (local_days.find_day(at, zone, hour) - first_day()).days
+
+            moves, unmoved, states = _read_states(connection, answers, number_day)
+            cards, decks = _read_cards(connection)
+            return Collection(
+                answers=answers,
+                cards=cards,
+                states=states,
+                moves=moves,
+                left_out={"crammed": crammed, "unmoved": unmoved},
+                day_start_hour=hour,
+                decks=decks,
+                deck_names=_read_deck_names(connection, {*decks.values()}),
+                changed_at=changed_at,
             )
-        hour = _read_day_start(connection, version)
-        first_day = functools.cache(lambda: _read_first_day(connection, version, zone))
-
-        def number_day(at: datetime) -> int:
-            return (local_days.find_day(at, zone, hour) - first_day()).days
-
-        moves, unmoved, states = _read_states(connection, answers, number_day)
-        cards, decks = _read_cards(connection)
-        names = _read_deck_names(connection)
-        return Collection(
-            answers=answers,
-            cards=cards,
-            states=states,
-            moves=moves,
-            left_out={"crammed": crammed, "unmoved": unmoved},
-            day_start_hour=hour,
-            decks={card: LIST + str(deck) for card, deck in decks.items()},
-            deck_names={LIST + str(deck): names.get(deck) or str(deck) for deck in decks.values()},
-            changed_at=changed_at,
-        )
+    except OSError as error:
+        raise ReviewLogError(f"{file}: {error.strerror or error}") from None
+    except ReviewLogError as error:
+        raise ReviewLogError(f"{file}: {error}") from None
 
 
 def strip_markup(field: str) -> str:
@@ -231,13 +236,13 @@ def _convert_interval(interval: int) -> int:
     return min(interval if interval >= 0 else -interval // _DAY_S, _LONGEST_INTERVAL)
 
 
-def _read_cards(connection: sqlite3.Connection) -> tuple[list[Card], dict[str, int]]:
-    """Return the cards that have a word, and the number of each card's own deck."""
+def _read_cards(connection: sqlite3.Connection) -> tuple[list[Card], dict[str, str]]:
+    """Return the cards that have a word, and the list that each card's own deck is."""
     note_types = _read_note_types(connection)
     cards, decks = [], {}
     for row in _read_rows(connection, "cards", (int, str, int, int, int, int)):
         card, fields, changed_s, note_type, number, deck = row
-        decks[str(card)] = deck
+        decks[str(card)] = f"{LIST}{deck}"
         sort_field, templates = note_types.get(note_type, (0, []))
         found = fields.split("\x1f")
         field = found[sort_field if 0 <= sort_field < len(found) else 0]
@@ -247,11 +252,12 @@ def _read_cards(connection: sqlite3.Connection) -> tuple[list[Card], dict[str, i
     return [card for card in cards if card.word], decks
 
 
-def _read_deck_names(connection: sqlite3.Connection) -> dict[int, str]:
+def _read_deck_names(connection: sqlite3.Connection, decks: set[str]) -> dict[str, str]:
+    """Return the names of the decks; one without a name has its number."""
     (has_decks,) = connection.execute(_sql("has decks")).fetchone()
     rows = _read_rows(connection, "decks" if has_decks else "former decks", (int, str))
-    names = {deck: _CONTROL.sub(" ", name.replace("\x1f", "::")) for deck, name in rows}
-    return {deck: _shorten(_join(name), _LONGEST_NAME) for deck, name in names.items()}
+    names = {f"{LIST}{n}": _join(_CONTROL.sub(" ", name.replace("\x1f", "::"))) for n, name in rows}
+    return {d: _shorten(names.get(d) or d.removeprefix(LIST), _LONGEST_NAME) for d in decks}
 
 
 def _read_note_types(connection: sqlite3.Connection) -> dict[int, tuple[int, _Templates]]:

@@ -21,7 +21,6 @@ from progress.importers import anki_collection, anki_events, anki_log, lists, wo
 from progress.importers.anki_collection import Card
 from progress.importers.anki_events import Envelope, Learner, RecordedChoice, RecordedSession
 from progress.importers.anki_log import EARLIEST, Answer, CardState, Move
-from progress.importers.lists import OwnLists
 from progress.importers.local_days import Preference
 from progress.importers.word_lists import Word
 
@@ -81,32 +80,64 @@ class Record(msgspec.Struct, frozen=True):
             anki_events.messages(self.learner, self.answers, recorded, preferences, is_recorded)
         )
         items = map(self._describe, self.cards if self.in_catalogue else ())
-        user = self.learner.user_id
-        own = lists.change_own(user, self._find_lists(), recorded_lists)
+        own = self._change_lists(recorded_lists)
         changed = anki_events.change_cards(
             self.learner, self.states, self.moves, self.answers, choices
         )
         described = [*pack(events.VOCABULARY, items), *pack(events.USER, own)]
         return [*sessions[:1], *described, *sessions[1:], *pack(events.ALGORITHM, changed)]
 
-    def _find_lists(self) -> OwnLists:
-        """Return the decks as own lists and, unless they are in the catalogue, the words."""
+    def _change_lists(self, recorded: lists.Recorded) -> list[Envelope]:
+        """Return the events that make the learner's recorded lists and words those of the file.
+
+        What was recorded later than the file was changed stays, because the file may be an old one;
+        a collection that does not say when counts as new. A list without items is archived.
+        """
+        changed_at = max([self.changed_at, *(answer.at for answer in self.answers[-1:])])
+        prefix = anki_collection.LIST if self.is_collection else _DECK
+
+        def is_new(since: datetime) -> bool:
+            return self.changed_at == EARLIEST or changed_at > since - timedelta(seconds=1)
+
+        known = {key: state for key, state in recorded.states.items() if key[0].startswith(prefix)}
+        listed = [
+            (place, item) for (place, item), (x, _) in known.items() if item and x is not None
+        ]
+        moved_at: dict[str | None, datetime] = {}
+        for (_, item), (_, at) in known.items():
+            moved_at[item] = max(at, moved_at.get(item, EARLIEST))
+        words, spare = self._find_words(), _find_deck(self.learner, _SPARE)
+        names = self.deck_names | {spare: _SPARE}
+        homes: dict[str, str | None] = {**dict.fromkeys(words, spare)}
+        homes |= {item: place for place, item in listed if item in words}
+        homes |= {**dict.fromkeys(state.card_id for state in self.states), **self.decks}
+        changes: lists.Changes = {
+            (place, item): None
+            for place, item in listed
+            if item in homes or self.is_whole or (self.is_collection and place in names)
+            if homes.get(item) != place and is_new(moved_at[item])
+        }
+        for item, home in homes.items():
+            word, since = recorded.words.get(item, lists.NO_WORD)
+            is_said = words.get(item, word) != word and is_new(since)
+            is_there = recorded.find((home or "", item))[0] is not None
+            if home and (is_said if is_there else is_new(moved_at.get(item, EARLIEST))):
+                changes[home, item] = words[item] if is_said else {}
+        used = {key[0] for key in (*listed, *changes) if changes.get(key, {}) is not None}
+        for place in dict.fromkeys([*names, *(place for place, _ in known)]):
+            former, since = recorded.find((place, None))
+            fields = (former or {}) | {"name": names.get(place)} if place in used else None
+            if fields != former and is_new(since) and (place in names or fields is None):
+                changes[place, None] = fields
+        return lists.make(changes, changed_at, recorded, self.learner.user_id)
+
+    def _find_words(self) -> dict[str, lists.Fields]:
+        """Return the learner's own words, empty ones too; none if they are in the catalogue."""
+        if self.in_catalogue:
+            return {}
         words = {card: lists.describe_word("") for card in self.decks if self.is_collection}
-        for card in self.cards:
-            if card.word:
-                words[card.card_id] = lists.describe_word(card.word, card.kind)
-        spare = _find_deck(self.learner, _SPARE)
-        return OwnLists(
-            prefix=anki_collection.LIST if self.is_collection else _DECK,
-            changed_at=max([self.changed_at, *(answer.at for answer in self.answers[-1:])]),
-            is_dated=self.changed_at > EARLIEST,
-            names=self.deck_names | {spare: _SPARE},
-            homes=dict.fromkeys(state.card_id for state in self.states) | self.decks,
-            words={} if self.in_catalogue else words,
-            spare=spare,
-            is_whole=self.is_whole,
-            has_whole_lists=self.is_collection,
-        )
+        named = (card for card in self.cards if card.word)
+        return words | {one.card_id: lists.describe_word(one.word, one.kind) for one in named}
 
     def _describe(self, card: Card) -> Envelope:
         """Return the card as an `ItemPublished` event, whose id is deterministic.

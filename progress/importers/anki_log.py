@@ -4,16 +4,18 @@ Programs for spaced repetition exchange their logs in this form. Times are in IS
 milliseconds since 1970. Columns that are neither in `COLUMNS` nor in `OPTIONAL` are ignored.
 """
 
+import csv
+import io
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from progress.importers import csv_rows
-from progress.importers.csv_rows import Row
+from progress.errors import ReviewLogError
 
 COLUMNS = ("card_id", "review_rating", "review_time")
 DURATION = "review_duration"
@@ -30,6 +32,7 @@ OPTIONAL = (
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # The event store rejects earlier events.
 # A later time is a fault of the file. Times close to the year 9999 would overflow when shifted.
 LATEST = datetime(3000, 1, 1, tzinfo=UTC)
+_MAX_BYTES = 256 << 20  # About six million answers.
 MAX_MS = 86_400_000
 _TIME_RULE = (
     "a time in the years 2000 to 2999, such as 2024-03-29T20:32:39Z or 1711744359000 (milliseconds)"
@@ -39,6 +42,11 @@ _LONGEST_INTERVAL = 2**32 - 1  # days
 # know only one kind of number write `.0`.
 _MILLISECONDS = re.compile(r"([0-9]{12,})(?:\.0*)?")
 _WORD = re.compile(r"[^\0]{1,200}")
+_SHORTENED = r"[0-9](?:[.,][0-9]+[eE]\+?|[eE]\+)[0-9]+"
+_ID = re.compile(rf"(?!{_SHORTENED}\Z){_WORD.pattern}")
+_ID_RULE = "1 to 200 characters, no number that a spreadsheet has shortened"
+_KIND = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,50}")
+_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,100}")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -98,45 +106,111 @@ def read_log(file: Path) -> tuple[list[Answer], dict[str, int]]:
     Rows with the rating 0 are `manual` changes, and a `repeated` row has the card and the time of
     an earlier one. Raise ReviewLogError, which names line and column, for the first invalid row.
     """
-    with csv_rows.name_file(file):
-        return _parse_log(csv_rows.read(file, COLUMNS, OPTIONAL))
+    try:
+        text = io.StringIO(read_text(file), newline="")
+        return _parse_log(csv.reader(text, strict=True))
+    except OSError as error:
+        raise ReviewLogError(f"{file}: {error.strerror or error}") from None
+    except ReviewLogError as error:
+        raise ReviewLogError(f"{file}: {error}") from None
 
 
-def _parse_log(rows: Iterable[Row]) -> tuple[list[Answer], dict[str, int]]:
+def read_text(file: Path) -> str:
+    """Return the file's text; raise OSError, or ReviewLogError for a file that is too large."""
+    with file.open("rb") as stream:
+        raw = stream.read(_MAX_BYTES + 1)  # limited, because the file may be an endless device
+    if len(raw) > _MAX_BYTES:
+        raise ReviewLogError(
+            f"expected at most {_MAX_BYTES >> 20} MiB: split the file and import its parts"
+        )
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].split(b"\n")
+        place = f"row {len(before)}, column {before[-1].count(b',') + 1}"
+        raise ReviewLogError(f"{place}: expected UTF-8") from None
+
+
+def _parse_log(rows: Any) -> tuple[list[Answer], dict[str, int]]:
+    """Do as `read_log`; `rows` is a csv.reader (typeshed does not export this type)."""
+    columns = _find_columns(_next(rows) or [])
     answers: dict[tuple[str, datetime], Answer] = {}
     ids: set[str] = set()
     left_out = {"manual": 0, "repeated": 0}
-    for row in rows:
-        answer = _parse_answer(row)
+    while (row := _next(rows)) is not None:
+        if not row:
+            continue
+        answer = _parse_answer(row, columns, rows.line_num)
         if answer is None:
             left_out["manual"] += 1
         elif (answer.card_id, answer.at) in answers:
             left_out["repeated"] += 1
         elif answer.sent_id and answer.sent_id in ids:
-            raise row.error("id", "an id that no other row has")
+            raise _error(rows.line_num, "id", "an id that no other row has")
         else:
             answers[answer.card_id, answer.at] = answer
             ids.add(answer.sent_id or "")
     return sorted(answers.values()), left_out
 
 
-def _parse_answer(row: Row) -> Answer | None:
+def _next(rows: Any) -> list[str] | None:
+    try:
+        return next(rows, None)
+    except csv.Error as error:
+        raise ReviewLogError(f"row {rows.line_num}: expected csv, {error}") from None
+
+
+def _find_columns(header: list[str]) -> dict[str, int]:
+    names = [name.strip() for name in header]
+    for column in COLUMNS:
+        if column not in names:
+            found = ", ".join(names)[:80] or "none"
+            raise _error(1, column, f"a column with this name, found {found!r}")
+    return {name: names.index(name) for name in (*COLUMNS, *OPTIONAL) if name in names}
+
+
+def _parse_answer(row: list[str], columns: dict[str, int], line: int) -> Answer | None:
     """Return the row's answer; None if its rating is 0, with which programs log manual changes."""
-    rating = row.read("review_rating", _parse_rating, "1, 2, 3 or 4")
+
+    def read(column: str, parse: Callable[[str], Any], expected: str) -> Any:
+        try:
+            return parse(row[columns[column]].strip())
+        except (ValueError, OverflowError):
+            text = row[columns[column]][:40]
+            raise _error(line, column, f"{expected}, found {text!r}") from None
+        except IndexError:
+            raise _error(line, column, f"{expected}, found nothing") from None
+
+    def find(column: str, parse: Callable[[str], Any], expected: str) -> Any:
+        if column in columns:
+            return read(column, lambda text: parse(text) if text else None, expected)
+        return None
+
+    rating = read("review_rating", _parse_rating, "1, 2, 3 or 4")
     if rating == 0:
         return None
     return Answer(
-        card_id=row.read_id("card_id"),
+        card_id=read("card_id", partial(_match, _ID), _ID_RULE),
         rating=rating,
-        at=row.read("review_time", _parse_time, _TIME_RULE),
-        response_time_ms=row.find(DURATION, _parse_duration, f"milliseconds from 0 to {MAX_MS}"),
-        interval_days=row.find("interval", _parse_days, "days, or seconds as a negative number"),
-        due=row.find("due", _parse_time, _TIME_RULE),
-        word=row.find("headword", partial(csv_rows.match, _WORD), "at most 200 characters") or "",
-        kind=row.find_text("kind", 50),
-        sent_id=row.find_id("id"),
-        deck=row.find_text("deck", 100),
+        at=read("review_time", _parse_time, _TIME_RULE),
+        response_time_ms=find(DURATION, _parse_duration, f"milliseconds from 0 to {MAX_MS}"),
+        interval_days=find("interval", _parse_days, "days, or seconds as a negative number"),
+        due=find("due", _parse_time, _TIME_RULE),
+        word=find("headword", partial(_match, _WORD), "at most 200 characters") or "",
+        kind=find("kind", partial(_match, _KIND), "at most 50 characters, no control characters"),
+        sent_id=find("id", partial(_match, _ID), _ID_RULE),
+        deck=find("deck", partial(_match, _NAME), "at most 100 characters, no control characters"),
     )
+
+
+def _error(line: int, column: str, expected: str) -> ReviewLogError:
+    return ReviewLogError(f"row {line}, column {column}: expected {expected}")
+
+
+def _match(pattern: re.Pattern[str], text: str) -> str:
+    if not pattern.fullmatch(text):
+        raise ValueError
+    return text
 
 
 def _parse_days(text: str) -> float:

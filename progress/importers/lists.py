@@ -1,11 +1,10 @@
-"""Lists of items: what a file says, and the events that make the recorded lists so.
+"""Lists of items: what the log and a file say of them, and the events that change them."""
 
-A file says what its lists are at the time of its last change. What was recorded later stays,
-because the file may be an old one.
-"""
-
+import csv
+import io
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,25 +14,22 @@ import msgspec
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.errors import ReviewLogError
-from progress.importers import csv_rows
+from progress.errors import ReviewLogError, SerializationError
+from progress.event_store import events
+from progress.importers import anki_log
 from progress.importers.anki_events import Envelope
-from progress.importers.anki_log import EARLIEST
 
 Fields = dict[str, Any]
 Key = tuple[str, str | None]  # a list and an item in it, or None for the list itself
 Changes = dict[Key, Fields | None]  # None: the list is archived, the item is not listed
 
+NO_WORD: tuple[Fields, datetime] = ({"headword": ""}, anki_log.EARLIEST)
 _NAMESPACE = UUID("e0f1ad0c-3f5b-5a7e-9d43-6b0c1d7e2f58")
 _FIELDS = {
     "ListPublished": ("name", "scale", "rank"),
     "ItemListed": ("position", "headword", "kind"),
 }
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_TICK, _SAME = timedelta(microseconds=1), timedelta(seconds=1)  # files of one second are as new
-_MOST = 2**31 - 1
-_POSITION_RULE = f"an integer from 0 to {_MOST:,}"
-_NO_WORD: tuple[Fields, datetime] = ({"headword": ""}, EARLIEST)
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -43,34 +39,10 @@ class Recorded(msgspec.Struct, frozen=True):
     words: dict[str | None, tuple[Fields, datetime]] = {}
 
     def find(self, key: Key) -> tuple[Fields | None, datetime]:
-        return self.states.get(key, (None, EARLIEST))
+        return self.states.get(key, (None, anki_log.EARLIEST))
 
 
 NOTHING = Recorded()
-
-
-class OwnLists(msgspec.Struct, frozen=True):
-    """A learner's own lists in a file that was changed last at a time.
-
-    `homes` maps each item to its list, or to None if it is in none any more; `names` are those of
-    these lists. The word of an item without a home goes to the list in which it is, or to `spare`.
-    The ids of all lists of such files begin with `prefix`. If `is_whole`, the file has all of them,
-    and if `has_whole_lists`, it has all items of those that it names. If it is not `is_dated`, the
-    time is not known, and the file counts as newer than all that is recorded.
-    """
-
-    prefix: str
-    changed_at: datetime
-    names: dict[str, str]
-    homes: dict[str, str | None]
-    words: dict[str, Fields]
-    spare: str = ""
-    is_whole: bool = False
-    has_whole_lists: bool = False
-    is_dated: bool = True
-
-    def has_all(self, list_id: str) -> bool:
-        return self.is_whole or (self.has_whole_lists and list_id in self.names)
 
 
 def read(connection: Connection, stream_id: str) -> Recorded:
@@ -92,28 +64,44 @@ def describe_word(headword: str, kind: str | None = None) -> Fields:
     return {"headword": headword} | ({"kind": kind} if headword and kind else {})
 
 
-def read_file(file: Path, column: str) -> tuple[dict[str, Fields], int]:
-    """Return what a file says of each item or headword of a list, and how many lines repeat one.
+def read_file(file: Path, column: str) -> dict[str, Fields]:
+    """Return the items, or headwords, of a list of the catalogue with what the file says of each.
 
-    `column` is `item_id` or `headword`. Raise ReviewLogError, which names the line, for a fault.
+    Each line is one, or the file is a CSV file with the `column` `item_id` or `headword`. Raise
+    ReviewLogError, which names the line, for the first that is not valid.
     """
-    items, repeated = dict[str, Fields](), 0
-    with csv_rows.name_file(file):
-        for row in csv_rows.read(file, [column], _FIELDS["ItemListed"], may_be_plain=True):
-            fields = {"position": row.find("position", _parse_position, _POSITION_RULE)}
-            if column == "item_id":
-                texts = (("headword", 200), ("kind", 50))
-                fields |= {name: row.find_text(name, longest) for name, longest in texts}
-            key = row.read_id(column)
-            repeated += key in items
-            items.setdefault(key, {name: v for name, v in fields.items() if v is not None})
-        if not items:
-            raise ReviewLogError("expected at least one line")
-    return items, repeated
+    items = dict[str, Fields]()
+    try:
+        text = anki_log.read_text(file)
+        header = [name.strip() for name in text.partition("\n")[0].split(",")]
+        lines: Iterable[tuple[int, Fields]]
+        lines = ((n, {column: line}) for n, line in enumerate(text.split("\n"), start=1))
+        if column in header or file.suffix == ".csv":
+            rows = csv.DictReader(io.StringIO(text, newline=""), header, strict=True)
+            lines = itertools.islice(((rows.line_num, row) for row in rows), 1, None)
+        for number, row in lines:
+            if column not in row:
+                raise ReviewLogError(f"row 1: expected a column {column}")
+            if (row[column] or "").strip():
+                fields = _check(row, number)
+                items.setdefault(fields.pop(column), fields)
+    except (OSError, csv.Error, ReviewLogError) as error:
+        raise ReviewLogError(f"{file}: {error}") from None
+    return items
 
 
-def _parse_position(text: str) -> int:
-    return range(_MOST + 1).index(int(text))
+def _check(row: Fields, number: int) -> Fields:
+    """Return the row's fields of an `ItemListed`, as they are published."""
+    names = ("item_id", *_FIELDS["ItemListed"])
+    fields: Fields = {name: row[name].strip() for name in names if (row.get(name) or "").strip()}
+    if (position := fields.get("position", "")).isdecimal():
+        fields["position"] = int(position)
+    try:
+        events.check(events.ItemListed, {"list_id": "-", "item_id": "-"} | fields)
+    except SerializationError as error:
+        rule, _, field = str(error).rpartition(" - at $.data.")
+        raise ReviewLogError(f"row {number}, column {field}: {rule}") from None
+    return fields
 
 
 def find_items(
@@ -121,10 +109,8 @@ def find_items(
 ) -> dict[str, dict[str, Fields]]:
     """Return the catalogue's items of each headword in the language; it may be none or several."""
     found: dict[str, dict[str, Fields]] = {word: {} for word in words}
-    primary = language.partition("-")[0].lower()
-    for word, item in database.run(
-        connection, "importers/lists", "items", headwords=[*words], language=primary
-    ):
+    values = {"headwords": [*words], "language": language.partition("-")[0].lower()}
+    for word, item in database.run(connection, "importers/lists", "items", **values):
         found[word][item] = words[word]
     return found
 
@@ -140,72 +126,24 @@ def change_catalogue(
     wanted: Changes = dict.fromkeys(recorded.states)
     wanted |= {(list_id, None): description} | {(list_id, item): items[item] for item in items}
     changes = {key: fields for key, fields in wanted.items() if fields != recorded.find(key)[0]}
-    return _make(changes, at, recorded)
+    return make(changes, at, recorded)
 
 
-def change_own(user_id: str, file: OwnLists, recorded: Recorded = NOTHING) -> list[Envelope]:
-    """Return the events that make the learner's recorded lists and words those of the file.
-
-    A list without items is archived.
-    """
-
-    def is_late(since: datetime) -> bool:
-        return not file.is_dated or file.changed_at > since - _SAME
-
-    listed, places, moved_at = dict[tuple[str, str], Fields](), [*file.names], dict[str, datetime]()
-    for (place, item), (fields, at) in recorded.states.items():
-        if place.startswith(file.prefix):
-            places.append(place)
-            if item:
-                moved_at[item] = max(at, moved_at.get(item, EARLIEST))
-            if item and fields is not None:
-                listed[place, item] = fields
-    standing = {item: place for place, item in listed if item in file.words}
-    homes = dict.fromkeys(file.words, file.spare) | standing | file.homes
-    changes: Changes = {
-        (place, item): None
-        for place, item in listed
-        if homes.get(item) != place and (item in homes or file.has_all(place))
-        if is_late(moved_at[item])
-    }
-    for item, home in homes.items():
-        word, since = recorded.words.get(item, _NO_WORD)
-        is_said = file.words.get(item, word) != word and is_late(since)
-        is_new = (home, item) not in listed and is_late(moved_at.get(item, EARLIEST))
-        if home and (is_new or (is_said and (home, item) in listed)):
-            changes[home, item] = file.words[item] if is_said else {}
-    used = {key[0] for key, fields in (listed | changes).items() if fields is not None}
-    for place in dict.fromkeys(places):
-        former, since = recorded.find((place, None))
-        fields = (former or {}) | {"name": file.names.get(place)} if place in used else None
-        is_told = place in file.names or fields is None
-        if is_told and fields != former and is_late(since):
-            changes[place, None] = fields
-    return _make(changes, file.changed_at, recorded, user_id)
-
-
-def _make(
+def make(
     changes: Changes, at: datetime, recorded: Recorded, user_id: str | None = None
 ) -> list[Envelope]:
-    """Return the events; each is later than what it changes, also if the file changed before."""
+    """Return the events; each is later than what it changes, also if `at` is not."""
     made = []
     for (list_id, item), fields in changes.items():
         since = recorded.find((list_id, item))[1]
         if fields and "headword" in fields:
-            since = max(since, recorded.words.get(item, _NO_WORD)[1])
-        kind = ("ListArchived", "ListPublished", "ItemUnlisted", "ItemListed")[
-            2 * (item is not None) + (fields is not None)
-        ]
+            since = max(since, recorded.words.get(item, NO_WORD)[1])
+        later = max(at, since + timedelta(microseconds=1))
+        kinds = ("ItemUnlisted", "ItemListed") if item else ("ListArchived", "ListPublished")
+        kind = kinds[fields is not None]
         names = {"user_id": user_id, "list_id": list_id, "item_id": item}
         data = {name: v for name, v in names.items() if v is not None} | (fields or {})
-        later = max(at, since + _TICK)
         key = msgspec.json.encode([kind, later, data], order="deterministic").decode()
-        made.append(
-            {
-                "event_id": str(uuid5(_NAMESPACE, key)),
-                "event_type": kind,
-                "occurred_at": later,
-                "data": data,
-            }
-        )
+        event = {"event_id": str(uuid5(_NAMESPACE, key)), "event_type": kind}
+        made.append(event | {"occurred_at": later, "data": data})
     return made

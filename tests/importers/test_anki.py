@@ -25,7 +25,7 @@ from progress.errors import ReviewLogError
 from progress.event_store import envelope, log
 from progress.event_store.envelope import Message, ParsedEvent
 from progress.event_store.log import Delivery
-from progress.importers import anki_events, anki_import, anki_log, csv_rows, shifts
+from progress.importers import anki_events, anki_import, anki_log, shifts
 from progress.importers.anki_events import convert_to_former as to_former
 from progress.importers.anki_log import Answer
 from tests.support import cli as commands
@@ -257,7 +257,7 @@ def test_an_import_that_is_interrupted_while_it_publishes_says_what_was_done(
 
 
 def test_an_endless_file_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_rows, "_MAX_BYTES", 2 << 20)
+    monkeypatch.setattr(anki_log, "_MAX_BYTES", 2 << 20)
     with pytest.raises(ReviewLogError, match=r"/dev/zero: expected at most 2 MiB"):
         anki_log.read(Path("/dev/zero"))
 
