@@ -53,7 +53,8 @@ INSERT INTO decks VALUES (:id, :name, 0, 0, x'', x'');
 INSERT INTO notes VALUES (:id, 'guid', 1, :mod, 0, '', :fields, '', 0, 0, '');
 
 -- add card --
-INSERT OR REPLACE INTO cards VALUES (:id, :note, :deck, :ord, :changed_s, 0, :kind, :queue, :due, 0, 2500, 0, 0, 0, :odue,
+INSERT OR REPLACE INTO cards
+VALUES (:id, :note, :deck, :ord, :changed_s, 0, :kind, :queue, :due, 0, 2500, 0, 0, 0, :odue,
     :odid, 0, '');
 
 -- add answer --
