@@ -113,7 +113,7 @@ def receipt(done: Any) -> Any:
 def expect_erased(connection: Connection, done: Any) -> None:
     """Assert that the learner's data are gone, and that the other learners' data are complete."""
     counts = receipt(done)["erased"]
-    assert (counts["events"], counts["dead_letters"], counts["sessions"]) == (30, 5, 3)
+    assert (counts["events"], counts["dead_letters"], counts["sessions"]) == (32, 5, 3)
     assert receipt(done)["found"] == 0
     assert find_traces(connection, *NEEDLES) == []
     batch.run(connection)
