@@ -87,13 +87,17 @@ class Caller(msgspec.Struct, frozen=True):
         if self.role == "publisher":
             raise Forbidden(POSTS_ONLY)
         learner = parse_id("userId", user_id) if isinstance(user_id, str) else self.user_id
-        if learner == self.user_id or self.role in _READERS[part]:
+        if self.is_learner(learner) or self.role in _READERS[part]:
             return learner
         raise Forbidden(f"a {self.role} may read their own {part} only")
 
+    def is_learner(self, learner: str) -> bool:
+        """Return whether the caller is this learner, who alone sees own lists and own words."""
+        return self.user_id == learner
+
     def needs_membership(self, learner: str) -> bool:
         """Return whether the learner must be a member of one of the caller's groups."""
-        return self.role == "teacher" and learner != self.user_id
+        return self.role == "teacher" and not self.is_learner(learner)
 
     def check_group(self, group_id: str) -> None:
         """Raise Forbidden if the caller may not read this group, even if no such group exists."""
@@ -145,15 +149,15 @@ def _is_development(url: str) -> bool:
         return False
 
 
-def is_id(text: str) -> bool:
+def is_id(text: str, most: int = 200) -> bool:
     """Return whether the text can be a learner's or an item's id: 1 to 200 storable characters."""
-    return 1 <= len(text) <= 200 and is_text(text)
+    return 1 <= len(text) <= most and is_text(text)
 
 
-def parse_id(name: str, text: str) -> str:
+def parse_id(name: str, text: str, most: int = 200) -> str:
     """Return the text; raise BadInput, naming the argument, if it cannot be an id."""
-    if not is_id(text):
-        raise BadInput(f"{name}: expected 1 to 200 characters, none of them U+0000")
+    if not is_id(text, most):
+        raise BadInput(f"{name}: expected 1 to {most} characters, none of them U+0000")
     return text
 
 

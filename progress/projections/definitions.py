@@ -43,6 +43,7 @@ PRESENT = (
     "display_names",
     *("own_lists", "own_listed_items", "own_words", "lists", "listed_items", "list_assignments"),
 )
+OWN = tuple(name for name in PRESENT if name.startswith("own_"))
 # The relations that do not depend on the events of learners.
 CATALOGUE = (
     *("items", "item_places", "catalogue_counts", "level_totals"),
@@ -169,6 +170,7 @@ def _as_of_queries(*, live: bool, items: str) -> dict[str, str]:
             for name in ("deleted_learners", "items", "reviews")
         },
         "item_stats": fill("read_models/item_stats", items, **facts.parts()),
+        **{name: fill("projections/as_of", "own rows", name=name) for name in OWN},
     }
     if live:
         kept = (*BATCH, "zone_offsets", "segments", *(n for n in CATALOGUE if n in queries))

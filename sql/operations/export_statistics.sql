@@ -70,6 +70,7 @@ COPY (
         SELECT s.* FROM {operations/export_statistics learners} JOIN item_stats s USING (user_id)
     ) AS s
     LEFT JOIN {operations/export_user marked_items} ON i.item_id = s.item_id
+    CROSS JOIN LATERAL (SELECT nullif(i.headword, '') AS headword, i.kind) AS w
     ORDER BY s.user_id, s.item_id
 ) TO STDOUT (FORMAT csv, HEADER);
 

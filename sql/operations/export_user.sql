@@ -45,6 +45,15 @@ regexp_replace(s.item_id, current_setting('export.marked'), '''\&') AS item_id
         FROM items
     ) AS i
 
+-- marked_words --
+-- The learners' own words o, with marks.
+(
+        SELECT user_id, item_id, regexp_replace(headword, current_setting('export.marked'), '''\&') AS headword,
+            regexp_replace(kind, current_setting('export.marked'), '''\&') AS kind
+        FROM own_words
+        WHERE headword <> ''
+    ) AS o
+
 -- snapshot --
 -- The time of the snapshot, the position of the last event that the snapshot includes, and the number of the learner's
 -- events. The number is null if the learner is deleted.

@@ -20,6 +20,10 @@ SELECT {answers}
 -- all rows --
 SELECT * FROM {name}
 
+-- own rows --
+-- The present rows of a learner who is known at the time; otherwise, none.
+SELECT * FROM {name} WHERE user_id = :user_id AND EXISTS (SELECT FROM known_learners)
+
 -- live rows --
 SELECT * FROM ({query}) AS live WHERE user_id = :user_id
 

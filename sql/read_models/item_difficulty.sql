@@ -128,7 +128,7 @@ CAST(sum(lapses) AS bigint) AS lapses
 
 -- difficulty_fields --
 -- The result columns from an item's sums s, its page_sums r and its description i. The description may be missing.
-i.headword,
+nullif(i.headword, '')                             AS headword,
 coalesce(i.level, 'UNKNOWN')                       AS level,
 s.learners,
 s.answers,

@@ -345,8 +345,8 @@ LEFT JOIN (
 (SELECT jsonb_object_agg(t.item_id, ARRAY[t]::text) FROM item_stats t WHERE t.user_id = learner)
 
 -- item_fields --
--- The result columns from a row s and its description i. The row or the description may be missing.
-i.headword,
+-- The result columns from a row s, its description i and its word w. The row or the description may be missing.
+w.headword,
 coalesce(i.level, 'UNKNOWN')                       AS level,
 CASE WHEN cardinality(i.domains) > 0 THEN i.domains
      ELSE ARRAY['UNKNOWN'] END                     AS domains,
@@ -367,7 +367,7 @@ CASE WHEN s.item_id IS NULL THEN 'UNLEARNED'
      WHEN s.interval_days >= 7 THEN 'SHORT_TERM'
      ELSE 'LEARNING' END                           AS mastery,
 i.language,
-i.kind
+w.kind
 
 -- due_items --
 -- The start of a WITH clause. It counts the items in play that fall due on the :days local days from today.
@@ -462,6 +462,13 @@ coalesce(CAST(s.sent_due_at AS date), s.reviewed_on + CAST({read_models/item_sta
 s.item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
 AND s.item_id NOT IN ({read_models/set_aside_items of_learner})
 
+-- is_due --
+-- True if the item of a row s is in today's row of the forecast, in a statement that begins with `due_items`.
+{read_models/item_stats in_play} AND (
+    {read_models/item_stats due_date} < (SELECT first_day FROM bounds)
+    OR width_bucket({read_models/item_stats due_at}, (SELECT times FROM edges))
+       IN (SELECT spans.number FROM spans JOIN today USING (day)))
+
 -- in_play_fields --
 -- Whether the item `asked`, which the learner may never have met, is set aside and in play.
 asked.item_id IN ({read_models/set_aside_items of_learner}) AS set_aside,
@@ -492,10 +499,7 @@ listed AS (
             WHEN 'MASTERED' THEN s.interval_days >= 7
             WHEN 'STRUGGLING' THEN s.answers >= 3 AND s.correct_answers * 5 < s.answers * 3
                 AND {read_models/item_stats in_play}
-            WHEN 'DUE' THEN {read_models/item_stats in_play} AND (
-                {read_models/item_stats due_date} < (SELECT first_day FROM bounds)
-                OR width_bucket({read_models/item_stats due_at}, (SELECT times FROM edges))
-                   IN (SELECT spans.number FROM spans JOIN today USING (day)))
+            WHEN 'DUE' THEN {read_models/item_stats is_due}
             WHEN 'LEECH' THEN s.lapses >= 8 AND {read_models/item_stats in_play}
             WHEN 'FADING' THEN {read_models/item_stats in_play} AND {read_models/memory has_faded}
             WHEN 'SET_ASIDE' THEN s.item_id IN ({read_models/set_aside_items of_learner})
@@ -510,11 +514,12 @@ listed AS (
       AND {read_models/items level_and_domain}
       AND {read_models/items in_language}
       AND CASE
+            WHEN CAST(:list_id AS text) IS NULL THEN TRUE
+            ELSE s.item_id IN (SELECT m.item_id FROM ({read_models/lists members of list}) AS m)
+          END
+      AND CASE
             WHEN CAST(:search AS text) = '' THEN TRUE
-            ELSE s.item_id IN (
-                SELECT i.item_id FROM items i
-                WHERE strpos(event_store.fold_case(i.headword), (
-                    SELECT event_store.fold_case(CAST(:search AS text)))) > 0)
+            ELSE s.item_id IN ({read_models/own_words found})
           END
 ),
 page AS (
@@ -536,27 +541,31 @@ SELECT
     {read_models/item_stats item_fields},
     {read_models/item_stats due_on} AS due_on,
     {read_models/item_stats in_play_fields},
-    {read_models/memory item_fields}
+    {read_models/memory item_fields},
+    w.own
 FROM (SELECT count(*) AS items FROM listed) AS total
 CROSS JOIN today AS moment
 LEFT JOIN page asked ON TRUE
 LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = asked.item_id
 LEFT JOIN items i ON i.item_id = asked.item_id
+{read_models/own_words of_item}
 ORDER BY asked.sort_key NULLS LAST, asked.item_id;
 
 -- item --
--- One item of a learner; no row if the item was neither described nor answered nor reviewed.
+-- One item of a learner; no row if it was neither described nor answered nor reviewed, and no own word is shown.
 SELECT
     asked.item_id,
     {read_models/item_stats item_fields},
     {read_models/item_stats due_on} AS due_on,
     {read_models/item_stats in_play_fields},
-    {read_models/memory item_fields}
+    {read_models/memory item_fields},
+    w.own
 FROM (SELECT CAST(:item_id AS text) AS item_id) AS asked
 CROSS JOIN ({read_models/preferences today}) AS moment
 LEFT JOIN items i ON i.item_id = asked.item_id
 LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = asked.item_id
-WHERE i.described_at IS NOT NULL OR s.item_id IS NOT NULL;
+{read_models/own_words of_item}
+WHERE i.described_at IS NOT NULL OR s.item_id IS NOT NULL OR w.own;
 
 -- forecast --
 -- The number of items that fall due on each local day from today, and the number of overdue items among today's.
@@ -624,6 +633,8 @@ COPY (
         CAST(a.item_id IS NOT NULL AS text) AS set_aside
     FROM item_stats s
     LEFT JOIN {operations/export_user marked_items} ON i.item_id = s.item_id
+    LEFT JOIN {operations/export_user marked_words} ON o.user_id = s.user_id AND o.item_id = s.item_id
+    {read_models/own_words shown}
     LEFT JOIN set_aside_items a ON a.user_id = s.user_id AND a.item_id = s.item_id AND a.is_set_aside
     WHERE s.user_id = current_setting('export.learner')
     ORDER BY s.item_id

@@ -367,7 +367,8 @@ ORDER BY s.started_at DESC, s.session_id;
 -- session --
 -- One session, once for each of its first 1,000 answers, in order; once without an answer if it has none. A learner who
 -- posts has made the id of a session the own one (:own_id); the session of exactly the given id comes first.
-SELECT {read_models/learner_sessions fields}, a.item_id, d.headword, a.correct, a.rating, a.response_time_ms, a.at
+SELECT {read_models/learner_sessions fields}, asked.item_id, w.headword, asked.correct, asked.rating,
+    asked.response_time_ms, asked.at
 FROM (
     SELECT *
     FROM learner_sessions
@@ -387,9 +388,10 @@ LEFT JOIN LATERAL (
         LIMIT 1000
     ) f
     JOIN event_store.events e ON e.event_id = f.event_id
-) a ON TRUE
-LEFT JOIN items d ON d.item_id = a.item_id
-ORDER BY a.at, a.event_id;
+) asked ON TRUE
+LEFT JOIN items i ON i.item_id = asked.item_id
+{read_models/own_words of_item}
+ORDER BY asked.at, asked.event_id;
 
 -- export sessions --
 COPY (

@@ -33,23 +33,32 @@ recent AS (
 )
 SELECT name AS level,
     {read_models/catalogue_shares share_fields},
-    coalesce(r.items, 0)                               AS mastered_last28_days,
-    CASE WHEN r.items >= 10 AND missing.items > 0 AND ahead.days <= 3650
-         THEN today.day + CAST(ahead.days AS integer) END AS expected_date,
-    coalesce(missing.items <= 0, FALSE)                AS reached
+    {read_models/level_stats forecast_fields}
 FROM (
     (SELECT name, items FROM totals WHERE kind = 'level') AS c
     FULL JOIN (SELECT * FROM shares WHERE kind = 'level') AS d USING (name)
 )
 CROSS JOIN today
 LEFT JOIN recent r ON r.level = name
+{read_models/level_stats forecast}
+ORDER BY name COLLATE "C";
+
+-- forecast_fields --
+-- The result columns of a forecast.
+coalesce(r.items, 0)                               AS mastered_last28_days,
+CASE WHEN r.items >= 10 AND missing.items > 0 AND ahead.days <= 3650
+     THEN today.day + CAST(ahead.days AS integer) END AS expected_date,
+coalesce(missing.items <= 0, FALSE)                AS reached
+
+-- forecast --
+-- Joins the forecast for the c.items items of a level or a list, of which the learner has mastered
+-- d.mastered_in_catalogue, and r.items, null if none, in the last 28 days.
 CROSS JOIN LATERAL (
     SELECT (4 * c.items + 4) / 5 - coalesce(d.mastered_in_catalogue, 0) AS items  -- 80 %, rounded up
 ) AS missing
 CROSS JOIN LATERAL (
     SELECT (28 * missing.items + r.items - 1) / r.items AS days                   -- rounded up
 ) AS ahead
-ORDER BY name COLLATE "C";
 
 -- export levels --
 COPY (

@@ -80,3 +80,172 @@ FROM (
 {read_models/lists latest}
 ) latest
 WHERE user_id IS NULL
+
+-- visible --
+-- The lists that the reader sees: those of the catalogue and, if :is_learner, those of the learner's own.
+SELECT 'own:' || l.list_id AS id, TRUE AS own, l.list_id, l.name, l.scale, l.rank, l.is_archived AS archived
+    FROM own_lists l
+    WHERE l.user_id = :user_id AND CAST(:is_learner AS boolean)
+    UNION ALL
+    SELECT l.list_id, FALSE, l.list_id, l.name, l.scale, l.rank, l.is_archived
+    FROM lists l
+
+-- of_groups --
+-- The lists that are assigned to the learner's groups; unless :groups is null, only to those of these groups.
+SELECT a.list_id
+            FROM list_assignments a
+            JOIN present_members m ON m.group_id = a.group_id AND m.user_id = :user_id
+            WHERE a.is_assigned AND (CAST(:groups AS text[]) IS NULL OR a.group_id = ANY (:groups))
+
+-- order --
+-- The order of lists: by scale (none first), rank, name (none last) and id.
+coalesce(l.scale, '') COLLATE "C", coalesce(CAST(l.rank AS bigint), 2147483648), l.name IS NULL,
+        coalesce(l.name, '') COLLATE "C", l.id COLLATE "C"
+
+-- items --
+-- The items of a list p, without those that the catalogue has archived from its lists. Items without a position are
+-- last. OFFSET 0 makes the planner look up each list.
+(
+        SELECT l.item_id, coalesce(CAST(l.position AS bigint), 2147483648) AS position
+        FROM own_listed_items l
+        WHERE p.own AND l.user_id = :user_id AND l.list_id = p.list_id AND l.is_listed
+        UNION ALL
+        SELECT l.item_id, coalesce(CAST(l.position AS bigint), 2147483648)
+        FROM listed_items l
+        WHERE NOT p.own AND l.list_id = p.list_id AND l.is_listed
+          AND l.item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
+        OFFSET 0
+    )
+
+-- members of list --
+-- The members of the list :list_id, in its order; none if the reader sees no such list.
+SELECT l.item_id, l.position
+FROM (
+    {read_models/lists visible}
+) AS p
+CROSS JOIN LATERAL {read_models/lists items} AS l
+WHERE p.id = :list_id
+ORDER BY l.position, l.item_id
+LIMIT 20000
+
+-- numbers --
+-- One page of lists with the learner's numbers over their members: the list :list_id or, if it is null, those of the
+-- scale :in_scale or, if it is null, too, the learner's own and those of the groups. Each row also has the number of
+-- all these lists. The members of a list are its first 20,000 items.
+{read_models/item_stats due_items},
+visible AS (
+    {read_models/lists visible}
+),
+chosen AS MATERIALIZED (
+    SELECT l.*
+    FROM visible l
+    WHERE CASE
+        WHEN CAST(:list_id AS text) IS NOT NULL THEN l.id = :list_id
+        WHEN l.archived OR NOT EXISTS (SELECT FROM user_progress p WHERE p.user_id = :user_id) THEN FALSE
+        WHEN CAST(:in_scale AS text) IS NOT NULL THEN l.scale = :in_scale
+        ELSE l.own OR l.list_id IN (
+            {read_models/lists of_groups}) END
+),
+page AS MATERIALIZED (
+    SELECT l.*
+    FROM chosen l
+    WHERE CAST(:after_id AS text) IS NULL OR ({read_models/lists order}) > (
+        SELECT {read_models/lists order}
+        FROM (SELECT CAST(:after_scale AS text) AS scale, CAST(:after_rank AS bigint) AS rank,
+            CAST(:after_name AS text) AS name, CAST(:after_id AS text) AS id) AS l)
+    ORDER BY {read_models/lists order}
+    LIMIT CAST(:first AS bigint)
+),
+ends AS MATERIALIZED (  -- the last member of each list that may have more items
+    SELECT p.id, e.position, e.item_id
+    FROM page p
+    CROSS JOIN LATERAL (
+        SELECT l.position, l.item_id
+        FROM {read_models/lists items} AS l
+        ORDER BY l.position, l.item_id
+        OFFSET 19999 LIMIT 1
+    ) AS e
+    WHERE CASE WHEN p.own
+        THEN EXISTS (SELECT FROM own_listed_items l WHERE l.user_id = :user_id AND l.list_id = p.list_id OFFSET 20000)
+        ELSE EXISTS (SELECT FROM listed_items l WHERE l.list_id = p.list_id OFFSET 20000) END
+),
+counted AS (
+    SELECT p.id, count(*) AS items, count(s.item_id) AS items_studied, CAST(sum(s.answers) AS bigint) AS answers,
+        CAST(sum(s.correct_answers) AS bigint) AS correct_answers,
+        count(*) FILTER (WHERE s.interval_days BETWEEN 7 AND 20) AS short_term,
+        count(*) FILTER (WHERE s.interval_days >= 21) AS long_term,
+        count(*) FILTER (WHERE s.interval_days >= 7) AS mastered_in_catalogue,
+        nullif(count(*) FILTER (WHERE s.interval_days >= 7
+            AND s.first_mastered_on BETWEEN moment.day - 27 AND moment.day), 0) AS mastered_lately,
+        count(*) FILTER (WHERE {read_models/item_stats is_due}) AS due,
+        sum({read_models/memory estimated_recall}) AS expected
+    FROM page p
+    CROSS JOIN LATERAL {read_models/lists items} AS l
+    LEFT JOIN ends e ON e.id = p.id
+    LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = l.item_id
+    CROSS JOIN today AS moment
+    WHERE e.id IS NULL OR (l.position, l.item_id) <= (e.position, e.item_id)
+    GROUP BY p.id
+)
+SELECT total.lists AS total_count, l.id, l.own, l.name, l.scale, l.rank, l.archived,
+    coalesce(d.items, 0)                               AS items,
+    coalesce(d.items_studied, 0)                       AS items_studied,
+    coalesce(d.answers, 0)                             AS answers,
+    coalesce(d.correct_answers, 0)                     AS correct_answers,
+    CAST(d.correct_answers AS double precision) / nullif(d.answers, 0) AS accuracy_rate,
+    coalesce(d.items_studied - d.mastered_in_catalogue, 0) AS learning,
+    coalesce(d.short_term, 0)                          AS short_term_mastered,
+    coalesce(d.long_term, 0)                           AS long_term_mastered,
+    CAST(d.mastered_in_catalogue AS double precision) / d.items AS progress_rate,
+    coalesce(d.due, 0)                                 AS due,
+    floor(10 * coalesce(d.expected, 0) + 0.5) / 10     AS expected,
+    {read_models/level_stats forecast_fields}
+FROM (SELECT count(*) AS lists FROM chosen) AS total
+CROSS JOIN today
+LEFT JOIN page l ON TRUE
+LEFT JOIN counted d ON d.id = l.id
+CROSS JOIN LATERAL (SELECT d.items) AS c
+CROSS JOIN LATERAL (SELECT d.mastered_lately AS items) AS r
+{read_models/level_stats forecast}
+ORDER BY {read_models/lists order};
+
+-- members --
+-- One page of the members of the list :list_id, in its order, from the given one on, with the learner's numbers, and
+-- the number of all members.
+WITH members AS MATERIALIZED (
+    {read_models/lists members of list}
+),
+page AS (
+    SELECT *
+    FROM members
+    WHERE CAST(:after_item AS text) IS NULL OR (position, item_id) > (CAST(:after_position AS bigint), :after_item)
+    ORDER BY position, item_id
+    LIMIT CAST(:first AS bigint)
+)
+SELECT
+    total.items                                        AS total_count,
+    asked.position,
+    asked.item_id,
+    {read_models/item_stats item_fields},
+    {read_models/item_stats due_on} AS due_on,
+    {read_models/item_stats in_play_fields},
+    {read_models/memory item_fields},
+    w.own
+FROM (SELECT count(*) AS items FROM members) AS total
+CROSS JOIN ({read_models/preferences today}) AS moment
+LEFT JOIN page asked ON TRUE
+LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = asked.item_id
+LEFT JOIN items i ON i.item_id = asked.item_id
+{read_models/own_words of_item}
+ORDER BY asked.position, asked.item_id;
+
+-- scales --
+-- The scales of the lists that the reader sees, with the number of their lists that are not archived.
+SELECT l.scale AS name, count(*) AS lists
+FROM (
+    {read_models/lists visible}
+) AS l
+WHERE l.scale IS NOT NULL AND NOT l.archived
+GROUP BY l.scale
+ORDER BY lists DESC, l.scale COLLATE "C"
+LIMIT 100;

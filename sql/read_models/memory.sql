@@ -372,7 +372,7 @@ faded AS (
     {read_models/memory of members}
     GROUP BY s.item_id
 )
-SELECT f.item_id, i.headword, coalesce(i.level, 'UNKNOWN') AS level, f.learners, f.answered
+SELECT f.item_id, nullif(i.headword, '') AS headword, coalesce(i.level, 'UNKNOWN') AS level, f.learners, f.answered
 FROM faded f
 LEFT JOIN items i ON i.item_id = f.item_id
 WHERE f.learners >= 3 AND i.in_catalogue IS NOT FALSE

@@ -40,3 +40,32 @@ WHERE place = 1
 
 -- delete_learners --
 DELETE FROM own_words WHERE user_id = ANY (learners);
+
+-- of_item --
+-- Joins the word w that the reader is shown for the item `asked` with the description i, which may be missing.
+LEFT JOIN own_words o ON CAST(:is_learner AS boolean) AND o.user_id = :user_id AND o.item_id = asked.item_id
+    AND o.headword <> ''
+{read_models/own_words shown}
+
+-- shown --
+-- The headword and its kind: those of the description i or, if it has no headword, those of the own word o.
+CROSS JOIN LATERAL (SELECT coalesce(i.headword, '') = '' AND o.headword IS NOT NULL AS own) AS is_shown
+CROSS JOIN LATERAL (
+    SELECT is_shown.own, CASE WHEN is_shown.own THEN o.headword ELSE nullif(i.headword, '') END AS headword,
+        CASE WHEN is_shown.own THEN o.kind ELSE i.kind END AS kind
+) AS w
+
+-- found --
+-- The items whose headwords, as the reader is shown them, contain the text :search.
+SELECT i.item_id
+                FROM items i
+                WHERE strpos(event_store.fold_case(i.headword), {read_models/own_words searched}) > 0
+                UNION ALL
+                SELECT o.item_id
+                FROM own_words o
+                LEFT JOIN items i ON i.item_id = o.item_id
+                WHERE o.user_id = :user_id AND CAST(:is_learner AS boolean) AND coalesce(i.headword, '') = ''
+                  AND strpos(event_store.fold_case(o.headword), {read_models/own_words searched}) > 0
+
+-- searched --
+(SELECT event_store.fold_case(CAST(:search AS text)))

@@ -82,7 +82,17 @@ class World:
     deleted: frozenset[str]
     now: datetime
     named: Mapping[str, Event]  # by learner: the latest event that sets or removes the name
-    listed: tuple[Event, ...]  # the events about lists and groups' lists, whatever the time
+    stored: tuple[Event, ...] = ()  # all events, whatever the moment
+
+    @functools.cached_property
+    def present(self) -> "World":
+        """Return the same of all stored events."""
+        return see(self.stored, self.now)
+
+    @functools.cached_property
+    def listed(self) -> tuple[Event, ...]:
+        """Return the events about lists and groups' lists, whatever the time."""
+        return tuple(e for e in self.present.events if e.type in (*OF_LISTS, *ASSIGNMENTS))
 
     def display_name(self, user_id: str) -> str | None:
         """Return the present name, whatever the time of the query; None if there is none."""
@@ -162,7 +172,7 @@ def see(
         deleted=frozenset(e.user_id for e in all_events if e.type == "UserDeleted" and e.user_id),
         now=as_of or known_at or now,
         named=named,
-        listed=tuple(e for e in all_events if e.type in (*OF_LISTS, *ASSIGNMENTS)),
+        stored=tuple(distinct),
     )
 
 

@@ -35,7 +35,7 @@ def item_stats(world: World, user_id: str) -> dict[str, Row]:
     """Return the learner's rows, keyed by item; each item with an answer or a review has a row."""
     events = world.answers(user_id) + world.reviews(user_id)
     return {
-        item_id: _row(world, user_id, item_id) for item_id in {e.data["item_id"] for e in events}
+        item_id: item_of(world, user_id, item_id) for item_id in {e.data["item_id"] for e in events}
     }
 
 
@@ -74,18 +74,19 @@ def item(world: World, user_id: str, item_id: str) -> Row | None:
     """Return the item's row, with zeros if the item is only described; None if it is unknown."""
     row = item_stats(world, user_id).get(item_id)
     if row is None and item_id in descriptions(world):
-        return _row(world, user_id, item_id)
+        return item_of(world, user_id, item_id)
     return row
 
 
-def _row(world: World, user_id: str, item_id: str) -> Row:
+def item_of(world: World, user_id: str, item_id: str) -> Row:
+    """Return the item's row, with zeros if the learner never met the item."""
     answers = only(world.answers(user_id), item_id)
     correct = only(world.correct(user_id), item_id)
     reviews = only(world.reviews(user_id), item_id)
     description = descriptions(world).get(item_id, Description())
     return {
         "item_id": item_id,
-        "headword": description.headword,
+        "headword": description.headword or None,
         "level": description.level,
         "domains": list(description.domains),
         **answer_sums(answers),
@@ -263,6 +264,6 @@ def difficulties(
             None,
             *names(description, "domain"),
         ):
-            words = {"headword": description.headword, "level": description.level}
+            words = {"headword": description.headword or None, "level": description.level}
             listed.append({"item_id": item, **words, **row})
     return sorted(listed, key=lambda row: (row["accuracy_rate"], row["item_id"]))

@@ -100,7 +100,7 @@ def catalogue_shares(world: World, user_id: str) -> dict[str, Row]:
         for place in places:
             items.setdefault(f"{place} {language}", []).append(row)
     return {
-        place: {**_sums(rows), "mastered_in_catalogue": _mastered_in_catalogue(world, rows)}
+        place: {**sums_of_items(rows), "mastered_in_catalogue": _mastered_in_catalogue(world, rows)}
         for place, rows in items.items()
     }
 
@@ -121,13 +121,13 @@ def _row(world: World, kind: str, name: str, items: list[Row], count: int) -> Ro
     total = None if name == "UNKNOWN" else count
     return {
         kind: name,
-        **_sums(items),
+        **sums_of_items(items),
         "catalogue_items": total,
         "progress_rate": ratio(_mastered_in_catalogue(world, items), total) if total else None,
     }
 
 
-def _sums(items: list[Row]) -> Row:
+def sums_of_items(items: list[Row]) -> Row:
     answers = sum(i["answers"] for i in items)
     correct = sum(i["correct_answers"] for i in items)
     return {

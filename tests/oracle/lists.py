@@ -26,7 +26,8 @@ def _latest(events: Iterable[Event], *types: str) -> Event | None:
     return max(found, key=lambda e: e.when) if found else None
 
 
-def _lists(world: World, user_id: str | None) -> dict[str, Row]:
+def find_lists(world: World, user_id: str | None) -> dict[str, Row]:
+    """Return the lists of the learner's own; those of the catalogue if the learner is None."""
     events = _of(world, user_id)
     rows = {}
     for list_id in {e.data["list_id"] for e in events}:
@@ -47,7 +48,8 @@ def _lists(world: World, user_id: str | None) -> dict[str, Row]:
     return rows
 
 
-def _items(world: World, user_id: str | None) -> dict[tuple[str, str], Row]:
+def find_items(world: World, user_id: str | None) -> dict[tuple[str, str], Row]:
+    """Return the same by list and item."""
     events = [e for e in _of(world, user_id) if e.type in ("ItemListed", "ItemUnlisted")]
     return {
         (e.data["list_id"], e.data["item_id"]): {
@@ -62,12 +64,12 @@ def _items(world: World, user_id: str | None) -> dict[tuple[str, str], Row]:
 
 @defines("lists")
 def lists(world: World) -> Rows:
-    return {(list_id, ""): row for list_id, row in _lists(world, None).items()}
+    return {(list_id, ""): row for list_id, row in find_lists(world, None).items()}
 
 
 @defines("listed_items")
 def listed_items(world: World) -> Rows:
-    return {**_items(world, None)}
+    return {**find_items(world, None)}
 
 
 @defines("list_assignments")
@@ -86,12 +88,12 @@ def assignments(world: World) -> Rows:
 
 @defines_by_learner("own_lists")
 def own_lists(world: World, user_id: str) -> dict[str, Row]:
-    return _lists(world, user_id)
+    return find_lists(world, user_id)
 
 
 @defines_by_learner("own_listed_items")
 def own_listed_items(world: World, user_id: str) -> dict[str, Row]:
-    return {" ".join(place): row for place, row in _items(world, user_id).items()}
+    return {" ".join(place): row for place, row in find_items(world, user_id).items()}
 
 
 @defines_by_learner("own_words")

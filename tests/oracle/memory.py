@@ -226,9 +226,9 @@ def item_memory(world: World, user_id: str, item_id: str) -> Row:
 
 
 def remembered_item(world: World, user_id: str, item_id: str) -> Row | None:
-    """Return the item's row with its estimated recall and its memory; None if it is unknown."""
+    """Return the item's row as others see it, with what is remembered; None if it is unknown."""
     row = find_item(world, user_id, item_id)
-    return row and {**row, **item_memory(world, user_id, item_id)}
+    return row and {**row, **item_memory(world, user_id, item_id), "own": False}
 
 
 def fading(world: World, user_id: str, on: date | None = None) -> set[str]:
@@ -451,7 +451,7 @@ def items_fading(world: World, group_id: str, first: int = 10) -> list[Row]:
     rows: list[Row] = [
         {
             "item_id": item,
-            "headword": described.get(item, Description()).headword,
+            "headword": described.get(item, Description()).headword or None,
             "level": described.get(item, Description()).level,
             "learners": faded.count(item),
             "answered": answered.count(item),

@@ -20,6 +20,7 @@ from tests import oracle
 from tests.conftest import Store
 from tests.oracle.days import week
 from tests.oracle.events import CATALOGUE
+from tests.oracle.word_lists import STAFF, find_list, list_numbers, lists
 from tests.support import api, model_rows, plain_fields, sample_events
 from tests.support.api import QUERY, Api, select_all
 from tests.support.event_logs import ITEMS, LEARNERS, SESSIONS, Disturbance, Log, disturbances, logs
@@ -89,6 +90,12 @@ _REQUESTS = (
         _call("itemStats3", ", first: 30, language: $language"),
         _call("sessions", ", first: 3"),
         *(_call(f"session{n}", f', id: "{one}"') for n, one in enumerate(SESSIONS[:2])),
+    ),
+    (
+        _call("lists"),
+        _call("lists1", ', scale: "JLPT"'),
+        _call("list0", ', listId: "l1"'),
+        _call("list1", ', listId: "own:l1"'),
     ),
     (
         _call("dailyStats", f"{_IN_RANGE}, zeroFill: true"),
@@ -238,6 +245,11 @@ def _session(world: oracle.World, user: str, session: str) -> Json:
     return rows.get(session) and {**rows[session], "given": oracle.given(world, user, session)}
 
 
+def _lists(world: oracle.World, user: str, scale: str | None = None) -> Json:
+    rows = lists(world, user, scale, STAFF)
+    return {"edges": [{"node": row} for row in rows[:20]], "total_count": len(rows)}
+
+
 def _named(kind: str, rows: Mapping[str, oracle.Row], names: Iterable[str]) -> list[Json]:
     return [{kind: name, **rows[name]} for name in names if name in rows]
 
@@ -291,7 +303,7 @@ def expect(world: oracle.World, user: str, asked: Mapping[str, Any]) -> list[Jso
     def is_spoken(item_id: str, _: oracle.Row) -> bool:
         return language in (None, oracle.language_of(world, item_id))
 
-    lists = {
+    listed = {
         "itemStats": _items(world, user, _is_listed(world, user, asked), asked["orderBy"]),
         "itemStats1": _items(world, user, is_found),
         "itemStats2": _items(world, user, lambda _, row: asked["domain"] in row["domains"]),
@@ -299,11 +311,18 @@ def expect(world: oracle.World, user: str, asked: Mapping[str, Any]) -> list[Jso
         "sessions": _sessions(world, user, 3),
         **{f"session{n}": _session(world, user, one) for n, one in enumerate(SESSIONS[:2])},
     }
+    of_lists = {
+        "lists": _lists(world, user),
+        "lists1": _lists(world, user, "JLPT"),
+        "list0": (found := find_list(world, user, "l1", STAFF))
+        and list_numbers(world, user, found),
+        "list1": None,
+    }
     filled = {
         "dailyStats": _days(world, user, first, last, fill=True),
         "weeklyStats": _weeks(world, user, first, last, fill=True),
     }
-    return [_json(one) for one in (sums, items, lists, filled)]
+    return [_json(one) for one in (sums, items, listed, of_lists, filled)]
 
 
 def _like(found: Json, wanted: Json) -> Json:
@@ -321,7 +340,7 @@ def compare(query_api: Api, stored: list[oracle.Event], asked: Mapping[str, Any]
     variables = {name: _json(value) for name, value in asked.items()}
     for user in EVERYONE:
         for document, wanted in zip(DOCUMENTS, expect(world, user, asked), strict=True):
-            answer = query_api.post(document, roles=["support"], user=user, **variables)
+            answer = query_api.post(document, "sue", roles=["support"], user=user, **variables)
             assert "errors" not in answer, (answer["errors"], document)
             assert _like(answer["data"], wanted) == wanted, (user, asked)
 

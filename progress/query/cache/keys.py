@@ -29,7 +29,9 @@ class CachePolicy(NamedTuple):
     local date. `period` names the period that each row covers, for example weekly. If all periods
     of a result are finished, the result has a longer TTL. `period_days` is the largest number of
     days from a period's first day to its last. `except_for` is an argument and a value: if the
-    argument has this value, the result is not cached.
+    argument has this value, the result is not cached. With any value of the argument `except_with`,
+    it is not cached either, nor about the past. `own_words` says that the learner is shown more
+    than others.
     """
 
     minutes: int
@@ -40,6 +42,8 @@ class CachePolicy(NamedTuple):
     period_days: int = 0
     is_summary: bool = False  # cached under the learner's `summary:` key
     except_for: tuple[str, object] | None = None
+    except_with: str | None = None
+    own_words: bool = False
 
     def of_the_past(self) -> "CachePolicy":
         """Return the policy of results about a past moment.
@@ -47,7 +51,8 @@ class CachePolicy(NamedTuple):
         They do not change with the clock. The batch job does not compute them, so that they depend
         on the catalogue itself instead.
         """
-        return CachePolicy(self.minutes, catalogue=self.catalogue or self.batch)
+        catalogue = self.catalogue or self.batch
+        return CachePolicy(self.minutes, catalogue=catalogue, own_words=self.own_words)
 
 
 class CacheKey(msgspec.Struct, frozen=True):
@@ -55,7 +60,7 @@ class CacheKey(msgspec.Struct, frozen=True):
 
     name: str
     user_id: str
-    params: str  # a hash of the code, the field, the learner, the arguments and the selection
+    params: str  # a hash of the code, the field, the learner, the reader, the arguments, …
     policy: CachePolicy
     last_day: date | None = None  # the last day of the requested periods
 
@@ -66,19 +71,23 @@ def cache_key(
     user_id: str,
     arguments: Mapping[str, Any],
     selection: str,
+    *,
+    is_learner: bool = False,
 ) -> CacheKey | None:
     """Return the key of a root field's result; None if the result must not be cached.
 
     `arguments` are the coerced values by argument name. `selection` is the normalized text of the
-    field's selection, including the response keys (`Field.canonical_text`).
+    field's selection, including the response keys (`Field.canonical_text`). `is_learner` says
+    whether the result is for the learner.
     """
-    if policy is None:
+    if policy is None or arguments.get(policy.except_with or "") is not None:
         return None
     if arguments.get("asOf") or arguments.get("knownAt"):
         policy = policy.of_the_past()
     if policy.except_for and arguments.get(policy.except_for[0]) == policy.except_for[1]:
         return None
-    identity = (_code_version(), name, user_id, sorted(arguments.items()), selection)
+    shows_own = policy.own_words and is_learner
+    identity = (_code_version(), name, user_id, shows_own, sorted(arguments.items()), selection)
     params = hashlib.blake2b(msgspec.json.encode(identity), digest_size=16).hexdigest()
     last_day = None
     if policy.period:  # the latest possible last day of the period that contains the date `to`

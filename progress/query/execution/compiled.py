@@ -92,14 +92,14 @@ class CompiledField:
         self._checked_types: Mapping[str, str] | None = None
         self._has_enums = any(column.members for column in self._columns)
 
-    async def run(self, reader: Reader, user_id: str, arguments: Values, at: datetime) -> bytes:
-        """Return the field's JSON.
+    async def run(self, reader: Reader, whose: Values, arguments: Values, at: datetime) -> bytes:
+        """Return the field's JSON; `whose` has the parameters `user_id` and `is_learner`.
 
         Raise InvalidRows if graphql-core would report an error, and BadInput for an invalid
         argument.
         """
         query = self._sql.build(at, arguments)
-        parameters = {"user_id": user_id, **query.parameters}
+        parameters = {**whose, **query.parameters}
         types = await reader.column_types(query.file, query.block)
         if types is not self._checked_types:
             self._check_types(types)

@@ -51,7 +51,7 @@ class Answers:
         compute = functools.partial(
             compiled.run,
             self._context.queries.reader,
-            field.user_id,
+            {"user_id": field.user_id, "is_learner": field.is_learner},
             field.arguments,
             self._context.at,
         )

@@ -171,6 +171,7 @@ class RequestedField(msgspec.Struct, frozen=True):
     planned: PlannedField
     arguments: Values
     user_id: str
+    is_learner: bool  # whether the field is for the learner
     cache_key: CacheKey | None
     compiled: CompiledField | None
 
@@ -200,5 +201,9 @@ def _request(coerced: CoercedField, caller: Caller) -> RequestedField | None:
         return None
     is_past = arguments.get("asOf") is not None or arguments.get("knownAt") is not None
     compiled = None if is_past else planned.compiled
-    key = cache_key(planned.cache, planned.name, user_id, arguments, planned.selection)
-    return RequestedField(planned, arguments, user_id, key, compiled) if key or compiled else None
+    of = planned.cache, planned.name, user_id, arguments, planned.selection
+    is_learner = caller.is_learner(user_id)
+    key = cache_key(*of, is_learner=is_learner)
+    if not (key or compiled):
+        return None
+    return RequestedField(planned, arguments, user_id, is_learner, key, compiled)

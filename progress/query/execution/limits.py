@@ -47,6 +47,7 @@ _NESTED_LISTS = {
     "hardestItems": 200,
     "itemsFading": 200,
     "weeks": 12,
+    "members": 200,  # of a list
 }  # The maximum length of a list inside a root field.
 _INTROSPECTION_FIELDS = ("__schema", "__type")
 

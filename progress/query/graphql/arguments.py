@@ -18,6 +18,8 @@ from progress.event_store import timestamps
 
 _MAX_RANGE_DAYS = 731
 _MAX_PAGE_SIZE = 200
+_MAX_LISTS = 50  # of a page
+_MAX_LIST_ID = 204  # with the prefix `own:`
 _MAX_FORECAST_DAYS = 366
 _MAX_DAYS_AHEAD = 365
 _MAX_GOAL = 1_000  # answers per day, as in the event GoalSet
@@ -97,6 +99,21 @@ def parse_goal(answers: int) -> int:
 
 def parse_page_size(first: int | None, *, default: int = 50) -> int:
     return _parse_count("first", first, most=_MAX_PAGE_SIZE, default=default)
+
+
+def parse_lists_size(first: int | None) -> int:
+    return _parse_count("first", first, most=_MAX_LISTS, default=20)
+
+
+def parse_list(name: str, list_id: str) -> str:
+    return auth.parse_id(name, list_id, _MAX_LIST_ID)
+
+
+def parse_scale(scale: str | None) -> str | None:
+    """Return the scale whose lists to return; None for the own lists and those of the groups."""
+    if scale == "":
+        raise BadInput('scale: expected the name of a scale, such as JLPT - found ""')
+    return parse_filter("scale", scale)
 
 
 def parse_forecast_days(days: int | None) -> int:

@@ -148,7 +148,8 @@ def declare_learner_field(
 
         async def answer(info: Info, learner: str, arguments: dict[str, Any]) -> Any:
             call = query.call(info.context.at, arguments)
-            records = await info.context.queries.run(learner, call)
+            is_learner = info.context.caller.is_learner(learner)
+            records = await info.context.queries.run(learner, call, is_learner=is_learner)
             return records if is_list else next(iter(records), None)
 
         resolve = _resolver(build_query.__name__, parameters, answer)
@@ -158,7 +159,7 @@ def declare_learner_field(
 
 
 def declare_resolved_field(
-    type_: object, *, cache: CachePolicy, cost: Cost
+    type_: object, *, cache: CachePolicy | None, cost: Cost
 ) -> Callable[[Callable[..., Any]], Any]:
     """Declare a field about one learner that needs a resolver of its own.
 
@@ -275,13 +276,20 @@ def monthly_stats(moment: Moment, *, from_: From, to: date) -> RowQuery[rows.Per
 @declare_resolved_field(
     types.ItemStatsConnection,
     # `catalogue`, because the catalogue contains headwords, levels and domains. `except_for`,
-    # because the set of DUE items depends on the current time. `clock`, because estimates of recall
-    # depend on the local date.
-    cache=CachePolicy(10, catalogue=True, clock=True, except_for=("filter", "DUE")),
+    # because the set of DUE items depends on the current time. `except_with`, because lists are not
+    # the learner's. `clock`, because estimates of recall depend on the local date.
+    cache=CachePolicy(
+        10,
+        catalogue=True,
+        clock=True,
+        except_for=("filter", "DUE"),
+        except_with="list",
+        own_words=True,
+    ),
     cost=Cost(
         45,
         rows_with={
-            **dict.fromkeys(("level", "domain", "search", "language"), 55),
+            **dict.fromkeys(("level", "domain", "list", "search", "language"), 55),
             "SLIPPED_BACK": _SLIPPED,
         },
     ),
@@ -295,6 +303,7 @@ async def item_stats(
     order_by: rows.ItemOrder | None = rows.ItemOrder.RECENT,
     level: rows.CefrLevel | None = UNSET,
     domain: rows.Domain | None = UNSET,
+    list_: Annotated[ID | None, strawberry.argument(name="list")] = UNSET,
     search: str | None = UNSET,
     language: str | None = UNSET,
     from_: Annotated[date | None, strawberry.argument(name="from")] = UNSET,
@@ -323,11 +332,13 @@ async def item_stats(
         order_by=order,
         level=level or None,
         domain=domain or None,
+        list_id=arguments.parse_list("list", list_) if isinstance(list_, str) else None,
         search=arguments.parse_filter("search", search) or "",
         language=arguments.parse_language(language),
         span=span,
         first=arguments.parse_page_size(first),
         after=pagination.decode_ordered_key(after, rows.ItemKey, order),
+        is_learner=info.context.caller.is_learner(learner),
         **moment,
     )
     return pagination.build_page(page, after, order)
@@ -335,7 +346,7 @@ async def item_stats(
 
 @declare_learner_field(
     types.ItemStats | None,
-    cache=CachePolicy(30, catalogue=True, clock=True),  # as for itemStats
+    cache=CachePolicy(30, catalogue=True, clock=True, own_words=True),  # as for itemStats
 )
 def item(moment: Moment, *, item_id: ID) -> RowQuery[rows.ItemStats]:
     return rows.select_item(moment, auth.parse_id("itemId", item_id))
@@ -483,7 +494,7 @@ async def sessions(
 
 @declare_resolved_field(
     types.StudySession | None,
-    cache=CachePolicy(15, catalogue=True),  # headwords
+    cache=CachePolicy(15, catalogue=True, own_words=True),  # headwords
     cost=Cost(30, entries=1_000),
 )
 async def session(
@@ -493,7 +504,12 @@ async def session(
     *,
     id: ID,  # noqa: A002 - the contract's word
 ) -> rows.StudySession | None:
-    return await info.context.queries.get_session(learner, auth.parse_id("id", id), **moment)
+    return await info.context.queries.get_session(
+        learner,
+        auth.parse_id("id", id),
+        is_learner=info.context.caller.is_learner(learner),
+        **moment,
+    )
 
 
 @declare(
@@ -572,6 +588,46 @@ async def local_day(info: Info, *, user_id: ID | None = UNSET, date: date) -> ro
     return await info.context.queries.get_local_day(learner, date)
 
 
+@declare_resolved_field(types.WordListConnection, cache=None, cost=Cost(100))
+async def lists(
+    info: Info,
+    learner: str,
+    moment: Past,
+    *,
+    scale: str | None = UNSET,
+    first: int | None = 20,
+    after: str | None = UNSET,
+) -> pagination.Page:
+    caller = info.context.caller
+    page = await info.context.queries.get_lists(
+        learner,
+        scale=arguments.parse_scale(scale),
+        first=arguments.parse_lists_size(first),
+        after=pagination.decode_key(after, rows.ListKey),
+        is_learner=caller.is_learner(learner),
+        groups=caller.groups if caller.needs_membership(learner) else None,
+        **moment,
+    )
+    return pagination.build_page(page, after)
+
+
+@declare_resolved_field(types.WordList | None, cache=None, cost=Cost(100, rows_of={"members": 60}))
+async def list_(info: Info, learner: str, moment: Past, *, list_id: ID) -> rows.FoundList | None:
+    return await info.context.queries.get_list(
+        learner,
+        arguments.parse_list("listId", list_id),
+        is_learner=info.context.caller.is_learner(learner),
+        **moment,
+    )
+
+
+@declare(types.list_of(rows.Scale), Whose.LEARNER, cost=Cost(10, entries=100))
+async def scales(info: Info, *, user_id: ID | None = UNSET) -> list[rows.Scale]:
+    learner = await info.context.resolve_learner(user_id)
+    is_learner = info.context.caller.is_learner(learner)
+    return await info.context.queries.get_scales(learner, is_learner=is_learner)
+
+
 class LearnerMoment(NamedTuple):
     """The learner and the moment that `learner` names for its parts."""
 
@@ -604,7 +660,7 @@ _PARTS = (
     *("user_progress", "streak", "goal", "workload"),
     *("daily_stats", "weekly_stats", "monthly_stats", "retention"),
     *("domain_stats", "level_stats", "languages"),
-    *("due_forecast", "hourly_stats", "knowledge", "sessions", "item_stats"),
+    *("due_forecast", "hourly_stats", "knowledge", "sessions", "lists", "item_stats"),
 )
 LearnerRecord = strawberry.type(
     type(

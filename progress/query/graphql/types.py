@@ -99,6 +99,30 @@ class ProjectionStatus:
 Undelivered = type_of(undelivered.Undelivered)
 PageInfo = type_of(pagination.PageInfo)
 ItemStatsConnection = _connection("ItemStats", ItemStats, total_count=int)
+
+
+async def _get_members(
+    root: rows.WordList, info: Info, first: int | None = 50, after: str | None = UNSET
+) -> Any:
+    if not isinstance(root, rows.FoundList):
+        return None
+    page = await info.context.queries.get_list_items(
+        root.user_id,
+        root.id,
+        first=arguments.parse_page_size(first),
+        after=pagination.decode_key(after, rows.MemberKey),
+        is_learner=info.context.caller.is_learner(root.user_id),
+        **root.moment._asdict(),
+    )
+    return pagination.build_page(page, after)
+
+
+WordList = type_of(
+    rows.WordList,
+    id_field="id",
+    members=_resolved(_get_members, Whose.LEARNER, ItemStatsConnection | None),
+)
+WordListConnection = _connection("WordList", WordList, total_count=int)
 ItemHistory = type_of(rows.ItemHistory)
 Knowledge = type_of(rows.Knowledge)
 

@@ -302,6 +302,7 @@ def _join(blocks: tuple[Block, ...], *, live: bool = False) -> NumberedStatement
     """
     texts = [statements.blocks(block.file)[block.name].rstrip(";") for block in blocks]
     relations = definitions.as_of_relations("\n".join(texts), live=live)
+    unfolded = definitions.REALTIME if live else definitions.OWN
     answers = [
         statements.fill(
             _FILE,
@@ -321,7 +322,7 @@ def _join(blocks: tuple[Block, ...], *, live: bool = False) -> NumberedStatement
         relations=",\n".join(
             statements.fill(
                 _FILE,
-                "live relation" if live and name in definitions.REALTIME else "relation",
+                "live relation" if name in unfolded else "relation",
                 name=name,
                 query=query,
             )

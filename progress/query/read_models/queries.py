@@ -3,7 +3,8 @@
 `at` decides which day is today; the default is the current time. `as_of` selects the events that
 had happened by that time, `known_at` those that had been recorded by that time. Today is then the
 day of `as_of` or, if only `known_at` is given, the day of `known_at`. `language` selects the items
-of one language: a primary subtag in lower case, or `und` for items without a language.
+of one language: a primary subtag in lower case, or `und` for items without a language. Own lists
+and own words are returned only if `is_learner` says that the reader is the learner.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,10 +41,13 @@ class Queries:
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
 
-    async def run(self, user_id: str, query: rows.RowQuery[_T]) -> list[_T]:
+    async def run(
+        self, user_id: str, query: rows.RowQuery[_T], *, is_learner: bool = False
+    ) -> list[_T]:
         """Return the records of a row query about a learner."""
+        whose = {"user_id": user_id, "is_learner": is_learner}
         found = await self.reader.fetch_at(
-            query.moment, query.file, query.block, user_id=user_id, **query.parameters
+            query.moment, query.file, query.block, **whose, **query.parameters
         )
         return [query.record(row) for row in found]
 
@@ -108,10 +112,12 @@ class Queries:
         order_by: rows.ItemOrder = rows.ItemOrder.RECENT,
         level: rows.CefrLevel | None = None,
         domain: rows.Domain | None = None,
+        list_id: str | None = None,
         search: str = "",
         language: str | None = None,
         span: tuple[date, date] | None = None,
         after: rows.ItemKey | None = None,
+        is_learner: bool = False,
         **moment: Unpack[_Moment],
     ) -> Page[tuple[rows.ItemKey, rows.ItemStats]]:
         """Return at most `first` studied items after `after` whose headwords contain `search`.
@@ -128,8 +134,10 @@ class Queries:
             {"filter": filter, "order_by": order_by},
             moment=asked,
             user_id=user_id,
+            is_learner=is_learner,
             level=level,
             domain=domain,
+            list_id=list_id,
             search=search,
             language=language,
             first_day=first_day,
@@ -142,10 +150,91 @@ class Queries:
         )
 
     async def get_item(
-        self, user_id: str, item_id: str, **moment: Unpack[_Moment]
+        self, user_id: str, item_id: str, *, is_learner: bool = False, **moment: Unpack[_Moment]
     ) -> rows.ItemStats | None:
-        """Return one item; None if the item is neither in the catalogue nor studied."""
-        return _first(await self.run(user_id, rows.select_item(_moment(**moment), item_id)))
+        """Return one item; None if it is neither described nor studied nor an own word."""
+        query = rows.select_item(_moment(**moment), item_id)
+        return _first(await self.run(user_id, query, is_learner=is_learner))
+
+    async def get_lists(
+        self,
+        user_id: str,
+        *,
+        first: int,
+        scale: str | None = None,
+        after: rows.ListKey | None = None,
+        is_learner: bool = False,
+        groups: Sequence[str] | None = None,
+        **moment: Unpack[_Moment],
+    ) -> Page[tuple[rows.ListKey, rows.WordList]]:
+        """Return at most `first` lists after `after`, by scale, rank, name and id.
+
+        These are all lists of the scale or, without one, those that are assigned to the learner's
+        groups, of which only `groups` count unless it is None; and the learner's own.
+        """
+        asked = _moment(**moment)
+        key = (
+            msgspec.structs.asdict(after)
+            if after
+            else dict.fromkeys(rows.ListKey.__struct_fields__)
+        )
+        return await self.reader.fetch_page(
+            "read_models/lists",
+            "numbers",
+            _with_list_key,
+            id_column="id",
+            moment=asked,
+            user_id=user_id,
+            is_learner=is_learner,
+            list_id=None,
+            in_scale=scale,
+            groups=groups,
+            first=first,
+            now=asked.now,
+            days=1,
+            **{f"after_{name}": value for name, value in key.items()},
+        )
+
+    async def get_list(
+        self, user_id: str, list_id: str, *, is_learner: bool = False, **moment: Unpack[_Moment]
+    ) -> rows.FoundList | None:
+        """Return one list; None if there is none, or if it is an own one of another reader."""
+        query = rows.select_list(_moment(**moment), user_id, list_id)
+        found = await self.run(user_id, query, is_learner=is_learner)
+        return found[0] if found[0].id else None  # without a list, the row has nulls
+
+    async def get_list_items(
+        self,
+        user_id: str,
+        list_id: str,
+        *,
+        first: int,
+        after: rows.MemberKey | None = None,
+        is_learner: bool = False,
+        **moment: Unpack[_Moment],
+    ) -> Page[tuple[rows.MemberKey, rows.ItemStats]]:
+        """Return at most `first` members of the list after `after`, in the list's order."""
+        asked = _moment(**moment)
+        return await self.reader.fetch_page(
+            "read_models/lists",
+            "members",
+            _with_member_key,
+            moment=asked,
+            user_id=user_id,
+            is_learner=is_learner,
+            list_id=list_id,
+            after_position=after.position if after else None,
+            after_item=after.item_id if after else None,
+            first=first,
+            now=asked.now,
+        )
+
+    async def get_scales(self, user_id: str, *, is_learner: bool = False) -> list[rows.Scale]:
+        """Return the scales of lists, those with most lists first, at most 100."""
+        found = await self.reader.fetch(
+            "read_models/lists", "scales", user_id=user_id, is_learner=is_learner
+        )
+        return [rows.Scale(**row) for row in found]
 
     async def get_item_history(
         self, user_id: str, item_id: str, **moment: Unpack[_Moment]
@@ -241,7 +330,7 @@ class Queries:
         )
 
     async def get_session(
-        self, user_id: str, session_id: str, **moment: Unpack[_Moment]
+        self, user_id: str, session_id: str, *, is_learner: bool = False, **moment: Unpack[_Moment]
     ) -> rows.StudySession | None:
         """Return a session with its first 1,000 answers, in order; None if there is none.
 
@@ -252,6 +341,7 @@ class Queries:
             "read_models/learner_sessions",
             "session",
             user_id=user_id,
+            is_learner=is_learner,
             id=session_id,
             own_id=learner_posts.own_id(user_id, session_id),
         )
@@ -419,6 +509,14 @@ class Queries:
 
 def _with_key(row: Mapping[str, Any]) -> tuple[rows.ItemKey, rows.ItemStats]:
     return rows.ItemKey(row["sort_key"], row["item_id"]), rows.convert_item(row)
+
+
+def _with_list_key(row: Mapping[str, Any]) -> tuple[rows.ListKey, rows.WordList]:
+    return convert(row, rows.ListKey), convert(row, rows.WordList)
+
+
+def _with_member_key(row: Mapping[str, Any]) -> tuple[rows.MemberKey, rows.ItemStats]:
+    return convert(row, rows.MemberKey), rows.convert_item(row)
 
 
 def _with_session_key(row: Mapping[str, Any]) -> tuple[rows.SessionKey, rows.StudySession]:

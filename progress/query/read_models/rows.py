@@ -165,6 +165,7 @@ class ItemStats(msgspec.Struct, frozen=True):
     memory: Memory | None
     language: str | None
     kind: str | None  # what tells the cards of one word apart
+    own: bool  # the headword is a word of the learner's own, which only the learner is shown
 
 
 class RecallPoint(msgspec.Struct, frozen=True):
@@ -341,6 +342,61 @@ class LevelStats(_Forecast, frozen=True, kw_only=True):
     """
 
     level: CefrLevel
+
+
+class WordList(msgspec.Struct, frozen=True):
+    """A list of items, and a learner's progress in its members; nobody else sees an own list."""
+
+    id: str  # own: and the list's id, if it is the learner's own
+    own: bool
+    name: str | None
+    scale: str | None  # what the list is a level of, by its rank
+    rank: int | None
+    archived: bool
+    items: int
+    items_studied: int
+    answers: int
+    correct_answers: int
+    accuracy_rate: float | None
+    learning: int
+    short_term_mastered: int
+    long_term_mastered: int
+    progress_rate: float | None
+    due: int
+    expected: float
+    mastered_last28_days: int
+    expected_date: date | None
+    reached: bool
+
+
+class FoundList(WordList, frozen=True, kw_only=True):
+    """One list, and by what its members are found."""
+
+    user_id: str
+    moment: "Moment"
+
+
+class ListKey(msgspec.Struct, frozen=True):
+    """The position of a list among the lists."""
+
+    scale: str | None
+    rank: int | None
+    name: str | None
+    id: str
+
+
+class MemberKey(msgspec.Struct, frozen=True):
+    """The position of an item in a list; None is last."""
+
+    position: int | None
+    item_id: str
+
+
+class Scale(msgspec.Struct, frozen=True):
+    """A scale, such as JLPT, and the number of its lists that are not archived."""
+
+    name: str
+    lists: int
 
 
 class LearnerLanguage(msgspec.Struct, frozen=True):
@@ -550,7 +606,7 @@ class RowQuery(NamedTuple, Generic[_T]):
     moment: Moment
     file: str
     block: str
-    parameters: Mapping[str, object]  # without `user_id`
+    parameters: Mapping[str, object]  # without `user_id` and `is_learner`
     record: Callable[[_Row], _T]
 
 
@@ -582,6 +638,19 @@ def select_monthly_stats(moment: Moment, first_day: date, last_day: date) -> Row
 def select_item(moment: Moment, item_id: str) -> RowQuery[ItemStats]:
     parameters = {"item_id": item_id, "now": moment.now}
     return RowQuery(moment, "read_models/item_stats", "item", parameters, convert_item)
+
+
+def select_list(moment: Moment, user_id: str, list_id: str) -> RowQuery[FoundList]:
+    lists = dict.fromkeys(
+        ("in_scale", "groups", *(f"after_{n}" for n in ListKey.__struct_fields__))
+    )
+    parameters = {**lists, "list_id": list_id, "first": 1, "now": moment.now, "days": 1}
+
+    def record(row: _Row) -> FoundList:
+        values = {name: row[name] for name in WordList.__struct_fields__}
+        return FoundList(**values, user_id=user_id, moment=moment)
+
+    return RowQuery(moment, "read_models/lists", "numbers", parameters, record)
 
 
 def select_item_forgetting(moment: Moment, item_id: str, days: int) -> RowQuery[RecallPoint]:

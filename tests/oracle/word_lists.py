@@ -1,0 +1,194 @@
+"""Lists of items, a learner's numbers over their members, and the words of a learner's own.
+
+What a list is, who is a member of a group, and the own words are the present ones at every moment.
+The learner's numbers and the catalogue's descriptions are those of the moment.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tests.oracle.catalogue import Description, archived, descriptions
+from tests.oracle.days import day, day_of, last_days, masteries
+from tests.oracle.events import LEARNERS, Row, World, ratio
+from tests.oracle.groups import members as members_of
+from tests.oracle.items import item_of, item_stats
+from tests.oracle.levels import forecast, sums_of_items
+from tests.oracle.lists import assignments, find_items, find_lists, own_words
+from tests.oracle.memory import add, estimate, item_memory, memories, rounded
+from tests.oracle.standing import due_today, folded
+
+MOST = 20_000  # members of a list that count
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who asks about a learner: the learner, or another with these groups; None: all groups."""
+
+    is_learner: bool = True
+    groups: tuple[str, ...] | None = None
+
+
+LEARNER, STAFF = Reader(), Reader(is_learner=False)
+
+
+class List(NamedTuple):
+    """A list as it is now; `position` has the items that are listed, and their positions."""
+
+    id: str
+    own: bool
+    name: str | None
+    scale: str | None
+    rank: int | None
+    archived: bool
+    position: dict[str, int | None]
+
+
+def all_lists(world: World, user_id: str | None) -> list[List]:
+    """Return the lists of the learner's own; those of the catalogue if the learner is None."""
+    if user_id and not world.of(user_id, *LEARNERS):
+        return []
+    items = find_items(world, user_id)
+    return [
+        List(
+            id=f"own:{list_id}" if user_id else list_id,
+            own=bool(user_id),
+            archived=row["is_archived"],
+            position={
+                item: listed["position"]
+                for (of_list, item), listed in items.items()
+                if of_list == list_id and listed["is_listed"]
+            },
+            **{name: row[name] for name in ("name", "scale", "rank")},
+        )
+        for list_id, row in find_lists(world, user_id).items()
+    ]
+
+
+def members(world: World, found: List) -> list[str]:
+    """Return the members of a list in its order, at most 20,000."""
+    gone = set() if found.own else archived(world)
+    listed = [item for item in found.position if item not in gone]
+
+    def place(item: str) -> tuple[bool, int, str]:
+        position = found.position[item]
+        return position is None, position or 0, item
+
+    return sorted(listed, key=place)[:MOST]
+
+
+def find_list(world: World, user_id: str, list_id: str, reader: Reader = LEARNER) -> List | None:
+    visible = [*all_lists(world, None), *(all_lists(world, user_id) if reader.is_learner else [])]
+    return next((one for one in visible if one.id == list_id), None)
+
+
+def list_numbers(world: World, user_id: str, found: List) -> Row:
+    """Return the fields of a list but its members."""
+    among, stats = members(world, found), item_stats(world, user_id)
+    rows = [stats[item] for item in among if item in stats]
+    mastered = {row["item_id"] for row in rows if row["mastery"] in ("SHORT_TERM", "LONG_TERM")}
+    today, days = day_of(world, user_id, world.now), last_days(world, user_id, 28)
+    first = {e.data["item_id"]: day(world, e) for e in masteries(world, user_id)}
+    known = memories(world, user_id)
+    return {
+        **{
+            name: getattr(found, name)
+            for name in ("id", "own", "name", "scale", "rank", "archived")
+        },
+        "items": len(among),
+        **sums_of_items(rows),
+        "progress_rate": ratio(len(mastered), len(among)),
+        "due": len(due_today(world, user_id).intersection(among)),
+        "expected": rounded(
+            add(estimate(known[item], today) for item in sorted(among) if item in known), 1
+        ),
+        **forecast(today, len(among), len(mastered), sum(first[one] in days for one in mastered)),
+    }
+
+
+def lists(
+    world: World, user_id: str, scale: str | None = None, reader: Reader = LEARNER
+) -> list[Row]:
+    """Return the lists of the learner's own and of the groups, or all of a scale."""
+    if not world.of(user_id, *LEARNERS):
+        return []
+    own = all_lists(world, user_id) if reader.is_learner else []
+    catalogue = all_lists(world, None)
+    if scale is None:
+        assigned = assigned_lists(world, user_id, reader)
+        visible = [*own, *(one for one in catalogue if one.id in assigned)]
+    else:
+        visible = [one for one in (*own, *catalogue) if one.scale == scale]
+
+    def place(one: List) -> tuple[object, ...]:
+        absent = one.rank is None, one.rank or 0, one.name is None, one.name or ""
+        return one.scale or "", *absent, one.id
+
+    shown = sorted((one for one in visible if not one.archived), key=place)
+    return [list_numbers(world, user_id, one) for one in shown]
+
+
+def assigned_lists(world: World, user_id: str, reader: Reader = LEARNER) -> set[str]:
+    """Return the ids of the lists that are assigned to a group of the learner now."""
+    return {
+        list_id
+        for (group, list_id), row in assignments(world).items()
+        if row["is_assigned"]
+        and user_id in members_of(world.present, group)
+        and (reader.is_learner or reader.groups is None or group in reader.groups)
+    }
+
+
+def list_items(world: World, user_id: str, found: List, reader: Reader = LEARNER) -> list[Row]:
+    """Return a row for each member, in the list's order."""
+    return [shown_item(world, user_id, item, reader) for item in members(world, found)]
+
+
+def scales(world: World, user_id: str, reader: Reader = LEARNER) -> list[Row]:
+    visible = [*all_lists(world, None), *(all_lists(world, user_id) if reader.is_learner else [])]
+    of_scales = [one.scale for one in visible if one.scale and not one.archived]
+    rows: list[Row] = [{"name": one, "lists": of_scales.count(one)} for one in {*of_scales}]
+    return sorted(rows, key=lambda row: (-row["lists"], row["name"]))[:100]
+
+
+def own_word(world: World, user_id: str, item: str, reader: Reader = LEARNER) -> Row | None:
+    """Return the own word that the reader sees; None if there is none."""
+    if not reader.is_learner or not world.of(user_id, *LEARNERS):
+        return None
+    row = own_words(world, user_id).get(item)
+    return row if row and row["headword"] else None
+
+
+def headword(world: World, user_id: str, item: str, reader: Reader = LEARNER) -> Row:
+    """Return the headword and the kind that the reader is shown, and whether they are own."""
+    described = descriptions(world).get(item, Description())
+    if described.headword:
+        return {"headword": described.headword, "kind": described.kind, "own": False}
+    word = own_word(world, user_id, item, reader)
+    if word:
+        return {"headword": word["headword"], "kind": word["kind"], "own": True}
+    return {"headword": None, "kind": described.kind, "own": False}
+
+
+def shown_item(world: World, user_id: str, item: str, reader: Reader = LEARNER) -> Row:
+    """Return the item's row as the reader sees it, with zeros where the learner never met it."""
+    row = {**item_of(world, user_id, item), **item_memory(world, user_id, item)}
+    return {**row, **headword(world, user_id, item, reader)}
+
+
+def find_item(world: World, user_id: str, item: str, reader: Reader = LEARNER) -> Row | None:
+    """Return the same of an item that is described, met, or a word of the learner's own."""
+    is_found = (
+        item in descriptions(world)
+        or item in item_stats(world, user_id)
+        or own_word(world, user_id, item, reader)
+    )
+    return shown_item(world, user_id, item, reader) if is_found else None
+
+
+def search(world: World, user_id: str, text: str, reader: Reader = LEARNER) -> set[str]:
+    """Return the learner's items that a search finds."""
+    return {
+        item
+        for item in item_stats(world, user_id)
+        if not text or folded(text) in folded(headword(world, user_id, item, reader)["headword"])
+    }

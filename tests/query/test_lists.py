@@ -1,0 +1,230 @@
+"""Lists, their members and own words equal the oracle's results, for each reader, at any moment."""
+
+import functools
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress.adapters.postgres.database import Connection
+from progress.projections.projector import Projector
+from tests import oracle
+from tests.oracle import word_lists
+from tests.oracle.word_lists import LEARNER, STAFF, Reader
+from tests.support import model_rows, rows_by_hand, sample_events
+from tests.support.api import Api, QueryClient
+from tests.support.event_logs import (
+    GROUPS,
+    ITEMS,
+    LEARNERS,
+    SESSIONS,
+    Disturbance,
+    Envelope,
+    Log,
+    logs,
+)
+from tests.support.stage import Stage, append
+
+pytestmark = [pytest.mark.timeout(900)]
+
+PLAINLY = Disturbance(sizes=(100,), every=None, limit=1000, workers=1, tasks=1, crashes=())
+EVERYONE = (*LEARNERS, "nobody")
+READERS = (LEARNER, STAFF, Reader(is_learner=False, groups=GROUPS[:1]))
+LISTS = ("l1", "l2", "L")
+SCALES = ("JLPT", "HSK 2025")
+NEAR = (timedelta(0), timedelta(microseconds=-1), timedelta(days=1), timedelta(days=40))
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def either(*values: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from(values)
+
+
+def optional(**values: tuple[Any, ...]) -> dict[str, st.SearchStrategy[Any]]:
+    return {name: either(None, *some) for name, some in values.items()}
+
+
+@st.composite
+def list_events(draw: st.DrawFn, times: list[str]) -> list[Envelope]:
+    """Draw events about few lists, of the catalogue and of learners with the same ids."""
+    drawn = draw(st.lists(st.tuples(_data(), either(*times), either(0, 1, 128, 255)), max_size=24))
+    return [
+        {
+            "event_id": str(UUID(int=first << 120 | 1000 + number)),
+            "event_type": kind,
+            "occurred_at": at,
+            "data": {name: value for name, value in data.items() if value is not None},
+        }
+        for number, ((kind, data), at, first) in enumerate(drawn)
+    ]
+
+
+def _data() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
+    whose = {"list_id": either(*LISTS), "user_id": either(None, "ann", "ann", "bob")}
+    item = {"item_id": either(*ITEMS)}
+    group = {"list_id": either(*LISTS), "group_id": either(*GROUPS)}
+    named = {"name": either("A", "Z", "é")}
+    described = optional(scale=("", *SCALES), rank=(0, 2, 2**31 - 1))
+    word = optional(position=(0, 1, 2**31 - 1), headword=("", "Wort", "VERB"), kind=("", "reading"))
+    fields = {
+        "ListPublished": {**whose, **named, **described},
+        "ListArchived": whose,
+        "ItemListed": {**whose, **item, **word},
+        "ItemUnlisted": {**whose, **item},
+        "ListAssigned": {**group, "due_on": st.just("2024-03-05")},
+        "ListUnassigned": group,
+    }
+    kinds = (*("ListPublished", "ListAssigned") * 2, *("ItemListed",) * 5, *fields)
+    return either(*kinds).flatmap(
+        lambda kind: st.tuples(st.just(kind), st.fixed_dictionaries(fields[kind]))
+    )
+
+
+def members(draw: st.DataObject, times: list[str]) -> list[Envelope]:
+    """Draw who joins which group."""
+    joined = draw.draw(st.lists(st.tuples(either("ann", "bob"), either(*GROUPS)), max_size=3))
+    return [
+        {
+            "event_id": str(UUID(int=2000 + number)),
+            "event_type": "LearnerJoinedGroup",
+            "occurred_at": draw.draw(either(*times)),
+            "data": {"user_id": user, "group_id": group},
+        }
+        for number, (user, group) in enumerate(joined)
+    ]
+
+
+def full(record: Any) -> Any:
+    return msgspec.to_builtins(record, builtin_types=(date, datetime))
+
+
+def paged(fetch: QueryClient, read: Any, **options: Any) -> list[Any]:
+    """Return the records of all pages of at most two; each page has the number of all."""
+    found: list[Any] = []
+    after = None
+    while True:
+        page = fetch(read(first=2, after=after, **options))
+        found += [record for _, record in page.items]
+        if not page.has_next:
+            assert page.total_count == len(found)
+            return found
+        after = page.items[-1][0]
+
+
+def check(fetch: QueryClient, world: oracle.World, user: str, reader: Reader, moment: Any) -> None:
+    queries, seen = fetch.queries, {"is_learner": reader.is_learner, **moment}
+    for scale in (None, *SCALES):
+        get_lists = functools.partial(queries.get_lists, user, scale=scale, groups=reader.groups)
+        lists = paged(fetch, get_lists, **seen)
+        assert [*map(full, lists)] == word_lists.lists(world, user, scale, reader)
+    for list_id in (*LISTS, *(f"own:{one}" for one in LISTS), "unheard of"):
+        found = fetch(queries.get_list(user, list_id, **seen))
+        wanted = word_lists.find_list(world, user, list_id, reader)
+        numbers = wanted and word_lists.list_numbers(world, user, wanted)
+        assert (found and {name: full(found)[name] for name in numbers or ()}) == numbers
+        items = paged(fetch, functools.partial(queries.get_list_items, user, list_id), **seen)
+        rows_ = word_lists.list_items(world, user, wanted, reader) if wanted else []
+        assert [*map(full, items)] == rows_
+        page = fetch(queries.get_item_stats(user, first=9, list_id=list_id, **seen))
+        met = {row["item_id"] for row in rows_} & oracle.item_stats(world, user).keys()
+        assert {item.item_id for _, item in page.items} == met
+    for item_id in ITEMS:
+        item = fetch(queries.get_item(user, item_id, **seen))
+        assert full(item) == word_lists.find_item(world, user, item_id, reader)
+    for text in ("", "WORT", "erb"):
+        page = fetch(queries.get_item_stats(user, first=99, search=text, **seen))
+        wanted_items = word_lists.search(world, user, text, reader)
+        shown = {item: word_lists.shown_item(world, user, item, reader) for item in wanted_items}
+        assert {item.item_id: full(item) for _, item in page.items} == shown
+    for session in SESSIONS[:2]:
+        sitting = fetch(queries.get_session(user, session, **seen))
+        for answer in (sitting and sitting.given) or ():
+            word = word_lists.headword(world, user, answer.item_id, reader)
+            assert answer.headword == word["headword"]
+
+
+def moments(draw: st.DataObject, stored: list[oracle.Event]) -> Iterator[dict[str, Any]]:
+    """Yield the present, and a moment of the past by one time or both."""
+    happened = [event.occurred_at + near for event in stored for near in NEAR] or [LATEST]
+    recorded = [event.created_at for event in stored] or [LATEST]
+    yield {"at": draw.draw(st.sampled_from(happened))}
+    as_of = draw.draw(st.none() | st.sampled_from(happened))
+    known_at = draw.draw(st.none() | st.sampled_from(recorded))
+    yield {"at": LATEST, "as_of": as_of, "known_at": known_at}
+
+
+@given(log=logs(), data=st.data())
+def test_lists_their_members_and_own_words_equal_the_oracle_s(
+    stage: Stage, fetch: QueryClient, log: Log, data: st.DataObject
+) -> None:
+    stage.sweep()
+    stage.deliver(log, PLAINLY)
+    times = [envelope["occurred_at"] for envelope in log.envelopes]
+    events = members(data, times) + data.draw(list_events(times))
+    for number in range(0, len(events), 5):  # in several windows, recorded at several times
+        append(stage.admin, events[number : number + 5])
+        Projector(stage.admin).catch_up_all()
+    stored = model_rows.read_events(stage.admin)
+    for moment in moments(data, stored):
+        world = oracle.see(
+            stored, moment["at"], as_of=moment.get("as_of"), known_at=moment.get("known_at")
+        )
+        for user in EVERYONE:
+            for reader in READERS:
+                check(fetch, world, user, reader, moment)
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("lists(first: 51)", "first: expected an integer from 1 to 50 - found 51"),
+        ('lists(scale: "")', 'scale: expected the name of a scale, such as JLPT - found ""'),
+        ('lists(after: "x")', "after: expected an endCursor of this list"),
+        (f'list(listId: "{"x" * 205}")', "listId: expected 1 to 204 characters"),
+        ('list(listId: "l1")', "first: expected an integer from 1 to 200 - found 201"),
+        ('itemStats(list: "")', "list: expected 1 to 204 characters"),
+    ],
+)
+def test_bad_arguments_are_named(
+    query_api: Api, connection: Connection, field: str, message: str
+) -> None:
+    append(connection, [list_event("ItemListed", item_id="i1")])
+    Projector(connection).catch_up_all()
+    selected = "totalCount" if "(listId" not in field else "members(first: 201) { totalCount }"
+    code, found = query_api.error(f"{{ {field} {{ {selected} }} }}")
+    assert (code, found[: len(message)]) == ("BAD_USER_INPUT", message)
+
+
+def list_event(kind: str, **data: Any) -> Envelope:
+    return sample_events.envelope(kind, {"list_id": "l1", **data}, at=sample_events.BEGIN)
+
+
+def test_a_list_counts_its_first_20_000_items(query_api: Api, connection: Connection) -> None:
+    answered = {"user_id": "ann", "session_id": "s"}
+    answers = [
+        list_event("CorrectAnswerGiven", item_id=item, **answered) for item in ("i00000", "last")
+    ]
+    append(connection, [list_event("ListPublished", name="Long"), *answers])
+    Projector(connection).catch_up_all()
+    items = ["last", *(f"i{n:05}" for n in range(20_000))]
+    decided = {"decided_at": sample_events.BEGIN, "decided_id": str(UUID(int=1))}
+    listed = {"list_id": "l1", "is_listed": True, "position": None, **decided}
+    rows_by_hand.insert(connection, "listed_items", *({**listed, "item_id": i} for i in items))
+    numbers = "items itemsStudied answers expected members(first: 1) { totalCount }"
+    found = query_api.data(
+        f'{{ list(listId: "l1") {{ {numbers} }} itemStats(list: "l1") {{ totalCount }} }}'
+    )
+    assert found["list"] == {
+        "items": 20_000,
+        "itemsStudied": 1,
+        "answers": 1,
+        "expected": found["list"]["expected"],
+        "members": {"totalCount": 20_000},
+    }
+    assert found["itemStats"] == {"totalCount": 1}
+    assert 0 < found["list"]["expected"] <= 1

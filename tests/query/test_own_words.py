@@ -1,0 +1,195 @@
+"""Own lists and own words are shown to their learner, and to nobody else, in whatever order."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from graphql import GraphQLField, get_named_type
+
+from progress.projections import batch
+from progress.projections.projector import SHARDS, Projector
+from tests.conftest import Store
+from tests.support import api, http_client, subscription_client, token_issuer
+from tests.support.api import QUERY, Api
+from tests.support.sample_events import BEGIN, Envelope, envelope
+from tests.support.stage import append, connect
+from tests.support.subscription_client import Stream
+
+LEARNERS = ("ann", "bea", "cyd", "dee", "eve")
+SECRETS = ("Zorbatisch", "geheimart", "Privatstapel", "Privatskala", "own:deck")
+# Each reader of ann's record: the id, and what the token claims.
+READERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "learner": ("ann", {}),
+    "learner who teaches": ("ann", {"roles": ["teacher"], "groups": ["g1"]}),
+    "learner who is an administrator": ("ann", {"roles": ["admin"]}),
+    "teacher": ("tom", {"roles": ["teacher"], "groups": ["g1"]}),
+    "support": ("sue", {"roles": ["support"]}),
+    "administrator": ("ada", {"roles": ["admin"]}),
+}
+# The audit trail and dead letters hold the events as they were recorded; there is no operation.
+NOT_WALKED = ("events", "deadLetters", "operation")
+SHOWING = {"learner", "item", "itemStats", "session", "lists", "list", "scales"}
+VALUES: dict[str, list[Any]] = {
+    "userId": ["ann"],
+    "itemId": ["i1"],
+    "listId": ["own:deck", "N5"],
+    "list": [None, "own:deck", "N5"],
+    "search": [None, "zorba"],
+    "scale": [None, "Privatskala", "JLPT"],
+    "groupId": ["g1"],
+    "id": ["s-ann"],
+    "from": ["2024-04-01"],
+    "to": ["2024-04-20"],
+    "date": ["2024-04-01"],
+    "text": ["zorba"],
+    "asOf": [None, "2024-06-01T00:00:00Z"],
+    "first": [5],
+}
+DATED = {"dailyStats", "weeklyStats", "monthlyStats", "retention", "restDays"}
+
+
+def events() -> list[Envelope]:
+    described = {"item_id": "i2", "headword": "known", "kind": "reading", "cefr_level": "A1"}
+    found: list[tuple[str, dict[str, Any]]] = [("ItemPublished", described)]
+    for user in LEARNERS:
+        found.append(("LearnerJoinedGroup", {"user_id": user, "group_id": "g1"}))
+        answered = {"user_id": user, "session_id": f"s-{user}"}
+        found += [("IncorrectAnswerGiven", {**answered, "item_id": "i1"})] * 5
+        found += [("CorrectAnswerGiven", {**answered, "item_id": "i1"})]
+        found += [("ReviewProcessed", {"user_id": user, "item_id": "i1", "new_interval": 1})]
+    deck = {"list_id": "deck", "user_id": "ann"}
+    word = {"headword": "Zorbatisch", "kind": "geheimart", "position": 1}
+    found += [
+        ("ListPublished", {**deck, "name": "Privatstapel", "scale": "Privatskala", "rank": 1}),
+        ("ItemListed", {**deck, "item_id": "i1", **word}),
+        ("ItemListed", {**deck, "item_id": "i2", **word}),
+        ("ListPublished", {"list_id": "N5", "name": "N5", "scale": "JLPT", "rank": 1}),
+        ("ItemListed", {"list_id": "N5", "item_id": "i1"}),
+        ("ListAssigned", {"list_id": "N5", "group_id": "g1", "due_on": "2024-05-01"}),
+    ]
+    return [
+        envelope(kind, data, at=BEGIN + timedelta(seconds=n))
+        for n, (kind, data) in enumerate(found)
+    ]
+
+
+@pytest.fixture
+def populated(store: Store) -> Store:
+    with closing(connect(store.url)) as connection:
+        append(connection, events())
+        Projector(connection).catch_up_all()
+        batch.fold(connection, list(SHARDS))
+    return store
+
+
+def select(field: GraphQLField, skipped: str = "members") -> str:
+    """Return every field below but `skipped`, the members of each of several lists."""
+    inside = getattr(get_named_type(field.type), "fields", {})
+    parts = [
+        f"{name}{_arguments(name, each, VALUES_OF_PARTS)}{select(each, skipped)}"
+        for name, each in inside.items()
+        if name != skipped
+    ]
+    return f" {{ {' '.join(parts)} }}" if parts else ""
+
+
+VALUES_OF_PARTS = {name: values[-1] for name, values in VALUES.items() if name != "list"}
+
+
+def _arguments(name: str, field: GraphQLField, values: dict[str, Any]) -> str:
+    """Return the arguments of a field that have a value."""
+    given = {key: values.get(key) for key in field.args}
+    if name == "since" and field.args:
+        given = {"days": 7}
+    if name not in DATED:
+        given = {key: value for key, value in given.items() if key not in ("from", "to")}
+    if name in ("knowledgeCurve", "masteryCurve"):
+        given |= {"from": values["from"], "to": values["to"]}
+    if name == "group":
+        given.pop("asOf", None)
+    written = [f"{key}: {json.dumps(value)}" for key, value in given.items() if value is not None]
+    return f"({', '.join(written)})" if written else ""
+
+
+def documents() -> Iterator[tuple[str, str]]:
+    """Yield a document for each field, and for each value of an argument that may tell a word."""
+    for name, field in QUERY.fields.items():
+        if name in NOT_WALKED:
+            continue
+        taken = [key for key in VALUES if key in field.args]
+        selected = select(field, "" if name == "list" else "members")
+        usual = {key: VALUES[key][0] for key in taken}
+        for key in taken:
+            for value in VALUES[key]:
+                values = {**usual, key: value}
+                arguments = _arguments(name, field, values)
+                yield name, f"{{ {name}{arguments}{selected} }}"
+        if not taken:
+            yield name, f"{{ {name}{selected} }}"
+
+
+DOCUMENTS = [*dict.fromkeys(documents())]
+
+
+async def ask(served: Api, reader: str, document: str) -> str:
+    user, claims = READERS[reader]
+    headers = http_client.headers(token_issuer.token(user, **claims))
+    body = msgspec.json.encode({"query": document})
+    response = await served.answer("POST", "/graphql", body, headers)
+    return bytes(response.body).decode()
+
+
+def check(name: str, reader: str, document: str, text: str) -> bool:
+    """Return whether a secret is shown; nobody but the learner is shown one."""
+    codes = {error["extensions"]["code"] for error in json.loads(text).get("errors", ())}
+    assert codes <= {"FORBIDDEN"}, (document, text)
+    shown = [secret for secret in SECRETS if secret in text]
+    assert not shown or reader.startswith("learner"), (reader, document, text)
+    return bool(shown)
+
+
+@contextmanager
+def serving(store: Store, redis: str | None) -> Iterator[Api]:
+    with api.serve(store.url, **({"redis_url": redis} if redis else {})) as served:
+        yield served
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_no_field_shows_an_own_word_to_anybody_but_its_learner(
+    populated: Store, patient_redis: str, cached: bool
+) -> None:
+    shown: dict[str, set[str]] = {reader: set() for reader in READERS}
+    with serving(populated, patient_redis if cached else None) as served:
+        for order in (READERS, [*reversed(READERS)]):
+            for name, document in DOCUMENTS:
+                for reader in order:
+                    text = served.run(ask(served, reader, document))
+                    if check(name, reader, document, text):
+                        shown[reader].add(name)
+
+        async def ask_together(document: str) -> list[str]:
+            return await asyncio.gather(*(ask(served, one, document) for one in READERS))
+
+        for name, document in DOCUMENTS:
+            texts = served.run(ask_together(document))
+            for reader, text in zip(READERS, texts, strict=True):
+                check(name, reader, document, text)
+    assert {*map(frozenset, shown.values())} == {frozenset(SHOWING), frozenset()}
+
+
+def test_no_stream_shows_an_own_word(populated: Store) -> None:
+    selected = "hardestItems { headword } itemsFading { headword }"
+    streams = (
+        f'subscription {{ groupUpdated(groupId: "g1") {{ {selected} }} }}',
+        'subscription { progressUpdated(userId: "ann") { displayName } }',
+    )
+    with subscription_client.query_function(populated.url) as function:
+        for query in streams:
+            with closing(Stream(function.port, query, "sue", roles=["support"])) as stream:
+                text = json.dumps(stream.next_event())
+                assert not [secret for secret in SECRETS if secret in text], text
