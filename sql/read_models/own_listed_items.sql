@@ -35,3 +35,11 @@ WHERE user_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE
 
 -- delete_learners --
 DELETE FROM own_listed_items WHERE user_id = ANY (learners);
+
+-- export listed_items --
+COPY (
+    SELECT 'own:' || s.list_id AS list_id, {operations/export_user marked_item}, s.position
+    FROM own_listed_items s
+    WHERE s.user_id = current_setting('export.learner') AND s.is_listed
+    ORDER BY s.list_id, s.position, s.item_id
+) TO STDOUT (FORMAT csv, HEADER);

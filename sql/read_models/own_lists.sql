@@ -37,3 +37,15 @@ WHERE user_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE
 
 -- delete_learners --
 DELETE FROM own_lists WHERE user_id = ANY (learners);
+
+-- export lists --
+COPY (
+    SELECT 'own:' || l.list_id AS id, regexp_replace(l.name, current_setting('export.marked'), '''\&') AS name,
+        regexp_replace(l.scale, current_setting('export.marked'), '''\&') AS scale, l.rank,
+        CAST(l.is_archived AS text) AS archived,
+        (SELECT least(count(*), 20000) FROM own_listed_items i
+         WHERE i.user_id = l.user_id AND i.list_id = l.list_id AND i.is_listed) AS items
+    FROM own_lists l
+    WHERE l.user_id = current_setting('export.learner')
+    ORDER BY l.list_id
+) TO STDOUT (FORMAT csv, HEADER);

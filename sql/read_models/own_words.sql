@@ -69,3 +69,12 @@ SELECT i.item_id
 
 -- searched --
 (SELECT event_store.fold_case(CAST(:search AS text)))
+
+-- export words --
+COPY (
+    SELECT {operations/export_user marked_item}, o.headword, o.kind
+    FROM own_words s
+    JOIN {operations/export_user marked_words} ON o.user_id = s.user_id AND o.item_id = s.item_id
+    WHERE s.user_id = current_setting('export.learner')
+    ORDER BY s.item_id
+) TO STDOUT (FORMAT csv, HEADER);

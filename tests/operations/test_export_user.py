@@ -7,7 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -305,3 +305,41 @@ def list_fields(files: dict[str, bytes]) -> Iterator[str]:
             yield from next(csv.reader([content.decode("utf-8-sig").splitlines()[0]]))
         else:
             yield from json.loads(content.splitlines()[0] if name.endswith("l") else content)
+
+
+def test_the_export_has_the_lists_and_words_of_the_learner_s_own(
+    operator: Operator, populated: Connection, exports: Path
+) -> None:
+    deck, other = {"user_id": "ann", "list_id": "deck"}, {"user_id": "ann", "list_id": "other"}
+    word = {"headword": "=1+1", "kind": "-k", "position": 2}
+    events: list[tuple[str, dict[str, Any]]] = [
+        ("ListPublished", {**deck, "name": "@deck", "scale": "JLPT", "rank": 5}),
+        ("CorrectAnswerGiven", {"user_id": "ann", "session_id": "s", "item_id": "i9"}),
+        ("ItemListed", {**deck, "item_id": "i9", **word}),
+        ("ItemListed", {**deck, "item_id": "i0"}),
+        ("ItemListed", {**deck, "item_id": "i2", "position": 1, "headword": ""}),
+        ("ItemListed", {**deck, "item_id": "gone"}),
+        ("ItemUnlisted", {**deck, "item_id": "gone"}),
+        ("ListArchived", other),
+        ("ListPublished", {"list_id": "deck", "name": "of the catalogue"}),
+        ("ItemListed", {**deck, "user_id": "ben", "item_id": "i0", "headword": "ben's"}),
+    ]
+    stage.append(
+        populated,
+        [
+            sample_events.envelope(kind, data, at=sample_events.BEGIN + timedelta(seconds=n))
+            for n, (kind, data) in enumerate(events)
+        ],
+    )
+    files = export_files(operator, exports)
+    lists = [[*row.values()] for row in list_rows(files, "lists.csv")]
+    assert lists == [
+        ["own:deck", "'@deck", "JLPT", "5", "false", "3"],
+        ["own:other", "", "", "", "true", "0"],
+    ]
+    listed = [[*row.values()] for row in list_rows(files, "listed_items.csv")]
+    assert listed == [["own:deck", "i2", "1"], ["own:deck", "i9", "2"], ["own:deck", "i0", ""]]
+    assert [[*r.values()] for r in list_rows(files, "words.csv")] == [["i9", "'=1+1", "'-k"]]
+    items = {row["item_id"]: row for row in list_rows(files, "items.csv")}
+    assert [items[item]["headword"] for item in ("i0", "i9")] == ["i0", "'=1+1"]
+    assert [items[item]["kind"] for item in ("i0", "i9")] == ["", "'-k"]
