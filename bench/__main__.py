@@ -16,6 +16,7 @@ from bench import (
     folds,
     groups,
     ingest,
+    lists,
     server,
     starts,
     upserts,
@@ -35,6 +36,7 @@ ROWS: dict[str, Row] = {
     "miss": daily.measure_misses,
     "hit": daily.measure_hits,
     "groups": groups.measure_groups,
+    "lists": lists.measure_lists,
     "visible": visible.measure_visible,
     "first view": first_view.measure_first_view,
 }
