@@ -52,7 +52,7 @@ def optional(**values: tuple[Any, ...]) -> dict[str, st.SearchStrategy[Any]]:
 @st.composite
 def list_events(draw: st.DrawFn, times: list[str]) -> list[Envelope]:
     """Draw events about few lists, of the catalogue and of learners with the same ids."""
-    drawn = draw(st.lists(st.tuples(_data(), either(*times), either(0, 1, 128, 255)), max_size=24))
+    drawn = draw(st.lists(st.tuples(_data(), either(*times), either(0, 1, 128, 255)), max_size=30))
     return [
         {
             "event_id": str(UUID(int=first << 120 | 1000 + number)),
@@ -78,8 +78,11 @@ def _data() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
         "ItemUnlisted": {**whose, **item},
         "ListAssigned": {**group, "due_on": st.just("2024-03-05")},
         "ListUnassigned": group,
+        "ItemPublished": {**item, **optional(headword=("", "verb"), kind=("typing",))},
+        "ItemArchived": item,
+        "ReviewProcessed": {**item, "user_id": st.just("ann"), "new_interval": either(1, 7, 30)},
     }
-    kinds = (*("ListPublished", "ListAssigned") * 2, *("ItemListed",) * 5, *fields)
+    kinds = (*("ListPublished", "ListAssigned") * 2, *("ItemListed",) * 6, *fields)
     return either(*kinds).flatmap(
         lambda kind: st.tuples(st.just(kind), st.fixed_dictionaries(fields[kind]))
     )
@@ -133,7 +136,7 @@ def check(fetch: QueryClient, world: oracle.World, user: str, reader: Reader, mo
         page = fetch(queries.get_item_stats(user, first=9, list_id=list_id, **seen))
         met = {row["item_id"] for row in rows_} & oracle.item_stats(world, user).keys()
         assert {item.item_id for _, item in page.items} == met
-    for item_id in ITEMS:
+    for item_id in (*ITEMS, "i5"):
         item = fetch(queries.get_item(user, item_id, **seen))
         assert full(item) == word_lists.find_item(world, user, item_id, reader)
     for text in ("", "WORT", "erb"):
@@ -177,6 +180,53 @@ def test_lists_their_members_and_own_words_equal_the_oracle_s(
         for user in EVERYONE:
             for reader in READERS:
                 check(fetch, world, user, reader, moment)
+
+
+OWN, OTHER = {"user_id": "ann", "list_id": "l1"}, {"list_id": "l2"}
+EXAMPLE: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("ItemPublished", {"item_id": "i2", "headword": "verb", "kind": "typing"}),
+    ("ItemPublished", {"item_id": "i3", "headword": "", "kind": "typing"}),
+    ("ItemArchived", {"item_id": "i3"}),
+    *(("ListPublished", {"list_id": one, "name": one}) for one in LISTS),
+    ("ListPublished", {"list_id": "l1", "name": "A", "scale": "JLPT", "rank": 2}),
+    ("ListPublished", {"list_id": "L", "name": "A", "scale": "JLPT"}),
+    *(("ItemListed", {"list_id": "l1", "item_id": one}) for one in ITEMS),
+    ("ItemListed", {"list_id": "l1", "item_id": "i44", "position": 3}),
+    ("ItemUnlisted", {"list_id": "l1", "item_id": "i1"}),
+    *(("ListAssigned", {**list_, "group_id": "g1", "due_on": "2024-05-01"})
+      for list_ in ({"list_id": "l1"}, OTHER)),
+    ("ListAssigned", {**OTHER, "group_id": "g2", "due_on": "2024-05-01"}),
+    ("ListAssigned", {"list_id": "L", "group_id": "g2", "due_on": "2024-05-01"}),
+    ("ListUnassigned", {"list_id": "l1", "group_id": "g1"}),
+    *(("ReviewProcessed", {"user_id": "ann", "item_id": one, "new_interval": 7}) for one in ITEMS),
+    ("ReviewProcessed", {"user_id": "ann", "item_id": "i2", "new_interval": 1}),
+    *(("LearnerJoinedGroup", {"user_id": "ann", "group_id": one}) for one in GROUPS),
+    ("ListPublished", {**OWN, "name": "Z", "scale": "JLPT"}),
+    *(("ItemListed", {**OWN, "item_id": one, "headword": "Wort", "kind": "reading"})
+      for one in (*ITEMS, "i5")),
+    ("ItemListed", {**OWN, "item_id": "i1", "headword": ""}),
+    ("ListArchived", {**OWN, **OTHER}),
+)  # fmt: skip
+
+
+def test_the_lists_of_an_example_equal_the_oracle_s(stage: Stage, fetch: QueryClient) -> None:
+    stage.sweep()
+    events = [
+        sample_events.envelope(kind, data, at=sample_events.BEGIN + timedelta(minutes=n))
+        for n, (kind, data) in enumerate(EXAMPLE)
+    ]
+    append(stage.admin, events)
+    Projector(stage.admin).catch_up_all()
+    stored = model_rows.read_events(stage.admin)
+    times = [event.occurred_at for event in stored]
+    for at, as_of in (
+        (times[-1] + timedelta(days=27), None),
+        (LATEST, times[5]),
+        (LATEST, times[-9]),
+    ):
+        world = oracle.see(stored, at, as_of=as_of)
+        for reader in READERS:
+            check(fetch, world, "ann", reader, {"at": at, "as_of": as_of})
 
 
 @pytest.mark.parametrize(
