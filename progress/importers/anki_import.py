@@ -107,7 +107,7 @@ class Record(msgspec.Struct, frozen=True):
         for (_, item), (_, at) in known.items():
             moved_at[item] = max(at, moved_at.get(item, EARLIEST))
         words, spare = self._find_words(), _find_deck(self.learner, _SPARE)
-        names = self.deck_names | {spare: _SPARE}
+        names = self.deck_names | ({} if self.is_collection else {spare: _SPARE})
         homes: dict[str, str | None] = {**dict.fromkeys(words, spare)}
         homes |= {item: place for place, item in listed if item in words}
         homes |= {**dict.fromkeys(state.card_id for state in self.states), **self.decks}

@@ -168,11 +168,13 @@ def test_a_review_log_says_decks_and_words(connection: Connection, tmp_path: Pat
         {n5: {"a", "b"}, spare: {"c"}},
         {"a": "house", "b": "tree", "c": "word"},
     )
-    assert read("x,,,", "x,,,", "x,,,", "x,,,", "b,N4,,", "a,,home,", "c,N4,,")[1:] == (
-        {n5: {"a"}, n4: {"b", "c"}},
-        {"a": "home", "b": "tree", "c": "word"},
-    )
-    assert {*show(connection, "anna")[0]} == {n5, n4}, "a list without items is archived"
+    collection = (("A", "B", "C"), {1: (1, "Haus", False)})
+    import_(connection, write(tmp_path / "a.anki2", collection), "anna")
+    assert {*show(connection, "anna")[0]} == {n5, spare, "anki-1"}, "each program has its own lists"
+    names, lists, words = read("x,,,", "x,,,", "x,,,", "x,,,", "b,N4,,", "a,,home,", "c,N4,,")
+    assert lists == {n5: {"a"}, n4: {"b", "c"}, "anki-1": {find_item("anna", 1)}}
+    assert words == {"a": "home", "b": "tree", "c": "word", find_item("anna", 1): "Haus"}
+    assert {*names} == {n5, n4, "anki-1"}, "a list without items is archived"
 
 
 def list_items(connection: Connection, list_id: str) -> dict[str, int | None]:
