@@ -36,13 +36,15 @@ collections = st.tuples(
 Shown = tuple[dict[str, str | None], dict[str, set[str]], dict[str, str]]
 
 
-def write(file: Path, collection: Deck, *, changed_ms: int = 0, schema: int = 18) -> Path:
+def write(
+    file: Path, collection: Deck, *, changed_ms: int = 0, older_ms: int = 0, schema: int = 18
+) -> Path:
     names, placed = collection
     file.unlink(missing_ok=True)
     return anki_files.make_collection(
         file,
         {card: word for card, (_, word, _) in placed.items()},
-        [Entry(START_MS + card, card) for card in ANSWERED],
+        [Entry(START_MS + card - older_ms, card) for card in ANSWERED],
         schema=schema,
         decks=dict(enumerate(names, 1)),
         changed_ms=changed_ms,
@@ -121,7 +123,9 @@ def test_the_lists_are_those_of_the_newest_collection_however_often_others_are_i
             for place in (number, *(n for n in repeats[number] if n <= number)):
                 at = (START_MS + place * 60_000) * is_dated
                 file = Path(folder, "a.anki2")
-                import_(connection, write(file, history[place], changed_ms=at, schema=schema), user)
+                older = 0 if is_dated else place * 60_000
+                write(file, history[place], changed_ms=at, older_ms=older, schema=schema)
+                import_(connection, file, user)
                 newest = number if is_dated else place
                 names, lists, words = show(connection, user)
                 shown = (
@@ -171,7 +175,8 @@ def test_a_review_log_says_decks_and_words(connection: Connection, tmp_path: Pat
     collection = (("A", "B", "C"), {1: (1, "Haus", False)})
     import_(connection, write(tmp_path / "a.anki2", collection), "anna")
     assert {*show(connection, "anna")[0]} == {n5, spare, "anki-1"}, "each program has its own lists"
-    names, lists, words = read("x,,,", "x,,,", "x,,,", "x,,,", "b,N4,,", "a,,home,", "c,N4,,")
+    read("x,,,", "b,Other,,", "a,,home,", "c,N4,,")
+    names, lists, words = read("x,,,", "b,N4,,", "x,,,", "c,N4,,")  # its last answer is as late
     assert lists == {n5: {"a"}, n4: {"b", "c"}, "anki-1": {find_item("anna", 1)}}
     assert words == {"a": "home", "b": "tree", "c": "word", find_item("anna", 1): "Haus"}
     assert {*names} == {n5, n4, "anki-1"}, "a list without items is archived"
