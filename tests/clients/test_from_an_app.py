@@ -23,6 +23,7 @@ _GIVEN = """const user = { uid: learner, getIdToken: token };
 const item_id = "house-reading", timezone = "Europe/Berlin";
 const id = await client.reviewed({ itemId: "undone", rating: 1, intervalDays: 0 });
 """
+_DECK = 'list(listId: "own:d-91f2c") { archived members { edges { node { headword own } } } }'
 _SITTINGS = "{ sessions { edges { node { completedAt durationSeconds answers itemCount } } } }"
 
 
@@ -61,7 +62,7 @@ def run(stack: Stack, app: Path, program: str, user: str) -> list[str]:
 
 @pytest.mark.exhaustive
 def test_the_first_program_leads_to_a_number_in_thirty_lines(stack: Stack, app: Path) -> None:
-    (program, _) = blocks(PAGE, "js")
+    (program, *_) = blocks(PAGE, "js")
     (start, *_) = blocks(PAGE, "sh")
     assert len((program + start).splitlines()) <= 30
     assert "npm install ./learner-progress-*.tgz ts-fsrs" in start
@@ -77,12 +78,12 @@ def test_the_first_program_leads_to_a_number_in_thirty_lines(stack: Stack, app: 
 
 @pytest.mark.exhaustive
 def test_no_call_of_the_page_and_of_the_readme_is_refused(stack: Stack, app: Path) -> None:
-    first, sitting = blocks(PAGE, "js")
+    first, decks, sitting = blocks(PAGE, "js")
     shown = README.split("\n## Send an answer\n")[1].split("\nBy hand, ")[0]
     of_readme = "".join(re.findall(r"^    (.+\n)", shown, re.MULTILINE))
     assert "reviewed" in of_readme
     calls = re.findall(r"`(record\([^`]+\))`", PAGE)
-    program = f"{first}{_GIVEN}{{ {of_readme} await client.flush(); }}\n{sitting}"
+    program = f"{first}{_GIVEN}{{ {of_readme} await client.flush(); }}\n{decks}{sitting}"
     program += "".join(f"await client.{call};\n" for call in calls)
     program += "console.log(await client.flush(), await client.refused());\n"
     *_, delivered = run(stack, app, program, "bea")
@@ -92,6 +93,9 @@ def test_no_call_of_the_page_and_of_the_readme_is_refused(stack: Stack, app: Pat
     (edge,) = stack.ask("bea", _SITTINGS)["sessions"]["edges"]
     assert edge["node"].pop("completedAt")
     assert edge["node"] == {"durationSeconds": 300, "answers": 1, "itemCount": 20}
+    deck = stack.ask("bea", f"{{ {_DECK} }}")["list"]
+    words = [member["node"] for member in deck["members"]["edges"]]
+    assert (deck["archived"], words) == (True, [{"headword": "ir", "own": True}])
 
 
 @pytest.mark.exhaustive
