@@ -32,7 +32,7 @@ PARTS = (
     # Further views of the page, its layout, its requests, its mutations and its past.
     *("query/page/test_admin.py", "query/page/test_layout.py", "query/page/test_past_days.py"),
     *("query/page/test_requests.py", "query/page/test_walks.py", "query/page/test_commands.py"),
-    "query/page/test_knowledge.py",
+    *("query/page/test_knowledge.py", "query/page/test_lists.py"),
     # The archive, what is computed from it, definitions over a real log, decks of other programs.
     *("analysis", "archive", "importers", "projections/test_definitions.py"),
 )

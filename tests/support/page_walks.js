@@ -26,7 +26,7 @@
 
   const learn = (node) => {
     if (typeof node !== 'object' || !node) return;
-    for (const [id, name] of [['userId', 'displayName'], ['itemId', 'headword'], ['groupId', 'name']]) {
+    for (const [id, name] of [['userId', 'displayName'], ['itemId', 'headword'], ['groupId', 'name'], ['id', 'name']]) {
       if (node[id] && node[name]?.trim() && node[id] !== node[name]) for (const ids of [names, read]) ids.add(node[id]);
     }
     Object.values(node).forEach(learn);

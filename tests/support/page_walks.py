@@ -41,6 +41,7 @@ _SECTIONS = [*json.loads((static_page.FOLDER / "en.json").read_text(encoding="ut
 CLASS, _OTHER = classes.groups(classes.SIZE + 1)
 LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
 LONG_ITEM = LONG * 2
+_LONG_LIST = f"{LONG_ITEM}en"
 _PAST = ("2024-09-20", "2024-08-01", "2019-03-31", "2024-02-29")
 _ZOOMED = ((1440, 900), (960, 600), (720, 450))  # at 100, 150 and 200 %, in the pixels of the page
 _ZONES = ("UTC", "Europe/Berlin", "America/Los_Angeles", "Pacific/Kiritimati")
@@ -56,11 +57,12 @@ _OF_DEMO = "[data-command], [data-export]"  # other tests count what the demo's 
 _STARTS: tuple[tuple[str, str, list[str], list[str]], ...] = (
     (DEMO, "learner", ["#/", "#/items", "#/knowledge", "#/?on=2024-09-20"], []),
     (classes.FIRST, "learner", ["#/", "#/items?filter=due", "#/knowledge"], []),
-    ("tess", "teacher", ["", f"#/group/{CLASS}", f"#/learner/{classes.FIRST}"], [CLASS]),
+    ("tess", "teacher", ["", f"#/group/{CLASS}", f"#/lists/{classes.FIRST}"], [CLASS]),
     ("tom", "teacher", ["", "#/group"], [CLASS, _OTHER]),
     ("sue", "support", ["#/group", f"#/learner/{DEMO}", "#/find/learner"], []),
     ("ada", "admin", ["", "#/administration", f"#/events/{classes.FIRST}"], []),
     ("nobody-yet", "learner", ["#/", "#/items", "#/knowledge", "#/nowhere"], []),
+    ("long-1", "learner", ["#/lists", "#/list/own:deck-1", "#/items?list=n5"], []),
     ("", "", [""], []),
 )
 _EQUAL_S = 20  # so soon, the page is as a new one, also on a busy machine
@@ -376,7 +378,8 @@ def main(argument: str) -> None:
 def load(stack: Stack) -> Stack:
     """Load learners of the demo's class, of whom the first has new events during the walks.
 
-    Two learners of another group have long names or ids, as have this group and their item.
+    Two learners of another group have long names or ids, as have this group, their item and its
+    list. One of them has a list and a word of the own; another list is a level of a scale.
     """
     stack.progress("demo", "--class", "--learners", f"{LEARNERS}", "--port", f"{stack.port}")
     now = datetime.now(UTC)
@@ -394,6 +397,32 @@ def load(stack: Stack) -> Stack:
             browser.envelope("RestDayTaken", now, user_id=user, date=f"{now.date()}"),
             *browser.lesson(user, 2, 9, ago=timedelta(days=2), item=LONG_ITEM),
         ]
+    for name, rank in (("N5", 1), ("N4", 2)):
+        level = {"list_id": name.lower(), "name": name, "scale": "JLPT", "rank": rank}
+        events.append(browser.envelope("ListPublished", before, **level))
+    listed = [("n5", item) for item in _read_items()] + [("n4", LONG_ITEM), (_LONG_LIST, LONG_ITEM)]
+    events += [
+        *(browser.envelope("ItemListed", before, list_id=to, item_id=item) for to, item in listed),
+        *(
+            browser.envelope(
+                "ListAssigned", before, list_id=one, group_id=group, due_on="2099-01-01"
+            )
+            for one, group in (("n5", CLASS), (_LONG_LIST, "long-1"))
+        ),
+        browser.envelope("ListPublished", before, user_id="long-1", list_id="deck-1", name=LONG),
+        *(
+            browser.envelope(
+                "ItemListed",
+                before,
+                user_id="long-1",
+                list_id="deck-1",
+                item_id=item,
+                headword=word,
+            )
+            for item, word in (("own-1", "snowdrop"), ("own-2", LONG), (LONG_ITEM, ""))
+        ),
+        *browser.lesson("long-1", 1, 1, item="own-1"),
+    ]
     stack.progress("publish", "-", "--wait", text="\n".join(browser.encode(*events)))
     stack.progress("batch")
     return stack

@@ -8,6 +8,7 @@ _SHARED = {
     "the demo's stack": (
         *("query/page/test_admin", "query/page/test_commands", "query/page/test_knowledge"),
         *("query/page/test_layout", "query/page/test_learner", "query/page/test_requests"),
+        "query/page/test_lists",
     ),
     "another demo's stack": (
         *("query/page/test_walks", "query/page/test_accessibility", "query/page/test_past_days"),

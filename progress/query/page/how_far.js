@@ -7,6 +7,7 @@ import { h } from './dom.js';
 import { longDay, monthYear, number, percent, share } from './format.js';
 import { STAGES, isBatchLate, isBatchPending, masteredNow } from './freshness.js';
 import { sentences, t } from './i18n.js';
+import { listsPage } from './items.js';
 import { languageSwitch, ofAllLanguages } from './languages.js';
 import { LEAST, card, has, mark, note, pairs, section, table } from './layout.js';
 import { known } from './news.js';
@@ -34,7 +35,7 @@ const isShown = (row) => row.catalogueItems > 0 || row.itemsStudied > 0;
 export const stageLegend = (names = [...STAGES, 'unmet']) =>
   legend(names.map((name, index) => [`stage-${index}`, t(`stage.${name}`)]));
 
-function levels({ levels: all }, waiting) {
+function levels({ levels: all, user }, waiting) {
   const rows = all.filter(isShown);
   const [current, next] = rows.filter(({ reached, catalogueItems }) => catalogueItems > 0 && !reached);
   const isNear = (row) => row === current || row === next;
@@ -49,7 +50,9 @@ function levels({ levels: all }, waiting) {
       row.level === 'UNKNOWN' ? t('levels.none') : row.level, row,
       ...(hasPace ? [pace(row), expected(row, isNear(row))] : [percent(row.accuracyRate)])]), waiting),
     stageLegend()],
-    undated && note(undated));
+    undated && note(undated),
+    !waiting && !hasLevel(rows) && h('div', { class: 'tools' },
+      h('a', { class: 'button quiet', href: listsPage(user) }, t('view.lists'))));
 }
 
 /** A pill or, without one, a text in the same place. */
@@ -95,7 +98,8 @@ function skills(data, waiting) {
 const shareTable = (headers, rows, waiting) => rows.length > 0 && table(headers, rows.map(([name, row, ...cells]) =>
   [name, ...(waiting && !row.itemsStudied ? ['–', ...cells.map(() => '–')] : [shareOf(row), ...cells])]), 'shares');
 
-function shareOf(row) {
+/** A bar of the states, and how many of the words are known. */
+export function shareOf(row) {
   const { itemsStudied, catalogueItems: total } = row;
   return [
     bar(shades(row), total ?? itemsStudied),

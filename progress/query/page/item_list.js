@@ -4,25 +4,29 @@ import { h } from './dom.js';
 import { dayAfter, days, number, percent, recallShare } from './format.js';
 import { sentences, t } from './i18n.js';
 import { chooseLanguage, chosenLanguage, languageName, offered } from './languages.js';
-import { button, stamp } from './layout.js';
-import { nameOf } from './names.js';
+import { button, note, stamp } from './layout.js';
+import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
-import { due, itemList, itemPage, level, word } from './items.js';
+import { due, itemList, itemPage, level, listsPage, word } from './items.js';
 import { ask, pastDay } from './then.js';
 import { appLink } from './today.js';
 
 const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $level: CefrLevel, $skill: Domain,
-    $search: String, $language: String, $from: Date, $to: Date, $after: String) {
-  items: itemStats(userId: $user, filter: $filter, orderBy: $order, level: $level, domain: $skill, search: $search,
-      language: $language, from: $from, to: $to, first: 50, after: $after) {
+    $list: ID, $search: String, $language: String, $from: Date, $to: Date, $after: String,
+    $isFirst: Boolean!, $isListed: Boolean!, $listId: ID!) {
+  items: itemStats(userId: $user, filter: $filter, orderBy: $order, level: $level, domain: $skill, list: $list,
+      search: $search, language: $language, from: $from, to: $to, first: 50, after: $after) {
     totalCount
     pageInfo { hasNextPage endCursor }
     edges { node {
-      itemId headword language kind level answers correctAnswers accuracyRate lapses dueAt dueOn inPlay estimatedRecall
+      itemId headword language kind level own answers correctAnswers accuracyRate lapses dueAt dueOn inPlay
+      estimatedRecall
     } }
   }
   languages(userId: $user) { language kinds }
   today: dueForecast(userId: $user, days: 1) { date }
+  lists(userId: $user, first: 50) @include(if: $isFirst) { edges { node { id name } } }
+  chosen: list(userId: $user, listId: $listId) @include(if: $isListed) { id name }
 }`;
 const DEBOUNCE_MS = 30;
 const MAX_AGE_MS = 60_000; // an older list is loaded again when the user goes "back" to it
@@ -40,7 +44,7 @@ const CONTROLS = {
   order: ['RECENT', 'DUE', 'RECALL', 'ACCURACY', 'LAPSES'],
 };
 const LABELS = {
-  filter: 'items.filter', level: 'levels.level', skill: 'skills.skill', language: 'languages.title',
+  filter: 'items.filter', level: 'levels.level', skill: 'skills.skill', list: 'items.list', language: 'languages.title',
   order: 'items.order',
 };
 const ORDERS = { DUE: 'DUE', FADING: 'RECALL', STRUGGLING: 'ACCURACY', LEECH: 'LAPSES' };
@@ -59,7 +63,7 @@ export class ItemList extends View {
 
   close() {
     super.close();
-    left = { hash: this.hash, result: this.data, scroll: this.scroll, at: Date.now() };
+    left = { hash: this.hash, result: this.data, lists: this.lists, scroll: this.scroll, at: Date.now() };
     this.request?.abort();
     clearTimeout(this.typing);
   }
@@ -71,6 +75,7 @@ export class ItemList extends View {
   restore() {
     if (!this.shell.isReturn || left?.hash !== this.hash) return false;
     if (!left.result || Date.now() > left.at + MAX_AGE_MS) return false;
+    this.lists = left.lists;
     this.update(this.view, left.result);
     scrollTo(0, left.scroll);
     return true;
@@ -98,12 +103,19 @@ export class ItemList extends View {
     this.load();
   }
 
-  async fetch({ filter, order, level, skill, language, search, from, to }, after, signal) {
+  async fetch({ filter, order, level, skill, list, language, search, from, to }, after, signal) {
     const at = Date.now();
-    const { data: { items, languages, today: [{ date: today }] } } = await ask(QUERY, {
+    const isFirst = !this.lists;
+    const { data: { items, languages, lists, chosen, today: [{ date: today }] } } = await ask(QUERY, {
       user: this.user, filter, order, search, from, to, after,
-      level: level || null, skill: skill || null, language: language || null,
+      isFirst, isListed: isFirst && list !== '', listId: list,
+      level: level || null, skill: skill || null, list: list || null, language: language || null,
     }, signal);
+    if (lists) {
+      const known = lists.edges.map((edge) => edge.node);
+      for (const { id, name } of [...known, ...(chosen ? [chosen] : [])]) learnName('list', id, name);
+      this.lists = known.map(({ id }) => id);
+    }
     const { hasNextPage, endCursor } = items.pageInfo;
     const rows = items.edges.map((edge) => edge.node);
     return { at, rows, today, languages, total: items.totalCount, cursor: hasNextPage ? endCursor : null };
@@ -154,10 +166,7 @@ export class ItemList extends View {
   }
 
   listen() {
-    const search = ({ target, isComposing }) =>
-      target.name === 'search' && !isComposing && this.change({ search: target.value.trim() });
-    this.on('input', search);
-    this.on('compositionend', search);
+    listenForSearch(this);
     this.on('change', ({ target }) => target.name in LABELS && this.change({ [target.name]: target.value }));
     this.on('click', ({ target }) => target.closest('[data-more]') && this.load(true));
     this.on('click', ({ target }) => target.closest('[data-refresh]') && this.refresh());
@@ -190,6 +199,8 @@ export class ItemList extends View {
     return [
       h('h1', { 'data-key': 'title' }, title),
       stamp(this.data.at),
+      h('div', { class: 'tools', 'data-key': 'lists' },
+        h('a', { class: 'button quiet', href: listsPage(this.user) }, t('view.lists'))),
       h('section', { class: 'card wide', 'aria-label': t('items.title'), 'data-key': 'items' },
         isNew ? h('p', null, t('items.none')) : this.controls(),
         !isNew && h('p', { class: 'note' }, total
@@ -200,35 +211,50 @@ export class ItemList extends View {
         }, t('items.weak')),
         !this.user && !pastDay() && total > 0 && ['DUE', 'FADING', 'MISSED'].includes(filter)
           && h('div', { class: 'tools' }, appLink('next.start')),
+        rows.some(({ own }) => own) && note(t('list.own')),
         rows.length > 0 && table(rows, this.view.order, today, this.user),
         cursor && button('more', 'more', t('items.more'))),
     ];
   }
 
   get isFiltered() {
-    const { filter, level, skill, language, search } = this.view;
-    return Boolean(filter !== 'ALL' || level || skill || language || search);
+    const { filter, level, skill, list, language, search } = this.view;
+    return Boolean(filter !== 'ALL' || level || skill || list || language || search);
   }
 
   controls() {
     const languages = offered(this.data.languages);
-    const values = { ...CONTROLS, language: languages.length ? ['', ...languages] : null };
+    const lists = [...new Set([...this.lists ?? [], this.view.list])].filter(Boolean);
+    const values = {
+      ...CONTROLS, list: lists.length ? ['', ...lists] : null, language: languages.length ? ['', ...languages] : null,
+    };
     const select = (name) => values[name] && h('label', { class: 'control' }, h('span', null, t(LABELS[name])),
       h('select', { name }, values[name].map((value) =>
         h('option', { value, selected: value === this.view[name] }, textOf(name, value)))));
     return h('div', { class: 'controls-row', role: 'search' },
-      h('label', { class: 'control grow-control' }, h('span', null, t('items.search')),
-        h('input', {
-          type: 'search', name: 'search', value: this.view.search, maxlength: 200, autocomplete: 'off',
-          autocapitalize: 'none', spellcheck: 'false', enterkeyhint: 'search',
-        })),
+      searchField(this.view.search),
       Object.keys(LABELS).map(select));
   }
+}
+
+export const searchField = (value) => h('label', { class: 'control grow-control' }, h('span', null, t('items.search')),
+  h('input', {
+    type: 'search', name: 'search', value, maxlength: 200, autocomplete: 'off', autocapitalize: 'none',
+    spellcheck: 'false', enterkeyhint: 'search',
+  }));
+
+/** When the user enters a search, change the view by it; not while a word is being composed. */
+export function listenForSearch(view) {
+  const search = ({ target, isComposing }) =>
+    target.name === 'search' && !isComposing && view.change({ search: target.value.trim() });
+  view.on('input', search);
+  view.on('compositionend', search);
 }
 
 /** The text of an option. */
 function textOf(control, value) {
   if (control === 'language') return languageName(value);
+  if (control === 'list') return value ? nameOf('list', value) : t('items.anyList');
   if (control === 'skill') return value ? t(`skills.${value}`) : t('items.anySkill');
   if (control !== 'level') return control === 'filter' ? t(`list.filters.${value}`) : t(`list.orders.${value}`);
   return value === 'UNKNOWN' ? t('levels.none') : value || t('items.anyLevel');
@@ -248,6 +274,7 @@ function parse(parameters) {
     to: day('from') && day('to'),
     level: value('level') ?? '',
     skill: value('skill') ?? '',
+    list: parameters.get('list') ?? '',
     language: chosenLanguage() ?? '',
     order: value('order') ?? defaultOrder(filter),
     search: parameters.get('search') ?? '',
@@ -255,10 +282,10 @@ function parse(parameters) {
 }
 
 /** The URL parameters that describe a view; default values are left out. Each address has the language already. */
-function format({ filter, level, skill, order, search, from, to }) {
+function format({ filter, level, skill, list, order, search, from, to }) {
   const values = {
     filter: filter !== 'ALL' && filter.toLowerCase(),
-    from, to, level, skill,
+    from, to, level, skill, list,
     order: order !== defaultOrder(filter) && order.toLowerCase(),
     search,
   };

@@ -13,13 +13,13 @@ import { lines } from './lines.js';
 import { learnDays } from './local_days.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
-import { due, itemList, level, word } from './items.js';
+import { due, itemList, level, listPage, word } from './items.js';
 import { ask, pastDay } from './then.js';
 
 const AHEAD = 30; // number of days after today that the forgetting curve covers
-const QUERY = `query Item($user: ID, $item: ID!) {
+const QUERY = `query Item($user: ID, $item: ID!, $list: ID!, $isListed: Boolean!) {
   item(userId: $user, itemId: $item) {
-    itemId headword language kind level domains answers correctAnswers accuracyRate averageResponseMs
+    itemId headword language kind level own domains answers correctAnswers accuracyRate averageResponseMs
     firstAnsweredAt lastAnsweredAt
     intervalDays reviewedAt dueAt dueOn setAside inPlay lapses mastery
     estimatedRecall memory { stabilityDays difficulty }
@@ -31,6 +31,7 @@ const QUERY = `query Item($user: ID, $item: ID!) {
   forgetting: itemForgetting(userId: $user, itemId: $item, days: ${AHEAD}) { date before after }
   languages(userId: $user) { language kinds }
   today: dueForecast(userId: $user, days: 1) { date }
+  list(userId: $user, listId: $list) @include(if: $isListed) { id name }
 }`;
 const SET_ASIDE = `mutation SetAside($item: ID!, $aside: Boolean!, $key: ID!) {
   event: setItemAside(itemId: $item, aside: $aside, idempotencyKey: $key) { counted }
@@ -41,20 +42,22 @@ const MAX_ROWS = 200; // maximum number of rows in the table
 const WORDS = { UNLEARNED: 'new', LEARNING: 'learning', SHORT_TERM: 'known', LONG_TERM: 'lasting' }; // of the glossary
 
 export class ItemPage extends View {
-  /** `user` is null for the caller's own item. */
-  constructor(element, itemId, user, shell) {
-    super(element, shell, { itemId, user });
+  /** `user` is null for the caller's own item, `list` without a list from which the user came. */
+  constructor(element, itemId, user, list, shell) {
+    super(element, shell, { itemId, user, list });
     this.naming = this.load();
     this.keepTime();
     this.on('click', ({ target }) => target.closest('[data-aside]') && this.choose());
   }
 
   async read(signal) {
-    const { user, itemId: item } = this;
-    const { data } = await ask(QUERY, { user, item }, signal);
+    const { user, itemId: item, list } = this;
+    const variables = { user, item, list: list ?? '', isListed: Boolean(list) };
+    const { data } = await ask(QUERY, variables, signal);
     // On a past day, the catalogue may not have the word yet.
-    const now = data.item || !pastDay() ? data : (await runQuery(QUERY, { user, item }, signal)).data;
+    const now = data.item || !pastDay() ? data : (await runQuery(QUERY, variables, signal)).data;
     learnName('item', item, now.item?.headword);
+    learnName('list', list, data.list?.name);
     this.shell.named();
     const reviews = data.history.reviews.slice(0, MAX_ROWS);
     const dayOf = await learnDays(user, reviews.map(({ at }) => at), signal);
@@ -83,8 +86,10 @@ export class ItemPage extends View {
   }
 
   sections() {
-    const { item, history, reviewed, forgetting: points, today: [{ date: today }] } = this.data;
-    const back = h('p', { 'data-key': 'back' }, h('a', { class: 'back', href: itemList(this.user) }, t('view.items')));
+    const { item, list, history, reviewed, forgetting: points, today: [{ date: today }] } = this.data;
+    const back = h('p', { 'data-key': 'back' }, list
+      ? h('a', { class: 'back', href: listPage(list.id, this.user), translate: 'no' }, nameOf('list', list.id))
+      : h('a', { class: 'back', href: itemList(this.user) }, t('view.items')));
     if (!item) {
       return [back, h('section', { class: 'card wide problem', 'data-key': 'missing' },
         h('h1', null, t('item.missing')), h('p', null, t('item.missingAdvice')))];
@@ -96,6 +101,7 @@ export class ItemPage extends View {
         note(join(
           item.domains.map((domain) => t(`skills.${domain}`)),
           this.user && t('item.of', { user: nameOf('learner', this.user) }))),
+        item.own && note(t('list.own')),
         item.setAside && note(t('item.isAside')),
         !this.user && !pastDay() && h('button', {
           type: 'button', class: 'button quiet', 'data-aside': true, 'data-key': 'aside',
@@ -109,12 +115,14 @@ export class ItemPage extends View {
   }
 }
 
+export const stateOf = (mastery) => t(`glossary.words.${WORDS[mastery]}`);
+
 function recall(item, today) {
   const { estimatedRecall, memory, mastery, reviewedAt, intervalDays } = item;
   const facts = [
     memory && [t('item.stability'), stability(memory)],
     memory && [t('item.difficulty'), difficulty(memory)],
-    [t('lag.state'), t(`glossary.words.${WORDS[mastery]}`)],
+    [t('lag.state'), stateOf(mastery)],
     [t('item.due'), due(item, today)],
     [t('item.interval'), intervalDays == null ? '–' : t('streak.days', { count: intervalDays })],
     [t('item.reviewed'), reviewedAt ? ago(reviewedAt) : '–'],

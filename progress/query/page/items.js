@@ -18,7 +18,7 @@ export function items({ weakest, user, day, languages, language }) {
         [t('items.item'), t('week.right'), t('items.due')], rows.map((item) => cells(item, user, day)), 'items'),
       h('div', { class: 'tools' },
         more > 0 && link(itemList(user, { filter: 'struggling' }), t('weakest.all', { count: weakest.totalCount })),
-        link(itemList(user), t('items.all')))));
+        link(itemList(user), t('items.all')), link(listsPage(user), t('view.lists')))));
 }
 
 const link = (href, text) => h('a', { class: 'button quiet', href }, text);
@@ -51,21 +51,28 @@ function languageOf(text) {
   return /\p{Script=Hangul}/u.test(text) ? 'ko' : '';
 }
 
-/** The item's level, and its kind if the request asks for it. */
-export const level = ({ level: name, kind }) => [name !== 'UNKNOWN' && name, kind].filter(Boolean)
-  .flatMap((text) => [' ', h('span', { class: 'tag' }, text)]);
+/** The item's level; its kind and whether the word is the learner's own, if the request asks for them. */
+export const level = ({ level: name, kind, own }) => tags(name !== 'UNKNOWN' && name, kind, own && t('items.own'));
 
-/** The address of an item's page. `user` is null for the caller's own items. */
-export const itemPage = (itemId, user) => kept(path('item', itemId, user));
+export const tags = (...texts) => texts.filter(Boolean).flatMap((text) => [' ', h('span', { class: 'tag' }, text)]);
+
+/**
+ * The address of an item's page. `user` is null for the caller's own items. `list` is the id of the list from which the
+ * page is opened.
+ */
+export const itemPage = (itemId, user, list = null) => address(['item', itemId, user], list && { list });
 
 /** The address of a session. */
-export const sessionPage = (id, user) => kept(path('session', id, user));
+export const sessionPage = (id, user) => address(['session', id, user]);
 
 /** The address of the list of items, with the given query parameters. */
-export function itemList(user, parameters) {
-  const query = new URLSearchParams(parameters).toString();
-  return kept(path('items', user) + (query && `?${query}`));
-}
+export const itemList = (user, parameters) => address(['items', user], parameters);
+
+/** The address of the view of lists, of one scale or of all. */
+export const listsPage = (user, scale = null) => address(['lists', user], scale && { scale });
+
+/** The address of a list's page, with the given query parameters. */
+export const listPage = (id, user, parameters) => address(['list', id, user], parameters);
 
 /** The words that a number of all languages counts: those of a filter, on some days. */
 export const wordsOf = ({ user, day }, filter, from = null, to = from) =>
@@ -75,9 +82,11 @@ export const wordsOf = ({ user, day }, filter, from = null, to = from) =>
 export const expectedOn = (day) => (pastDay() ? t('expected.then', { day: longDay(day) }) : t('expected.now'));
 
 /** The address of the view of what a learner is expected to know. */
-export const knowledgePage = (user) => kept(path('knowledge', user));
+export const knowledgePage = (user) => address(['knowledge', user]);
 
-/** Keep the day, the language and the group that the page shows. */
-const kept = (href) => inGroup(on(pastDay(), inLanguage(chosenLanguage(), href)));
-
-const path = (...parts) => `#/${parts.filter(Boolean).map(encodeURIComponent).join('/')}`;
+/** The address of a view. It keeps the day, the language and the group that the page shows. */
+function address(parts, parameters) {
+  const path = `#/${parts.filter(Boolean).map(encodeURIComponent).join('/')}`;
+  const query = new URLSearchParams(parameters ?? '').toString();
+  return inGroup(on(pastDay(), inLanguage(chosenLanguage(), path + (query && `?${query}`))));
+}

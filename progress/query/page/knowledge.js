@@ -29,7 +29,7 @@ const NOW = `
   knowledge(userId: $user, language: $language) { ${COUNTS} }
   fading: itemStats(userId: $user, language: $language, filter: FADING, orderBy: RECALL, first: 10) {
     totalCount
-    edges { node { itemId headword language level dueAt dueOn inPlay estimatedRecall } }
+    edges { node { itemId headword language level own dueAt dueOn inPlay estimatedRecall } }
   }
   today: dueForecast(userId: $user, days: 1) { date }
   distribution: itemDistribution(userId: $user) { measure atLeast below items }`;
@@ -155,10 +155,14 @@ const fewer = (count) => count > 0 && t('exam.fewer', { count });
 
 function expectedCard(knowledge) {
   return card('now', expectedOn(knowledge.on), null,
-    expectedOf(knowledge), note(t('knowledge.meaning')), levelTable(knowledge), note(t('knowledge.fadingMeaning')));
+    expectedOf(knowledge), note(t('knowledge.meaning')), levelTable(knowledge),
+    hasLevel(knowledge) && note(t('knowledge.fadingMeaning')));
 }
 
-const levelTable = ({ levels }) => table(
+const hasLevel = ({ levels }) => levels.some(({ level: name }) => name !== 'UNKNOWN');
+
+/** Nothing if no item has a level. */
+const levelTable = ({ levels }) => hasLevel({ levels }) && table(
   [t('levels.level'), t('expected.title'), t('knowledge.fading')],
   levels.map((row) => [
     row.level === 'UNKNOWN' ? t('levels.none') : row.level,
@@ -233,6 +237,7 @@ function fadingCard({ totalCount, edges }, today, user) {
   const rows = edges.map((edge) => edge.node);
   return card('fading', t('fading.title'), 'wide',
     note(t(rows.length ? 'fading.meaning' : 'fading.none')),
+    rows.some(({ own }) => own) && note(t('list.own')),
     rows.length > 0 && h('table', { class: 'rows items fading' },
       h('thead', null, h('tr', null,
         h('th', { scope: 'col' }, t('items.item')),

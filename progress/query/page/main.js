@@ -51,13 +51,29 @@ const VIEWS = {
     subject: ([user]) => user,
     open: async ([user], parameters) => [(await import('./item_list.js')).ItemList, user, parameters],
   },
+  lists: {
+    roles: [],
+    tab: 'items',
+    title: ([user]) => (user ? t('items.listsOf', { user: nameOf('learner', user) }) : t('view.lists')),
+    subject: ([user]) => user,
+    open: async ([user], parameters) => [(await import('./lists.js')).Lists, user, parameters],
+  },
+  list: {
+    isOfOne: true,
+    roles: [],
+    tab: 'items',
+    title: ([id]) => nameOf('list', id),
+    subject: ([, user]) => user,
+    open: async ([id, user], parameters) => [(await import('./lists.js')).ListPage, id, user, parameters],
+  },
   item: {
     isOfOne: true,
     roles: [],
     tab: 'items',
     title: ([id]) => nameOf('item', id),
     subject: ([, user]) => user,
-    open: async ([id, user]) => [(await import('./item_page.js')).ItemPage, id, user],
+    open: async ([id, user], parameters) =>
+      [(await import('./item_page.js')).ItemPage, id, user, parameters.get('list')],
   },
   group: {
     href: '#/group',

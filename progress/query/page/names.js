@@ -1,5 +1,5 @@
-// The names of learners, groups and items that the page has read, so that titles, tabs and announcements have no ids;
-// and the group from which the user opened a learner.
+// The names of learners, groups, items and lists that the page has read, so that titles, tabs and announcements have no
+// ids; and the group from which the user opened a learner.
 
 import { withParameter } from './then.js';
 

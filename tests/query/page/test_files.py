@@ -1041,7 +1041,7 @@ def test_a_learner_of_words_without_a_level_has_no_current_level(evaluate: Evalu
             levels: [...levels, level('UNKNOWN', 9, 7)] })).find('levels'));
         print(cards.map((card) => [card.textContent, card.tags('table').length]));
         """
-    assert evaluate(script) == [["LevelsNone of the words studied so far has a level.", 0]] * 2
+    assert evaluate(script) == [["LevelsNone of the words studied so far has a level.Lists", 0]] * 2
 
 
 def test_skills_are_named_only_if_they_differ_and_have_enough_answers(evaluate: Evaluate) -> None:
@@ -1391,7 +1391,7 @@ def test_a_view_loaded_once_follows_the_clock_while_somebody_looks(evaluate: Eva
         class Shown extends ItemPage {
           draw() { texts.push(/\\d+ minutes? ago/.exec(this.sections().at(-1).textContent)[0]); }
         }
-        const page = new Shown(new Element('main'), 'i', null, { named() {} });
+        const page = new Shown(new Element('main'), 'i', null, null, { named() {} });
         tick();
         await page.naming;
         for (const [seconds, hidden] of [[20, false], [40, true], [40, false]]) {
@@ -1436,6 +1436,95 @@ def test_a_late_response_is_not_shown_as_the_list_of_another_filter(evaluate: Ev
     filters, total = evaluate(script)
     # A day without a first one is left out, because the API would refuse it.
     assert (filters, total) == ([["ANSWERED", None], ["LEECH", None]], 2)
+
+
+def test_a_list_is_read_on_until_enough_of_its_words_match(evaluate: Evaluate) -> None:
+    """Of fifteen pages, only the thirteenth has new words; the first of them has no headword."""
+    script = """
+        globalThis.location = { hash: '#/list/n5' };
+        globalThis.history = { replaceState(_, __, url) { location.hash = url; } };
+        const { ListPage } = await import('./page/lists.js');
+        let pages = 0;
+        globalThis.fetch = async (_, { body }) => {
+          const at = Number(JSON.parse(body).variables.after ?? 0);
+          const edges = Array.from({ length: 200 }, (_, index) => ({ node: {
+            itemId: `i-${index}`, headword: index ? 'Haus' : '\u200b', own: index > 0,
+            mastery: at === 12 ? 'UNLEARNED' : 'LEARNING' } }));
+          const pageInfo = { hasNextPage: at < 14, endCursor: `${at + 1}` };
+          const members = { edges, pageInfo };
+          const list = { id: 'n5', name: 'N5', items: 3_000, itemsStudied: 2_800, members };
+          pages += 1;
+          return new Response(JSON.stringify({ data: { list, today: [{ date: dayIn(0) }] } }));
+        };
+        const shell = { announce() {}, named() {} };
+        const page = new ListPage(new Element('main'), 'n5', null, new URLSearchParams(), shell);
+        page.draw = () => {};
+        const seen = [];
+        const see = () => {
+          const card = page.sections().at(-1).find('members');
+          const [count, own] = card.tags('p').map(({ textContent }) => textContent);
+          seen.push([pages, count, own ?? '', card.tags('a')[0]?.attributes.href ?? '']);
+        };
+        await page.naming;
+        see();
+        Object.assign(page, { missing: 'yes' });
+        for (let again = 0; again < 2; again += 1) {
+          await page.load(true);
+          see();
+        }
+        page.change({ search: 'I-' });
+        see();
+        print([seen, location.hash]);
+        process.exit();
+        """
+    seen, address = evaluate(script)
+    own = seen[0][2]
+    assert own.startswith("Only you see what is marked “own”.")
+    link = "#/item/i-0?list=n5"
+    assert seen == [
+        [1, "3,000 words", own, link],
+        [11, "0 words among the first 2,200 of 3,000", "", ""],
+        [13, "200 words among the first 2,600 of 3,000", own, link],
+        [14, "1 word among the first 2,600 of 3,000", "", link],
+    ]
+    assert address == "#/list/n5?search=I-&missing=yes"
+
+
+def test_a_view_of_lists_shows_the_scales_that_are_studied(evaluate: Evaluate) -> None:
+    """Each query is valid, also about a past day; only the scales have no past."""
+    script = """
+        globalThis.location = { hash: '#/lists' };
+        const { Lists } = await import('./page/lists.js');
+        const { select } = await import('./page/then.js');
+        const queries = [];
+        const connection = (...edges) => ({ edges: edges.map((node) => ({ node })), pageInfo: {} });
+        const list = (id, more) => ({ id, name: null, items: 4, due: 3, expected: 1.6,
+          itemsStudied: 0, learning: 0, shortTermMastered: 1, longTermMastered: 1, ...more });
+        const data = {
+          localDay: { end: '2024-03-02T05:00:00Z' }, scales: [{ name: 'JLPT' }, { name: 'HSK' }],
+          lists: connection(list('own:anki-1', { name: 'Verbs', own: true, progressRate: 0.5 })),
+          s0: connection(list('n5')), s1: connection(list('hsk-1', { itemsStudied: 1 })),
+        };
+        globalThis.fetch = async (_, { body }) => {
+          queries.push(JSON.parse(body).query);
+          return new Response(JSON.stringify({ data }));
+        };
+        await select('ann', '2024-03-01');
+        const view = new Lists(new Element('main'), 'ann', new URLSearchParams(), {});
+        view.draw = () => {};
+        while (!view.data) await new Promise((resolve) => setTimeout(resolve));
+        const rows = view.sections().at(-1).tags('tr').map(({ children }) =>
+          children.map(({ textContent }) => textContent));
+        print([rows.filter(([name]) => name !== 'List'), queries.slice(1)]);
+        """
+    rows, queries = evaluate(script)
+    assert rows == [
+        ["Verbs own", "2 of 4 (50%)", "3", "2"],
+        ["hsk-1", "2 of 4 (–)", "3", "2"],
+    ]
+    assert [query.count("(userId: $whose)") for query in queries] == [1, 0]
+    for query in queries:
+        assert graphql.validate(SCHEMA._schema, graphql.parse(query)) == []
 
 
 def test_a_school_is_read_to_the_end_before_quiet_groups_come_first(evaluate: Evaluate) -> None:

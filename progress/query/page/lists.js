@@ -1,0 +1,263 @@
+// The view "Lists": the learner's own lists, those of the groups and the levels of scales; and the page of one list.
+// Both have the states of the words, and rows that come by pages.
+
+import { runQuery } from './api.js';
+import { h } from './dom.js';
+import { clock, monthYear, number } from './format.js';
+import { shareOf, stageLegend } from './how_far.js';
+import { t } from './i18n.js';
+import { listenForSearch, searchField } from './item_list.js';
+import { stateOf } from './item_page.js';
+import { due, itemList, itemPage, level, listPage, listsPage, tags, word } from './items.js';
+import { button, card, expectedOf, note, pairs, stamp, table } from './layout.js';
+import { learnName, nameOf, visible } from './names.js';
+import { View } from './problems.js';
+import { ask, pastDay } from './then.js';
+
+const MAX_SCALES = 5; // of those with most lists; the view shows the ones that are studied
+const ENOUGH = 50; // rows; with a filter, the page reads on until it has so many more,
+const MAX_PAGES = 10; // but at most so many pages; then, the user may ask for more
+
+const NUMBERS = `id own name scale archived items itemsStudied progressRate learning shortTermMastered longTermMastered
+  due expected`;
+const LISTS = `totalCount pageInfo { hasNextPage endCursor } edges { node { ${NUMBERS} } }`;
+// Scales have no past: `ask` leaves the field of `$whose` as it is.
+const LISTS_QUERY = `query Lists($user: ID, $whose: ID, $scale: String, $after: String) {
+  lists(userId: $user, scale: $scale, first: 50, after: $after) { ${LISTS} }
+  scales(userId: $whose) { name }
+  languages(userId: $user) { language kinds }
+}`;
+const MEMBERS = `members(first: 200, after: $after) {
+    pageInfo { hasNextPage endCursor }
+    edges { node { itemId headword language kind level own mastery dueAt dueOn inPlay } }
+  }`;
+const LIST_QUERY = `query List($user: ID, $list: ID!, $after: String) {
+  list(userId: $user, listId: $list) { ${NUMBERS} masteredLast28Days expectedDate reached ${MEMBERS} }
+  languages(userId: $user) { language kinds }
+  today: dueForecast(userId: $user, days: 1) { date }
+}`;
+
+/** A view of rows. A subclass has fetch(after, signal), which returns a page of `rows` and the next `cursor`. */
+class Pages extends View {
+  constructor(element, shell, fields) {
+    super(element, shell, fields);
+    this.on('click', ({ target }) => {
+      if (target.closest('[data-refresh]')) this.load();
+      if (target.closest('[data-more]')) this.load(true);
+    });
+  }
+
+  close() {
+    super.close();
+    this.request?.abort();
+  }
+
+  /**
+   * Load the first page or, with `more`, the next one; then others, until enough rows match. A newer request aborts an
+   * older one.
+   */
+  async load(more = false) {
+    this.request?.abort();
+    const { signal } = (this.request = new AbortController());
+    const isAgain = !more && this.data !== null;
+    const wanted = ENOUGH + (more ? this.matching().length : 0);
+    try {
+      let pages = 0;
+      do {
+        const isNext = more || pages > 0;
+        const page = await this.fetch(isNext ? this.data.cursor : null, signal);
+        if (signal.aborted) return;
+        this.data = isNext ? { ...this.data, ...page, rows: [...this.data.rows, ...page.rows] } : page;
+        this.succeed();
+        pages += 1;
+      } while (this.data.cursor && pages < MAX_PAGES && this.matching().length < wanted);
+      if (isAgain) this.shell.announce(t('stamp.at', { time: clock(this.data.at) }));
+    } catch (problem) {
+      if (!signal.aborted) this.fail(problem);
+    }
+  }
+
+  matching() {
+    return this.data.rows;
+  }
+}
+
+export class Lists extends Pages {
+  /** `user` is null for the caller's own lists; `parameters` are those of the URL. */
+  constructor(element, user, parameters, shell) {
+    super(element, shell, { user, scale: parameters.get('scale') ?? '' });
+    this.on('change', ({ target }) => {
+      if (target.name !== 'scale') return;
+      this.scale = target.value;
+      history.pushState(null, '', listsPage(user, this.scale));
+      this.load();
+    });
+    this.load();
+  }
+
+  async fetch(after, signal) {
+    const at = Date.now();
+    const { user } = this;
+    const variables = { user, whose: user, scale: this.scale || null, after };
+    const { data: { lists, scales } } = await ask(LISTS_QUERY, variables, signal);
+    if (after) return rowsOf(lists);
+    const names = scales.map(({ name }) => name);
+    const studied = this.scale ? [] : await loadScales(user, names.slice(0, MAX_SCALES), signal);
+    return { at, names, studied, ...rowsOf(lists) };
+  }
+
+  sections() {
+    const { at, rows, cursor, names, studied } = this.data;
+    const { user, scale } = this;
+    const choices = ['', ...new Set(scale ? [...names, scale] : names)];
+    return [
+      h('h1', { 'data-key': 'title' }, user ? t('items.listsOf', { user: nameOf('learner', user) }) : t('view.lists')),
+      stamp(at),
+      cards('lists', t('view.lists'),
+        card('mine', scale || t('lists.mine'), 'wide',
+          choices.length > 1 && h('label', { class: 'control' }, h('span', null, t('lists.scale')),
+            h('select', { name: 'scale' }, choices.map((name) =>
+              h('option', { value: name, selected: name === scale }, name || t('lists.mine'))))),
+          rows.length > 0 ? listTable(rows, user, scale) : note(t('lists.none')),
+          rows.some(({ own }) => own) && note(t('list.own')),
+          cursor && button('more', 'more', t('items.more'))),
+        studied.map((one) => card(`scale-${one.name}`, one.name, 'wide',
+          listTable(one.rows, user, one.name),
+          one.cursor && h('div', { class: 'tools' },
+            h('a', { class: 'button quiet', href: listsPage(user, one.name) }, t('items.more')))))),
+    ];
+  }
+}
+
+/** Load the lists of the scales of which the learner has studied items. */
+async function loadScales(user, names, signal) {
+  if (!names.length) return [];
+  const fields = names.map((_, at) => `s${at}: lists(userId: $user, scale: $s${at}, first: 50) { ${LISTS} }`);
+  const query = `query Scales($user: ID, ${names.map((_, at) => `$s${at}: String`)}) { ${fields.join(' ')} }`;
+  const { data } = await ask(query, { user, ...Object.fromEntries(names.map((name, at) => [`s${at}`, name])) }, signal);
+  return names.map((name, at) => ({ name, ...rowsOf(data[`s${at}`]) }))
+    .filter(({ rows }) => rows.some(({ itemsStudied }) => itemsStudied > 0));
+}
+
+const cards = (key, title, ...content) => h('section', { 'aria-labelledby': key, 'data-key': key },
+  h('h2', { id: key, class: 'unseen' }, title),
+  h('div', { class: 'cards' }, content));
+
+/** The rows of a page of a connection, and the cursor of the next one. */
+const rowsOf = ({ edges, pageInfo }) =>
+  ({ rows: edges.map((edge) => edge.node), cursor: pageInfo.hasNextPage ? pageInfo.endCursor : null });
+
+/** A table of lists; `shown` is a scale that stands above it. */
+const listTable = (lists, user, shown) => [
+  table([t('items.list'), t('levels.known'), t('items.due'), t('expected.title')], lists.map((list) => [
+    [h('a', { href: listPage(list.id, user) }, listName(list)), tags(list.own && t('items.own')),
+      list.scale && list.scale !== shown && h('span', { class: 'of', dir: 'auto', translate: 'no' }, list.scale)],
+    states(list), number(list.due), number(Math.round(list.expected)),
+  ]), 'stacking lists'),
+  stageLegend(),
+];
+
+/** The name of a list or, without one, its id. */
+function listName({ id, name }) {
+  learnName('list', id, name);
+  return h('span', { class: visible(name) ? null : 'id', dir: 'auto', translate: 'no' }, visible(name) ?? id);
+}
+
+/** On a past day, the catalogue may not have had the words yet: then take those that it has now. */
+async function nameRows(rows, variables, signal) {
+  if (!pastDay() || rows.every(({ headword }) => headword)) return rows;
+  const { data } = await runQuery(LIST_QUERY, variables, signal);
+  const words = new Map(data.list.members.edges.map(({ node }) => [node.itemId, node.headword]));
+  return rows.map(({ headword, ...row }) => ({ headword: headword ?? words.get(row.itemId), ...row }));
+}
+
+const states = (list) => shareOf({ ...list, catalogueItems: list.items });
+
+export class ListPage extends Pages {
+  /** `user` is null for the caller's own numbers; `parameters` are those of the URL. */
+  constructor(element, id, user, parameters, shell) {
+    super(element, shell, { id, user, search: parameters.get('search') ?? '', missing: parameters.get('missing') });
+    listenForSearch(this);
+    this.on('change', ({ target }) => target.name === 'missing' && this.change({ missing: target.value || null }));
+    this.naming = this.load();
+    this.keepTime();
+  }
+
+  async fetch(after, signal) {
+    const at = Date.now();
+    const variables = { user: this.user, list: this.id, after };
+    const { data: { list, today: [{ date: today }] } } = await ask(LIST_QUERY, variables, signal);
+    learnName('list', this.id, list?.name);
+    this.shell.named();
+    if (!list) return { at, list, rows: [] };
+    const { rows, cursor } = rowsOf(list.members);
+    return { at, list, today, rows: await nameRows(rows, variables, signal), cursor };
+  }
+
+  /** Change the search or the filter, which the URL keeps. */
+  change(changes) {
+    Object.assign(this, changes);
+    const { search, missing } = this;
+    const parameters = { ...search && { search }, ...missing && { missing } };
+    history.replaceState(null, '', listPage(this.id, this.user, parameters));
+    if (!this.data?.list) return;
+    this.draw();
+    this.shell.announce(t('items.found', { count: this.matching().length }));
+    if (this.data.cursor && this.matching().length < ENOUGH) this.load(true);
+  }
+
+  matching() {
+    const search = this.search.toLowerCase();
+    return this.data.rows.filter(({ mastery, headword, itemId }) => (!this.missing || mastery === 'UNLEARNED')
+      && (visible(headword) ?? itemId).toLowerCase().includes(search));
+  }
+
+  sections() {
+    const { list, at } = this.data;
+    const { user } = this;
+    const back = h('p', { 'data-key': 'back' }, h('a', { class: 'back', href: listsPage(user) }, t('view.lists')));
+    if (!list) {
+      const title = h('h1', null, t('lists.missing'));
+      return [back, h('section', { class: 'card wide problem', 'data-key': 'missing' }, title)];
+    }
+    const { scale, archived, own, items, itemsStudied, masteredLast28Days, reached, expectedDate } = list;
+    return [
+      back,
+      h('header', { class: 'item-head', 'data-key': 'head' },
+        h('h1', null, listName(list), tags(own && t('items.own'))),
+        scale && note(scale), archived && note(t('lists.isArchived')), own && note(t('list.own'))),
+      stamp(at),
+      cards('list', t('items.list'),
+        card('known', t('levels.known'), null, states(list), stageLegend(), pairs([
+          [t('items.due'), list.due > 0
+            ? h('a', { href: itemList(user, { filter: 'due', list: list.id }) }, number(list.due)) : number(0)],
+          [t('levels.pace'), number(masteredLast28Days)],
+          [t('levels.expected'), reached ? t('levels.reached') : expectedDate ? monthYear(expectedDate) : '–'],
+        ])),
+        card('expected', t('expected.title'), null, expectedOf(list), itemsStudied > 0 && h('div', { class: 'tools' },
+          h('a', { class: 'button quiet', href: itemList(user, { list: list.id }) }, t('items.see')))),
+        card('members', t('items.title'), 'wide', items > 0 ? this.members() : note(t('lists.empty')))),
+    ];
+  }
+
+  members() {
+    const { list, today, rows: read, cursor } = this.data;
+    const rows = this.matching();
+    const count = rows.length;
+    const isFiltered = this.missing || this.search;
+    const option = (value, text) => h('option', { value, selected: value === (this.missing ?? '') }, t(text));
+    return [
+      h('div', { class: 'controls-row', role: 'search' }, searchField(this.search),
+        h('label', { class: 'control' }, h('span', null, t('items.filter')),
+          h('select', { name: 'missing' }, option('', 'list.filters.ALL'), option('yes', 'lists.onlyMissing')))),
+      note(isFiltered && cursor ? t('lists.foundSoFar', { count, read: read.length, items: list.items })
+        : isFiltered && !count ? t('items.noMatch') : t('items.found', { count: isFiltered ? count : list.items })),
+      !list.own && rows.some(({ own }) => own) && note(t('list.own')),
+      count > 0 && table([t('items.item'), t('lag.state'), t('items.due')], rows.map((item) => [
+        [h('a', { href: itemPage(item.itemId, this.user, list.id) }, word(item)), level(item)],
+        stateOf(item.mastery), due(item, today),
+      ]), 'items item-list'),
+      cursor && button('more', 'more', t('items.more')),
+    ];
+  }
+}

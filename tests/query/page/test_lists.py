@@ -1,0 +1,104 @@
+"""A learner's own lists, those of the groups and of scales, and what others see of them."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from playwright.sync_api import expect
+
+from progress.local import readiness
+from tests.support import browser
+from tests.support.browser import Stack, Visit, Visits
+
+OWN = "Only you see what is marked “own”."
+
+
+def learn_deck(demo: Stack, visitor: Visit) -> str:
+    """Create a learner who has answered two of the three own words of a deck; return the id.
+
+    The learner's group, whose id is the learner's, has a list: the second level of a scale. Its
+    first level has the deck's first item, which the catalogue does not describe.
+    """
+    user, now = f"page-{uuid.uuid4()}", datetime.now(UTC)
+    levels = [{"list_id": f"{user}-{n}", "scale": user, "rank": n} for n in (1, 2)]
+    words = [(f"{user}-a", "neko"), (f"{user}-b", "inu"), (f"{user}-c", "tori")]
+    item = {"list_id": "deck", "user_id": user}
+    demo.publish(
+        browser.envelope("LearnerJoinedGroup", now, user_id=user, group_id=user),
+        browser.envelope("ListPublished", now, list_id="deck", user_id=user, name="Animals"),
+        *(
+            browser.envelope("ItemListed", now, item_id=one, headword=word, position=at, **item)
+            for at, (one, word) in enumerate(words)
+        ),
+        *(browser.envelope("ListPublished", now, name=f"L{n}", **levels[n - 1]) for n in (1, 2)),
+        browser.envelope("ItemListed", now, list_id=f"{user}-1", item_id=f"{user}-a"),
+        browser.envelope(
+            "ListAssigned", now, list_id=f"{user}-2", group_id=user, due_on="2099-01-01"
+        ),
+        *browser.lesson(user, 1, ago=timedelta(minutes=1), item=f"{user}-a"),
+        *browser.lesson(user, 1, ago=timedelta(minutes=1), item=f"{user}-b"),
+    )
+    text = "{ lists { edges { node { itemsStudied name } } } itemStats { totalCount } }"
+    nodes = [{"itemsStudied": 2, "name": "Animals"}, {"itemsStudied": 0, "name": "L2"}]
+    counted = {
+        "lists": {"edges": [{"node": node} for node in nodes]},
+        "itemStats": {"totalCount": 2},
+    }
+    readiness.wait(lambda: visitor.ask(text, user, "learner") == counted, text, seconds=30)
+    return user
+
+
+def test_lists_lead_to_their_words_and_to_what_is_missing(visit: Visits, demo: Stack) -> None:
+    visitor = visit()
+    user = learn_deck(demo, visitor)
+    page = visitor.open(user, at="#/items")
+    page.locator("[name=list]").select_option("Animals")
+    expect(page.get_by_text("2 words")).to_be_visible()
+    page.get_by_role("link", name="Lists").click()
+    expect(page).to_have_title("Lists · Progress")
+    rows = page.locator("[data-key=mine]").get_by_role("row")
+    expect(rows.nth(1)).to_contain_text("Animals own")
+    expect(rows.nth(1)).to_contain_text("0 of 3 (0%)")
+    expect(rows.nth(2)).to_contain_text("L2")
+    page.get_by_label("Scale").select_option(user)
+    expect(rows.nth(1)).to_contain_text("L1")
+    page.go_back()
+    page.get_by_role("link", name="Animals").click()
+    words = page.locator("[data-key=members]").get_by_role("rowheader")
+    expect(words).to_have_text(["neko own", "inu own", "tori own"])
+    expect(page.get_by_text(OWN)).to_have_count(1)
+    page.get_by_label("Show").select_option("Missing: still new")
+    expect(words).to_have_text(["tori own"])
+    assert visitor.find_violations("main") == []
+    page.get_by_role("link", name="tori").click()
+    expect(page).to_have_title("tori · Progress")
+    expect(page.get_by_text(OWN)).to_be_visible()
+    page.get_by_role("link", name="Animals").click()
+    expect(words).to_have_count(3)
+
+
+def test_others_see_the_lists_of_the_catalogue_and_ids_of_own_words(
+    visit: Visits, demo: Stack
+) -> None:
+    visitor = visit()
+    user = learn_deck(demo, visitor)
+    page = visitor.open("tess", "teacher", f"#/lists/{user}", [user])
+    mine = page.locator("[data-key=mine]")
+    expect(mine.get_by_role("rowheader")).to_have_text([f"L2{user}"])
+    expect(page.get_by_text(OWN)).to_have_count(0)
+    page.get_by_label("Scale").select_option(user)
+    mine.get_by_role("link", name="L1").click()
+    expect(page.locator("[data-key=members]").get_by_role("rowheader")).to_have_text(f"{user}-a")
+    visitor.move(f"#/list/own:deck/{user}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("There is no such list")
+    visitor.move(f"#/list/{user}-1/{user}?on=2024-09-20")
+    expect(page.get_by_text("This page shows the end of 20 September 2024.")).to_be_visible()
+    expect(page.locator("[data-key=members]").get_by_role("cell").first).to_have_text("New")
+
+
+def test_a_collection_without_levels_leads_to_its_lists(visit: Visits, demo: Stack) -> None:
+    visitor = visit()
+    user = learn_deck(demo, visitor)
+    page = visitor.open(user, at="#/knowledge")
+    expect(page.locator("[data-key=now]")).to_contain_text("of 2 words")
+    expect(page.locator("[data-key=now] table")).to_have_count(0)
+    expect(page.locator("[data-key=fading]")).to_be_visible()
