@@ -216,8 +216,8 @@ def test_each_build_has_at_most_6_kb_and_no_dependencies(client_app: Path) -> No
         *("LICENSE", "README.md", "dist", "package.json", "skill.md")
     }
     esbuild = str(CLIENT / "node_modules" / "esbuild" / "bin" / "esbuild")
-    options = ["--bundle", "--minify", "--format=esm"]
-    for build in ("dist/index.js", "dist/cjs/index.js"):
+    for build, form in (("dist/index.js", "esm"), ("dist/cjs/index.js", "cjs")):
+        options = ["--bundle", "--minify", f"--format={form}"]
         bundle = node.run(client_app, esbuild, *options, str(package / build))
         assert len(gzip.compress(bundle.encode(), 9)) < 6 * 1_024
 

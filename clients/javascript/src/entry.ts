@@ -18,7 +18,6 @@ export interface Entry {
   tick: number; // a clock of this run that only runs forward, in ms; it may stand while the device sleeps
   sub?: string; // the learner whose event it is; clients up to 0.3 write none
   moved?: number; // by how many ms the times were moved; once it is there, the event keeps its bytes
-  since?: number; // when the server first did not know the event's type, by the device's clock, in ms
   reason?: string; // why the server refused the event
 }
 
@@ -85,8 +84,8 @@ export function* batches(entries: Entry[], most: { events: number; bytes: number
 export function read(text: unknown): Entry | undefined {
   try {
     const entry = JSON.parse(text as string);
-    const { event, wall, tick, moved = 0, since = 0, reason } = entry;
-    const numbers = [wall, tick, moved, since, Date.parse(event.occurred_at)];
+    const { event, wall, tick, moved = 0, reason } = entry;
+    const numbers = [wall, tick, moved, Date.parse(event.occurred_at)];
     if (!UUID.test(event.event_id) || !numbers.every(Number.isFinite) || !event.data) return undefined;
     // Clients up to 0.3 took an answer of a proxy for the server's.
     if (/^HTTP \d+$/.test(reason)) delete entry.reason;

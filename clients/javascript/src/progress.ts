@@ -45,12 +45,12 @@ class Waits extends Error {
 interface Answer {
   status: number; // 0: a redirect
   text: string;
+  json?: any; // what the text says, if it is JSON
   retryMs: number;
   isOurs: boolean; // it has our header, or a sentence of a server up to 0.3, which has no header
 }
 
 const OFF = "learners may not post events here"; // the server's sentence
-const OTHER_TYPE = "expected a type that learners post - at $.event_type"; // a release may bring the type
 const SENTENCES = /^expected (JSON|UTF-8|at most|a body of)/;
 const BATCH = { events: 500, bytes: 800_000 };
 const KEEPALIVE = { events: 500, bytes: 60_000 }; // browsers allow 64 KiB
@@ -59,8 +59,7 @@ const SOON_MS = 1_000;
 const TIMEOUT_MS = 60_000;
 const LONGEST_BACKOFF_MS = 300_000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
+const DAY_MS = 86_400_000;
 
 /** Records a learner's events on this device, and sends them. An event leaves it only once the server has it. */
 export class Progress {
@@ -83,7 +82,7 @@ export class Progress {
   #sendsLast = false;
   #failures = 0;
   #notBefore = 0; // the server asked to wait until this tick
-  #typesFrom = 0; // what has a type that the server did not know waits until this tick
+  readonly #unknown = new Set<string>(); // the types that the server did not know in this run
   #delay: number;
 
   constructor(options: Options) {
@@ -135,7 +134,7 @@ export class Progress {
   async retry(eventId: string, data?: Record<string, unknown>): Promise<void> {
     const found = await this.#get(eventId);
     if (found?.reason === undefined) throw new Error(`no refused event has the id ${eventId}`);
-    const { reason, moved, since, ...entry } = found;
+    const { reason, moved, ...entry } = found;
     const event = { ...entry.event, data: data ?? entry.event.data };
     // Times that were moved stay; others may still be wrong.
     await this.#save([{ ...entry, event, ...(moved && { moved }) }]);
@@ -193,7 +192,7 @@ export class Progress {
       const backoff = Math.min(LONGEST_BACKOFF_MS, 1_000 * 2 ** this.#failures++) * (0.5 + Math.random() / 2);
       this.#plan(fault.isSoon ? SOON_MS : early + backoff, true);
       if (!(fault instanceof Waits)) throw fault;
-    } else if (counts.waiting) this.#plan(HOUR_MS);
+    }
     return counts;
   }
 
@@ -213,8 +212,7 @@ export class Progress {
     }
     const waiting = entries.filter(({ reason }) => reason === undefined);
     counts.waiting = waiting.filter(this.#isShown).length;
-    const knowsTypes = performance.now() >= this.#typesFrom;
-    return waiting.filter(({ event, since }) => !this.#done.has(event.event_id) && (knowsTypes || since === undefined));
+    return waiting.filter(({ event }) => !this.#done.has(event.event_id) && !this.#unknown.has(event.event_type));
   }
 
   async #send(waiting: Entry[], counts: Flushed): Promise<void> {
@@ -248,7 +246,7 @@ export class Progress {
     const asked = performance.now();
     const answer = await this.#ask("/health", { cache: "no-store" });
     const clock = { wall: Date.now(), tick: performance.now() };
-    const server = Date.parse(parse(answer.text)?.now);
+    const server = Date.parse(answer.json?.now);
     if (answer.status !== 200 || !server) throw waits("/health", answer);
     const took = clock.tick - asked;
     this.#clock = took > SLOW_MS ? undefined : { ...clock, server: server + took / 2 };
@@ -270,11 +268,11 @@ export class Progress {
     } else if (status === 401 && !again) {
       await this.#authorize(true);
       await this.#deliver(batch, counts, true);
-    } else if (status === 403 && parse(answer.text)?.error === OFF) {
+    } else if (status === 403 && answer.json?.error === OFF) {
       this.#delay = Infinity;
       throw new PostsAreOff(OFF);
     } else if (isVerdict && batch.length === 1) {
-      counts.refused += await this.#take(batch, new Map([[0, parse(answer.text).error]]));
+      counts.refused += await this.#take(batch, new Map([[0, answer.json.error]]));
     } else if (isVerdict && status === 400 && !again) {
       const half = batch.length >> 1;
       await this.#deliver(batch.slice(0, half), counts, true);
@@ -290,24 +288,20 @@ export class Progress {
     }
   }
 
-  /** Take a batch out of the outbox: refused events go to their list first, so that a kill loses none. An event whose
-   * type the server does not know waits for a day, for a release. Return how many went to the list. */
+  /**
+   * Take a batch out of the outbox: refused events go to their list first, so that a kill loses none. If the server
+   * does not know an event's type, which a release may bring, the event waits for the next run, until it is a day old. Return how
+   * many went to the list.
+   */
   async #take(batch: Entry[], refused: Map<number, string>): Promise<number> {
-    const now = Date.now();
-    const named = [...refused].map(([index, reason]): Entry => {
-      const since = batch[index]!.since ?? now;
-      const waits = reason === OTHER_TYPE && now - since < DAY_MS;
-      return { ...batch[index]!, ...(waits ? { since } : { reason }) };
-    });
+    const named = [...refused].map(([index, reason]) => ({ ...batch[index]!, reason })).filter(
+      ({ event, reason, wall }) =>
+        !(reason.startsWith("expected a type ") && Date.now() - wall < DAY_MS && this.#unknown.add(event.event_type)),
+    );
     if (named.length) await this.#save(named);
-    const parked = named.filter(({ reason }) => reason !== undefined).length;
-    if (parked < named.length) {
-      this.#tellOnce(new Error(`events wait: ${OTHER_TYPE}`));
-      this.#typesFrom = performance.now() + HOUR_MS;
-    }
     const gone = batch.filter((_, index) => !refused.has(index)).map(({ event }) => event.event_id);
     if (gone.length) await this.#remove(gone).catch(this.#tell);
-    return parked;
+    return named.length;
   }
 
   /** Send what can be sent at once while the page closes. Nothing depends on it: the next flush sends what is left. */
@@ -356,9 +350,13 @@ export class Progress {
       const retryAfter = headers.get("retry-after") ?? "0";
       const retryMs = Math.max(0, +retryAfter * 1_000 || Date.parse(retryAfter) - Date.now() || 0);
       const text = await response.text();
-      const error = parse(text)?.error;
+      let json: any;
+      try {
+        json = JSON.parse(text);
+      } catch {}
+      const error = json?.error;
       const isOurs = typeof error === "string" && (headers.get("progress-error") === "1" || SENTENCES.test(error));
-      return { status, text, retryMs, isOurs };
+      return { status, text, json, retryMs, isOurs };
     } catch (error) {
       if (abort.signal.aborted) return { status: 408, text: "", retryMs: 0, isOurs: false };
       const why = "(is the server up, and is this origin in its CORS_ORIGINS?)";
@@ -398,7 +396,7 @@ export class Progress {
     for (const text of await this.#options.storage.load()) {
       const entry = read(text);
       if (!entry) {
-        tell?.(new Error(`the storage has what is no event: ${text}`.slice(0, 120)));
+        tell?.(new Error(`the storage has no event, but ${text}`.slice(0, 120)));
         if (typeof text !== "string") this.#fault ??= new Waits(`${text}`);
       } else if (this.#gone.has(entry.event.event_id)) gone.add(entry.event.event_id);
       else entries.set(entry.event.event_id, entry);
@@ -418,11 +416,10 @@ export class Progress {
   async #save(entries: Entry[]): Promise<void> {
     const texts: Record<string, string> = {};
     for (const entry of entries) {
-      const { event, run, moved, since, reason } = entry;
-      const isFinal = run === this.#run && moved !== undefined && since === undefined && reason === undefined;
+      const { event, run, moved, reason } = entry;
       texts[event.event_id] = JSON.stringify(entry);
       this.#gone.delete(event.event_id);
-      if (isFinal) this.#final.set(event.event_id, entry);
+      if (run === this.#run && moved !== undefined && reason === undefined) this.#final.set(event.event_id, entry);
       else this.#final.delete(event.event_id);
     }
     try {
@@ -445,23 +442,14 @@ export class Progress {
 }
 
 /** Return the reasons of the refused events by their place; undefined unless the answer accounts for all events. */
-function refusals({ status, text }: Answer, batch: Entry[]): Map<number, string> | undefined {
-  const answer = parse(text);
-  if (status !== 202 || !Array.isArray(answer?.refused)) return undefined;
-  const refused = new Map<number, string>(answer.refused.map((one: any) => [one?.index, `${one?.reason}`]));
+function refusals({ status, json }: Answer, batch: Entry[]): Map<number, string> | undefined {
+  if (status !== 202 || !Array.isArray(json?.refused)) return undefined;
+  const refused = new Map<number, string>(json.refused.map((one: any) => [one?.index, `${one?.reason}`]));
   const named = [...refused.keys()].every((index) => batch[index]);
-  return named && answer.accepted + refused.size === batch.length ? refused : undefined;
+  return named && json.accepted + refused.size === batch.length ? refused : undefined;
 }
 
 /** Say what stands at the address. */
 function waits(path: string, { status, text, retryMs }: Answer, isSoon = false): Waits {
   return new Waits(`${path} answered ${status || "a redirect"} ${text.slice(0, 80)}`, retryMs, isSoon);
-}
-
-function parse(text: string): any {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
