@@ -469,7 +469,7 @@ def _place(reason: str, form: dict[str, str]) -> str:
 def _check_unmasked(event: ParsedEvent) -> None:
     """Raise SerializationError if the dead letter masks an id: two ids may have become equal."""
     ids = {f"data.{name}": event.data.get(name) for name in (*IDS, *LATER_IDS)}
-    if event.event_type in events.OF_LISTS:
+    if event.event_type in {*events.OF_LISTS, *events.ASSIGNMENTS}:
         ids["data.list_id"] = event.data.get("list_id")
     ids["metadata.user_id"] = event.metadata.get("user_id")
     ids["event_id"] = event.metadata.get("source_id")

@@ -22,10 +22,10 @@ _FIELDS = (
     *("data", "event_data", "metadata", "specversion", "data_base64", "userid"),
     *("type", "event_type", "user_id", "session_id"),
 )
-_NULL = msgspec.Raw(b"null")
+_MAY_NAME = re.compile(rb'"user_?id"|\\u00[567]')
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _outline = msgspec.json.Decoder(
-    msgspec.defstruct("Outline", [(name, msgspec.Raw, _NULL) for name in _FIELDS])
+    msgspec.defstruct("Outline", [(name, msgspec.Raw, msgspec.Raw(b"null")) for name in _FIELDS])
 )
 
 
@@ -77,23 +77,22 @@ def forget_learner(part: bytes, owner: str) -> tuple[bytes, str]:
 
     An entry from which the name cannot be taken is UNKNOWN.
     """
-    may_name = b"user" in part
-    if owner != NOBODY or not (may_name or b"\\u" in part):
+    # A key may be escaped, or stand there twice.
+    if owner != NOBODY or not _MAY_NAME.search(part):
         return part, owner
     try:
         fields = _fields.decode(part)
-        named = [fields.pop("user_id", _NULL)]
+        fields.pop("user_id", None)
         if "specversion" in fields:
-            named.append(fields.pop("userid", _NULL))
+            fields.pop("userid", None)
         for name in ("data", "event_data", "metadata"):
             if bytes(fields.get(name, b""))[:1] == b"{":
                 inner = _fields.decode(fields[name])
-                named.append(inner.pop("user_id", _NULL))
+                inner.pop("user_id", None)
                 fields[name] = msgspec.Raw(msgspec.json.encode(inner))
     except (msgspec.MsgspecError, RecursionError):
-        return part, UNKNOWN if may_name else owner
-    names_learner = any(bytes(value) != b"null" for value in named)
-    return msgspec.json.encode(fields) if names_learner else part, owner
+        return part, UNKNOWN
+    return msgspec.json.encode(fields), owner
 
 
 def _has_texts(part: Any) -> bool:

@@ -91,7 +91,7 @@ WITH hidden_learners AS (
     WHERE is_shown OR is_whole
     GROUP BY ALL
 )
-SELECT s.kind, s.name, i.headword,
+SELECT s.kind, s.name, nullif(i.headword, '') AS headword,
     CASE WHEN s.kind = 'item' THEN coalesce(i.level, 'UNKNOWN') END AS level,
     CASE WHEN s.kind = 'item' THEN coalesce(nullif(i.domains, ''), 'UNKNOWN') END AS domains,
     s.learners, s.asked, s.recalled, s.retention_rate, s.answers, s.correct_answers, s.is_whole AS complete

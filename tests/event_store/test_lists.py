@@ -114,9 +114,12 @@ def test_whom_an_assignment_names_is_dropped(
         for n, fault in enumerate((late, old, large, again)):
             append(connection, good | fault, message_id=f"{n} {kind}", **sent)
         entry = json.dumps(good | old).replace("user", "\\u0075ser")
-        append(connection, bundle(entry), message_id=f"bundle {kind}", **sent)
+        last = json.dumps({"user_id": None, "type": kind})
+        twice = f'{entry[:-1]}, "data": {{"user_id": "ann"}}, "data": {last}}}'
+        for n, part in enumerate((entry, twice)):
+            append(connection, bundle(part), message_id=f"bundle {n} {kind}", **sent)
     found = [one for one in letters(connection) if one["payload"] != "0"]
-    assert len(found) == 2 * 5
+    assert len(found) == 2 * 6
     for one in found:
         assert (one["owners"], "user" in one["payload"]) == (["nobody"], False), one["reason"]
         assert "user_id" not in (one["attributes"] or {}), one["reason"]

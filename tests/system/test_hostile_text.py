@@ -119,7 +119,7 @@ def list_file_cases(folder: Path) -> list[Case]:
     lines.write_text(json.dumps(event), encoding="utf-8")
     return [
         *[(f"import {name}", [str(log)], IN_ERROR) for name in ("anki", "reviews")],
-        ("import list", [str(log), "--name", "n"], IN_ERROR),
+        ("import list", [f"{log}s", "--name", "n"], IN_ERROR),
         ("publish", [str(lines)], SHOWN),
         ("dump", [str(folder / TEXT)], SHOWN),
         ("archive", ["--now"], SHOWN),

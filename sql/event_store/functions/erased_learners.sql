@@ -345,8 +345,8 @@ BEGIN
     RETURN reached;
 END $$;
 
--- Count the events in a range of positions that mention a learner: a field of the metadata is the learner's id, or a
--- field of the data of another learner's event, other than a headword and the ids of items, sessions, groups and lists.
+-- Count the events of others in a range of positions that mention a learner: a field of their data or metadata is the
+-- learner's id, other than the ids of items, sessions, groups and lists, and what is a text: a headword, a list's name.
 -- `reached` is the last position that was read, or null if there was none. An erasure does not change these events.
 CREATE OR REPLACE FUNCTION event_store.mentions_of(
     learner text, after bigint, at_most integer, OUT mentions bigint, OUT reached bigint
@@ -360,8 +360,8 @@ SELECT count(*) FILTER (
         WHERE n.stream_id NOT LIKE 'other-%' AND n.stream_id <> 'learner-' || learner
           -- Most events do not contain the id as text, and strpos is faster than a JSON path.
           AND (strpos(n.event_data::text, quoted) > 0 OR strpos(n.metadata::text, quoted) > 0)
-          AND (n.stream_id LIKE 'learner-%' AND jsonb_path_exists(
-                   n.event_data - '{item_id,session_id,group_id,list_id,headword}'::text[],
+          AND (jsonb_path_exists(
+                   n.event_data - '{item_id,session_id,group_id,list_id,headword,kind,name,scale}'::text[],
                    '$.** ? (@ == $id)', variables)
                OR jsonb_path_exists(n.metadata, '$.** ? (@ == $id)', variables))),
     max(n.global_position)
