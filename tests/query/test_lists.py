@@ -205,6 +205,7 @@ EXAMPLE: tuple[tuple[str, dict[str, Any]], ...] = (
     *(("ItemListed", {**OWN, "item_id": one, "headword": "Wort", "kind": "reading"})
       for one in (*ITEMS, "i5")),
     ("ItemListed", {**OWN, "item_id": "i1", "headword": ""}),
+    ("ItemListed", {**OWN, "item_id": "i44", "position": 1}),
     ("ListArchived", {**OWN, **OTHER}),
 )  # fmt: skip
 
@@ -222,7 +223,7 @@ def test_the_lists_of_an_example_equal_the_oracle_s(stage: Stage, fetch: QueryCl
     for at, as_of in (
         (times[-1] + timedelta(days=27), None),
         (LATEST, times[5]),
-        (LATEST, times[-9]),
+        (LATEST, times[-12]),
     ):
         world = oracle.see(stored, at, as_of=as_of)
         for reader in READERS:
