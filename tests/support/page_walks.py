@@ -56,13 +56,12 @@ _OF_DEMO = "[data-command], [data-export]"  # other tests count what the demo's 
 # In the order of the drawn numbers: who begins, where, and with which groups in the token.
 _STARTS: tuple[tuple[str, str, list[str], list[str]], ...] = (
     (DEMO, "learner", ["#/", "#/items", "#/knowledge", "#/?on=2024-09-20"], []),
-    (classes.FIRST, "learner", ["#/", "#/items?filter=due", "#/knowledge"], []),
+    (classes.FIRST, "learner", ["#/", "#/items?filter=due", "#/lists"], []),
     ("tess", "teacher", ["", f"#/group/{CLASS}", f"#/lists/{classes.FIRST}"], [CLASS]),
     ("tom", "teacher", ["", "#/group"], [CLASS, _OTHER]),
     ("sue", "support", ["#/group", f"#/learner/{DEMO}", "#/find/learner"], []),
     ("ada", "admin", ["", "#/administration", f"#/events/{classes.FIRST}"], []),
     ("nobody-yet", "learner", ["#/", "#/items", "#/knowledge", "#/nowhere"], []),
-    ("long-1", "learner", ["#/lists", "#/list/own:deck-1", "#/items?list=n5"], []),
     ("", "", [""], []),
 )
 _EQUAL_S = 20  # so soon, the page is as a new one, also on a busy machine
@@ -379,7 +378,7 @@ def load(stack: Stack) -> Stack:
     """Load learners of the demo's class, of whom the first has new events during the walks.
 
     Two learners of another group have long names or ids, as have this group, their item and its
-    list. One of them has a list and a word of the own; another list is a level of a scale.
+    list. The first of the class has a list and words of the own; other lists are levels.
     """
     stack.progress("demo", "--class", "--learners", f"{LEARNERS}", "--port", f"{stack.port}")
     now = datetime.now(UTC)
@@ -409,19 +408,21 @@ def load(stack: Stack) -> Stack:
             )
             for one, group in (("n5", CLASS), (_LONG_LIST, "long-1"))
         ),
-        browser.envelope("ListPublished", before, user_id="long-1", list_id="deck-1", name=LONG),
+        browser.envelope(
+            "ListPublished", before, user_id=classes.FIRST, list_id="deck-1", name=LONG
+        ),
         *(
             browser.envelope(
                 "ItemListed",
                 before,
-                user_id="long-1",
+                user_id=classes.FIRST,
                 list_id="deck-1",
                 item_id=item,
                 headword=word,
             )
             for item, word in (("own-1", "snowdrop"), ("own-2", LONG), (LONG_ITEM, ""))
         ),
-        *browser.lesson("long-1", 1, 1, item="own-1"),
+        *browser.lesson(classes.FIRST, 1, 1, item="own-1"),
     ]
     stack.progress("publish", "-", "--wait", text="\n".join(browser.encode(*events)))
     stack.progress("batch")
