@@ -207,6 +207,8 @@
     },
     /** What axe finds. Some rules take long, and ask for each kind of element once: `drawn` are the kinds of before. */
     async audit(rules, drawn) {
+      scrollTo({ top: 0, behavior: 'instant' }); // at the top, no control is behind the navigation
+      await frame();
       const kinds = new Map();
       const colours = matchMedia('(prefers-color-scheme: dark)').matches;
       const hasText = (one) => [...one.childNodes].some(({ data }) => data?.trim());
