@@ -1,5 +1,6 @@
 """Lists of items: what the log and a file say of them, and the events that change them."""
 
+import contextlib
 import csv
 import io
 import itertools
@@ -46,10 +47,17 @@ NOTHING = Recorded()
 
 
 def read(connection: Connection, stream_id: str) -> Recorded:
-    """Return the lists in a learner's stream, or in the stream of a list of the catalogue."""
+    """Return the lists in a learner's stream, or in the stream of a list of the catalogue.
+
+    Events that the folds skip are left out: they were recorded before their types were declared.
+    """
     recorded = Recorded()
     rows = database.run(connection, "importers/lists", "recorded", stream_id=stream_id)
     for kind, at, data in rows:
+        try:
+            events.check(events.EVENT_TYPES[kind], data | {"user_id": "-"})
+        except SerializationError:
+            continue
         list_id, item = data["list_id"], data.get("item_id")
         fields = {n: data[n] for n in _FIELDS.get(kind, ()) if data.get(n) not in {None, ""}}
         recorded.states[list_id, item] = (fields if kind in _FIELDS else None, at)
@@ -73,7 +81,7 @@ def read_file(file: Path, column: str) -> dict[str, Fields]:
     items = dict[str, Fields]()
     try:
         text = anki_log.read_text(file)
-        header = [name.strip() for name in text.partition("\n")[0].split(",")]
+        header = [name.strip() for name in next(csv.reader([text.partition("\n")[0]]))]
         lines: Iterable[tuple[int, Fields]]
         lines = ((n, {column: line}) for n, line in enumerate(text.split("\n"), start=1))
         if column in header or file.suffix == ".csv":
@@ -83,19 +91,20 @@ def read_file(file: Path, column: str) -> dict[str, Fields]:
             if column not in row:
                 raise ReviewLogError(f"row 1: expected a column {column}")
             if (row[column] or "").strip():
-                fields = _check(row, number)
+                fields = _check(row, number, column)
                 items.setdefault(fields.pop(column), fields)
     except (OSError, csv.Error, ReviewLogError) as error:
         raise ReviewLogError(f"{file}: {error}") from None
     return items
 
 
-def _check(row: Fields, number: int) -> Fields:
+def _check(row: Fields, number: int, column: str) -> Fields:
     """Return the row's fields of an `ItemListed`, as they are published."""
-    names = ("item_id", *_FIELDS["ItemListed"])
+    names = (column, *_FIELDS["ItemListed"])
     fields: Fields = {name: row[name].strip() for name in names if (row.get(name) or "").strip()}
     if (position := fields.get("position", "")).isdecimal():
-        fields["position"] = int(position)
+        with contextlib.suppress(ValueError):  # thousands of digits
+            fields["position"] = int(position)
     try:
         events.check(events.ItemListed, {"list_id": "-", "item_id": "-"} | fields)
     except SerializationError as error:

@@ -1,11 +1,13 @@
 -- Lists of items in the event log, and the items of the catalogue that a list may have.
 
 -- recorded --
--- The events about lists in a stream, in the order in which the latest decides.
+-- The events about lists in a stream, in the order in which the latest decides. In a learner's stream, only those that
+-- name the learner: the others name one of the learner's sessions, and no fold reads them.
 SELECT e.event_type, e.occurred_at, e.event_data
 FROM event_store.events e
 WHERE e.stream_id = :stream_id
   AND e.event_type IN ('ListPublished', 'ListArchived', 'ItemListed', 'ItemUnlisted')
+  AND (e.stream_id LIKE 'list-%' OR coalesce(e.event_data ->> 'user_id', e.metadata ->> 'user_id') IS NOT NULL)
 ORDER BY e.occurred_at, e.event_id;
 
 -- items --

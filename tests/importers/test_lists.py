@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.publisher import Message
+from progress.event_store.events import OF_LISTS
 from progress.importers import anki_import, lists
 from progress.importers.anki_events import Learner
 from progress.projections.projector import Projector
 from tests.conftest import Store
 from tests.importers.test_anki_recorded import record
-from tests.support import anki_files, cli, model_rows, sample_events
+from tests.support import anki_files, cli, model_rows, sample_events, stage
 from tests.support.anki_files import Entry, OtherCard
 from tests.support.fake_publisher import FakePublisher
 
@@ -182,6 +183,24 @@ def test_a_review_log_says_decks_and_words(connection: Connection, tmp_path: Pat
     assert {*names} == {n5, n4, "anki-1"}, "a list without items is archived"
 
 
+def test_list_events_that_no_fold_reads_change_no_import(
+    connection: Connection, tmp_path: Path
+) -> None:
+    collection = (("Core::N5",), {1: (1, "Haus", False)})
+    listed = {"list_id": "anki-1", "item_id": find_item("anna", 1), "user_id": "anna"}
+    told = (
+        ("ItemListed", {**listed, "list_id": None}),
+        ("ItemListed", {**listed, "position": [1]}),
+        ("ListPublished", {**listed, "name": "A", "rank": {}}),
+        ("ItemListed", {**listed, "user_id": None, "session_id": "anna-0"}),
+    )
+    with stage.undeclared(*OF_LISTS):
+        made = [sample_events.envelope(*one, at=NOW) for one in told]
+        stage.append(connection, [*sample_events.lesson("anna", 0), *made])
+    import_(connection, write(tmp_path / "a.anki2", collection), "anna")
+    assert show(connection, "anna") == expect("anna", collection)
+
+
 def list_items(connection: Connection, list_id: str) -> dict[str, int | None]:
     """Return the items of a list of the catalogue, with their positions."""
     Projector(connection).catch_up_all()
@@ -244,11 +263,14 @@ def test_the_command_lists_the_items_of_headwords_and_names_what_is_wrong(
     words = "hand\r\nfoot\n\nhand\n"
     assert import_list(words, "--by-headword", "en") == [3, 2, 0, ["foot"], ["hand"]]
     assert list_items(connection, "Units: Body") == {"1": None, "2": None}
-    assert import_list(rows := "position,item_id\n7,4\n8,2\n") == [3, 2, 1, [], []]
+    words = "item_id,headword\n4,hand\n"
+    assert import_list(words, "--by-headword", "en") == [0, 0, 0, [], ["hand"]]
+    assert import_list(rows := '"position","item_id"\n7,4\n8,2\n') == [3, 2, 1, [], []]
     assert list_items(connection, "Units: Body") == {"4": 7, "2": 8}
     assert import_list(rows, "--id", "Units: Body") == [0, 0, 0, [], []]
     for text, fault in (
         ("item_id,position\na,-1", "words.txt: row 2, column position: expected an integer from 0"),
+        (f"item_id,position\na,{'9' * 5000}", "row 2, column position: expected an integer"),
         ("item_id,kind\na,\x07", "row 2, column kind: expected a string of at most 50 characters"),
         ("a\n" + "b" * 201, "row 2, column item_id: expected a string of 1 to 200 characters"),
         ("\n", "words.txt: expected a line with an item"),
