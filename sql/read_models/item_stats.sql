@@ -474,6 +474,14 @@ AND s.item_id NOT IN ({read_models/set_aside_items of_learner})
 asked.item_id IN ({read_models/set_aside_items of_learner}) AS set_aside,
 i.in_catalogue IS NOT FALSE AND asked.item_id NOT IN ({read_models/set_aside_items of_learner}) AS in_play
 
+-- shown_fields --
+-- The result columns of the item `asked`, as a reader is shown it: of its row s, its description i and its word w.
+{read_models/item_stats item_fields},
+{read_models/item_stats due_on} AS due_on,
+{read_models/item_stats in_play_fields},
+{read_models/memory item_fields},
+w.own
+
 -- list --
 -- One page of a learner's items. The page begins after the given key. Each row also has the number of all items that
 -- pass the filters. Every order sorts by ascending numbers, so that all sort keys have one type. Times become
@@ -538,11 +546,7 @@ SELECT
     total.items                                        AS total_count,
     asked.sort_key,
     asked.item_id,
-    {read_models/item_stats item_fields},
-    {read_models/item_stats due_on} AS due_on,
-    {read_models/item_stats in_play_fields},
-    {read_models/memory item_fields},
-    w.own
+    {read_models/item_stats shown_fields}
 FROM (SELECT count(*) AS items FROM listed) AS total
 CROSS JOIN today AS moment
 LEFT JOIN page asked ON TRUE
@@ -555,11 +559,7 @@ ORDER BY asked.sort_key NULLS LAST, asked.item_id;
 -- One item of a learner; no row if it was neither described nor answered nor reviewed, and no own word is shown.
 SELECT
     asked.item_id,
-    {read_models/item_stats item_fields},
-    {read_models/item_stats due_on} AS due_on,
-    {read_models/item_stats in_play_fields},
-    {read_models/memory item_fields},
-    w.own
+    {read_models/item_stats shown_fields}
 FROM (SELECT CAST(:item_id AS text) AS item_id) AS asked
 CROSS JOIN ({read_models/preferences today}) AS moment
 LEFT JOIN items i ON i.item_id = asked.item_id

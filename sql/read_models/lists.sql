@@ -226,11 +226,7 @@ SELECT
     total.items                                        AS total_count,
     asked.position,
     asked.item_id,
-    {read_models/item_stats item_fields},
-    {read_models/item_stats due_on} AS due_on,
-    {read_models/item_stats in_play_fields},
-    {read_models/memory item_fields},
-    w.own
+    {read_models/item_stats shown_fields}
 FROM (SELECT count(*) AS items FROM members) AS total
 CROSS JOIN ({read_models/preferences today}) AS moment
 LEFT JOIN page asked ON TRUE
