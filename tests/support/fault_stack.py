@@ -208,17 +208,18 @@ class Stack:
 
         readiness.wait(has_woken, "wake-ups")
 
-    def _is_folded(self) -> bool:
-        ran = self.run("batch")
-        assert ran.returncode == 0, ran.stderr
-        status = json.loads(self.run("status", "--json").stdout)
-        return {row["events_behind"] for row in status["projections"]} == {0}
-
     def check(self) -> None:
         """Assert that each event counts exactly once in the log and in the read models."""
         self.await_delivery()
-        readiness.wait(self._is_folded, "the batch job")  # a fold may keep its shard from the job
-        status = json.loads(self.run("status", "--json").stdout)
+        status: dict[str, Any] = {}
+
+        def is_folded() -> bool:
+            ran = self.run("batch")
+            assert ran.returncode == 0, ran.stderr
+            status.update(json.loads(self.run("status", "--json").stdout))
+            return {row["events_behind"] for row in status["projections"]} == {0}
+
+        readiness.wait(is_folded, "the batch job")  # a fold may keep its shard from the job
         stored, pending = oracle.compute_stored(self.envelopes)
         counts = [status[name] for name in ("events", "pending", "dead_letters")]
         assert counts == [len(stored), len(pending), 0]
