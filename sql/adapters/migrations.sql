@@ -30,6 +30,9 @@ SELECT coalesce(has_table_privilege(to_regclass('public.progress_functions'), 'I
 -- applied --
 SELECT name, checksum FROM public.progress_migrations ORDER BY name;
 
+-- is invalid --
+SELECT FROM pg_index WHERE indexrelid = to_regclass(:index) AND NOT indisvalid;
+
 -- record --
 INSERT INTO public.progress_migrations (name, checksum) VALUES (:name, :checksum)
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum;

@@ -20,8 +20,9 @@ from progress.errors import DatabaseUnavailable, ProgressError
 from progress.projections import rebuild, schema
 from progress.recovery import checks
 from tests.conftest import Store
-from tests.support import model_rows
+from tests.support import model_rows, sample_events, stage
 
+INDEX = "event_store.list_events"
 APPEND = "event_store/functions/append.sql"
 
 
@@ -57,6 +58,24 @@ def test_concurrent_creations_of_the_read_models_run_one_after_the_other(
         store_commands.migrate()
         (other,) = others
         other.result()
+
+
+def test_an_index_of_the_log_is_built_while_events_are_appended(store: Store) -> None:
+    """The build waits for a reader; one that was interrupted has left an invalid index."""
+    with closing(store.connect()) as owner, closing(store.connect()) as other:
+        owner.run("DELETE FROM public.progress_migrations WHERE name >= '0022'")
+        owner.run(f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{INDEX}'::regclass")
+        other.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        other.run("SELECT FROM event_store.events")
+        with ThreadPoolExecutor(1) as pool:
+            building = pool.submit(migrate, store, migrations.FOLDER)
+            while not model_rows.read_value(owner, "an index is built"):
+                assert not building.done()
+            stage.append(owner, sample_events.choices("u"))
+            other.run("COMMIT")
+            assert "0022_list_events.sql" in building.result()
+        valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = CAST(:index AS regclass)"
+        assert owner.run(valid, index=INDEX) == [[True]]
 
 
 def migrate(store: Store, folder: Path) -> list[str]:

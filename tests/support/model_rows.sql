@@ -208,6 +208,10 @@ SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() A
 SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
     AND query ~ 'pg_advisory_lock.*progress.migrations');
 
+-- an index is built --
+SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+    AND query ~ 'INDEX CONCURRENTLY' AND wait_event = 'virtualxid');
+
 -- waits for its turn --
 SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = :application
     AND (wait_event_type, wait_event) = ('Lock', 'advisory'));

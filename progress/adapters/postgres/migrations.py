@@ -25,18 +25,22 @@ FOLDER = SQL / "migrations"
 
 _FILE = "adapters/migrations"
 _FORMER = "0001_roles.sql"  # the first migration of the versions before 0.1.0
-# Migrations of version 0.1.0 with another text, by its checksum; sql/earlier has the differences.
+# Migrations that once had another text, by its checksum; sql/earlier has the differences.
 _EARLIER = {
-    "0001_event_store.sql": "ab5136251ea0ccda014673e50634c1270689c27b359aed75366b8a8e690e3ff5"
+    "0001_event_store.sql": "ab5136251ea0ccda014673e50634c1270689c27b359aed75366b8a8e690e3ff5",
+    "0022_list_events.sql": "428b51143ae2b6a7bfa51d2bcb1c734ab6ba3347fe72708c5c6aab71d24fc24f",
 }
 _INDEXED = "0021_letter_owners.sql"  # until this migration, indexes call functions
+# Each of these migrations only creates this index of the log, if it is not there.
+_LOG_INDEXES = {"0022_list_events.sql": "event_store.list_events"}
 
 
 def apply(connection: Connection, folder: Path = FOLDER, logins: Sequence[Login] = ()) -> list[str]:
     """Apply the missing migrations and the changed functions; return their names.
 
     One transaction applies all changes, so that no call uses new types with old functions. The
-    roles come before it, too, because a restored database may lack one that a migration names. If
+    roles come before it, too, because a restored database may lack one that a migration names, and
+    the indexes of a log, because events are appended while an index is built concurrently. If
     several processes call this function at the same time, they take turns. Raise ProgressError if a
     migration was changed after it was applied, if the database has a migration that this code does
     not know, such as those of the versions before 0.1.0, or if a superuser must act first, for the
@@ -47,8 +51,9 @@ def apply(connection: Connection, folder: Path = FOLDER, logins: Sequence[Login]
             roles.apply(connection, logins)
         if database.run(connection, _FILE, "has tables") == [[False]]:
             _create_tables(connection)
-        if find_missing(connection, folder):
+        if missing := find_missing(connection, folder):
             roles.apply(connection, logins)
+            _build_indexes(connection, missing)
         with database.transaction(connection):
             applied = complete(connection, folder)
         roles.apply(connection, logins)
@@ -88,6 +93,18 @@ def complete(connection: Connection, folder: Path = FOLDER) -> list[str]:
 def _create_tables(connection: Connection) -> None:
     database.run(connection, _FILE, "create table")
     database.run(connection, _FILE, "create functions table")
+
+
+def _build_indexes(connection: Connection, missing: Sequence[str]) -> None:
+    """Build the log's indexes that are missing or that an interrupted build has left invalid."""
+    if "0001_event_store.sql" in missing:
+        return  # there is no log yet
+    for name in _LOG_INDEXES.keys() & missing:
+        index = _LOG_INDEXES[name]
+        if database.run(connection, _FILE, "is invalid", index=index):
+            connection.execute_simple(f"DROP INDEX CONCURRENTLY {index}")
+        text = (FOLDER / name).read_text(encoding="utf-8")
+        connection.execute_simple(text.replace("CREATE INDEX", "CREATE INDEX CONCURRENTLY"))
 
 
 def find_missing(connection: Connection, folder: Path = FOLDER) -> list[str]:

@@ -1,0 +1,1 @@
+-- Nothing to do: the index is the same.
