@@ -212,6 +212,12 @@ SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() A
 SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
     AND query ~ 'INDEX CONCURRENTLY' AND wait_event = 'virtualxid');
 
+-- make the index invalid --
+UPDATE pg_index SET indisvalid = FALSE WHERE indexrelid = CAST('event_store.list_events' AS regclass);
+
+-- the index is valid --
+SELECT indisvalid FROM pg_index WHERE indexrelid = CAST('event_store.list_events' AS regclass);
+
 -- waits for its turn --
 SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = :application
     AND (wait_event_type, wait_event) = ('Lock', 'advisory'));
