@@ -235,6 +235,26 @@ LEFT JOIN items i ON i.item_id = asked.item_id
 {read_models/own_words of_item}
 ORDER BY asked.position, asked.item_id;
 
+-- of item --
+-- The lists that name the item :item_id, at most 50: the catalogue's and, if :is_learner, the learner's own.
+SELECT l.id, l.own, l.name, l.scale, l.rank
+FROM (
+    SELECT TRUE AS own, n.list_id
+    FROM own_listed_items n
+    WHERE n.user_id = :user_id AND n.item_id = :item_id AND n.is_listed
+    UNION ALL
+    SELECT FALSE, n.list_id
+    FROM listed_items n
+    WHERE n.item_id = :item_id AND n.is_listed
+      AND NOT EXISTS (SELECT FROM items i WHERE i.item_id = n.item_id AND NOT i.in_catalogue)
+) AS naming
+JOIN (
+    {read_models/lists visible}
+) AS l USING (own, list_id)
+WHERE NOT l.archived
+ORDER BY {read_models/lists order}
+LIMIT 50;
+
 -- scales --
 -- The scales of the lists that the reader sees, with the number of their lists that are not archived.
 SELECT l.scale AS name, count(*) AS lists

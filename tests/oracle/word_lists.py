@@ -81,6 +81,14 @@ def find_list(world: World, user_id: str, list_id: str, reader: Reader = LEARNER
     return next((one for one in visible if one.id == list_id), None)
 
 
+def item_lists(world: World, user_id: str, item_id: str, reader: Reader) -> list[Row]:
+    """Return what the reader sees of the lists that name the item, in the order of lists."""
+    visible = [*all_lists(world, None), *(all_lists(world, user_id) if reader.is_learner else [])]
+    naming = [one for one in visible if item_id in members(world, one) and not one.archived]
+    names = ("id", "own", "name", "scale", "rank")
+    return [{name: getattr(one, name) for name in names} for one in sorted(naming, key=_place)]
+
+
 def list_numbers(world: World, user_id: str, found: List) -> Row:
     """Return the fields of a list but its members."""
     among, stats = members(world, found), item_stats(world, user_id)
@@ -118,13 +126,13 @@ def lists(
         visible = [*own, *(one for one in catalogue if one.id in assigned)]
     else:
         visible = [one for one in (*own, *catalogue) if one.scale == scale]
-
-    def place(one: List) -> tuple[object, ...]:
-        absent = one.rank is None, one.rank or 0, one.name is None, one.name or ""
-        return one.scale or "", *absent, one.id
-
-    shown = sorted((one for one in visible if not one.archived), key=place)
+    shown = sorted((one for one in visible if not one.archived), key=_place)
     return [list_numbers(world, user_id, one) for one in shown]
+
+
+def _place(one: List) -> tuple[object, ...]:
+    absent = one.rank is None, one.rank or 0, one.name is None, one.name or ""
+    return one.scale or "", *absent, one.id
 
 
 def assigned_lists(world: World, user_id: str, reader: Reader = LEARNER) -> set[str]:

@@ -125,6 +125,13 @@ def check(fetch: QueryClient, world: oracle.World, user: str, reader: Reader, mo
         get_lists = functools.partial(queries.get_lists, user, scale=scale, groups=reader.groups)
         lists = paged(fetch, get_lists, **seen)
         assert [*map(full, lists)] == word_lists.lists(world, user, scale, reader)
+    if not moment.get("as_of") and not moment.get("known_at"):
+        mine = {"is_learner": reader.is_learner}
+        scales = fetch(queries.get_scales(user, **mine))
+        assert full(scales) == word_lists.scales(world, user, reader)
+        for item_id in (*ITEMS, "i5"):
+            naming = fetch(queries.get_item_lists(user, item_id, **mine))
+            assert full(naming) == word_lists.item_lists(world, user, item_id, reader)
     for list_id in (*LISTS, *(f"own:{one}" for one in LISTS), "unheard of"):
         found = fetch(queries.get_list(user, list_id, **seen))
         wanted = word_lists.find_list(world, user, list_id, reader)

@@ -33,7 +33,7 @@ READERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 # The audit trail and dead letters hold the events as they were recorded; there is no operation.
 NOT_WALKED = ("events", "deadLetters", "operation")
-SHOWING = {"learner", "item", "itemStats", "session", "lists", "list", "scales"}
+SHOWING = {"learner", "item", "itemStats", "session", "lists", "list", "scales", "itemLists"}
 VALUES: dict[str, list[Any]] = {
     "userId": ["ann"],
     "itemId": ["i1"],

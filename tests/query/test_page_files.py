@@ -1382,7 +1382,7 @@ def test_a_view_loaded_once_follows_the_clock_while_somebody_looks(evaluate: Eva
         const at = inHours(-1 / 40);
         const item = { itemId: 'i', headword: 'snow', domains: [], answers: 1, correctAnswers: 1,
           mastery: 'LEARNING', firstAnsweredAt: at, lastAnsweredAt: at };
-        const data = { item, history: { reviews: [], days: [] }, forgetting: [],
+        const data = { item, lists: [], history: { reviews: [], days: [] }, forgetting: [],
           today: [{ date: dayIn(0) }] };
         globalThis.fetch = async () => new Response(JSON.stringify({ data }));
         let tick;

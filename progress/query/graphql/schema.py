@@ -628,6 +628,14 @@ async def scales(info: Info, *, user_id: ID | None = UNSET) -> list[rows.Scale]:
     return await info.context.queries.get_scales(learner, is_learner=is_learner)
 
 
+@declare(list[types.ItemList], Whose.LEARNER, cost=Cost(2, entries=50))
+async def item_lists(info: Info, *, user_id: ID | None = UNSET, item_id: ID) -> list[rows.ItemList]:
+    learner = await info.context.resolve_learner(user_id)
+    item = auth.parse_id("itemId", item_id)
+    is_learner = info.context.caller.is_learner(learner)
+    return await info.context.queries.get_item_lists(learner, item, is_learner=is_learner)
+
+
 class LearnerMoment(NamedTuple):
     """The learner and the moment that `learner` names for its parts."""
 

@@ -117,6 +117,7 @@ async def _get_members(
     return pagination.build_page(page, after)
 
 
+ItemList = type_of(rows.ItemList, id_field="id")
 WordList = type_of(
     rows.WordList,
     id_field="id",

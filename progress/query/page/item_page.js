@@ -17,7 +17,8 @@ import { due, itemList, level, listPage, word } from './items.js';
 import { ask, pastDay } from './then.js';
 
 const AHEAD = 30; // number of days after today that the forgetting curve covers
-const QUERY = `query Item($user: ID, $item: ID!, $list: ID!, $isListed: Boolean!) {
+// Lists have no past: `ask` leaves the field of `$whose` as it is.
+const QUERY = `query Item($user: ID, $whose: ID, $item: ID!) {
   item(userId: $user, itemId: $item) {
     itemId headword language kind level own domains answers correctAnswers accuracyRate averageResponseMs
     firstAnsweredAt lastAnsweredAt
@@ -31,7 +32,7 @@ const QUERY = `query Item($user: ID, $item: ID!, $list: ID!, $isListed: Boolean!
   forgetting: itemForgetting(userId: $user, itemId: $item, days: ${AHEAD}) { date before after }
   languages(userId: $user) { language kinds }
   today: dueForecast(userId: $user, days: 1) { date }
-  list(userId: $user, listId: $list) @include(if: $isListed) { id name }
+  lists: itemLists(userId: $whose, itemId: $item) { id name }
 }`;
 const SET_ASIDE = `mutation SetAside($item: ID!, $aside: Boolean!, $key: ID!) {
   event: setItemAside(itemId: $item, aside: $aside, idempotencyKey: $key) { counted }
@@ -51,13 +52,13 @@ export class ItemPage extends View {
   }
 
   async read(signal) {
-    const { user, itemId: item, list } = this;
-    const variables = { user, item, list: list ?? '', isListed: Boolean(list) };
+    const { user, itemId: item } = this;
+    const variables = { user, whose: user, item };
     const { data } = await ask(QUERY, variables, signal);
     // On a past day, the catalogue may not have the word yet.
     const now = data.item || !pastDay() ? data : (await runQuery(QUERY, variables, signal)).data;
     learnName('item', item, now.item?.headword);
-    learnName('list', list, data.list?.name);
+    data.lists.forEach(({ id, name }) => learnName('list', id, name));
     this.shell.named();
     const reviews = data.history.reviews.slice(0, MAX_ROWS);
     const dayOf = await learnDays(user, reviews.map(({ at }) => at), signal);
@@ -86,10 +87,12 @@ export class ItemPage extends View {
   }
 
   sections() {
-    const { item, list, history, reviewed, forgetting: points, today: [{ date: today }] } = this.data;
-    const back = h('p', { 'data-key': 'back' }, list
-      ? h('a', { class: 'back', href: listPage(list.id, this.user), translate: 'no' }, nameOf('list', list.id))
-      : h('a', { class: 'back', href: itemList(this.user) }, t('view.items')));
+    const { item, lists, history, reviewed, forgetting: points, today: [{ date: today }] } = this.data;
+    const toList = ({ id }, name) =>
+      h('a', { class: name, href: listPage(id, this.user), dir: 'auto', translate: 'no' }, nameOf('list', id));
+    const from = lists.find(({ id }) => id === this.list);
+    const back = h('p', { 'data-key': 'back' },
+      from ? toList(from, 'back') : h('a', { class: 'back', href: itemList(this.user) }, t('view.items')));
     if (!item) {
       return [back, h('section', { class: 'card wide problem', 'data-key': 'missing' },
         h('h1', null, t('item.missing')), h('p', null, t('item.missingAdvice')))];
@@ -101,6 +104,7 @@ export class ItemPage extends View {
         note(join(
           item.domains.map((domain) => t(`skills.${domain}`)),
           this.user && t('item.of', { user: nameOf('learner', this.user) }))),
+        lists.length > 0 && note(`${t('item.lists')} `, ...lists.flatMap((one, at) => [at > 0 && ' · ', toList(one)])),
         item.own && note(t('list.own')),
         item.setAside && note(t('item.isAside')),
         !this.user && !pastDay() && h('button', {

@@ -229,6 +229,15 @@ class Queries:
             now=asked.now,
         )
 
+    async def get_item_lists(
+        self, user_id: str, item_id: str, *, is_learner: bool = False
+    ) -> list[rows.ItemList]:
+        """Return the lists that name the item, by scale, rank, name and id, at most 50."""
+        found = await self.reader.fetch(
+            "read_models/lists", "of item", user_id=user_id, item_id=item_id, is_learner=is_learner
+        )
+        return [rows.ItemList(**row) for row in found]
+
     async def get_scales(self, user_id: str, *, is_learner: bool = False) -> list[rows.Scale]:
         """Return the scales of lists, those with most lists first, at most 100."""
         found = await self.reader.fetch(

@@ -344,6 +344,16 @@ class LevelStats(_Forecast, frozen=True, kw_only=True):
     level: CefrLevel
 
 
+class ItemList(msgspec.Struct, frozen=True):
+    """A list that names an item; nobody but the learner sees an own list."""
+
+    id: str  # own: and the list's id, if it is the learner's own
+    own: bool
+    name: str | None
+    scale: str | None  # what the list is a level of, by its rank
+    rank: int | None
+
+
 class WordList(msgspec.Struct, frozen=True):
     """A list of items, and a learner's progress in its members; nobody else sees an own list."""
 

@@ -72,7 +72,8 @@ def test_lists_lead_to_their_words_and_to_what_is_missing(visit: Visits, demo: S
     page.get_by_role("link", name="tori").click()
     expect(page).to_have_title("tori · Progress")
     expect(page.get_by_text(OWN)).to_be_visible()
-    page.get_by_role("link", name="Animals").click()
+    expect(page.get_by_text("Lists: Animals", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Animals").last.click()
     expect(words).to_have_count(3)
 
 
