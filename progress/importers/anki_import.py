@@ -3,7 +3,7 @@
 import functools
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -88,48 +88,74 @@ class Record(msgspec.Struct, frozen=True):
         return [*sessions[:1], *described, *sessions[1:], *pack(events.ALGORITHM, changed)]
 
     def _change_lists(self, recorded: lists.Recorded) -> list[Envelope]:
-        """Return the events that make the learner's recorded lists and words those of the file.
-
-        What was recorded later than the file was changed stays, because the file may be an old one;
-        a collection that does not say when counts as new. A list without items is archived.
-        """
-        changed_at = max([self.changed_at, *(answer.at for answer in self.answers[-1:])])
+        """Return the events that make the learner's recorded lists and words those of the file."""
         prefix = anki_collection.LIST if self.is_collection else _DECK
-
-        def is_new(since: datetime) -> bool:
-            return self.changed_at == EARLIEST or changed_at > since - timedelta(seconds=1)
-
         known = {key: state for key, state in recorded.states.items() if key[0].startswith(prefix)}
         listed = [
-            (place, item) for (place, item), (x, _) in known.items() if item and x is not None
+            (place, item) for (place, item), (now, _) in known.items() if item and now is not None
         ]
+        changes = self._move_items(recorded, known, listed)
+        used = {key[0] for key in (*listed, *changes) if changes.get(key, {}) is not None}
+        changes |= self._name_lists(recorded, [place for place, _ in known], used)
+        return lists.make(changes, self._changed_at(), recorded, self.learner.user_id)
+
+    def _changed_at(self) -> datetime:
+        return max([self.changed_at, *(answer.at for answer in self.answers[-1:])])
+
+    def _is_newer(self, since: datetime) -> bool:
+        """Return whether the file says more than what was recorded at `since`.
+
+        It may be an old one; a collection that does not say when it was changed counts as new.
+        """
+        is_dated = self.changed_at != EARLIEST
+        return not is_dated or self._changed_at() > since - timedelta(seconds=1)
+
+    def _move_items(
+        self, recorded: lists.Recorded, known: lists.States, listed: list[tuple[str, str]]
+    ) -> lists.Changes:
+        """Return the items that leave their lists, and those that come or have another word."""
         moved_at: dict[str | None, datetime] = {}
         for (_, item), (_, at) in known.items():
             moved_at[item] = max(at, moved_at.get(item, EARLIEST))
-        words, spare = self._find_words(), _find_deck(self.learner, _SPARE)
-        names = self.deck_names | ({} if self.is_collection else {spare: _SPARE})
-        homes: dict[str, str | None] = {**dict.fromkeys(words, spare)}
-        homes |= {item: place for place, item in listed if item in words}
-        homes |= {**dict.fromkeys(state.card_id for state in self.states), **self.decks}
+        words = self._find_words()
+        homes = self._find_homes(words, listed)
         changes: lists.Changes = {
             (place, item): None
             for place, item in listed
-            if item in homes or self.is_whole or (self.is_collection and place in names)
-            if homes.get(item) != place and is_new(moved_at[item])
+            if item in homes or self.is_whole or (self.is_collection and place in self.deck_names)
+            if homes.get(item) != place and self._is_newer(moved_at[item])
         }
         for item, home in homes.items():
             word, since = recorded.words.get(item, lists.NO_WORD)
-            is_said = words.get(item, word) != word and is_new(since)
+            is_said = words.get(item, word) != word and self._is_newer(since)
             is_there = recorded.find((home or "", item))[0] is not None
-            if home and (is_said if is_there else is_new(moved_at.get(item, EARLIEST))):
+            if home and (is_said if is_there else self._is_newer(moved_at.get(item, EARLIEST))):
                 changes[home, item] = words[item] if is_said else {}
-        used = {key[0] for key in (*listed, *changes) if changes.get(key, {}) is not None}
-        for place in dict.fromkeys([*names, *(place for place, _ in known)]):
+        return changes
+
+    def _find_homes(
+        self, words: Collection[str], listed: list[tuple[str, str]]
+    ) -> dict[str, str | None]:
+        """Return the list of each item: its deck; of a word without one, that of before or ours."""
+        homes: dict[str, str | None] = {**dict.fromkeys(words, self._spare())}
+        homes |= {item: place for place, item in listed if item in words}
+        return homes | dict.fromkeys(state.card_id for state in self.states) | self.decks
+
+    def _spare(self) -> str:
+        return _find_deck(self.learner, _SPARE)
+
+    def _name_lists(
+        self, recorded: lists.Recorded, known: list[str], used: Collection[str]
+    ) -> lists.Changes:
+        """Return the lists that are new, renamed, or archived because they have no items."""
+        names = self.deck_names | ({} if self.is_collection else {self._spare(): _SPARE})
+        changes: lists.Changes = {}
+        for place in dict.fromkeys([*names, *known]):
             former, since = recorded.find((place, None))
             fields = (former or {}) | {"name": names.get(place)} if place in used else None
-            if fields != former and is_new(since) and (place in names or fields is None):
+            if fields != former and self._is_newer(since) and (place in names or fields is None):
                 changes[place, None] = fields
-        return lists.make(changes, changed_at, recorded, self.learner.user_id)
+        return changes
 
     def _find_words(self) -> dict[str, lists.Fields]:
         """Return the learner's own words, empty ones too; none if they are in the catalogue."""

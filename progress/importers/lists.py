@@ -22,6 +22,7 @@ from progress.importers.anki_events import Envelope
 
 Fields = dict[str, Any]
 Key = tuple[str, str | None]  # a list and an item in it, or None for the list itself
+States = dict[Key, tuple[Fields | None, datetime]]  # and since when
 Changes = dict[Key, Fields | None]  # None: the list is archived, the item is not listed
 
 NO_WORD: tuple[Fields, datetime] = ({"headword": ""}, anki_log.EARLIEST)
@@ -36,7 +37,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 class Recorded(msgspec.Struct, frozen=True):
     """What the log says of lists and their items, and of each item's own word; and since when."""
 
-    states: dict[Key, tuple[Fields | None, datetime]] = {}
+    states: States = {}
     words: dict[str | None, tuple[Fields, datetime]] = {}
 
     def find(self, key: Key) -> tuple[Fields | None, datetime]:
