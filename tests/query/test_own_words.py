@@ -11,11 +11,13 @@ import msgspec
 import pytest
 from graphql import GraphQLField, get_named_type
 
-from progress.projections import batch
+from progress.projections import batch, views
 from progress.projections.projector import SHARDS, Projector
 from tests.conftest import Store
-from tests.support import api, http_client, subscription_client, token_issuer
+from tests.support import api, http_client, pushes, subscription_client, token_issuer
 from tests.support.api import QUERY, Api
+from tests.support.fake_publisher import FakePublisher
+from tests.support.model_rows import read_table
 from tests.support.sample_events import BEGIN, Envelope, envelope
 from tests.support.stage import append, connect
 from tests.support.subscription_client import Stream
@@ -193,3 +195,36 @@ def test_no_stream_shows_an_own_word(populated: Store) -> None:
             with closing(Stream(function.port, query, "sue", roles=["support"])) as stream:
                 text = json.dumps(stream.next_event())
                 assert not [secret for secret in SECRETS if secret in text], text
+
+
+FAULTS: tuple[dict[str, Any], ...] = (
+    *({"headword": f"Zorbatisch{end}"} for end in ("\x07", "x" * 200)),
+    *({name: "Zorbatisch"} for name in ("position", "occurred_at")),
+    *({name: ["Zorbatisch"]} for name in ("headword", "kind", "list_id", "item_id")),
+)
+VIEWS = """SELECT format('SELECT CAST(v AS text) FROM %s v', oid::regclass) FROM pg_class
+    WHERE relnamespace = 'progress'::regnamespace AND relkind = 'v'"""
+
+
+def test_no_line_reason_response_or_view_shows_an_own_word(
+    populated: Store, fake_publisher: FakePublisher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deck = {"user_id": "ann", "list_id": "deck", "item_id": "i1", "headword": "Zorbatisch"}
+    faulty = [
+        {**envelope("ItemListed", {**deck, **fault}, at=BEGIN), **fault}
+        for fault in (*FAULTS, {"headword": "Zorbatisch"})
+    ]
+    headers = http_client.headers(token_issuer.token("poster", roles="publisher"))
+    with token_issuer.serve() as issuer, closing(connect(populated.url)) as connection:
+        environment = issuer.environment(populated.url)
+        with pushes.load_ingest(populated.url, fake_publisher, environment) as ingest:
+            assert ingest.post("/", data=pushes.encode_push(faulty)).status_code == 204
+            texts = [ingest.post("/events", json=faulty, headers=headers).text]
+        texts += [capsys.readouterr().out]
+        texts += [row["reason"] for row in read_table(connection, "event_store.dead_letters")]
+        assert len(texts) == 2 + 2 * len(FAULTS)
+        views.follow(connection, None)
+        for (statement,) in connection.run(VIEWS):
+            texts += [row for (row,) in connection.run(statement)]
+    assert "(ann," in "".join(texts)
+    assert not [text for text in texts for secret in SECRETS if secret in text]
