@@ -78,6 +78,7 @@ export class Progress {
   #bearer: string | undefined;
   #sub: string | undefined; // of the last token, if it can be read
   #most = BATCH; // of the next batch
+  #at = 0; // time of the newest change of a list or an item in it, in ms
   #timer: ReturnType<typeof setTimeout> | undefined;
   #sendsLast = false;
   #failures = 0;
@@ -156,6 +157,9 @@ export class Progress {
 
   async #add(type: string, given: Record<string, unknown>, at?: Time, id?: string, field = "at"): Promise<string> {
     const clock = { wall: Date.now(), tick: performance.now() };
+    // The latest change of a list decides, so no two have one time, also not after a move, which is exact to 1 ms.
+    // An early clock may be mended meanwhile, so times are a minute early at most.
+    if (/list/i.test(type)) at ??= this.#at = Math.max(clock.wall, Math.min(this.#at + 2, clock.wall + 60_000));
     const event_id = id === undefined ? randomId() : toId(text("id", id));
     const event = { event_id, event_type: type, occurred_at: iso(field, at ?? clock.wall), data: given ?? {} };
     let entry: Entry = JSON.parse(JSON.stringify({ event, run: this.#run, ...clock, sub: this.#learner }));
@@ -174,13 +178,14 @@ export class Progress {
     this.#fault = undefined;
     this.#done.clear();
     try {
-      let waiting = await this.#find(counts);
+      const waiting = await this.#find(counts);
       if (this.#held.size) await this.#save([...this.#held.values()]);
       const early = this.#notBefore - performance.now();
       if (early > 0) this.#plan(early);
       else if (waiting.length) {
         await this.#measure();
-        for (; waiting.length; waiting = await this.#find(counts)) await this.#send(waiting, counts);
+        await this.#send(waiting, counts); // what is recorded meanwhile waits for the next pass
+        await this.#find(counts);
       }
     } catch (error) {
       this.#fail(error);
@@ -359,8 +364,7 @@ export class Progress {
       return { status, text, json, retryMs, isOurs };
     } catch (error) {
       if (abort.signal.aborted) return { status: 408, text: "", retryMs: 0, isOurs: false };
-      const why = "(is the server up, and is this origin in its CORS_ORIGINS?)";
-      throw new Waits(`${path}: ${(error as Error).message} ${why}`);
+      throw new Waits(`${path}: ${(error as Error).message} (is the server up, this page in CORS_ORIGINS?)`);
     } finally {
       clearTimeout(timer);
     }
