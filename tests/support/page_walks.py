@@ -1,8 +1,9 @@
 """Walks through the page: drawn actions in a real browser, and what must hold after each of them.
 
-A walk begins as a drawn user at a drawn view. Most of its actions are drawn from the controls that
-the page shows, so that a new control is explored without a change here. By hand, these commands
-take walks on a stack of their own; each failing walk is printed in its shortest form:
+A walk begins as one of several users at one of their views. Most of its actions are drawn from the
+controls that the page shows, so that a new control is explored without a change here. By hand,
+these commands take walks on a stack of their own; each failing walk is printed in its shortest
+form:
 
     python -m tests.support.page_walks 100-2000
     python -m tests.support.page_walks '[{"user": …}, ["click", …], …]'
@@ -53,8 +54,8 @@ _HARMFUL = ", ".join(
     for name in ("rebuild", "batch", "replay", "replay-group", "discard", "discard-group", "erase")
 )
 _OF_DEMO = "[data-command], [data-export]"  # other tests count what the demo's learner does
-# In the order of the drawn numbers: who begins, where, and with which groups in the token.
-_STARTS: tuple[tuple[str, str, list[str], list[str]], ...] = (
+# Who begins, where, and with which groups in the token.
+_USERS: tuple[tuple[str, str, list[str], list[str]], ...] = (
     (DEMO, "learner", ["#/", "#/items", "#/knowledge", "#/?on=2024-09-20"], []),
     (classes.FIRST, "learner", ["#/", "#/items?filter=due", "#/lists"], []),
     ("tess", "teacher", ["", f"#/group/{CLASS}", f"#/lists/{classes.FIRST}"], [CLASS]),
@@ -64,6 +65,7 @@ _STARTS: tuple[tuple[str, str, list[str], list[str]], ...] = (
     ("nobody-yet", "learner", ["#/", "#/items", "#/knowledge", "#/nowhere"], []),
     ("", "", [""], []),
 )
+STARTS = [(user, role, at, groups) for user, role, views, groups in _USERS for at in views]
 _EQUAL_S = 20  # so soon, the page is as a new one, also on a busy machine
 _NEWS_S = 15  # so long after new events: the page asks for its news every 10 s
 _SHRINKING_S = 60
@@ -106,9 +108,10 @@ class Explorer:
         self.published_at = -math.inf
         self.drawn: set[str] = set()  # the kinds of elements for which axe has checked every rule
 
-    def explore(self, seed: int, steps: int = STEPS) -> None:
+    def explore(self, seed: int) -> None:
+        """Take a drawn walk; as many seeds in a row as there are starts begin at each of them."""
         try:
-            self._draw(Random(seed), steps)
+            self._draw(STARTS[seed % len(STARTS)], Random(seed))
         except Failure as failure:
             raise self._shrink(failure) from None
 
@@ -118,15 +121,15 @@ class Explorer:
                 walk.take(step)
             walk.end()
 
-    def _draw(self, chance: Random, steps: int) -> None:
-        user, role, views, groups = chance.choice(_STARTS)
+    def _draw(self, begin: tuple[str, str, str, list[str]], chance: Random) -> None:
+        user, role, at, groups = begin
         start = {
-            "user": user, "role": role, "groups": groups, "at": chance.choice(views),
+            "user": user, "role": role, "groups": groups, "at": at,
             "locale": chance.choice(("en-GB", "ja-JP")), "width": chance.randint(360, 1440),
             "color_scheme": chance.choice(("light", "dark")),
         }  # fmt: skip
         with self._begin(start) as walk:
-            for _ in range(steps):
+            for _ in range(STEPS):
                 walk.take(walk.draw(chance))
             walk.end()
 
