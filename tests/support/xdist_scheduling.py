@@ -8,11 +8,8 @@ _SHARED = {
     "the demo's stack": (
         *("query/page/test_admin", "query/page/test_commands", "query/page/test_knowledge"),
         *("query/page/test_layout", "query/page/test_learner", "query/page/test_requests"),
-        "query/page/test_lists",
-    ),
-    "another demo's stack": (
         *("query/page/test_walks", "query/page/test_accessibility", "query/page/test_past_days"),
-        *("examples/test_sign_in", "alerts/test_metric_fields"),
+        *("query/page/test_lists", "examples/test_sign_in", "alerts/test_metric_fields"),
     ),
     "the plans": (
         "alerts/test_policies",
@@ -38,7 +35,7 @@ _SHARED = {
 # number of tests.
 _LONG = {
     400: ("the demo's stack",),
-    200: ("the plans", "another demo's stack"),
+    200: ("the plans",),
     100: ("the stack of faults", "local/test_stack", "PostgreSQL 15"),
     60: (
         *("demo/test_demo", "query/test_as_of", "recovery/test_archive_rebuild"),
