@@ -138,6 +138,7 @@ def test_a_hidden_page_closes_its_stream(visit: Visits, demo: Stack) -> None:
     expect(page.get_by_role("region", name="Today")).to_contain_text("88% right", timeout=20_000)
 
 
+@pytest.mark.exhaustive
 def test_seven_windows_have_one_connection_each_and_are_live(visit: Visits, demo: Stack) -> None:
     """Over HTTP/1.1, as here, a browser opens six connections to a server, and further sockets."""
     user = browser.create_learner(demo)
@@ -190,6 +191,8 @@ def test_a_response_behind_the_subscription_is_asked_for_again(visit: Visits, de
     demo.publish(*browser.lesson(user, 4))
     expect(page.get_by_role("region", name="Today")).to_contain_text("88% right", timeout=20_000)
     assert len(responses) == 2
+    assert len(visitor.sockets) == 1
+    assert not any("graphql/stream" in request.url for request in visitor.requests)
 
 
 def fail_queries(page: Page, status: int, code: str, trace: str = "4bf9", **headers: str) -> None:
