@@ -1,4 +1,4 @@
-// Nine days without a connection, 300 reviews a day; then one flush.
+// Nine days without a connection, 60 reviews a day, which are two batches; then one flush.
 
 import { Progress, fileStorage } from "learner-progress";
 
@@ -7,7 +7,7 @@ const options = { token: () => token, storage: fileStorage(path), delayMs: Infin
 const now = Date.now(); // so that midnight divides no day
 const offline = new Progress({ ...options, url: "http://127.0.0.1:9" });
 for (let day = 9; day > 0; day--) {
-  for (let number = 0; number < 300; number++) {
+  for (let number = 0; number < 60; number++) {
     const at = now - day * 86_400_000;
     await offline.reviewed({ itemId: `item-${number}`, rating: 3, intervalDays: 1, durationMs: 2_000, at });
   }
