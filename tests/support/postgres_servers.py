@@ -178,8 +178,9 @@ class OwnServer:
 def run_in(folder: Path, programs: Path | None = None) -> Iterator[str]:
     running = OwnServer(folder, programs)
     # Faster: only test data are lost if the machine crashes, and databases come and go, for
-    # which the server scans its buffers, and after which it would log whole pages.
-    running.start("fsync=off", "full_page_writes=off", "shared_buffers=32MB")
+    # which the server scans its buffers, and after which it would log whole pages, and visit them.
+    fast = ("fsync=off", "full_page_writes=off", "shared_buffers=32MB", "autovacuum=off")
+    running.start(*fast)
     yield running.url
     running.stop()
 
