@@ -56,7 +56,7 @@ def find_learner(event: oracle.Event) -> str | None:
 def test_a_log_of_a_special_kind_gives_the_rows_of_the_oracle_however_it_is_delivered(
     stage: Stage, postgres_server: Server, special: st.SearchStrategy[Log]
 ) -> None:
-    @postgres_server.examples(2)
+    @postgres_server.examples(1)
     @given(log=special, how=disturbances())
     def check(log: Log, how: Disturbance) -> None:
         stage.sweep()
