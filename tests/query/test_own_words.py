@@ -167,12 +167,10 @@ def test_no_field_shows_an_own_word_to_anybody_but_its_learner(
 ) -> None:
     shown: dict[str, set[str]] = {reader: set() for reader in READERS}
     with serving(populated, patient_redis if cached else None) as served:
-        for order in (READERS, [*reversed(READERS)]):
+        for order in (READERS, [*reversed(READERS)]) if cached else ():
             for name, document in DOCUMENTS:
                 for reader in order:
-                    text = served.run(ask(served, reader, document))
-                    if check(name, reader, document, text):
-                        shown[reader].add(name)
+                    check(name, reader, document, served.run(ask(served, reader, document)))
 
         async def ask_together(document: str) -> list[str]:
             return await asyncio.gather(*(ask(served, one, document) for one in READERS))
@@ -180,7 +178,8 @@ def test_no_field_shows_an_own_word_to_anybody_but_its_learner(
         for name, document in DOCUMENTS:
             texts = served.run(ask_together(document))
             for reader, text in zip(READERS, texts, strict=True):
-                check(name, reader, document, text)
+                if check(name, reader, document, text):
+                    shown[reader].add(name)
     assert {*map(frozenset, shown.values())} == {frozenset(SHOWING), frozenset()}
 
 
