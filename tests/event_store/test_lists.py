@@ -98,7 +98,10 @@ FORMS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("named", ["ann", 5, {"ann": 1}, ""])
+@pytest.mark.parametrize(
+    "named",
+    ["ann", *(pytest.param(it, marks=pytest.mark.exhaustive) for it in (5, {"ann": 1}, ""))],
+)
 def test_whom_an_assignment_names_is_dropped(
     connection: Connection, form: str, named: object
 ) -> None:
