@@ -102,8 +102,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line(
         "markers",
-        "first_in_gate(*names): only the first values of these parameters, or of all of them, are "
-        "in the gate; the others are marked as exhaustive",
+        "first_in_gate: only the first values of the parameters are in the gate; the others are "
+        "marked as exhaustive",
     )
     config.addinivalue_line(
         "markers", "gate: `make test-gate` runs it, `make test` does not (see gate.py)"
