@@ -413,7 +413,7 @@ def query_api(store: Store) -> Iterator[Api]:
 def test_every_field_equals_the_oracle_s_at_any_moment(
     stage: Stage, postgres_server: Server, query_api: Api
 ) -> None:
-    @postgres_server.examples(2)
+    @postgres_server.examples(1)
     @given(log=logs(), how=disturbances(), data=st.data())
     def every_moment(log: Log, how: Disturbance, data: st.DataObject) -> None:
         stage.sweep()
