@@ -26,6 +26,8 @@ PARTS = (
     "adapters/test_redis_outages.py",
     *("query/test_published_events.py", "adapters/test_request_heads.py"),
     *("event_store/test_publication.py", "ingest/test_disk_full.py"),
+    # What odd bodies and letters cost.
+    *("event_store/test_drawn_bodies.py", "event_store/test_letter_costs.py"),
     *("operations/test_batch_job.py", "projections/test_views.py"),
     *("adapters/test_cloud_scheduler.py", "adapters/test_files.py"),
     *("adapters/test_poolers.py", "adapters/test_timeouts.py"),
