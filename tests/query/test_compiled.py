@@ -409,7 +409,11 @@ def test_generated_queries_have_the_responses_of_plain_graphql_core(both: Both) 
     for name in COMPILED:
         assert both.ways[name] > 2, name
 
-    @settings(max_examples=80, suppress_health_check=list(HealthCheck), phases=PHASES)
+    @settings(
+        max_examples=10 * settings().max_examples,
+        suppress_health_check=list(HealthCheck),
+        phases=PHASES,
+    )
     @given(seed=st.integers(0, 2**32), role=st.sampled_from(["learner", "support"]))
     def check(seed: int, role: str) -> None:
         compare(seed, role)
