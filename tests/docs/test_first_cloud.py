@@ -44,6 +44,7 @@ esac
 case "$*" in *apply*) unset TF_INPUT; echo yes | "$REAL" "$@" ;; *) exec "$REAL" "$@" ;; esac"""
 
 
+@pytest.mark.exhaustive
 def test_each_command_needs_only_what_an_earlier_one_has_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

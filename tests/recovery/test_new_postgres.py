@@ -90,6 +90,7 @@ def check(machine: Machine, operator: Operator, before: dict[str, Any], running:
         assert [*checks.check_migrations(owner), *checks.check_roles(owner, own)] == []
 
 
+@pytest.mark.exhaustive
 def test_pg_upgrade_and_a_dump_stop_nothing(
     request: pytest.FixtureRequest, use: Use, monkeypatch: pytest.MonkeyPatch
 ) -> None:

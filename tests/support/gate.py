@@ -11,7 +11,7 @@ PARTS = (
     *("demo", "docker", "examples", "local", "recovery", "release", "system"),
     "clients",
     # Terraform's plans, and what is made of them.
-    *("alerts", "docs/test_first_cloud.py", "terraform"),
+    *("alerts", "terraform"),
     # Operations under faults, and beside each other.
     *("operations/test_archive.py", "operations/test_command_line.py"),
     "operations/test_erasure.py",
