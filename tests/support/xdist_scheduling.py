@@ -59,6 +59,8 @@ _LONG = {
         *("projections/test_drop_unused", "projections/test_definitions"),
         *("projections/test_rebuild", "event_store/test_dead_letters"),
         *("system/test_telemetry", "query/live/test_streams", "query/test_schema"),
+        *("query/test_questions", "query/test_past_fields", "query/test_own_words"),
+        *("query/test_lists", "query/test_accesses", "system/test_session_defaults"),
         "mutants/test_mutants",
         *("operations/test_erasure", "local/test_logs", "release/test_install"),
     ),
