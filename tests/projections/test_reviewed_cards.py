@@ -64,23 +64,19 @@ def test_a_card_that_was_recorded_before_its_declaration_counts_if_it_is_accepte
     assert definition_folds.find_differences(connection) == []
 
 
-@pytest.mark.parametrize(
-    ("days", "shown", "microseconds"),
-    [
-        (0.9, 0, 77_760_000_000),
-        (1e-11, 0, 0),
-        (2.7 + 1e-11, 2, 233_280_000_000),
-        (36_499.999_999_999_99, 36_499, 3_153_599_999_999_999),
-    ],
-)
-def test_without_a_time_the_item_is_due_after_the_interval_as_sent(
-    connection: Connection, days: float, shown: int, microseconds: int
-) -> None:
-    append(connection, [card(0, interval_days=days)])
+def test_without_a_time_the_item_is_due_after_the_interval_as_sent(connection: Connection) -> None:
+    sent = {
+        "a": (0.9, 0, 77_760_000_000),
+        "b": (1e-11, 0, 0),
+        "c": (2.7 + 1e-11, 2, 233_280_000_000),
+        "d": (36_499.999_999_999_99, 36_499, 3_153_599_999_999_999),
+    }
+    append(connection, [card(0, item, interval_days=days) for item, (days, *_) in sent.items()])
     batch.run(connection)
-    [row] = model_rows.read_model(connection, "item_stats").values()
-    due = BEGIN + timedelta(microseconds=microseconds)
-    assert (row["interval_days"], row["due_at"]) == (shown, due)
+    rows = model_rows.read_model(connection, "item_stats")
+    assert {item: (row["interval_days"], row["due_at"]) for (_, item), row in rows.items()} == {
+        item: (shown, BEGIN + timedelta(microseconds=due)) for item, (_, shown, due) in sent.items()
+    }
     assert sample_events.find_differences(connection) == []
     assert definition_folds.find_differences(connection) == []
 
