@@ -286,11 +286,10 @@ const learner = (more) => ({
 _THREADS = """
 import { createInterface } from 'node:readline';
 import { Worker } from 'node:worker_threads';
-const usual = { ...process.env };
-for await (const line of createInterface({ input: process.stdin })) {
-  const { language, environment } = JSON.parse(line);
-  const env = { ...usual, ...environment };
-  process.env.TZ = env.TZ ?? '';
+for await (const line of createInterface(process.stdin)) {
+  const [language, environment] = JSON.parse(line);
+  process.env.TZ = environment.TZ ?? '';
+  const env = { ...process.env, ...environment };
   const worker = new Worker('./script.js', { argv: [language], env, stdout: true });
   const told = { text: '' };
   worker.stdout.on('data', (part) => { told.text += part; });
@@ -311,28 +310,18 @@ def evaluate(
     shutil.copytree(static_page.FOLDER, folder / "page")
     (folder / "package.json").write_text('{"type": "module"}', encoding="utf-8")
     (folder / "threads.js").write_text(_THREADS, encoding="utf-8")
-    node = subprocess.Popen(
-        ["node", "threads.js"],
-        cwd=folder,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-    )
-    asked, told = node.stdin, node.stdout
-    assert asked
-    assert told
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "encoding": "utf-8"}
 
     def run(script: str, language: str = "en-GB", **environment: str) -> Any:
         (folder / "script.js").write_text(_DOCUMENT + script, encoding="utf-8")
-        call = {"language": language, "environment": environment}
-        print(json.dumps(call), file=asked, flush=True)
-        found = json.loads(told.readline())
-        assert "error" not in found, found["error"]
-        return json.loads(found["text"])
+        assert node.stdout
+        print(json.dumps([language, environment]), file=node.stdin, flush=True)
+        told = json.loads(node.stdout.readline())
+        assert "error" not in told, told["error"]
+        return json.loads(told["text"])
 
-    with node:
+    with subprocess.Popen(["node", "threads.js"], cwd=folder, **pipes) as node:
         yield run
-        asked.close()
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
