@@ -108,10 +108,10 @@ class Explorer:
         self.published_at = -math.inf
         self.drawn: set[str] = set()  # the kinds of elements for which axe has checked every rule
 
-    def explore(self, seed: int) -> None:
+    def explore(self, seed: int, steps: int = STEPS) -> None:
         """Take a drawn walk; as many seeds in a row as there are starts begin at each of them."""
         try:
-            self._draw(STARTS[seed % len(STARTS)], Random(seed))
+            self._draw(STARTS[seed % len(STARTS)], Random(seed), steps)
         except Failure as failure:
             raise self._shrink(failure) from None
 
@@ -121,7 +121,7 @@ class Explorer:
                 walk.take(step)
             walk.end()
 
-    def _draw(self, begin: tuple[str, str, str, list[str]], chance: Random) -> None:
+    def _draw(self, begin: tuple[str, str, str, list[str]], chance: Random, steps: int) -> None:
         user, role, at, groups = begin
         start = {
             "user": user, "role": role, "groups": groups, "at": at,
@@ -129,7 +129,7 @@ class Explorer:
             "color_scheme": chance.choice(("light", "dark")),
         }  # fmt: skip
         with self._begin(start) as walk:
-            for _ in range(STEPS):
+            for _ in range(steps):
                 walk.take(walk.draw(chance))
             walk.end()
 
