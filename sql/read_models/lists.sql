@@ -90,30 +90,26 @@ SELECT 'own:' || l.list_id AS id, TRUE AS own, l.list_id, l.name, l.scale, l.ran
     SELECT l.list_id, FALSE, l.list_id, l.name, l.scale, l.rank, l.is_archived
     FROM lists l
 
--- of_groups --
--- The lists that are assigned to the learner's groups; unless :groups is null, only to those of these groups.
-SELECT a.list_id
-            FROM list_assignments a
-            JOIN present_members m ON m.group_id = a.group_id AND m.user_id = :user_id
-            WHERE a.is_assigned AND (CAST(:groups AS text[]) IS NULL OR a.group_id = ANY (:groups))
-
 -- order --
 -- The order of lists: by scale (none first), rank, name (none last) and id.
 coalesce(l.scale, '') COLLATE "C", coalesce(CAST(l.rank AS bigint), 2147483648), l.name IS NULL,
         coalesce(l.name, '') COLLATE "C", l.id COLLATE "C"
 
+-- items of catalogue --
+-- The items of a list p of the catalogue, without those that it has archived. Items without a position are last.
+SELECT l.item_id, coalesce(CAST(l.position AS bigint), 2147483648) AS position
+        FROM listed_items l
+        WHERE l.list_id = p.list_id AND l.is_listed
+          AND l.item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
+
 -- items --
--- The items of a list p, without those that the catalogue has archived from its lists. Items without a position are
--- last. OFFSET 0 makes the planner look up each list.
+-- The items of a list p. OFFSET 0 makes the planner look up each list.
 (
         SELECT l.item_id, coalesce(CAST(l.position AS bigint), 2147483648) AS position
         FROM own_listed_items l
         WHERE p.own AND l.user_id = :user_id AND l.list_id = p.list_id AND l.is_listed
         UNION ALL
-        SELECT l.item_id, coalesce(CAST(l.position AS bigint), 2147483648)
-        FROM listed_items l
-        WHERE NOT p.own AND l.list_id = p.list_id AND l.is_listed
-          AND l.item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
+        {read_models/lists items of catalogue} AND NOT p.own
         OFFSET 0
     )
 
@@ -144,7 +140,7 @@ chosen AS MATERIALIZED (
         WHEN l.archived OR NOT EXISTS (SELECT FROM user_progress p WHERE p.user_id = :user_id) THEN FALSE
         WHEN CAST(:in_scale AS text) IS NOT NULL THEN l.scale = :in_scale
         ELSE l.own OR l.list_id IN (
-            {read_models/lists of_groups}) END
+            SELECT a.list_id FROM {read_models/list_assignments of_learner}) END
 ),
 page AS MATERIALIZED (
     SELECT l.*

@@ -19,6 +19,7 @@ from progress.event_store import timestamps
 _MAX_RANGE_DAYS = 731
 _MAX_PAGE_SIZE = 200
 _MAX_LISTS = 50  # of a page
+_MAX_TASKS = 20  # of a page
 _MAX_LIST_ID = 204  # with the prefix `own:`
 _MAX_FORECAST_DAYS = 366
 _MAX_DAYS_AHEAD = 365
@@ -103,6 +104,10 @@ def parse_page_size(first: int | None, *, default: int = 50) -> int:
 
 def parse_lists_size(first: int | None) -> int:
     return _parse_count("first", first, most=_MAX_LISTS, default=20)
+
+
+def parse_tasks_size(first: int | None, *, default: int = 20) -> int:
+    return _parse_count("first", first, most=_MAX_TASKS, default=default)
 
 
 def parse_list(name: str, list_id: str) -> str:

@@ -53,6 +53,15 @@ def build_keyed_page(
     return _connect(keyed, after, has_next=len(nodes) > size)
 
 
+def build_record_page(
+    nodes: Sequence[_T], after: str | None, size: int, key: type[msgspec.Struct]
+) -> Page:
+    """Build the same of nodes that have the fields of their key."""
+    keys = (msgspec.convert(node, key, from_attributes=True) for node in nodes[:size])
+    keyed = zip(map(list, map(msgspec.structs.astuple, keys)), nodes, strict=False)
+    return _connect(keyed, after, has_next=len(nodes) > size)
+
+
 def _connect(
     entries: Iterable[tuple[list[Any], Any]],
     after: str | None,

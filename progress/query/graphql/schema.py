@@ -226,6 +226,7 @@ _CHEAP = {
     "knowledge",
     "itemsFading",
     "weeks",
+    "tasks",
     "__typename",
 }
 
@@ -636,6 +637,25 @@ async def item_lists(info: Info, *, user_id: ID | None = UNSET, item_id: ID) -> 
     return await info.context.queries.get_item_lists(learner, item, is_learner=is_learner)
 
 
+@declare(types.LearnerTaskConnection, Whose.LEARNER, cost=Cost(100))
+async def tasks(
+    info: Info,
+    *,
+    user_id: ID | None = UNSET,
+    first: int | None = 20,
+    after: str | None = UNSET,
+) -> pagination.Page:
+    learner = await info.context.resolve_learner(user_id)
+    caller, size = info.context.caller, arguments.parse_tasks_size(first)
+    found = await info.context.queries.get_tasks(
+        learner,
+        first=size + 1,
+        after=pagination.decode_key(after, rows.TaskKey),
+        groups=caller.groups if caller.needs_membership(learner) else None,
+    )
+    return pagination.build_record_page(found, after, size, rows.TaskKey)
+
+
 class LearnerMoment(NamedTuple):
     """The learner and the moment that `learner` names for its parts."""
 
@@ -649,9 +669,11 @@ def _part(name: str) -> Any:
     resolve_root = RESOLVED[name].base_resolver.wrapped_func
 
     async def resolve(root: LearnerMoment, info: Info, **arguments: Any) -> Any:
-        learner, as_of, known_at = root
-        moment = {"user_id": learner, "as_of": as_of, "known_at": known_at}
-        return await resolve_root(info=info, **moment, **arguments)
+        learner, *times = root
+        moment = dict(zip(_MOMENTS, times, strict=True)) if "as_of" in taken else {}
+        if any(times) and not moment:
+            return None  # the field is about the present only
+        return await resolve_root(info=info, user_id=learner, **moment, **arguments)
 
     taken = inspect.signature(resolve_root).parameters
     resolve.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -668,7 +690,7 @@ _PARTS = (
     *("user_progress", "streak", "goal", "workload"),
     *("daily_stats", "weekly_stats", "monthly_stats", "retention"),
     *("domain_stats", "level_stats", "languages"),
-    *("due_forecast", "hourly_stats", "knowledge", "sessions", "lists", "item_stats"),
+    *("due_forecast", "hourly_stats", "knowledge", "sessions", "lists", "tasks", "item_stats"),
 )
 LearnerRecord = strawberry.type(
     type(

@@ -124,6 +124,8 @@ WordList = type_of(
     members=_resolved(_get_members, Whose.LEARNER, ItemStatsConnection | None),
 )
 WordListConnection = _connection("WordList", WordList, total_count=int)
+LearnerTask = type_of(rows.LearnerTask, group_id=strawberry.ID, list_id=strawberry.ID)
+LearnerTaskConnection = _connection("LearnerTask", LearnerTask)
 ItemHistory = type_of(rows.ItemHistory)
 Knowledge = type_of(rows.Knowledge)
 
@@ -179,6 +181,7 @@ ROWS_OF_GROUP = {
     "knowledge": 300,
     "itemsFading": 400,
     "weeks": 120,
+    "tasks": 300,
 }
 
 
@@ -227,6 +230,45 @@ async def _get_teachers(root: groups.Group, info: Info) -> list[strawberry.ID] |
         return [strawberry.ID(teacher) for teacher in found]
 
 
+async def _get_task_members(
+    root: groups.FoundTask, info: Info, first: int | None = 50, after: str | None = UNSET
+) -> Any:
+    size = arguments.parse_page_size(first)
+    found = await groups.get_task_members(
+        info.context.queries.reader,
+        root,
+        first=size + 1,
+        after=pagination.decode_key(after, groups.TaskMemberKey),
+    )
+    info.context.note(member.user_id for member in found[:size])
+    return pagination.build_record_page(found, after, size, groups.TaskMemberKey)
+
+
+TaskMember = type_of(groups.TaskMember, id_field="user_id")
+GroupTask = type_of(
+    groups.GroupTask,
+    id_field="list_id",
+    members=_resolved(_get_task_members, Whose.LISTED, _connection("TaskMember", TaskMember)),
+)
+GroupTaskConnection = _connection("GroupTask", GroupTask)
+
+
+async def _get_tasks(
+    root: groups.Group, info: Info, first: int | None = 5, after: str | None = UNSET
+) -> Any:
+    is_root = info.path.prev is not None and info.path.prev.prev is None
+    if not is_root or _as_of(root) or info.operation.operation is OperationType.SUBSCRIPTION:
+        return None
+    size = arguments.parse_tasks_size(first, default=5)
+    found = await groups.get_tasks(
+        info.context.queries.reader,
+        root.group_id,
+        first=size + 1,
+        after=pagination.decode_key(after, rows.TaskKey),
+    )
+    return pagination.build_record_page(found, after, size, rows.TaskKey)
+
+
 Group = type_of(
     groups.Group,
     id_field="group_id",
@@ -237,6 +279,7 @@ Group = type_of(
         groups.get_items_fading, type_of(groups.ItemFading, id_field="item_id")
     ),
     weeks=_of_group(groups.get_weeks, list_of(groups.GroupWeek)),
+    tasks=_resolved(_get_tasks, Whose.NOBODY, GroupTaskConnection | None),
 )
 GroupConnection = _connection("Group", Group, total_count=int)
 

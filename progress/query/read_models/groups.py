@@ -10,7 +10,14 @@ from msgspec import convert
 
 from progress.errors import BadInput
 from progress.query.read_models.reader import Page, Reader
-from progress.query.read_models.rows import CefrLevel, Domain, ItemKey, Moment
+from progress.query.read_models.rows import (
+    CefrLevel,
+    Domain,
+    ItemKey,
+    Moment,
+    TaskKey,
+    parameters_after,
+)
 
 _MAX_PAST_MEMBERS = 50
 _MOST_COUNTED = 10_000  # members
@@ -139,6 +146,42 @@ class ItemFading(msgspec.Struct, frozen=True):
     level: CefrLevel
     learners: int
     answered: int
+
+
+class GroupTask(msgspec.Struct, frozen=True):
+    """A list that is assigned to a group, and how many members knew all its items by `due_on`.
+
+    `done` is None for an empty list, and over 2,000 items.
+    """
+
+    list_id: str
+    list_name: str | None
+    due_on: date
+    items: int
+    done: int | None
+
+
+class FoundTask(GroupTask, frozen=True, kw_only=True):
+    """A task of the group, by which its members are found."""
+
+    group_id: str
+
+
+class TaskMember(msgspec.Struct, frozen=True):
+    """What a member of the group knows of a task's items, as in `LearnerTask`."""
+
+    user_id: str
+    display_name: str | None
+    known: int | None
+    known_now: int | None
+    done: bool | None
+
+
+class TaskMemberKey(msgspec.Struct, frozen=True):
+    """The position of a member in a task; None is 0."""
+
+    known: int | None
+    user_id: str
 
 
 class LearnerName(msgspec.Struct, frozen=True):
@@ -394,6 +437,31 @@ async def get_items_fading(
     block = "read_models/memory", "fading in group"
     rows = await _fetch(reader, block, group_id, at, as_of, groups=[group_id], first=first)
     return [convert(dict(row), ItemFading) for row in rows]
+
+
+async def get_tasks(
+    reader: Reader, group_id: str, *, first: int, after: TaskKey | None = None
+) -> list[FoundTask]:
+    """Return at most `first` tasks of the group after `after`, latest day first."""
+    block, place = ("read_models/list_assignments", "of group"), parameters_after(TaskKey, after)
+    found = await reader.fetch(*block, group_id=group_id, first=first, **place)
+    return [FoundTask(**row) for row in found]
+
+
+async def get_task_members(
+    reader: Reader, task: FoundTask, *, first: int, after: TaskMemberKey | None = None
+) -> list[TaskMember]:
+    """Return at most `first` members of the task's group after `after`, fewest known first."""
+    found = await reader.fetch(
+        *("read_models/list_assignments", "members"),
+        group_id=task.group_id,
+        list_id=task.list_id,
+        due_on=task.due_on,
+        items=task.items,
+        first=first,
+        **parameters_after(TaskMemberKey, after),
+    )
+    return [TaskMember(**row) for row in found]
 
 
 async def get_item_difficulty(

@@ -173,11 +173,6 @@ class Queries:
         groups, of which only `groups` count unless it is None; and the learner's own.
         """
         asked = _moment(**moment)
-        key = (
-            msgspec.structs.asdict(after)
-            if after
-            else dict.fromkeys(rows.ListKey.__struct_fields__)
-        )
         return await self.reader.fetch_page(
             "read_models/lists",
             "numbers",
@@ -192,7 +187,7 @@ class Queries:
             first=first,
             now=asked.now,
             days=1,
-            **{f"after_{name}": value for name, value in key.items()},
+            **rows.parameters_after(rows.ListKey, after),
         )
 
     async def get_list(
@@ -244,6 +239,27 @@ class Queries:
             "read_models/lists", "scales", user_id=user_id, is_learner=is_learner
         )
         return [rows.Scale(**row) for row in found]
+
+    async def get_tasks(
+        self,
+        user_id: str,
+        *,
+        first: int,
+        after: rows.TaskKey | None = None,
+        groups: Sequence[str] | None = None,
+    ) -> list[rows.LearnerTask]:
+        """Return at most `first` tasks of the learner's groups after `after`, latest day first.
+
+        Only `groups` count unless it is None.
+        """
+        found = await self.reader.fetch(
+            *("read_models/list_assignments", "of learner"),
+            user_id=user_id,
+            groups=groups,
+            first=first,
+            **rows.parameters_after(rows.TaskKey, after),
+        )
+        return [rows.LearnerTask(**row) for row in found]
 
     async def get_item_history(
         self, user_id: str, item_id: str, **moment: Unpack[_Moment]

@@ -395,6 +395,32 @@ class ListKey(msgspec.Struct, frozen=True):
     id: str
 
 
+class LearnerTask(msgspec.Struct, frozen=True):
+    """A list that is assigned to a learner's group, and what the learner knows of its items.
+
+    `known` counts what was ever right up to `due_on`, `known_now` up to now. They and `done` are
+    None over 2,000 items.
+    """
+
+    group_id: str
+    group_name: str | None
+    list_id: str
+    list_name: str | None
+    due_on: date
+    items: int
+    known: int | None
+    known_now: int | None
+    done: bool | None  # None for an empty list, too
+
+
+class TaskKey(msgspec.Struct, frozen=True):
+    """The position of a task among the tasks."""
+
+    due_on: date
+    list_id: str
+    group_id: str
+
+
 class MemberKey(msgspec.Struct, frozen=True):
     """The position of an item in a list; None is last."""
 
@@ -610,6 +636,11 @@ class Moment(NamedTuple):
         return min(max(self.as_of or self.known_at or self.at, _FIRST), _LAST)
 
 
+def parameters_after(key: type[msgspec.Struct], place: msgspec.Struct | None) -> dict[str, Any]:
+    """Return the parameters of a page that begins after a place; None stands for the beginning."""
+    return {f"after_{name}": getattr(place, name, None) for name in key.__struct_fields__}
+
+
 class RowQuery(NamedTuple, Generic[_T]):
     """A block of SQL about one learner, and the function that converts each row to a record."""
 
@@ -651,9 +682,7 @@ def select_item(moment: Moment, item_id: str) -> RowQuery[ItemStats]:
 
 
 def select_list(moment: Moment, user_id: str, list_id: str) -> RowQuery[FoundList]:
-    lists = dict.fromkeys(
-        ("in_scale", "groups", *(f"after_{n}" for n in ListKey.__struct_fields__))
-    )
+    lists = {"in_scale": None, "groups": None, **parameters_after(ListKey, None)}
     parameters = {**lists, "list_id": list_id, "first": 1, "now": moment.now, "days": 1}
 
     def record(row: _Row) -> FoundList:

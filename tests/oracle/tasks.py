@@ -1,0 +1,67 @@
+"""Tasks: lists of the catalogue that are assigned to groups, and who knows their items by when."""
+
+from datetime import date
+
+from tests.oracle.days import day
+from tests.oracle.events import Row, World
+from tests.oracle.groups import members as members_of
+from tests.oracle.groups import name_of
+from tests.oracle.lists import assignments
+from tests.oracle.word_lists import LEARNER, List, Reader, all_lists, members
+
+MOST = 2_000  # items of a list about which it is said who knows them
+
+
+def _tasks(world: World) -> list[tuple[str, date, List]]:
+    """Return the group, the last day and the list of each task: latest day first, then by ids."""
+    found = {one.id: one for one in all_lists(world, None) if not one.archived}
+    tasks = [
+        (group, date.fromisoformat(row["due_on"]), found[list_id])
+        for (group, list_id), row in assignments(world).items()
+        if row["is_assigned"] and list_id in found
+    ]
+    tasks.sort(key=lambda task: (task[2].id, task[0]))
+    return sorted(tasks, key=lambda task: task[1], reverse=True)
+
+
+def _known(world: World, user_id: str, due_on: date, found: List) -> Row:
+    among = members(world, found)
+    if len(among) > MOST:
+        return dict.fromkeys(("known", "known_now", "done"))
+    first = {e.data["item_id"]: day(world, e) for e in reversed(world.correct(user_id))}
+    known = sum(item in first and first[item] <= due_on for item in among)
+    done = known == len(among) if among else None
+    return {"known": known, "known_now": sum(item in first for item in among), "done": done}
+
+
+def _task(world: World, due_on: date, found: List) -> Row:
+    items = len(members(world, found))
+    return {"list_id": found.id, "list_name": found.name, "due_on": due_on, "items": items}
+
+
+def of_learner(world: World, user_id: str, reader: Reader = LEARNER) -> list[Row]:
+    return [
+        {"group_id": group, "group_name": name_of(world, group)}
+        | _task(world, due_on, found)
+        | _known(world, user_id, due_on, found)
+        for group, due_on, found in _tasks(world)
+        if user_id in members_of(world, group)
+        and (reader.is_learner or reader.groups is None or group in reader.groups)
+    ]
+
+
+def of_group(world: World, group_id: str) -> list[tuple[Row, list[Row]]]:
+    """Return each task, and its members: those who know fewest of the items first."""
+    tasks = []
+    for group, due_on, found in _tasks(world):
+        if group == group_id:
+            rows = [
+                {"user_id": user, "display_name": world.display_name(user)}
+                | _known(world, user, due_on, found)
+                for user in members_of(world, group)
+            ]
+            rows.sort(key=lambda row: (row["known"] or 0, row["user_id"]))
+            task = _task(world, due_on, found)
+            done = sum(bool(row["done"]) for row in rows) if 1 <= task["items"] <= MOST else None
+            tasks.append(({**task, "done": done}, rows))
+    return tasks
