@@ -68,28 +68,64 @@ tasks AS MATERIALIZED (
 )
 
 -- known --
--- How many items of a task p a member m has known up to its day and by now; null over 2,000 items.
-(
-    SELECT count(*) FILTER (WHERE s.first_correct_on <= p.due_on) AS known, count(s.first_correct_on) AS known_now
-    FROM (
+-- How many items of each task each learner of `learners` knew up to its day, and knows now; no row for none, and over
+-- 2,000 items. Of a learner, the rows of the tasks' items are looked up, or all are read if they are fewer.
+listed AS MATERIALIZED (
+    SELECT p.group_id, p.list_id, p.due_on, l.item_id
+    FROM tasks p
+    CROSS JOIN LATERAL (
         {read_models/lists items of catalogue}
+        OFFSET 0
     ) AS l
-    JOIN item_stats s ON s.user_id = m.user_id AND s.item_id = l.item_id
-    HAVING p.items <= 2000
+    WHERE p.items <= 2000
+),
+wanted AS MATERIALIZED (
+    SELECT DISTINCT item_id FROM listed
+),
+known AS MATERIALIZED (
+    SELECT l.group_id, l.list_id, m.user_id, count(*) FILTER (WHERE s.first_correct_on <= l.due_on) AS known,
+        count(*) AS known_now
+    FROM (
+        SELECT u.user_id, u.items_learned > (SELECT count(*) FROM wanted) AS has_more
+        FROM learners m
+        CROSS JOIN LATERAL (SELECT * FROM user_progress p WHERE p.user_id = m.user_id OFFSET 0) AS u
+    ) AS m
+    CROSS JOIN LATERAL (
+        SELECT s.item_id, s.first_correct_on
+        FROM wanted w
+        CROSS JOIN LATERAL (
+            SELECT * FROM item_stats i WHERE i.user_id = m.user_id AND i.item_id = w.item_id OFFSET 0
+        ) AS s
+        WHERE m.has_more
+        UNION ALL
+        SELECT i.item_id, i.first_correct_on FROM item_stats i WHERE i.user_id = m.user_id AND NOT m.has_more
+    ) AS s
+    JOIN listed l ON l.item_id = s.item_id
+    WHERE s.first_correct_on IS NOT NULL
+    GROUP BY l.group_id, l.list_id, m.user_id
 )
+
+-- known_fields --
+-- The result columns of a task p and the row k of `known`, which may be missing.
+CASE WHEN p.items <= 2000 THEN coalesce(k.known, 0) END AS known,
+    CASE WHEN p.items <= 2000 THEN coalesce(k.known_now, 0) END AS known_now,
+    CASE WHEN p.items BETWEEN 1 AND 2000 THEN coalesce(k.known, 0) = p.items END AS done
 
 -- of learner --
 -- One page of the learner's tasks.
 WITH assigned AS (
     SELECT a.group_id, a.list_id, a.due_on FROM {read_models/list_assignments of_learner}
 ),
-{read_models/list_assignments tasks}
-SELECT p.*, (SELECT group_name FROM ({read_models/group_names latest}) AS latest) AS group_name, n.*,
-    n.known = nullif(p.items, 0) AS done
+{read_models/list_assignments tasks},
+learners AS (
+    SELECT CAST(:user_id AS text) AS user_id
+),
+{read_models/list_assignments known}
+SELECT p.*, (SELECT group_name FROM ({read_models/group_names latest}) AS latest) AS group_name,
+    {read_models/list_assignments known_fields}
 FROM tasks p
-CROSS JOIN (SELECT CAST(:user_id AS text) AS user_id) AS m
 CROSS JOIN LATERAL (SELECT p.group_id) AS g
-LEFT JOIN LATERAL {read_models/list_assignments known} AS n ON TRUE
+LEFT JOIN known k ON k.group_id = p.group_id AND k.list_id = p.list_id
 ORDER BY p.due_on DESC, p.list_id, p.group_id;
 
 -- of group --
@@ -97,26 +133,47 @@ ORDER BY p.due_on DESC, p.list_id, p.group_id;
 WITH assigned AS (
     SELECT group_id, list_id, due_on FROM list_assignments WHERE is_assigned AND group_id = :group_id
 ),
-{read_models/list_assignments tasks}
+{read_models/list_assignments tasks},
+learners AS (
+    SELECT user_id FROM group_members WHERE group_id = :group_id AND is_member
+),
+{read_models/list_assignments known}
 SELECT p.*, CASE WHEN p.items BETWEEN 1 AND 2000 THEN (
-        SELECT count(*)
-        FROM group_members m
-        CROSS JOIN LATERAL {read_models/list_assignments known} AS n
-        WHERE m.group_id = p.group_id AND m.is_member AND n.known = p.items) END AS done
+        SELECT count(*) FROM known k WHERE k.list_id = p.list_id AND k.known = p.items) END AS done
 FROM tasks p
-ORDER BY p.due_on DESC, p.list_id, p.group_id;
+ORDER BY p.due_on DESC, p.list_id;
 
 -- members --
--- One page of the members of a group with what they have known of a task, fewest items first. The page begins after
--- the given one.
-WITH p AS MATERIALIZED (
-    SELECT CAST(:list_id AS text) AS list_id, CAST(:due_on AS date) AS due_on, CAST(:items AS bigint) AS items
-)
-SELECT m.user_id, (SELECT d.display_name FROM display_names d WHERE d.user_id = m.user_id) AS display_name, n.*,
-    n.known = nullif(p.items, 0) AS done
-FROM p
-JOIN group_members m ON m.group_id = :group_id AND m.is_member
-LEFT JOIN LATERAL {read_models/list_assignments known} AS n ON TRUE
-WHERE CAST(:after_user_id AS text) IS NULL OR (coalesce(n.known, 0), m.user_id) > (CAST(:after_known AS bigint), :after_user_id)
-ORDER BY coalesce(n.known, 0), m.user_id
-LIMIT CAST(:first AS bigint);
+-- For each of the asked tasks, in their order: one page of the members with what they know of it, fewest items first.
+-- The page has :firsts members, and begins after the given one.
+WITH asked AS MATERIALIZED (
+    SELECT *
+    FROM unnest(CAST(:group_ids AS text[]), CAST(:list_ids AS text[]), CAST(:due_ons AS date[]),
+        CAST(:items AS bigint[]), CAST(:firsts AS bigint[]), CAST(:after_known AS bigint[]),
+        CAST(:after_user_id AS text[])) WITH ORDINALITY
+        AS a (group_id, list_id, due_on, items, first, after_known, after_user_id, place)
+),
+tasks AS (
+    SELECT DISTINCT group_id, list_id, due_on, items FROM asked
+),
+members AS MATERIALIZED (
+    SELECT group_id, user_id FROM group_members WHERE group_id = ANY (CAST(:group_ids AS text[])) AND is_member
+),
+learners AS (
+    SELECT DISTINCT user_id FROM members
+),
+{read_models/list_assignments known}
+SELECT p.place, m.user_id, (SELECT d.display_name FROM display_names d WHERE d.user_id = m.user_id) AS display_name,
+    {read_models/list_assignments known_fields}
+FROM asked p
+CROSS JOIN LATERAL (
+    SELECT m.user_id, k.known, k.known_now
+    FROM members m
+    LEFT JOIN known k ON k.group_id = m.group_id AND k.list_id = p.list_id AND k.user_id = m.user_id
+    WHERE m.group_id = p.group_id
+      AND (p.after_user_id IS NULL OR (coalesce(k.known, 0), m.user_id) > (coalesce(p.after_known, 0), p.after_user_id))
+    ORDER BY coalesce(k.known, 0), m.user_id
+    LIMIT p.first
+) AS m
+CROSS JOIN LATERAL (SELECT m.known, m.known_now) AS k
+ORDER BY p.place, coalesce(m.known, 0), m.user_id;

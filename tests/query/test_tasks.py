@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from progress.projections.projector import Projector
 from progress.query.read_models import groups
+from progress.query.read_models.reader import Reader
 from progress.query.read_models.rows import TaskKey
 from tests import oracle
 from tests.oracle import tasks
@@ -84,6 +85,10 @@ def paged(fetch: QueryClient, read: Read, key: type[msgspec.Struct]) -> list[Any
     return found
 
 
+async def get_members(reader: Reader, task: groups.FoundTask, first: int, after: Any) -> Any:
+    return (await groups.get_task_members(reader, [(task, first, after)]))[0]
+
+
 def check(fetch: QueryClient, world: oracle.World) -> None:
     queries = fetch.queries
     for user in EVERYONE:
@@ -96,7 +101,7 @@ def check(fetch: QueryClient, world: oracle.World) -> None:
         wanted = tasks.of_group(world, group)
         assert [*map(full, found)] == [{"group_id": group, **row} for row, _ in wanted]
         for task, (_, rows) in zip(found, wanted, strict=True):
-            asked = functools.partial(groups.get_task_members, queries.reader, task)
+            asked = functools.partial(get_members, queries.reader, task)
             assert [*map(full, paged(fetch, asked, groups.TaskMemberKey))] == rows
 
 

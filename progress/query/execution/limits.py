@@ -16,6 +16,7 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     InlineFragmentNode,
+    IntValueNode,
     OperationDefinitionNode,
     SelectionNode,
     SelectionSetNode,
@@ -47,7 +48,8 @@ _NESTED_LISTS = {
     "hardestItems": 200,
     "itemsFading": 200,
     "weeks": 12,
-    "members": 200,  # of a list
+    "members": 200,  # of a list or a task
+    "tasks": 20,
 }  # The maximum length of a list inside a root field.
 _INTROSPECTION_FIELDS = ("__schema", "__type")
 
@@ -127,8 +129,16 @@ def weigh(root: Field) -> tuple[int, int]:
 
 
 def _count_fields(field: Field) -> int:
-    entries = _NESTED_LISTS.get(field.name, 1)
-    return 1 + entries * sum(map(_count_fields, field.selections))
+    return 1 + _count_entries(field) * sum(map(_count_fields, field.selections))
+
+
+def _count_entries(field: Field) -> int:
+    """Return the maximum length of a field inside a root field; if a variable says it, any."""
+    most, declared = _NESTED_LISTS.get(field.name, 1), field.definition.args.get("first")
+    given = [each.value for each in field.node.arguments or () if each.name.value == "first"]
+    if declared and not given:
+        return min(most, int(declared.default_value))
+    return min([most, *(int(each.value) for each in given if isinstance(each, IntValueNode))])
 
 
 def count_entries(cost: Cost, arguments: Mapping[str, Any]) -> int:

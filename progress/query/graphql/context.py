@@ -27,6 +27,7 @@ from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 
 _T = TypeVar("_T")
+_TaskPage = tuple[groups.FoundTask, int, groups.TaskMemberKey | None]  # task, first, after
 _Since = tuple[datetime | None, str, str, date | int]  # as_of, group, learner, first day or days
 
 
@@ -63,6 +64,11 @@ class Context(msgspec.Struct, frozen=True, dict=True):
             return [found[each] for each in asked]
 
         return DataLoader(read)
+
+    @functools.cached_property
+    def task_members(self) -> "DataLoader[_TaskPage, list[groups.TaskMember]]":
+        """Pages of the members of tasks; one statement reads them for all tasks of a list."""
+        return DataLoader(functools.partial(groups.get_task_members, self.queries.reader))
 
     async def resolve_learner(self, user_id: str | None, part: Part = "data") -> str:
         """Return the requested learner; raise Forbidden if the caller may not read their data."""

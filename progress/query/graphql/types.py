@@ -181,7 +181,7 @@ ROWS_OF_GROUP = {
     "knowledge": 300,
     "itemsFading": 400,
     "weeks": 120,
-    "tasks": 300,
+    "tasks": 600,
 }
 
 
@@ -234,12 +234,8 @@ async def _get_task_members(
     root: groups.FoundTask, info: Info, first: int | None = 50, after: str | None = UNSET
 ) -> Any:
     size = arguments.parse_page_size(first)
-    found = await groups.get_task_members(
-        info.context.queries.reader,
-        root,
-        first=size + 1,
-        after=pagination.decode_key(after, groups.TaskMemberKey),
-    )
+    place = pagination.decode_key(after, groups.TaskMemberKey)
+    found = await info.context.task_members.load((root, size + 1, place))
     info.context.note(member.user_id for member in found[:size])
     return pagination.build_record_page(found, after, size, groups.TaskMemberKey)
 

@@ -449,19 +449,24 @@ async def get_tasks(
 
 
 async def get_task_members(
-    reader: Reader, task: FoundTask, *, first: int, after: TaskMemberKey | None = None
-) -> list[TaskMember]:
-    """Return at most `first` members of the task's group after `after`, fewest known first."""
+    reader: Reader, asked: Sequence[tuple[FoundTask, int, TaskMemberKey | None]]
+) -> list[list[TaskMember]]:
+    """Return, for each task, at most so many members after the key, fewest known first."""
+    tasks, firsts, places = zip(*asked, strict=True)
     found = await reader.fetch(
         *("read_models/list_assignments", "members"),
-        group_id=task.group_id,
-        list_id=task.list_id,
-        due_on=task.due_on,
-        items=task.items,
-        first=first,
-        **parameters_after(TaskMemberKey, after),
+        group_ids=[task.group_id for task in tasks],
+        list_ids=[task.list_id for task in tasks],
+        due_ons=[task.due_on for task in tasks],
+        items=[task.items for task in tasks],
+        firsts=firsts,
+        after_known=[place and place.known for place in places],
+        after_user_id=[place and place.user_id for place in places],
     )
-    return [TaskMember(**row) for row in found]
+    pages: list[list[TaskMember]] = [[] for _ in asked]
+    for place, *values in found:
+        pages[place - 1].append(TaskMember(*values))
+    return pages
 
 
 async def get_item_difficulty(
