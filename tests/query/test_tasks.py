@@ -1,8 +1,9 @@
 """Tasks equal the oracle's results: of a learner for each reader, and of a group with members."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,16 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from progress.adapters.postgres.database import Connection
 from progress.projections.projector import Projector
 from progress.query.read_models import groups
 from progress.query.read_models.reader import Reader
 from progress.query.read_models.rows import TaskKey
 from tests import oracle
+from tests.conftest import Store
+from tests.mutants import broken_folds
 from tests.oracle import tasks
 from tests.query.test_lists import EVERYONE, LISTS, READERS, either, full
-from tests.support import model_rows
-from tests.support.api import QueryClient
+from tests.support import http_client, model_rows, rows_by_hand, sample_events, token_issuer
+from tests.support.api import Api, QueryClient, read
 from tests.support.event_logs import GROUPS, ITEMS, Envelope
+from tests.support.postgres_servers import url_of
 from tests.support.stage import Stage, append
 
 pytestmark = [pytest.mark.timeout(900)]
@@ -114,3 +119,121 @@ def test_tasks_and_their_members_equal_the_oracle_s(
         append(stage.admin, drawn[number : number + 20])
         Projector(stage.admin).catch_up_all()
     check(fetch, oracle.see(model_rows.read_events(stage.admin), datetime(2100, 1, 1, tzinfo=UTC)))
+
+
+EXAMPLE: tuple[tuple[str, dict[str, Any]], ...] = (
+    *(("ListPublished", {"list_id": one, "name": one}) for one in (*LISTS, "empty")),
+    *(("ItemListed", {"list_id": "l1", "item_id": one}) for one in ITEMS[:3]),
+    ("ItemArchived", {"item_id": "i3"}),
+    ("ItemListed", {"list_id": "l2", "item_id": "i1"}),
+    ("ListArchived", {"list_id": "L"}),
+    *(("ListAssigned", {"list_id": one, "group_id": group, "due_on": day})
+      for one, group, day in (("l1", "g1", DAYS[0]), ("l1", "g2", DAYS[1]), ("l2", "g1", DAYS[2]),
+                              *((one, "g1", DAYS[1]) for one in ("empty", "L")),
+                              ("l2", "g2", DAYS[2]))),
+    ("ListUnassigned", {"list_id": "l2", "group_id": "g2"}),
+    *(("LearnerJoinedGroup", {"user_id": user, "group_id": group})
+      for user in ("ann", "bob", "una") for group in GROUPS),
+    ("LearnerLeftGroup", {"user_id": "una", "group_id": "g1"}),
+    *(("CardReviewed", {"user_id": user, "item_id": item, "rating": rating, "interval_days": 1})
+      for user, items, rating in (("ann", ITEMS, 3), ("bob", ("i1",), 3), ("bob", ("i2",), 1),
+                                  ("una", ("i1",), 3))
+      for item in items),
+)  # fmt: skip
+FAULTS = (
+    ("<= l.due_on", "< l.due_on"),
+    ("s.first_correct_on <= l.due_on", "TRUE"),
+    (" AND NOT l.is_archived", ""),
+    (
+        "WHERE is_assigned AND group_id = :group_id",
+        "WHERE due_on > '2000-01-01' OR group_id IS NULL",
+    ),
+    ("WHERE group_id = :group_id AND is_member", "WHERE group_id = :group_id"),
+    ("IS NULL OR a.group_id = ANY (:groups)", "IS NULL OR TRUE"),
+    ("WHERE s.first_correct_on IS NOT NULL", "WHERE TRUE"),
+    ("known k ON k.group_id = p.group_id AND k.list_id", "known k ON k.list_id"),
+    ("DATE '2000-01-01' - a.due_on", "a.due_on - DATE '2000-01-01'"),
+    ("BETWEEN 1 AND 2000 THEN coalesce", "BETWEEN 0 AND 2000 THEN coalesce"),
+    ("ORDER BY coalesce(k.known, 0), m.user_id\n", "ORDER BY m.user_id\n"),
+    ("AND NOT m.has_more", "AND FALSE"),
+    ("WHERE m.has_more", "WHERE FALSE"),
+    ("k.known = p.items) END", "k.known_now = p.items) END"),
+)
+
+
+def test_each_planted_fault_gives_another_result(store: Store, connection: Connection) -> None:
+    append(connection, example())
+    Projector(connection).catch_up_all()
+    world = oracle.see(model_rows.read_events(connection), datetime(2100, 1, 1, tzinfo=UTC))
+    file, url, found = "read_models/list_assignments", url_of(store.url, "query"), []
+    for text, by in (("", ""), *FAULTS):
+        broken = broken_folds.broken_sql(broken_folds.Mutant(text, file, text, by))
+        with broken, contextlib.closing(QueryClient(url)) as fetch:
+            try:
+                check(fetch, world)
+            except AssertionError:
+                continue
+            found.append(text)
+    assert found == [""]
+
+
+def example() -> list[Envelope]:
+    """Return the example's events; the last ones, which are answers, are on the second day."""
+    begin = datetime(2024, 3, 4, 12, tzinfo=UTC)
+    answers = [n for n, (kind, _) in enumerate(EXAMPLE) if kind == "CardReviewed"]
+    return [
+        sample_events.envelope(kind, data, at=begin + timedelta(days=n in answers[1:], minutes=n))
+        for n, (kind, data) in enumerate(EXAMPLE)
+    ]
+
+
+MEMBERS = "members { edges { node { userId known knownNow done } } }"
+OF_GROUP = f"tasks {{ edges {{ node {{ listId items done {MEMBERS} }} }} }}"
+OF_LEARNER = "tasks { edges { node { listId groupId known done } } }"
+
+
+def test_members_of_tasks_leave_traces_and_only_the_present_has_tasks(
+    query_api: Api, connection: Connection
+) -> None:
+    append(connection, example())
+    items = [{"list_id": "l2", "item_id": f"x{n}", "is_listed": True} for n in range(2_000)]
+    decided = {"decided_at": sample_events.BEGIN, "decided_id": _id(0), "position": None}
+    Projector(connection).catch_up_all()
+    rows_by_hand.insert(connection, "listed_items", *({**item, **decided} for item in items))
+
+    def ask(query: str) -> Any:
+        token = token_issuer.token("tom", roles=["teacher"], groups=["g1"])
+        body = msgspec.json.encode({"query": query})
+        return read(query_api.request("POST", "/graphql", body, http_client.headers(token)))
+
+    def nodes(found: Any) -> list[Any]:
+        return [edge["node"] for edge in found["edges"]]
+
+    past = 'asOf: "2024-03-05T00:00:00Z"'
+    assert ask(f'{{ group(groupId: "g1", {past}) {{ {OF_GROUP} }} }}')["data"]["group"] == {
+        "tasks": None
+    }
+    assert not connection.run("SELECT * FROM event_store.accesses")
+    of_ann = f'learner(userId: "ann") {{ {OF_LEARNER} }}'
+    then = f'then: learner(userId: "ann", {past}) {{ {OF_LEARNER} }}'
+    found = ask(f'{{ group(groupId: "g1") {{ {OF_GROUP} }} {of_ann} {then} }}')["data"]
+    tasks_ = nodes(found["group"]["tasks"])
+    assert [(one["listId"], one["items"], one["done"]) for one in tasks_] == [
+        ("l2", 2_001, None),
+        ("empty", 0, None),
+        ("l1", 2, 0),
+    ]
+    assert nodes(tasks_[0]["members"]) == [
+        {"userId": user, "known": None, "knownNow": None, "done": None} for user in ("ann", "bob")
+    ]
+    assert {one["groupId"] for one in nodes(found["learner"]["tasks"])} == {"g1"}
+    assert found["then"] == {"tasks": None}
+    traced = connection.run("SELECT DISTINCT read_by, user_id FROM event_store.accesses ORDER BY 2")
+    assert [tuple(row) for row in traced] == [("tom", "ann"), ("tom", "bob")]
+    for field, most in (
+        ("tasks(first: 21)", 20),
+        ("tasks { edges { node { members(first: 201)", 200),
+    ):
+        selected = f"{field} {{ pageInfo {{ endCursor }} }}" + " }" * 3 * ("members" in field)
+        (error,) = ask(f'{{ group(groupId: "g1") {{ {selected} }} }}')["errors"]
+        assert f"first: expected an integer from 1 to {most}" in error["message"]
