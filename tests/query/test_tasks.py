@@ -237,3 +237,15 @@ def test_members_of_tasks_leave_traces_and_only_the_present_has_tasks(
         selected = f"{field} {{ pageInfo {{ endCursor }} }}" + " }" * 3 * ("members" in field)
         (error,) = ask(f'{{ group(groupId: "g1") {{ {selected} }} }}')["errors"]
         assert f"first: expected an integer from 1 to {most}" in error["message"]
+
+
+@pytest.mark.parametrize("first", ["200", "$n", "-9000"])
+def test_members_count_with_their_number_in_the_document(query_api: Api, first: str) -> None:
+    members = f"members(first: {first}) {{ edges {{ node {{ userId known knownNow done }} }} }}"
+
+    def rejected(most: int) -> bool:
+        fields = f"tasks(first: {most}) {{ edges {{ node {{ {members} }} }} }}"
+        query = f'query {"($n: Int)" * ("$" in first)} {{ group(groupId: "g1") {{ {fields} }} }}'
+        return "QUERY_TOO_COMPLEX" in str(query_api.post(query, roles=["admin"]))
+
+    assert [rejected(1), rejected(20)] == [False, first != "-9000"]

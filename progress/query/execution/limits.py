@@ -133,12 +133,18 @@ def _count_fields(field: Field) -> int:
 
 
 def _count_entries(field: Field) -> int:
-    """Return the maximum length of a field inside a root field; if a variable says it, any."""
-    most, declared = _NESTED_LISTS.get(field.name, 1), field.definition.args.get("first")
+    """Return the maximum length of a list inside a root field.
+
+    That of a connection is its `first`, unless a variable has it.
+    """
+    most, declared = _NESTED_LISTS.get(field.name, 1), field.definition.args
     given = [each.value for each in field.node.arguments or () if each.name.value == "first"]
-    if declared and not given:
-        return min(most, int(declared.default_value))
-    return min([most, *(int(each.value) for each in given if isinstance(each, IntValueNode))])
+    if "after" not in declared:
+        return most
+    if not given:
+        return int(declared["first"].default_value)
+    numbers = [int(each.value) for each in given if isinstance(each, IntValueNode)]
+    return max(0, min([most, *numbers]))
 
 
 def count_entries(cost: Cost, arguments: Mapping[str, Any]) -> int:
