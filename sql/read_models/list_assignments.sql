@@ -79,20 +79,17 @@ listed AS MATERIALIZED (
     ) AS l
     WHERE p.items <= 2000
 ),
-wanted AS MATERIALIZED (
-    SELECT DISTINCT item_id FROM listed
-),
 known AS MATERIALIZED (
     SELECT l.group_id, l.list_id, m.user_id, count(*) FILTER (WHERE s.first_correct_on <= l.due_on) AS known,
         count(*) AS known_now
     FROM (
-        SELECT u.user_id, u.items_learned > (SELECT count(*) FROM wanted) AS has_more
+        SELECT u.user_id, u.items_learned > (SELECT count(*) FROM listed) AS has_more
         FROM learners m
         CROSS JOIN LATERAL (SELECT * FROM user_progress p WHERE p.user_id = m.user_id OFFSET 0) AS u
     ) AS m
     CROSS JOIN LATERAL (
         SELECT s.item_id, s.first_correct_on
-        FROM wanted w
+        FROM (SELECT DISTINCT item_id FROM listed) AS w
         CROSS JOIN LATERAL (
             SELECT * FROM item_stats i WHERE i.user_id = m.user_id AND i.item_id = w.item_id OFFSET 0
         ) AS s

@@ -318,7 +318,7 @@ def test_an_entry_copied_to_another_learner_s_key_is_not_used(
     [
         *(("itemStats", {"filter": "DUE"}), ("events", {})),
         *(("itemStats", {"list": "l1"}), ("itemStats", {"list": "l1", "asOf": "2024-04-01"})),
-        *(("lists", {}), ("list", {"listId": "l1"}), ("scales", {})),
+        *(("lists", {}), ("list", {"listId": "l1"}), ("scales", {}), ("tasks", {})),
         *(("projectionStatus", {}), ("operations", {})),
     ],
 )
