@@ -20,7 +20,7 @@ INSERT INTO item_stats (
     user_id, item_id, answers, correct_answers, response_ms, timed_answers, first_answered_at, first_answered_on,
     last_answered_at, first_correct_on, lapses, stability, difficulty, last_answered_on, last_correct
 )
-SELECT user_id, 'item-' || 1 + (n * 7 + hashtext(user_id) & 1023) % CAST(:items AS int), 2, 1, 4000, 2, now(),
+SELECT user_id, 'item-' || 1 + (n * 7 + (hashtext(user_id) & 1023)) % CAST(:items AS int), 2, 1, 4000, 2, now(),
     current_date - n % 60, now(), CASE WHEN n % 10 > 0 THEN current_date - n % 60 END, 0, 23000000, 50000000,
     current_date - n % 30, TRUE
 FROM generate_series(1, CAST(:met AS int)) AS n
