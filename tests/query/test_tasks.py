@@ -228,6 +228,9 @@ def test_members_of_tasks_leave_traces_and_only_the_present_has_tasks(
     ]
     assert {one["groupId"] for one in nodes(found["learner"]["tasks"])} == {"g1"}
     assert found["then"] == {"tasks": None}
+    of_school = "groups { edges { node { tasks { edges { node { listId } } } } } }"
+    school = query_api.post(f"{{ {of_school} }}", roles=["admin"])
+    assert nodes(school["data"]["groups"]) == [{"tasks": None}, {"tasks": None}]
     traced = connection.run("SELECT DISTINCT read_by, user_id FROM event_store.accesses ORDER BY 2")
     assert [tuple(row) for row in traced] == [("tom", "ann"), ("tom", "bob")]
     for field, most in (
