@@ -1070,6 +1070,39 @@ def test_a_learner_of_words_without_a_level_has_no_current_level(evaluate: Evalu
     assert evaluate(script) == [["LevelsNone of the words studied so far has a level.Lists", 0]] * 2
 
 
+def test_the_levels_of_another_scale_begin_with_the_next_one(evaluate: Evaluate) -> None:
+    """Who knows no level of CEFR sees it without a choice."""
+    script = """
+        const { howFar } = await import('./page/how_far.js');
+        const list = (id, more) => ({ ...stages(0), id, name: null, itemsStudied: 0, reached: false,
+          catalogueItems: 10, progressRate: 0, masteredLast28Days: 0, ...more });
+        const all = ['n5', 'n4', 'n3', 'n2', 'n1', 'x1', 'x2', 'x3'].map((id) => list(id));
+        Object.assign(all[0], { name: 'N5', itemsStudied: 9, reached: true });
+        Object.assign(all[1], { own: true, longTermMastered: 2, expectedDate: '2024-06-01' });
+        const show = (rows, scale) => {
+          const levels = [{ level: 'UNKNOWN', ...stages(9), catalogueItems: 9, itemsStudied: 9 }];
+          const data = learner({ levels, progress: { masteryStats: stages(9) } });
+          const card = howFar(data, { scales: [{ name: 'JLPT', rows }], scale }).find('levels');
+          const menu = card.tags('option').filter(({ attributes }) => 'selected' in attributes);
+          return [menu[0].textContent, card.find('lists')?.textContent,
+            card.tags('p')[0].textContent,
+            ...card.tags('tr').slice(1).map(({ children: [name, , , date] }) =>
+              [name.textContent, date.textContent])];
+        };
+        print([show(all), show(all.slice(0, 1), 'JLPT'), show(all, '')]);
+        """
+    default, reached, cefr = evaluate(script)
+    goal = "It is reached when 8 of its words (80%) are known at the same time: 6 more."
+    assert default[:3] == ["JLPT", "Lists", f"The current level is n4. {goal}"]
+    names = [
+        ["n4 own", "Jun 2024"],
+        *([name, "–"] for name in ("n3", "n2", "n1", "x1", "x2", "x3")),
+    ]
+    assert default[3:] == names
+    assert reached == ["JLPT", None, "Every level is reached.", ["N5", "already"]]
+    assert cefr == ["CEFR", "Lists", "None of the words studied so far has a level."]
+
+
 def test_skills_are_named_only_if_they_differ_and_have_enough_answers(evaluate: Evaluate) -> None:
     """One rule for a learner, and for the class that is told what to train."""
     script = """
@@ -1524,7 +1557,7 @@ def test_a_view_of_lists_shows_the_scales_that_are_studied(evaluate: Evaluate) -
         const { select } = await import('./page/then.js');
         const queries = [];
         const connection = (...edges) => ({ edges: edges.map((node) => ({ node })), pageInfo: {} });
-        const list = (id, more) => ({ id, name: null, items: 4, due: 3, expected: 1.6,
+        const list = (id, more) => ({ id, name: null, catalogueItems: 4, due: 3, expected: 1.6,
           itemsStudied: 0, learning: 0, shortTermMastered: 1, longTermMastered: 1, ...more });
         const data = {
           localDay: { end: '2024-03-02T05:00:00Z' }, scales: [{ name: 'JLPT' }, { name: 'HSK' }],

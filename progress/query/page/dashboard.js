@@ -10,6 +10,7 @@ import { items } from './items.js';
 import { LEAST, has } from './layout.js';
 import { nameOf } from './names.js';
 import { View } from './problems.js';
+import * as session from './session.js';
 import { pastDay, withParameter } from './then.js';
 import { appLink, pills, preview, setting, today } from './today.js';
 import { when } from './when.js';
@@ -21,10 +22,18 @@ export class Dashboard extends View {
     super(element, shell, { user, ...fields });
     this.path = pathOf(location.hash);
     this.view = { year: null, day: null, preview: null, loading: null, months: null, range: 'year', states: null };
+    const kept = `scale:${user ?? session.learner()}`;
+    this.view.scale = session.read(kept, 'localStorage');
     // A section is the current one while it crosses a line below the section bar.
     this.passing = new IntersectionObserver((seen) => this.pass(seen), { rootMargin: '-30% 0px -69% 0px' });
     this.download = new Download(user, shell, () => this.draw());
     this.on('keydown', (event) => this.key(event));
+    this.on('change', ({ target }) => {
+      if (target.name !== 'scale') return;
+      this.view.scale = target.value;
+      session.store(kept, target.value, 'localStorage');
+      this.draw();
+    });
     this.on('pointerover', (event) => event.pointerType === 'mouse' && this.preview(event.target.dataset?.day));
   }
 
@@ -79,7 +88,7 @@ export class Dashboard extends View {
     const head = title(user, data.progress?.displayName);
     if (isNew(data)) return [head, isPast ? nothing('then.nothing') : welcome(data), !isPast && freshness(data)];
     const parts = {
-      'how-far': has('how-far', data) && howFar(data), improving: improving(data, this.view),
+      'how-far': has('how-far', data) && howFar(data, this.view), improving: improving(data, this.view),
       when: when(data, this.view), items: has('items', data) && items(data),
     };
     return [

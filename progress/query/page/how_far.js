@@ -1,31 +1,35 @@
-// The section "How far". It says how much the learner is expected to know. For each level, it shows the share of known
-// words, the pace and the expected date; for each skill, while the skills differ, the share of known words and the
-// accuracy. It also shows the newest milestones; one that is reached while the page is open is told above the page.
+// The section "How far". It says how much the learner is expected to know. For each level of the chosen scale, it shows
+// the share of known words, the pace and the expected date; for each skill, while the skills differ, the share of known
+// words and the accuracy. It also shows the newest milestones; one that is reached while the page is open is told above
+// the page.
 
 import { bar, legend } from './charts.js';
 import { h } from './dom.js';
 import { longDay, monthYear, number, percent, share } from './format.js';
 import { STAGES, isBatchLate, isBatchPending, masteredNow } from './freshness.js';
 import { sentences, t } from './i18n.js';
-import { listsPage } from './items.js';
+import { listLink, listsPage } from './items.js';
 import { languageSwitch, ofAllLanguages } from './languages.js';
 import { LEAST, card, has, mark, note, pairs, section, table } from './layout.js';
+import { visible } from './names.js';
 import { known } from './news.js';
 
 const AGREE = 0.1;
+const MOST = 7; // levels of a scale that the card shows; CEFR has not more, with the words of no level
 
 /** True if rates differ by so little that none of them stands out. */
 export const agree = (rates) => Math.max(...rates) - Math.min(...rates) <= AGREE;
 
 const shades = (row) => STAGES.map((name, index) => [`stage-${index}`, row[name]]);
 
-export function howFar(data) {
+/** `scales` are those of lists, and `scale` is the name of the chosen one, null if none is, or "" for CEFR. */
+export function howFar(data, { scales = [], scale = null } = {}) {
   const isPending = isBatchPending(data);
   const ofAll = () => ofAllLanguages(data.languages, data.language);
   const waiting = () => isPending && mark('wait', t(isBatchLate(data) ? 'levels.late' : 'levels.counting'));
   return section('how-far', t('howFar.title'), languageSwitch(data.languages, data.language),
     card('known', t('expected.title'), null, known(data)), milestones(data, ofAll),
-    levels(data, waiting()), skills(data, waiting()));
+    levels(data, waiting(), scales, scale, ofAll), skills(data, waiting()));
 }
 
 /** False for a level or skill that neither the catalogue has in the learner's languages nor the learner has studied. */
@@ -35,9 +39,18 @@ const isShown = (row) => row.catalogueItems > 0 || row.itemsStudied > 0;
 export const stageLegend = (names = [...STAGES, 'unmet']) =>
   legend(names.map((name, index) => [`stage-${index}`, t(`stage.${name}`)]));
 
-function levels({ levels: all, user }, waiting) {
-  const rows = all.filter(isShown);
-  const [current, next] = rows.filter(({ reached, catalogueItems }) => catalogueItems > 0 && !reached);
+/**
+ * The levels of CEFR or, if another scale is chosen, its lists: the next one first. Without a choice, whoever knows no
+ * level of CEFR sees the first other scale.
+ */
+function levels({ levels: ofCefr, user }, isCounting, scales, chosen, ofAll) {
+  const byDefault = chosen === null && !isCounting && !hasLevel(ofCefr) ? scales[0] : null;
+  const scale = scales.find(({ name }) => name === chosen) ?? byDefault;
+  const all = (scale?.rows ?? ofCefr).filter(isShown);
+  const waiting = !scale && isCounting; // lists are counted when they are asked for
+  const [current, next] = all.filter(({ reached, catalogueItems }) => catalogueItems > 0 && !reached);
+  const first = scale ? Math.max(0, all.indexOf(current)) : 0;
+  const rows = [...all.slice(first), ...all.slice(0, first)].slice(0, MOST);
   const isNear = (row) => row === current || row === next;
   const hasPace = rows.some((row) => row.masteredLast28Days != null);
   const headers = [t('levels.level'), t('levels.known'),
@@ -45,15 +58,23 @@ function levels({ levels: all, user }, waiting) {
   const undated = hasPace && !waiting && sentences(
     rows.some((row) => row.masteredLast28Days > 0 && !row.reached && !isNear(row)) && t('levels.near'),
     [current, next].some(lacksDate) && t('levels.noDate'));
-  return card('levels', t('levels.title'), 'wide', status(waiting, currentLevel(rows)),
-    (waiting || hasLevel(rows)) && [shareTable(headers, rows.map((row) => [
-      row.level === 'UNKNOWN' ? t('levels.none') : row.level, row,
+  const more = scale && (scale.cursor || all.length > MOST);
+  return card('levels', t('levels.title'), 'wide',
+    scales.length > 0 && h('label', { class: 'scale-menu' }, h('span', { class: 'unseen' }, t('levels.scale')),
+      scaleSelect(['', ...scales.map(({ name }) => name)], scale?.name, 'CEFR')),
+    scale && ofAll(), status(waiting, currentLevel(all, scale?.cursor)),
+    (waiting || hasLevel(all)) && [shareTable(headers, rows.map((row) => [
+      row.id ? listLink(row, user) : row.level === 'UNKNOWN' ? t('levels.none') : row.level, row,
       ...(hasPace ? [pace(row), expected(row, isNear(row))] : [percent(row.accuracyRate)])]), waiting),
     stageLegend()],
     undated && note(undated),
-    !waiting && !hasLevel(rows) && h('div', { class: 'tools' },
-      h('a', { class: 'button quiet', href: listsPage(user) }, t('view.lists'))));
+    (more || (!waiting && !hasLevel(all))) && h('div', { class: 'tools' },
+      h('a', { class: 'button quiet', href: listsPage(user, scale?.name), 'data-key': 'lists' }, t('view.lists'))));
 }
+
+/** A menu of scales; `others` is the text of the empty name. */
+export const scaleSelect = (names, chosen, others) => h('select', { name: 'scale' }, names.map((name) =>
+  h('option', { value: name, selected: name === (chosen ?? '') }, name || others)));
 
 /** A pill or, without one, a text in the same place. */
 const status = (waiting, text) => h('div', { class: 'status' }, waiting || note(text));
@@ -62,15 +83,18 @@ const status = (waiting, text) => h('div', { class: 'status' }, waiting || note(
 const hasLevel = (rows) => rows.some((row) => row.level !== 'UNKNOWN' && row.itemsStudied > 0);
 
 /** A text about the current level, which is the lowest level that the learner has not reached. */
-function currentLevel(rows) {
+function currentLevel(rows, hasMore) {
   const known = rows.filter((row) => row.level !== 'UNKNOWN' && row.catalogueItems > 0);
   const isReached = (row) => row.reached ?? row.progressRate >= 0.8;
   const current = known.find((row) => !isReached(row));
   if (!hasLevel(rows)) return t('levels.noneStudied');
-  if (!current) return known.length > 0 && t('levels.allReached');
+  if (!current) return known.length > 0 && !hasMore && t('levels.allReached');
   const goal = Math.ceil(0.8 * current.catalogueItems);
-  return t('levels.current', { level: current.level, goal, more: goal - masteredNow(current) });
+  return t('levels.current', { level: levelOf(current), goal, more: goal - masteredNow(current) });
 }
+
+/** The name of a level of CEFR, or of a list. */
+const levelOf = ({ level, name, id }) => (id ? visible(name) ?? id : level);
 
 const pace = (row) => (row.level === 'UNKNOWN' ? '–' : number(row.masteredLast28Days));
 

@@ -74,6 +74,16 @@ export const listsPage = (user, scale = null) => address(['lists', user], scale 
 /** The address of a list's page, with the given query parameters. */
 export const listPage = (id, user, parameters) => address(['list', id, user], parameters);
 
+/** The name of a list or, without one, its id. */
+export function listName({ id, name }) {
+  learnName('list', id, name);
+  return h('span', { class: visible(name) ? null : 'id', dir: 'auto', translate: 'no' }, visible(name) ?? id);
+}
+
+/** A link to a list, with a tag if it is the learner's own. */
+export const listLink = (list, user) =>
+  [h('a', { href: listPage(list.id, user) }, listName(list)), ...tags(list.own && t('items.own'))];
+
 /** The words that a number of all languages counts: those of a filter, on some days. */
 export const wordsOf = ({ user, day }, filter, from = null, to = from) =>
   inLanguage(null, itemList(user, { filter, ...from && { from, to: to < day ? to : day } }));

@@ -45,6 +45,7 @@ const table = (view) => ({
   news: { on: ['page'], least: 10_000, isQuiet: true, run: () => view.addNews() },
   frame: { on: ['news'], isQuiet: true, run: () => view.addFrame() },
   met: { on: ['year'], at: 'year', isQuiet: true, run: () => view.loadMet() },
+  scales: { on: ['change'], at: 'levels', least: 10_000, isQuiet: true, run: () => view.loadScales() },
   states: { on: ['batch'], at: 'states', run: () => view.loadStates() },
   sessions: { on: ['change'], at: 'sessions', least: 5_000, run: () => view.loadSessions() },
   readers: { at: 'readers', run: () => view.readers ?? view.loadReaders() },
@@ -236,6 +237,13 @@ export class Learner extends Dashboard {
     const { loadBefore } = await import('./before.js');
     this.before = await loadBefore(this.user, this.data, Number(range().from.slice(0, 4)), this.closing.signal);
     this.addLoaded();
+    this.draw();
+  }
+
+  /** Load the scales of lists that the learner studies. */
+  async loadScales() {
+    const { loadLevels } = await import('./scales.js');
+    this.view.scales = await loadLevels(this.user, this.closing.signal);
     this.draw();
   }
 

@@ -4,23 +4,22 @@
 import { runQuery } from './api.js';
 import { h } from './dom.js';
 import { clock, monthYear, number } from './format.js';
-import { shareOf, stageLegend } from './how_far.js';
+import { scaleSelect, shareOf, stageLegend } from './how_far.js';
 import { t } from './i18n.js';
 import { listenForSearch, searchField } from './item_list.js';
 import { stateOf } from './item_page.js';
-import { due, itemList, itemPage, level, listPage, listsPage, tags, word } from './items.js';
+import {
+  due, itemList, itemPage, level, listLink, listName, listPage, listsPage, tags, word,
+} from './items.js';
 import { button, card, expectedOf, note, pairs, stamp, table } from './layout.js';
 import { learnName, nameOf, visible } from './names.js';
 import { View } from './problems.js';
+import { LISTS, NUMBERS, loadScales, rowsOf } from './scales.js';
 import { ask, pastDay } from './then.js';
 
-const MAX_SCALES = 5; // of those with most lists; the view shows the ones that are studied
 const ENOUGH = 50; // rows; with a filter, the page reads on until it has so many more,
 const MAX_PAGES = 10; // but at most so many pages; then, the user may ask for more
 
-const NUMBERS = `id own name scale archived items itemsStudied progressRate learning shortTermMastered longTermMastered
-  due expected`;
-const LISTS = `totalCount pageInfo { hasNextPage endCursor } edges { node { ${NUMBERS} } }`;
 // Scales have no past: `ask` leaves the field of `$whose` as it is.
 const LISTS_QUERY = `query Lists($user: ID, $whose: ID, $scale: String, $after: String) {
   lists(userId: $user, scale: $scale, first: 50, after: $after) { ${LISTS} }
@@ -32,7 +31,7 @@ const MEMBERS = `members(first: 200, after: $after) {
     edges { node { itemId headword language kind level own mastery dueAt dueOn inPlay } }
   }`;
 const LIST_QUERY = `query List($user: ID, $list: ID!, $after: String) {
-  list(userId: $user, listId: $list) { ${NUMBERS} masteredLast28Days expectedDate reached ${MEMBERS} }
+  list(userId: $user, listId: $list) { ${NUMBERS} ${MEMBERS} }
   languages(userId: $user) { language kinds }
   today: dueForecast(userId: $user, days: 1) { date }
 }`;
@@ -102,7 +101,7 @@ export class Lists extends Pages {
     const { data: { lists, scales } } = await ask(LISTS_QUERY, variables, signal);
     if (after) return rowsOf(lists);
     const names = scales.map(({ name }) => name);
-    const studied = this.scale ? [] : await loadScales(user, names.slice(0, MAX_SCALES), signal);
+    const studied = this.scale ? [] : await loadScales(user, scales, signal);
     return { at, names, studied, ...rowsOf(lists) };
   }
 
@@ -115,9 +114,8 @@ export class Lists extends Pages {
       stamp(at),
       cards('lists', t('view.lists'),
         card('mine', scale || t('lists.mine'), 'wide',
-          choices.length > 1 && h('label', { class: 'control' }, h('span', null, t('lists.scale')),
-            h('select', { name: 'scale' }, choices.map((name) =>
-              h('option', { value: name, selected: name === scale }, name || t('lists.mine'))))),
+          choices.length > 1 && h('label', { class: 'control' }, h('span', null, t('levels.scale')),
+            scaleSelect(choices, scale, t('lists.mine'))),
           rows.length > 0 ? listTable(rows, user, scale) : note(t('lists.none')),
           rows.some(({ own }) => own) && note(t('list.own')),
           cursor && button('more', 'more', t('items.more'))),
@@ -129,39 +127,19 @@ export class Lists extends Pages {
   }
 }
 
-/** Load the lists of the scales of which the learner has studied items. */
-async function loadScales(user, names, signal) {
-  if (!names.length) return [];
-  const fields = names.map((_, at) => `s${at}: lists(userId: $user, scale: $s${at}, first: 50) { ${LISTS} }`);
-  const query = `query Scales($user: ID, ${names.map((_, at) => `$s${at}: String`)}) { ${fields.join(' ')} }`;
-  const { data } = await ask(query, { user, ...Object.fromEntries(names.map((name, at) => [`s${at}`, name])) }, signal);
-  return names.map((name, at) => ({ name, ...rowsOf(data[`s${at}`]) }))
-    .filter(({ rows }) => rows.some(({ itemsStudied }) => itemsStudied > 0));
-}
-
 const cards = (key, title, ...content) => h('section', { 'aria-labelledby': key, 'data-key': key },
   h('h2', { id: key, class: 'unseen' }, title),
   h('div', { class: 'cards' }, content));
 
-/** The rows of a page of a connection, and the cursor of the next one. */
-const rowsOf = ({ edges, pageInfo }) =>
-  ({ rows: edges.map((edge) => edge.node), cursor: pageInfo.hasNextPage ? pageInfo.endCursor : null });
-
 /** A table of lists; `shown` is a scale that stands above it. */
 const listTable = (lists, user, shown) => [
   table([t('items.list'), t('levels.known'), t('items.due'), t('expected.title')], lists.map((list) => [
-    [h('a', { href: listPage(list.id, user) }, listName(list)), tags(list.own && t('items.own')),
+    [...listLink(list, user),
       list.scale && list.scale !== shown && h('span', { class: 'of', dir: 'auto', translate: 'no' }, list.scale)],
-    states(list), number(list.due), number(Math.round(list.expected)),
+    shareOf(list), number(list.due), number(Math.round(list.expected)),
   ]), 'stacking lists'),
   stageLegend(),
 ];
-
-/** The name of a list or, without one, its id. */
-function listName({ id, name }) {
-  learnName('list', id, name);
-  return h('span', { class: visible(name) ? null : 'id', dir: 'auto', translate: 'no' }, visible(name) ?? id);
-}
 
 /** On a past day, the catalogue may not have had the words yet: then take those that it has now. */
 async function nameRows(rows, variables, signal) {
@@ -171,7 +149,6 @@ async function nameRows(rows, variables, signal) {
   return rows.map(({ headword, ...row }) => ({ headword: headword ?? words.get(row.itemId), ...row }));
 }
 
-const states = (list) => shareOf({ ...list, catalogueItems: list.items });
 
 export class ListPage extends Pages {
   /** `user` is null for the caller's own numbers; `parameters` are those of the URL. */
@@ -228,7 +205,7 @@ export class ListPage extends Pages {
         scale && note(scale), archived && note(t('lists.isArchived')), own && note(t('list.own'))),
       stamp(at),
       cards('list', t('items.list'),
-        card('known', t('levels.known'), null, states(list), stageLegend(), pairs([
+        card('known', t('levels.known'), null, shareOf(list), stageLegend(), pairs([
           [t('items.due'), list.due > 0
             ? h('a', { href: itemList(user, { filter: 'due', list: list.id }) }, number(list.due)) : number(0)],
           [t('levels.pace'), number(masteredLast28Days)],

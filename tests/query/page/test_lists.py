@@ -103,3 +103,18 @@ def test_a_collection_without_levels_leads_to_its_lists(visit: Visits, demo: Sta
     expect(page.locator("[data-key=now]")).to_contain_text("of 2 words")
     expect(page.locator("[data-key=now] table")).to_have_count(0)
     expect(page.locator("[data-key=fading]")).to_be_visible()
+
+
+def test_the_chosen_scale_of_levels_is_kept_and_leads_to_its_lists(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open()
+    levels = page.locator("[data-key=levels]")
+    levels.scroll_into_view_if_needed()
+    page.get_by_label("Scale").select_option("CEFR-J")
+    expect(levels.get_by_role("link")).to_have_text(["A1", "A2", "B1", "B2", "C1", "C2"])
+    page.reload()
+    levels.scroll_into_view_if_needed()
+    expect(page.get_by_label("Scale")).to_have_value("CEFR-J")
+    assert visitor.find_violations("[data-key=levels]") == []
+    levels.get_by_role("link", name="A2").click()
+    expect(page).to_have_title("A2 · Progress")
