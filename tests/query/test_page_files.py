@@ -589,8 +589,9 @@ _SCREEN = """
     const screen = ({
       due = 0, ahead = 0, fading = 0, fresh = 0, pace = 20, goal = null, answers = 0, seconds = 0,
       current = 3, hours = 12, rests = false, longest = 0,
-      run = [], mastered = 0, slipped = 0, usual = 900, day = dayIn(0),
+      run = [], mastered = 0, slipped = 0, usual = 900, day = dayIn(0), task = null,
     }) => {
+      const [until, known] = task ?? [];
       Date.now = () => Date.parse(end) - 3_600_000 * hours;
       const before = run.map((ago) => [dayIn(-ago), row(1, usual)]);
       const section = today(learner({
@@ -598,6 +599,9 @@ _SCREEN = """
         days: new Map([...before, ...mastered ? [['2024-03-11', row(9, usual, mastered)]] : [],
           ...answers ? [[day, row(answers, seconds, mastered)]] : []]),
         due: Array.from({ length: 29 }, (_, n) => ({ date: dayIn(n), items: n ? ahead : due })),
+        tasks: { edges: !task ? [] : [{ node: {
+          listId: 'u7', listName: 'Unit 7', items: 40, known, knownNow: known,
+          done: known === null ? null : known === 40, dueOn: dayIn(until) } }] },
         week: [{ slippedBack: slipped }], slipped: { totalCount: slipped },
         goal: goal && {
           answersPerDay: goal, answersToday: answers, daysMet7: 2, week: Array(7).fill(false) },
@@ -618,6 +622,8 @@ _SCREEN = """
 _FULL, _RESTS = ["card tile next", "button"], ["card tile next rests", "button quiet"]
 _MANY = "Repeat the first 45 of 225 due words in 15 minutes."
 _FEW = "3 due today, about 1 minute, Start now"
+_LEARNED, _OF_TASK = "Unit 7: 31 of 40 learned, until", "9 left of the task, Open the app"
+_LAST_DAY = f"{_LEARNED} the end of today."
 _ENOUGH = "45 wait until tomorrow, Enough for today, Open the app"
 # The learner, the sentences, the card "What next", and the classes of the card and its button.
 TASKS: list[tuple[dict[str, Any], list[str], str, list[str]]] = [
@@ -678,6 +684,26 @@ TASKS: list[tuple[dict[str, Any], list[str], str, list[str]]] = [
      _FEW, _FULL),
     # It was said yesterday.
     ({"due": 3, "current": 0, "run": [3, 4]}, ["Repeat 3 due words (1 minute)."], _FEW, _FULL),
+    # A task that ends today comes after what is due, and before what can wait.
+    ({"due": 3, "task": [0, 31]}, ["Repeat 3 due words (1 minute).", _LAST_DAY], _FEW, _FULL),
+    ({"fading": 1, "task": [0, 31]}, [_LAST_DAY], _OF_TASK, _FULL),
+    ({"due": 45, "rests": True, "task": [0, 31]}, [_LAST_DAY], _OF_TASK, _FULL),
+    ({"due": 45, "answers": 20, "goal": 20, "task": [0, 31]},
+     ["Today: 20 answers.", "3 days in a row.", "Goal met.", _LAST_DAY], _OF_TASK, _FULL),
+    # Another one comes before the goal and new words.
+    ({"due": 45, "rests": True, "task": [1, 31]},
+     ["45 wait until tomorrow.", f"{_LEARNED} Tuesday."], _ENOUGH, _RESTS),
+    ({"fading": 1, "task": [6, 31]},
+     ["1 word is fading: repeat it (1 minute).", f"{_LEARNED} Sunday."],
+     "1 fading, about 1 minute, Start now", _FULL),
+    ({"goal": 200, "fresh": 9, "task": [7, 31]}, [f"{_LEARNED} 18 Mar."], _OF_TASK, _FULL),
+    # It is done, has too many words or has ended.
+    ({"task": [400, 40]}, ["Unit 7: 40 of 40 learned, until 15 April 2025.",
+     "One answer makes it 4 days in a row."], "1 answer for the streak, Open the app", _FULL),
+    ({"task": [4, None]}, ["Unit 7: 40 words, until Friday.",
+     "One answer makes it 4 days in a row."], "1 answer for the streak, Open the app", _FULL),
+    ({"current": 0, "task": [-1, 31]}, ["Nothing is due or fading."],
+     "0 due today, All caught up, Open the app", _RESTS),
 ]  # fmt: skip
 
 
@@ -712,7 +738,8 @@ _NAMED = {
         r"[1-9][\d,]* due today": "due word|still due", r"\d fading": r"fading: (?!learn|\d)",
         "of new words": "learn new words", "until tomorrow": "until tomorrow",
         "to the goal": r"fading: \d", r"\b0 due today": r"fading\.|more is due",
-        "for the streak": "^(?!.*(?:due|fading|new words)).*ne answer makes it",
+        "for the streak": "^(?!.*(?:due|fading|new words|31 of)).*ne answer makes it",
+        "of the task": "^(?!.*(?:due|fading|new words|wait)).*31 of 40 learned",
     },
     "ja": {
         r"今日の復習[1-9]": r"\d語を復習|復習はあと|復習[\d,]+語のうち",
@@ -720,7 +747,8 @@ _NAMED = {
         "明日でよい復習": "明日でかまいません",
         "目標まで": r"目標まで\d+問です",
         "今日の復習0": "ありません。(?!新しい|目標)|すべて終わりました",
-        "連続記録まで": "^(?!.*(?:復習|忘れ|新しい)).*1問で連続",
+        "連続記録まで": "^(?!.*(?:復習|忘れ|新しい|31語)).*1問で連続",
+        "課題はあと": "^(?!.*(?:復習|忘れ|新しい|明日)).*40語中31語",
     },
 }  # fmt: skip
 _LEFT = re.compile(r"(?:\d+ \w+|Less than a minute) left today|今日はあと\d+(?:時間|分(?:未満)?)")
@@ -741,6 +769,7 @@ def test_no_two_texts_of_a_drawn_screen_name_different_tasks_or_minutes(
           goal: either(null, null, 5, 200), answers: either(0, 0, 4, 40, 250),
           seconds: either(0, 700, 4000), usual: either(300, 900, 4000), current: either(0, 1, 4),
           rests: either(false, false, false, true),
+          task: either(null, null, [0, 31], [4, 31], [4, null], [4, 40]),
           run: either([], [1], [2, 3]), hours: either(0.001, 0.3, 0.9, 2.5, 5, 9) }})));
         """
     screens = evaluate(script, language)
@@ -1221,7 +1250,7 @@ def test_a_group_s_week_is_open_until_its_last_day_is_over(
         const node = { userId: 'ann', riskReasons: [], weeks };
         const hardestItems = [{ itemId: 'i', learners: 3, answers: 18, accuracyRate: 0.86 }];
         const group = { weeks, members: 1, hardestItems, itemsFading: [],
-          knowledge: { items: 0, expected: 0 } };
+          knowledge: { items: 0, expected: 0 }, tasks: { edges: [] } };
         const learners = { totalCount: 1, pageInfo: { hasNextPage: false }, edges: [{ node }] };
         const { dayAfter } = await import('./page/format.js');
         const asked = [];
@@ -1560,9 +1589,12 @@ def test_a_view_of_lists_shows_the_scales_that_are_studied(evaluate: Evaluate) -
         const list = (id, more) => ({ id, name: null, catalogueItems: 4, due: 3, expected: 1.6,
           itemsStudied: 0, learning: 0, shortTermMastered: 1, longTermMastered: 1, ...more });
         const data = {
-          localDay: { end: '2024-03-02T05:00:00Z' }, scales: [{ name: 'JLPT' }, { name: 'HSK' }],
+          localDay: { end: '2024-03-02T05:00:00Z' }, today: [{ date: '2024-03-01' }],
+          scales: [{ name: 'JLPT' }, { name: 'HSK' }],
           lists: connection(list('own:anki-1', { name: 'Verbs', own: true, progressRate: 0.5 })),
           s0: connection(list('n5')), s1: connection(list('hsk-1', { itemsStudied: 1 })),
+          tasks: connection({ listId: 'hsk-1', groupId: 'g', groupName: '5a', items: 4, known: 1,
+            knownNow: 3, dueOn: '2023-12-31' }),
         };
         globalThis.fetch = async (_, { body }) => {
           queries.push(JSON.parse(body).query);
@@ -1579,7 +1611,7 @@ def test_a_view_of_lists_shows_the_scales_that_are_studied(evaluate: Evaluate) -
     rows, queries = evaluate(script)
     assert rows == [
         ["Verbs own", "2 of 4 (50%)", "3", "2"],
-        ["hsk-1", "2 of 4 (–)", "3", "2"],
+        ["hsk-11 of 4 learned until 31 December 2023, 3 by now, 5a", "2 of 4 (–)", "3", "2"],
     ]
     assert [query.count("(userId: $whose)") for query in queries] == [1, 0]
     for query in queries:

@@ -42,7 +42,7 @@ _SECTIONS = [*json.loads((static_page.FOLDER / "en.json").read_text(encoding="ut
 CLASS, _OTHER = classes.groups(classes.SIZE + 1)
 LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
 LONG_ITEM = LONG * 2
-_LONG_LIST = f"{LONG_ITEM}en"
+LONG_LIST = f"{LONG_ITEM}en"
 _PAST = ("2024-09-20", "2024-08-01", "2019-03-31", "2024-02-29")
 _ZOOMED = ((1440, 900), (960, 600), (720, 450))  # at 100, 150 and 200 %, in the pixels of the page
 _ZONES = ("UTC", "Europe/Berlin", "America/Los_Angeles", "Pacific/Kiritimati")
@@ -57,8 +57,12 @@ _OF_DEMO = "[data-command], [data-export]"  # other tests count what the demo's 
 # Who begins, where, and with which groups in the token.
 _USERS: tuple[tuple[str, str, list[str], list[str]], ...] = (
     (DEMO, "learner", ["#/", "#/items", "#/knowledge", "#/?on=2024-09-20"], []),
-    (classes.FIRST, "learner", ["#/", "#/items?filter=due", "#/lists"], []),
-    ("tess", "teacher", ["", f"#/group/{CLASS}", f"#/lists/{classes.FIRST}"], [CLASS]),
+    (classes.FIRST, "learner", ["#/", "#/?at=how-far", "#/items?filter=due", "#/lists"], []),
+    (
+        *("tess", "teacher"),
+        ["", f"#/group/{CLASS}", f"#/group/{CLASS}/task/n5", f"#/lists/{classes.FIRST}"],
+        [CLASS],
+    ),
     ("tom", "teacher", ["", "#/group"], [CLASS, _OTHER]),
     ("sue", "support", ["#/group", f"#/learner/{DEMO}", "#/find/learner"], []),
     ("ada", "admin", ["", "#/administration", f"#/events/{classes.FIRST}"], []),
@@ -402,14 +406,14 @@ def load(stack: Stack) -> Stack:
     for name, rank in (("N5", 1), ("N4", 2)):
         level = {"list_id": name.lower(), "name": name, "scale": "JLPT", "rank": rank}
         events.append(browser.envelope("ListPublished", before, **level))
-    listed = [("n5", item) for item in _read_items()] + [("n4", LONG_ITEM), (_LONG_LIST, LONG_ITEM)]
+    listed = [("n5", item) for item in _read_items()] + [("n4", LONG_ITEM), (LONG_LIST, LONG_ITEM)]
     events += [
         *(browser.envelope("ItemListed", before, list_id=to, item_id=item) for to, item in listed),
         *(
             browser.envelope(
                 "ListAssigned", before, list_id=one, group_id=group, due_on="2099-01-01"
             )
-            for one, group in (("n5", CLASS), (_LONG_LIST, "long-1"))
+            for one, group in (("n5", CLASS), (LONG_LIST, "long-1"))
         ),
         browser.envelope(
             "ListPublished", before, user_id=classes.FIRST, list_id="deck-1", name=LONG

@@ -88,6 +88,11 @@ export const fullDay = (day) => full.format(instant(day));
 export const longDay = (day) => long.format(instant(day));
 export const shortDay = (day) => short.format(instant(day));
 export const weekday = (day, how = 'short') => weekdays[how].format(instant(day));
+/** A day that is near: a weekday, if it is one of the next six days, else a date; its year, if it is another one. */
+export function nearDay(day, today) {
+  if (today < day && day <= dayAfter(today, 6)) return weekday(day, 'long');
+  return (day.slice(0, 4) === today.slice(0, 4) ? shortDay : longDay)(day);
+}
 export const month = (day, how = 'short') => months[how].format(instant(day));
 /** The shortest name of a month. January is J in English and 1 in Japanese. */
 export const monthSign = (day) => months.narrow.format(instant(day)).replace('月', '');

@@ -6,9 +6,10 @@ import { answerParts, axis, chart, columns, dateLabels, legend, openKey, roundUp
 import { saveFile, toCsv } from './csv.js';
 import { h, s, show } from './dom.js';
 import {
-  dayAfter, dayOf as dateOf, instant, localDate, longDay, now, number, percent, shortDay, signed,
+  dayAfter, dayOf as dateOf, instant, localDate, longDay, nearDay, now, number, percent, shortDay, signed,
 } from './format.js';
 import { loadSkills, skills } from './group_skills.js';
+import { MOST, loadTasks, tasks } from './group_tasks.js';
 import { join, sentences, t } from './i18n.js';
 import { level, word } from './items.js';
 import { button, card, expectedOf, mark, note, pairs, table, unfolded } from './layout.js';
@@ -100,7 +101,8 @@ export class Group extends View {
     const weeks = Number(parameters.get('weeks'));
     const since = parameters.get('since');
     super(element, shell, {
-      rows: [], text: '', skills: null, groupId, pages: 0, requestedAt: -INTERVAL_MS, hash: location.hash, scroll: 0,
+      rows: [], text: '', skills: null, tasks: null, mostTasks: 5, groupId, pages: 0, requestedAt: -INTERVAL_MS,
+      hash: location.hash, scroll: 0,
     });
     this.order = Object.hasOwn(ORDERS, order) ? order : 'urgent';
     this.isReversed = parameters.has('reverse') && 'by' in ORDERS[this.order];
@@ -109,10 +111,14 @@ export class Group extends View {
     this.day = dayIn(parameters); // null for the present
     const isDay = dateOf(instant(since) || 0) === since;
     this.since = isDay && firstDay(this.day) <= since && since <= (this.day ?? lastDay()) ? since : null;
-    this.loads = new Loads({ skills: { at: 'skills', run: () => this.loadSkills() } }, (problem) => this.fail(problem));
+    this.loads = new Loads({
+      skills: { at: 'skills', run: () => this.loadSkills() },
+      tasks: { on: ['load'], least: INTERVAL_MS, isQuiet: true, run: () => this.loadTasks() },
+    }, (problem) => this.fail(problem));
     this.listen();
     this.restore();
     if (this.pages < 2) this.naming = this.load();
+    else this.loads.happen('load');
     this.every(INTERVAL_MS, () => this.pages > 1 || this.day || this.load());
   }
 
@@ -143,6 +149,7 @@ export class Group extends View {
     clearTimeout(this.later);
     this.later = null;
     this.requestedAt = performance.now();
+    this.loads.happen('load');
     const { signal } = (this.request = new AbortController());
     const after = more ? this.data.learners.pageInfo.endCursor : null;
     try {
@@ -186,6 +193,13 @@ export class Group extends View {
     this.draw();
   }
 
+  /** Load the tasks of the group, which have no past. */
+  async loadTasks() {
+    if (this.day) return;
+    this.tasks = await loadTasks(this.groupId, this.mostTasks, this.closing.signal);
+    if (this.data) this.draw();
+  }
+
   /** Follow the group's changes: show its standing at once, and load the rest after a pause. */
   follow() {
     if (this.day) return;
@@ -223,6 +237,10 @@ export class Group extends View {
       if (risk) this.filter(risk === 'true');
       if (target.closest('[data-see]')) this.see();
       if (target.closest('[data-more]')) this.load(true);
+      if (target.closest('[data-tasks]')) {
+        this.mostTasks = MOST;
+        this.use(() => this.loadTasks());
+      }
       if (target.closest('[data-csv]')) this.save();
       if (target.closest('[data-copy]')) this.copy();
       const { print } = target.closest('[data-print]')?.dataset ?? {};
@@ -405,7 +423,8 @@ export class Group extends View {
         h('p', null, learners ? t('group.empty') : t('group.tooMany', { count: MAX_PAST })),
         this.day && h('a', { class: 'button quiet', href: withParameter(this.hash, 'on', null) }, t('then.back')));
     }
-    const link = ({ itemId }) => `#/group/${[this.groupId, itemId].map(encodeURIComponent).join('/')}`;
+    const address = (...parts) => `#/group/${[this.groupId, ...parts].map(encodeURIComponent).join('/')}`;
+    const link = ({ itemId }) => address(itemId);
     const { rows, range } = this;
     const alike = findAlike(rows.map(({ displayName }) => displayName));
     const name = ({ userId, displayName }) =>
@@ -416,6 +435,7 @@ export class Group extends View {
       standing(group, range, rows, this.isComplete(), name),
       h('div', { class: 'cards first', 'data-key': 'first' },
         risk(group, rows, name), group.itemsFading && toRepeat(group.itemsFading, link, this.hasCopied)),
+      !this.day && this.tasks && tasks(this.tasks, (list) => address('task', list), name),
       this.learners(name),
       h('div', { class: 'cards', 'data-key': 'cards' },
         !this.day && skills(this.skills), trend(group),
@@ -580,7 +600,7 @@ function learnerRow(row, range, most, name) {
   return [
     name(row),
     riskReasons.map((reason) => [h('span', { class: 'chip bad' }, t(`group.reasons.${reason}`)), ' ']),
-    lastStudyDate ? dayOf(lastStudyDate) : t('group.never'),
+    lastStudyDate ? nearDay(lastStudyDate, localDate(now())) : t('group.never'),
     currentStreak > 0 && t('streak.days', { count: currentStreak }),
     goalOf(row),
     some(answers), rate != null && percent(rate), some(totalItemsLearned), some(Math.round(expectedKnown)),
@@ -614,9 +634,6 @@ function printOnly(part) {
   addEventListener('afterprint', () => delete document.body.dataset.printed, { once: true });
   print();
 }
-
-/** Format a day. If it is in the viewer's current year, omit the year. */
-const dayOf = (day) => (day.slice(0, 4) === localDate(now()).slice(0, 4) ? shortDay : longDay)(day);
 
 /** A card of the first screen. */
 const part = (key, title, ...content) => h('section', { class: 'card', 'aria-labelledby': key, 'data-key': key },

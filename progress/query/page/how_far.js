@@ -101,7 +101,7 @@ const pace = (row) => (row.level === 'UNKNOWN' ? '–' : number(row.masteredLast
 const lacksDate = (row) => row && !row.expectedDate;
 
 /** Only the current level and the next have a date, because each level's pace is extrapolated alone. */
-function expected(row, isNear) {
+export function expected(row, isNear) {
   if (row.level !== 'UNKNOWN' && row.reached) return t('levels.reached');
   return isNear && row.expectedDate ? monthYear(row.expectedDate) : '–';
 }

@@ -1,7 +1,7 @@
 // The section of the learner's items with the lowest accuracy, and functions that show an item or link to it.
 
 import { h } from './dom.js';
-import { distance, instant, longDay, now, percent } from './format.js';
+import { distance, instant, longDay, nearDay, now, percent } from './format.js';
 import { t } from './i18n.js';
 import { chosenLanguage, inLanguage, languageSwitch } from './languages.js';
 import { card, note, section, table } from './layout.js';
@@ -83,6 +83,13 @@ export function listName({ id, name }) {
 /** A link to a list, with a tag if it is the learner's own. */
 export const listLink = (list, user) =>
   [h('a', { href: listPage(list.id, user) }, listName(list)), ...tags(list.own && t('items.own'))];
+
+/** How many words of a task are learned, and until when: by the end of that day and, if there are more, by now. */
+export function taskText({ items: count, known, knownNow, dueOn }, today) {
+  const day = dueOn === today ? t('tasks.endOfToday') : nearDay(dueOn, today);
+  if (known == null || !count) return t('tasks.size', { count, day });
+  return t(known < knownNow ? 'tasks.late' : 'tasks.learned', { known, count, day, now: knownNow });
+}
 
 /** The words that a number of all languages counts: those of a filter, on some days. */
 export const wordsOf = ({ user, day }, filter, from = null, to = from) =>

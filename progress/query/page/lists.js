@@ -3,37 +3,40 @@
 
 import { runQuery } from './api.js';
 import { h } from './dom.js';
-import { clock, monthYear, number } from './format.js';
-import { scaleSelect, shareOf, stageLegend } from './how_far.js';
-import { t } from './i18n.js';
+import { clock, number } from './format.js';
+import { expected, scaleSelect, shareOf, stageLegend } from './how_far.js';
+import { join, t } from './i18n.js';
 import { listenForSearch, searchField } from './item_list.js';
 import { stateOf } from './item_page.js';
 import {
-  due, itemList, itemPage, level, listLink, listName, listPage, listsPage, tags, word,
+  due, itemList, itemPage, level, listLink, listName, listPage, listsPage, tags, taskText, word,
 } from './items.js';
 import { button, card, expectedOf, note, pairs, stamp, table } from './layout.js';
 import { learnName, nameOf, visible } from './names.js';
 import { View } from './problems.js';
+import { TASKS } from './query.js';
 import { LISTS, NUMBERS, loadScales, rowsOf } from './scales.js';
 import { ask, pastDay } from './then.js';
 
 const ENOUGH = 50; // rows; with a filter, the page reads on until it has so many more,
 const MAX_PAGES = 10; // but at most so many pages; then, the user may ask for more
 
-// Scales have no past: `ask` leaves the field of `$whose` as it is.
-const LISTS_QUERY = `query Lists($user: ID, $whose: ID, $scale: String, $after: String) {
+const FRAME = `languages(userId: $user) { language kinds }
+  today: dueForecast(userId: $user, days: 1) { date }
+  tasks(first: 20, userId: $user) @include(if: $isNow) ${TASKS}`;
+// Tasks and scales have no past: `ask` leaves their fields as they are.
+const LISTS_QUERY = `query Lists($user: ID, $whose: ID, $scale: String, $after: String, $isNow: Boolean!) {
   lists(userId: $user, scale: $scale, first: 50, after: $after) { ${LISTS} }
   scales(userId: $whose) { name }
-  languages(userId: $user) { language kinds }
+  ${FRAME}
 }`;
 const MEMBERS = `members(first: 200, after: $after) {
     pageInfo { hasNextPage endCursor }
     edges { node { itemId headword language kind level own mastery dueAt dueOn inPlay } }
   }`;
-const LIST_QUERY = `query List($user: ID, $list: ID!, $after: String) {
+const LIST_QUERY = `query List($user: ID, $list: ID!, $after: String, $isNow: Boolean!) {
   list(userId: $user, listId: $list) { ${NUMBERS} ${MEMBERS} }
-  languages(userId: $user) { language kinds }
-  today: dueForecast(userId: $user, days: 1) { date }
+  ${FRAME}
 }`;
 
 /** A view of rows. A subclass has fetch(after, signal), which returns a page of `rows` and the next `cursor`. */
@@ -97,16 +100,16 @@ export class Lists extends Pages {
   async fetch(after, signal) {
     const at = Date.now();
     const { user } = this;
-    const variables = { user, whose: user, scale: this.scale || null, after };
-    const { data: { lists, scales } } = await ask(LISTS_QUERY, variables, signal);
+    const variables = { user, whose: user, scale: this.scale || null, after, isNow: !pastDay() };
+    const { data: { lists, scales, ...frame } } = await ask(LISTS_QUERY, variables, signal);
     if (after) return rowsOf(lists);
     const names = scales.map(({ name }) => name);
     const studied = this.scale ? [] : await loadScales(user, scales, signal);
-    return { at, names, studied, ...rowsOf(lists) };
+    return { at, names, studied, frame, ...rowsOf(lists) };
   }
 
   sections() {
-    const { at, rows, cursor, names, studied } = this.data;
+    const { at, rows, cursor, names, studied, frame } = this.data;
     const { user, scale } = this;
     const choices = ['', ...new Set(scale ? [...names, scale] : names)];
     return [
@@ -116,11 +119,11 @@ export class Lists extends Pages {
         card('mine', scale || t('lists.mine'), 'wide',
           choices.length > 1 && h('label', { class: 'control' }, h('span', null, t('levels.scale')),
             scaleSelect(choices, scale, t('lists.mine'))),
-          rows.length > 0 ? listTable(rows, user, scale) : note(t('lists.none')),
+          rows.length > 0 ? listTable(rows, user, scale, frame) : note(t('lists.none')),
           rows.some(({ own }) => own) && note(t('list.own')),
           cursor && button('more', 'more', t('items.more'))),
         studied.map((one) => card(`scale-${one.name}`, one.name, 'wide',
-          listTable(one.rows, user, one.name),
+          listTable(one.rows, user, one.name, frame),
           one.cursor && h('div', { class: 'tools' },
             h('a', { class: 'button quiet', href: listsPage(user, one.name) }, t('items.more')))))),
     ];
@@ -131,11 +134,18 @@ const cards = (key, title, ...content) => h('section', { 'aria-labelledby': key,
   h('h2', { id: key, class: 'unseen' }, title),
   h('div', { class: 'cards' }, content));
 
+/** How much of a list each group's task asks for, and until when; nothing in the past. */
+const tasksOf = (id, { tasks, today: [{ date: today }] }) => (tasks?.edges ?? [])
+  .filter(({ node }) => node.listId === id)
+  .map(({ node: task }) => h('span', { class: 'of' },
+    join(taskText(task, today), visible(task.groupName) ?? task.groupId)));
+
 /** A table of lists; `shown` is a scale that stands above it. */
-const listTable = (lists, user, shown) => [
+const listTable = (lists, user, shown, frame) => [
   table([t('items.list'), t('levels.known'), t('items.due'), t('expected.title')], lists.map((list) => [
     [...listLink(list, user),
-      list.scale && list.scale !== shown && h('span', { class: 'of', dir: 'auto', translate: 'no' }, list.scale)],
+      list.scale && list.scale !== shown && h('span', { class: 'of', dir: 'auto', translate: 'no' }, list.scale),
+      ...tasksOf(list.id, frame)],
     shareOf(list), number(list.due), number(Math.round(list.expected)),
   ]), 'stacking lists'),
   stageLegend(),
@@ -162,13 +172,13 @@ export class ListPage extends Pages {
 
   async fetch(after, signal) {
     const at = Date.now();
-    const variables = { user: this.user, list: this.id, after };
-    const { data: { list, today: [{ date: today }] } } = await ask(LIST_QUERY, variables, signal);
+    const variables = { user: this.user, list: this.id, after, isNow: !pastDay() };
+    const { data: { list, ...frame } } = await ask(LIST_QUERY, variables, signal);
     learnName('list', this.id, list?.name);
     this.shell.named();
     if (!list) return { at, list, rows: [] };
     const { rows, cursor } = rowsOf(list.members);
-    return { at, list, today, rows: await nameRows(rows, variables, signal), cursor };
+    return { at, list, frame, rows: await nameRows(rows, variables, signal), cursor };
   }
 
   /** Change the search or the filter, which the URL keeps. */
@@ -190,26 +200,27 @@ export class ListPage extends Pages {
   }
 
   sections() {
-    const { list, at } = this.data;
+    const { list, at, frame } = this.data;
     const { user } = this;
     const back = h('p', { 'data-key': 'back' }, h('a', { class: 'back', href: listsPage(user) }, t('view.lists')));
     if (!list) {
       const title = h('h1', null, t('lists.missing'));
       return [back, h('section', { class: 'card wide problem', 'data-key': 'missing' }, title)];
     }
-    const { scale, archived, own, items, itemsStudied, masteredLast28Days, reached, expectedDate } = list;
+    const { scale, archived, own, items, itemsStudied, masteredLast28Days } = list;
     return [
       back,
       h('header', { class: 'item-head', 'data-key': 'head' },
         h('h1', null, listName(list), tags(own && t('items.own'))),
-        scale && note(scale), archived && note(t('lists.isArchived')), own && note(t('list.own'))),
+        scale && note(scale), archived && note(t('lists.isArchived')), own && note(t('list.own')),
+        tasksOf(list.id, frame)),
       stamp(at),
       cards('list', t('items.list'),
         card('known', t('levels.known'), null, shareOf(list), stageLegend(), pairs([
           [t('items.due'), list.due > 0
             ? h('a', { href: itemList(user, { filter: 'due', list: list.id }) }, number(list.due)) : number(0)],
           [t('levels.pace'), number(masteredLast28Days)],
-          [t('levels.expected'), reached ? t('levels.reached') : expectedDate ? monthYear(expectedDate) : '–'],
+          [t('levels.expected'), expected(list, true)],
         ])),
         card('expected', t('expected.title'), null, expectedOf(list), itemsStudied > 0 && h('div', { class: 'tools' },
           h('a', { class: 'button quiet', href: itemList(user, { list: list.id }) }, t('items.see')))),
@@ -218,7 +229,7 @@ export class ListPage extends Pages {
   }
 
   members() {
-    const { list, today, rows: read, cursor } = this.data;
+    const { list, rows: read, cursor, frame: { today: [{ date: today }] } } = this.data;
     const rows = this.matching();
     const count = rows.length;
     const isFiltered = this.missing || this.search;

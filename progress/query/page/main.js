@@ -78,14 +78,16 @@ const VIEWS = {
   group: {
     href: '#/group',
     roles: ['teacher', 'support', 'admin'],
-    title: ([group, item]) => [item && nameOf('item', item), group ? nameOf('group', group) : t('view.group')]
-      .filter(Boolean).join(' · '),
+    title: ([group, item, list]) => [
+      list ? nameOf('list', list) : item && nameOf('item', item), group ? nameOf('group', group) : t('view.group'),
+    ].filter(Boolean).join(' · '),
     // Without an id, the only group of a teacher, or the list of the groups; for others, the school.
-    open: async ([named, item], parameters) => {
+    open: async ([named, item, list], parameters) => {
       const groups = session.role() === 'teacher' ? session.groups() : [];
       const group = named || (groups.length === 1 ? groups[0] : null);
       if (!group && session.role() !== 'teacher') return [(await import('./school.js')).School];
       if (!group) return [(await import('./groups.js')).Groups];
+      if (list) return [(await import('./group_tasks.js')).Task, group, list];
       if (item) return [(await import('./group_item.js')).GroupItem, group, item];
       return [(await import('./group.js')).Group, group, parameters];
     },

@@ -5,7 +5,7 @@ import { h } from './dom.js';
 import { dayAfter, longDay, minutes as spell, number } from './format.js';
 import { STAGES } from './freshness.js';
 import { parts, t } from './i18n.js';
-import { knowledgePage, wordsOf } from './items.js';
+import { knowledgePage, listLink, taskText, wordsOf } from './items.js';
 import { expectedOf } from './layout.js';
 import { isStudyDay, monday, sum } from './periods.js';
 import { pastDay, untilTomorrow, urgency } from './then.js';
@@ -24,11 +24,13 @@ const RESTS = { style: 'next rests', button: 'next.open' };
 const CASES = {
   'nothing none': { said: 'news.none', figure: 'next.due', note: 'next.caughtUp', ...RESTS },
   'begin due': { said: 'news.repeat', figure: 'next.due', note: 'next.time', ...FULL },
+  'begin task': { figure: 'next.task', ...FULL, button: 'next.open' },
   'begin fading': { said: 'news.few', figure: 'next.fading', note: 'next.time', ...FULL },
   'begin new': { said: 'news.learn', figure: 'next.new', ...FULL, button: 'next.open' },
   'begin streak': { figure: 'next.streak', ...FULL, button: 'next.open' },
   'begin goal': { said: 'news.goal', figure: 'next.goal', ...FULL, button: 'next.open' },
   'go on due': { said: 'news.stillDue', figure: 'next.due', note: 'next.time', ...FULL },
+  'go on task': { figure: 'next.task', ...FULL, button: 'next.open' },
   'go on fading': { said: 'news.few', figure: 'next.fading', note: 'next.time', ...FULL },
   'go on new': { said: 'news.learn', figure: 'next.new', ...FULL, button: 'next.open' },
   'go on goal': { said: 'news.goal', figure: 'next.goal', ...FULL, button: 'next.open' },
@@ -40,30 +42,33 @@ const CASES = {
 
 /**
  * Decide. `due` has the numbers of words that are due today and on each day ahead; `fading` and `fresh` are numbers of
- * words; `pace` is the seconds per answer, null if unknown. `usual` is the learner's minutes of a day, `spent` those of
- * today. `left` is the milliseconds until the day ends, `urgency` how little that is, from 0 to 2. `ended` is the
- * length of a streak that ended yesterday, else 0, and `learned` the number of words that stay.
+ * words; `task` is that of a group, if there is one; `pace` is the seconds per answer, null if unknown. `usual` is the
+ * learner's minutes of a day, `spent` those of today. `left` is the milliseconds until the day ends, `urgency` how
+ * little that is, from 0 to 2. `ended` is the length of a streak that ended yesterday, else 0, and `learned` the number
+ * of words that stay.
  *
  * Return the case's row, the values of its texts, the text of the time that is left, if it is little, and the sentence.
  * A text is [key, values], and so may be a value.
  */
 function decide({
-  due: [due, ...ahead], fading, fresh, pace, usual, spent, goal, streak, left, urgency, ended, learned,
+  due: [due, ...ahead], fading, fresh, task, pace, usual, spent, goal, streak, left, urgency, ended, learned,
 }) {
   const { activeToday, atRisk, current } = streak;
   const toGoal = goal && Math.max(0, goal.answersPerDay - goal.answersToday);
   const isEnough = streak.restToday || (goal ? toGoal === 0 : activeToday && spent >= usual);
-  const more = toGoal ? 'goal' : fresh && spent < usual ? 'new' : atRisk ? 'streak' : 'none';
-  const open = due ? 'due' : fading ? 'fading' : more;
-  const task = !isEnough ? open : due ? 'due' : 'none';
-  const count = { due, fading, goal: toGoal, streak: 1 }[task] ?? 0;
+  const ofTask = task?.known == null ? 0 : task.items - task.known;
+  const ofToday = ofTask && task.isLastDay ? 'task' : null;
+  const more = ofTask ? 'task' : toGoal ? 'goal' : fresh && spent < usual ? 'new' : atRisk ? 'streak' : 'none';
+  const open = due ? 'due' : ofToday ?? (fading ? 'fading' : more);
+  const aim = !isEnough ? open : ofToday ?? (due ? 'due' : 'none');
+  const count = { due, task: ofTask, fading, goal: toGoal, streak: 1 }[aim] ?? 0;
   const first = pace ? Math.max(1, Math.floor((60 * usual) / pace + 1e-9)) : Infinity;
-  const isOfWords = ['due', 'fading'].includes(task) && !isEnough;
-  const what = isEnough || (task === 'none' && activeToday) ? 'done'
-    : task === 'none' ? 'nothing' : isOfWords && count > first ? 'too much' : activeToday ? 'go on' : 'begin';
-  const row = CASES[`${what} ${task}`];
-  const minutes = task === 'new' || what === 'too much' ? usual : isOfWords && pace ? toMinutes(count * pace) : null;
-  const values = { task, count, first, minutes };
+  const isOfWords = ['due', 'fading'].includes(aim) && !isEnough;
+  const what = (isEnough && aim !== 'task') || (aim === 'none' && activeToday) ? 'done'
+    : aim === 'none' ? 'nothing' : isOfWords && count > first ? 'too much' : activeToday ? 'go on' : 'begin';
+  const row = CASES[`${what} ${aim}`];
+  const minutes = aim === 'new' || what === 'too much' ? usual : isOfWords && pace ? toMinutes(count * pace) : null;
+  const values = { aim, count, first, minutes };
   const days = row.note === 'next.plan' && daysOfPlan([due, ...ahead], (60 * usual) / pace);
   const hours = urgency && atRisk ? timeLeft(left) : null;
   return {
@@ -73,9 +78,10 @@ function decide({
     sentence: [
       ended && ['news.ended', { count: ended, words: ['milestones.kinds.ITEMS_LEARNED', { count: learned }] }],
       activeToday && ['news.streak', { count: current }],
-      activeToday && goal && task !== 'goal' && [toGoal ? 'news.unmet' : 'news.met', { count: toGoal }],
+      activeToday && goal && aim !== 'goal' && [toGoal ? 'news.unmet' : 'news.met', { count: toGoal }],
       row.said && [row.said, values],
-      (urgency > 1 || task === 'streak') && atRisk
+      task && ['news.task', { task, text: task.text }],
+      (urgency > 1 || aim === 'streak') && atRisk
         && [hours ? 'news.last' : 'news.open', { count: current + 1, left: hours }],
     ].filter(Boolean),
   };
@@ -100,16 +106,23 @@ function daysOfPlan(due, capacity) {
   return last < 0 ? null : last + 1;
 }
 
-/** What to do now, by what the page knows of the learner. A past day has no task: only what is due. */
+/** The task that ends next, of those that are not over; one that is done only if no other is there. */
+function nextTask({ tasks, day }) {
+  const ahead = (tasks?.edges ?? []).map(({ node }) => node).filter(({ dueOn, items }) => dueOn >= day && items > 0);
+  const task = ahead.findLast(({ done }) => !done) ?? ahead.at(-1);
+  return task && { ...task, isLastDay: task.dueOn === day, text: taskText(task, day) };
+}
+
+/** What to do now, by what the page knows of the learner. On a past day, only what is due. */
 export function whatNow(data) {
   const { day, days, due, workload, goal, streak, knowledge, progress } = data;
   const known = { due: due.map(({ items }) => items), pace: workload?.secondsPerAnswer, usual: usualMinutes(data) };
   if (pastDay()) return decide({ ...known, streak: {} });
-  // Until it is known what is fading, a task would change under the reader.
+  // Until it is known what is fading, this would change under the reader.
   if (!knowledge && !due[0].items) return { ...decide({ ...known, streak: {} }), note: null };
   const learned = progress?.totalItemsLearned;
   return decide({
-    ...known, goal, streak, fading: knowledge?.fading, fresh: progress?.masteryStats.unlearned,
+    ...known, goal, streak, task: nextTask(data), fading: knowledge?.fading, fresh: progress?.masteryStats.unlearned,
     spent: (days.get(day)?.studySeconds ?? 0) / 60, left: untilTomorrow(), urgency: urgency(),
     ended: learned > 0 && endedStreak(data), learned,
   });
@@ -133,12 +146,13 @@ function endedStreak({ day, days, restDays, streak }) {
   return length > 1 && (streak.longestEnd === streak.lastStudyDate ? streak.longest : length);
 }
 
-/** A text of the decision, as texts and links; it may have the words of the task, and the time that they take. */
-export function say(data, [key, { task, minutes, ...values }]) {
+/** A text of the decision, as texts and links; it may have the words to repeat, and the time that they take. */
+export function say(data, [key, { aim, task, minutes, ...values }]) {
   const texts = Object.entries(values).map(([name, value]) => [name, Array.isArray(value) ? t(...value) : value]);
   const duration = minutes && (minutes < 60 ? t('news.minutes', { count: minutes }) : spell(minutes));
   return parts(key, {
-    words: door(data, task === 'fading' ? t('news.fading', values) : number(values.count), task), minutes, duration,
+    words: door(data, aim === 'fading' ? t('news.fading', values) : number(values.count), aim), minutes, duration,
+    list: task && listLink({ id: task.listId, name: task.listName }, data.user)[0],
     time: duration && t('news.time', { time: duration }), ...Object.fromEntries(texts),
   });
 }

@@ -42,17 +42,20 @@ export const QUERY = `query Page($user: ID, $language: String, $from: Date!, $to
   }
   projections: projectionStatus { name eventsBehind secondsBehind status updatedAt changedAt }
 }`;
-// The task is one of all languages; the section "How far" shows the chosen one.
+export const TASKS = '{ edges { node { listId listName groupId groupName dueOn items known knownNow done } } }';
+// What to do now is of all languages; the section "How far" shows the chosen one.
 const ESTIMATE = `knowledge(userId: $user) { expected items fading }
   chosen: knowledge(userId: $user, language: $language) @include(if: $isChosen) { expected items }`;
 
 export const NEWS_QUERY = `query News($user: ID, $language: String, $isChosen: Boolean!, $monday: Date!) {
   ${ESTIMATE}
+  tasks(first: 20, userId: $user) ${TASKS}
   week: weeklyStats(userId: $user, from: $monday, to: $monday, zeroFill: true) { slippedBack }
 }`;
 /** The news after the first study of the day. */
 export const TODAY_QUERY = `query News($user: ID, $language: String, $isChosen: Boolean!) {
   ${ESTIMATE}
+  tasks(first: 20, userId: $user) ${TASKS}
   slipped: itemStats(userId: $user, filter: SLIPPED_BACK, first: 1) { totalCount }
 }`;
 export const FRAME_QUERY = `query Frame($user: ID, $before: Date!) {

@@ -1,7 +1,6 @@
 // Lists with a learner's numbers, of one scale or of several at once.
 
 import { runQuery } from './api.js';
-import { visible } from './names.js';
 import { ask } from './then.js';
 
 const MAX_SCALES = 5; // of those with most lists; the page shows the ones that are studied

@@ -2,7 +2,9 @@
 // instead of the goal.
 
 import { h, s } from './dom.js';
-import { dayAfter, days, fullDay, longDay, minutes, now, percent, shortDay, weekday } from './format.js';
+import {
+  dayAfter, days, fullDay, longDay, minutes, nearDay, now, percent, shortDay, weekday,
+} from './format.js';
 import { countBehind } from './freshness.js';
 import { join, t } from './i18n.js';
 import { wordsOf } from './items.js';
@@ -19,13 +21,13 @@ const LENGTHS = [3, 7, 14, 30, 50, 100, 200, 365]; // as in the kind STREAK of t
 export function today(data, celebration) {
   const { day, streak, goal, days: studied } = data;
   const row = studied.get(day);
-  const task = whatNow(data);
+  const next = whatNow(data);
   return h('section', { class: 'tiles', 'aria-labelledby': 'today', 'data-key': 'today' },
     h('h2', { id: 'today', tabindex: -1 }, t('jump.today'), h('small', null, fullDay(day))),
-    ofAllLanguages(data.languages, data.language), news(data, task),
-    tile(task.style, t('next.title'), figure(task.figure, task.values), nextNotes(data, task)),
+    ofAllLanguages(data.languages, data.language), news(data, next),
+    tile(next.style, t('next.title'), figure(next.figure, next.values), nextNotes(data, next)),
     tile(`half${streak.activeToday ? ' warm' : ''}`, t('streak.title'), flame(streak),
-      figure('streak.days', { count: streak.current }), streakNotes(data, task), changeNote(data), restNotes(data)),
+      figure('streak.days', { count: streak.current }), streakNotes(data, next), changeNote(data), restNotes(data)),
     goal
       ? tile(`half${goal.answersToday ? ' warm' : ''}`, t(pastDay() ? 'then.goal' : 'goal.title'), ring(goal),
         figure('count.answers', { count: goal.answersToday }), goalNotes(goal, day, row), setting(data))
@@ -163,13 +165,13 @@ const weekDot = (state, date) => h('li', { class: { dayMet: 'met', dayOpen: 'ope
   h('span', { class: 'unseen' }, t(`goal.${state}`, { day: weekday(date, 'long') })),
   h('span', { 'aria-hidden': 'true' }, weekday(date, 'narrow')));
 
-function nextNotes(data, task) {
+function nextNotes(data, next) {
   const { day: today, due: [{ items }, ...later], isOwn } = data;
-  const rests = task.style !== 'next';
+  const rests = next.style !== 'next';
   return [
-    task.note && (rests ? mark('good', t(...task.note)) : note(say(data, task.note))),
-    !items && has('due', data) && note(nextDue(later, dayAfter(today, 6))),
-    h('div', { class: 'tools' }, isOwn && !pastDay() && appLink(task.button, rests), mistakes(data)),
+    next.note && (rests ? mark('good', t(...next.note)) : note(say(data, next.note))),
+    !items && has('due', data) && note(nextDue(later, today)),
+    h('div', { class: 'tools' }, isOwn && !pastDay() && appLink(next.button, rests), mistakes(data)),
   ];
 }
 
@@ -181,15 +183,11 @@ function mistakes(data) {
     h('a', { class: 'button quiet', href: wordsOf(data, 'missed', yesterday) }, t('items.mistakes'));
 }
 
-/**
- * A text about the next day with due items. Up to `last`, the text names the day by its weekday. After `last`, it names
- * the date.
- */
-function nextDue(later, last) {
+/** A text about the next day with due items. */
+function nextDue(later, today) {
   const next = later.find((day) => day.items);
   if (!next) return t('next.nothing', { count: later.length });
-  const day = next.date <= last ? weekday(next.date, 'long') : shortDay(next.date);
-  return t('next.later', { count: next.items, day });
+  return t('next.later', { count: next.items, day: nearDay(next.date, today) });
 }
 
 /** A button that opens the learning app; none if the server does not know the app's address. */

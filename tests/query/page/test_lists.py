@@ -84,7 +84,8 @@ def test_others_see_the_lists_of_the_catalogue_and_ids_of_own_words(
     user = learn_deck(demo, visitor)
     page = visitor.open("tess", "teacher", f"#/lists/{user}", [user])
     mine = page.locator("[data-key=mine]")
-    expect(mine.get_by_role("rowheader")).to_have_text([f"L2{user}"])
+    task = f"0 words, until 1 January 2099, {user}"
+    expect(mine.get_by_role("rowheader")).to_have_text([f"L2{user}{task}"])
     expect(page.get_by_text(OWN)).to_have_count(0)
     page.get_by_label("Scale").select_option(user)
     mine.get_by_role("link", name="L1").click()

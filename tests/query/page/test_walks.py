@@ -112,7 +112,11 @@ def test_a_walk_that_has_found_a_fault_finds_none(explorer: Explorer, name: str)
             ["#/", "#/items", "#/knowledge", f"#/item/{quote(page_walks.LONG_ITEM)}"],
         ),
         pytest.param(page_walks.LONG, "learner", ["#/", "#/items"], marks=pytest.mark.exhaustive),
-        ("tess", "teacher", ["#/group", "#/group/long-1"]),
+        (
+            "tess",
+            "teacher",
+            ["#/group", "#/group/long-1", f"#/group/long-1/task/{quote(page_walks.LONG_LIST)}"],
+        ),
         pytest.param("ada", "admin", ["#/administration"], marks=pytest.mark.exhaustive),
     ],
 )

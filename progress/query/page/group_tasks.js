@@ -1,0 +1,155 @@
+// The tasks of a group: which lists it is to learn until when, and who has done it; and the page of one task.
+
+import { runQuery } from './api.js';
+import { saveFile, toCsv } from './csv.js';
+import { h } from './dom.js';
+import { clock, fullDay, localDate, longDay, nearDay, now, number, shortDay } from './format.js';
+import { join, t } from './i18n.js';
+import { listName } from './items.js';
+import { button, note, stamp, table } from './layout.js';
+import { learnName, nameOf } from './names.js';
+import { View } from './problems.js';
+import { withParameter } from './then.js';
+import { addressOf, findAlike, groupName, learnLearners, linkTo } from './way.js';
+
+export const MOST = 20; // tasks of a request
+const FIRST = 3; // names of those who are furthest from a task
+const MEMBER = 'userId displayName known knownNow done';
+const TASK = 'listId listName dueOn items done';
+const CARD_QUERY = `query GroupTasks($group: ID!, $first: Int) {
+  group(groupId: $group) {
+    members
+    tasks(first: $first) {
+      pageInfo { hasNextPage }
+      edges { node { ${TASK} members(first: ${FIRST}) { edges { node { ${MEMBER} } } } } }
+    }
+  }
+}`;
+const TASK_QUERY = `query Task($group: ID!, $before: String, $after: String) {
+  group(groupId: $group) {
+    name members
+    tasks(first: 1, after: $before) { edges { cursor node {
+      ${TASK} members(first: 200, after: $after) { pageInfo { hasNextPage endCursor } edges { node { ${MEMBER} } } }
+    } } }
+  }
+}`;
+
+/** Return the group's number of members, and of its tasks the `first` ones, the latest day first. */
+export async function loadTasks(group, first, signal) {
+  return (await runQuery(CARD_QUERY, { group, first }, signal)).data.group;
+}
+
+/** A card with a row for each task; nothing without one. `link` is the address of a task, `name` a member's name. */
+export const tasks = ({ members, tasks: { edges, pageInfo } }, link, name) => edges.length > 0 && h('section', {
+  class: 'card wide', 'aria-labelledby': 'tasks', 'data-key': 'tasks',
+},
+  h('h2', { id: 'tasks' }, t('tasks.title')),
+  table([t('items.list'), t('tasks.day'), t('tasks.by'), t('tasks.furthest')], edges.map(({ node: task }) => [
+    h('a', { href: link(task.listId) }, listName({ id: task.listId, name: task.listName })),
+    nearDay(task.dueOn, localDate(now())), doneBy(task, members), furthest(task, name),
+  ]), 'stacking tasks'),
+  note(t('tasks.meaning')),
+  pageInfo.hasNextPage && edges.length < MOST && button('tasks', 'tasks', t('items.more')));
+
+/** How many members have done a task; for a list without words or with too many, only its size. */
+const doneBy = ({ done, items }, members) =>
+  (done === null ? t('items.found', { count: items }) : t('tasks.doneBy', { count: done, members }));
+
+/** The first members who have not done a task, with the words that they have learned. */
+function furthest({ members, items: count }, name) {
+  const rows = members.edges.map(({ node }) => node).filter(({ done }) => done === false);
+  return rows.length > 0 ? h('ul', { class: 'repeat' }, rows.map((row) => h('li', null,
+    name(row), ' ', h('span', { class: 'of' }, t('items.ofAnswers', { right: row.known, count }))))) : '–';
+}
+
+export class Task extends View {
+  constructor(element, group, list, shell) {
+    super(element, shell, { group, list });
+    this.on('click', ({ target }) => {
+      if (target.closest('[data-refresh]')) this.load();
+      if (target.closest('[data-csv]')) this.save();
+      if (target.closest('[data-print]')) print();
+    });
+    this.naming = this.load();
+  }
+
+  /** Read the tasks one by one up to this one, and all members of it; `task` is missing if there is none. */
+  async read(signal) {
+    const at = Date.now();
+    const rows = [];
+    let place = { before: null, after: null };
+    for (;;) {
+      const { data: { group } } = await runQuery(TASK_QUERY, { group: this.group, ...place }, signal);
+      const [{ cursor, node: task } = {}] = group?.tasks.edges ?? [];
+      if (task && task.listId !== this.list) {
+        place = { before: cursor, after: null };
+        continue;
+      }
+      rows.push(...(task?.members.edges ?? []).map(({ node }) => node));
+      place.after = task?.members.pageInfo.endCursor;
+      if (task?.members.pageInfo.hasNextPage) continue;
+      learnName('group', this.group, group?.name);
+      learnName('list', this.list, task?.listName);
+      learnLearners(rows);
+      return { at, task, rows, size: group?.members };
+    }
+  }
+
+  succeed() {
+    this.shell.named();
+    super.succeed();
+  }
+
+  sections() {
+    const { at, task, rows, size } = this.data;
+    const back = h('a', { class: 'back', href: addressOf(this.group) }, groupName(this.group));
+    if (!task) {
+      const missing = h('h1', null, t('tasks.missing'));
+      return h('section', { class: 'card wide problem', 'data-key': 'missing' }, back, missing);
+    }
+    const { dueOn, items, done } = task;
+    const isCounted = done !== null;
+    return [
+      h('header', { class: 'head', 'data-key': 'head' }, h('div', null, back,
+        h('h1', null, listName({ id: this.list, name: task.listName })),
+        h('p', null, t('tasks.size', { count: items, day: fullDay(dueOn) })),
+        isCounted && h('p', null, h('b', null, doneBy(task, size))),
+        h('p', { class: 'printed' }, join(groupName(this.group), longDay(localDate(at)), clock(at))))),
+      stamp(at),
+      h('section', { class: 'card wide', 'aria-labelledby': 'who', 'data-key': 'who' },
+        h('h2', { id: 'who' }, t('group.learners', { count: rows.length })),
+        note(t(isCounted ? 'tasks.meaning' : items ? 'tasks.tooLarge' : 'lists.empty')),
+        isCounted && [
+          h('div', { class: 'tools' },
+            button('csv', 'csv', t('group.save')), button('print', 'print', t('group.print'))),
+          table(this.columns(), rows.map((row) => this.row(row))),
+        ]),
+    ];
+  }
+
+  /** The names of the columns; the last one is there only if words were learned after the day. */
+  columns() {
+    const day = shortDay(this.data.task.dueOn);
+    const isLate = this.data.rows.some(({ known, knownNow }) => known < knownNow);
+    return [t('group.learner'), t('tasks.left'), t('tasks.until', { day }), ...(isLate ? [t('tasks.now')] : [])];
+  }
+
+  row({ userId, displayName, known, knownNow }) {
+    const alike = findAlike(this.data.rows.map((row) => row.displayName));
+    const href = withParameter(`#/learner/${encodeURIComponent(userId)}`, 'group', this.group);
+    const left = h('b', null, number(this.data.task.items - known));
+    return [linkTo(href, userId, displayName, alike), left, number(known), number(knownNow)]
+      .slice(0, this.columns().length);
+  }
+
+  /** Save what the table shows as a CSV file. */
+  save() {
+    const columns = [t('group.idOf'), ...this.columns()];
+    const rows = this.data.rows.map(({ userId, displayName, known, knownNow }) => {
+      const values = [userId, displayName, this.data.task.items - known, known, knownNow];
+      return Object.fromEntries(columns.map((column, index) => [column, values[index]]));
+    });
+    const name = [groupName(this.group), nameOf('list', this.list), localDate(now())].join(' - ');
+    saveFile(`${name.replace(/[\\/:*?"<>|]/g, '_')}.csv`, 'text/csv', toCsv(columns, rows));
+  }
+}

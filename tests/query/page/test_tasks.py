@@ -1,0 +1,83 @@
+"""The tasks of a group, on the pages of its learners and of its teacher."""
+
+import csv
+import io
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from progress.local import readiness
+from tests.support import browser
+from tests.support.browser import Stack, Visit, Visits
+
+LEARNED = "learned, until 1 January 2099"
+
+
+def set_task(demo: Stack, visitor: Visit) -> tuple[str, list[str]]:
+    """Let a group of two learn two words, of which they have learned two and one; return both."""
+    group, now, before = f"group-{uuid.uuid4()}", datetime.now(UTC), timedelta(days=1)
+    users = [browser.create_learner(demo, ago=before) for _ in range(2)]
+    items = [f"{group}-{n}" for n in range(2)]
+    demo.publish(
+        *(browser.envelope("LearnerJoinedGroup", now, user_id=u, group_id=group) for u in users),
+        browser.envelope("ListPublished", now, list_id=group, name="Unit 7"),
+        *(browser.envelope("ItemListed", now, list_id=group, item_id=item) for item in items),
+        browser.envelope("ListAssigned", now, list_id=group, group_id=group, due_on="2099-01-01"),
+        *(e for item in items for e in browser.lesson(users[0], 1, ago=before, item=item)),
+        *browser.lesson(users[1], 1, ago=before, item=items[0]),
+    )
+    text = f"""{{ group(groupId: "{group}") {{
+        tasks {{ edges {{ node {{ members {{ edges {{ node {{ known }} }} }} }} }} }} }} }}"""
+    members = {"edges": [{"node": {"known": 1}}, {"node": {"known": 2}}]}
+    counted = {"group": {"tasks": {"edges": [{"node": {"members": members}}]}}}
+    readiness.wait(lambda: visitor.ask(text) == counted, text, seconds=30)
+    return group, users
+
+
+def test_a_learner_is_told_what_is_left_of_a_task_and_until_when(
+    visit: Visits, demo: Stack
+) -> None:
+    visitor = visit()
+    group, (_, user) = set_task(demo, visitor)
+    page = visitor.open(user)
+    news = page.locator("[data-key=news]")
+    expect(news).to_contain_text(f"Unit 7: 1 of 2 {LEARNED}.")
+    expect(page.locator(".tile.next")).to_contain_text("1 left of the task")
+    demo.publish(*browser.lesson(user, 1, item=f"{group}-1"))
+    expect(news).to_contain_text(f"Unit 7: 2 of 2 {LEARNED}.")
+    news.get_by_role("link", name="Unit 7").click()
+    task = page.get_by_text(f"2 of 2 {LEARNED}, {group}")
+    expect(task).to_be_visible()
+    page.get_by_role("link", name="Lists").click()
+    expect(page.get_by_role("rowheader", name="Unit 7")).to_contain_text(LEARNED)
+    visitor.move("#/lists?on=2024-09-20")
+    expect(page.get_by_text("This page shows the end of 20 September 2024.")).to_be_visible()
+    expect(task).to_have_count(0)
+
+
+def test_a_teacher_sees_saves_and_prints_who_has_done_a_task(visit: Visits, demo: Stack) -> None:
+    visitor = visit()
+    group, (done, missing) = set_task(demo, visitor)
+    page = visitor.open("tess", "teacher", f"#/group/{group}", [group])
+    row, said = page.locator("[data-key=tasks]").get_by_role("row").last, "1 of 2 has done it"
+    expect(row.get_by_role("cell")).to_have_text(["1 January 2099", said, f"{missing} 1 of 2"])
+    assert visitor.find_violations("[data-key=tasks]") == []
+    row.get_by_role("link", name="Unit 7").click()
+    expect(page).to_have_title(f"Unit 7 · {group} · Progress")
+    expect(page.get_by_text(said)).to_be_visible()
+    cells = page.locator("tbody").get_by_role("row")
+    expect(cells).to_have_text([f"{missing}11", f"{done}02"])
+    assert visitor.find_violations("main") == []
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save as CSV").click()
+    text = Path(saved.value.path()).read_text(encoding="utf-8-sig")
+    rows = [[*row.values()] for row in csv.DictReader(io.StringIO(text))]
+    assert rows == [[missing, "", "1", "1"], [done, "", "0", "2"]]
+    page.emulate_media(media="print", color_scheme="light")
+    expect(page.locator(".printed")).to_contain_text(f"Group {group}")
+    expect(page.locator("main :is(button, .back)").filter(visible=True)).to_have_count(0)
+    page.emulate_media(media="screen")
+    visitor.move(f"#/group/{group}/task/none")
+    expect(page.get_by_role("heading", level=1)).to_have_text("There is no such task")
