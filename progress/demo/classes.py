@@ -38,6 +38,7 @@ _NAMESPACE = UUID("c1b7a0de-2f0d-5a43-9f52-8f2b0f6a3e11")
 _STARTS = (0, 0, 4, 0, 4, 4)
 _ZONES = ("Europe/Berlin", "Asia/Tokyo", "America/New_York", "Europe/London", "America/Sao_Paulo")
 _DAY_START = 4
+_UNIT = (120, 160)  # the words of the course that the first class has to learn
 _MOST_REPEATS = 3  # how often a word is asked on a day
 _KEEPS_STREAK = 0.9  # a learner who studies on a larger share of days takes rest days
 _LEVEL_EASE = {"A1": 0.4, "A2": 0.2, "B1": 0.0, "B2": -0.2, "C1": -0.5, "C2": -0.6}
@@ -108,7 +109,9 @@ def messages(learners: int, last: date, now: datetime) -> list[Message]:
     """
     made = [message for n in range(learners) for message in _learner_messages(n, last, now)]
     course = [*loading.item_messages(_course()), *loading.list_messages(_course())]
-    return [made[0], *course, *made[1:]]
+    unit = itertools.islice(_course(), *_UNIT)
+    task = loading.task_message(groups(1)[0], unit, last + timedelta(4))
+    return [made[0], *course, task, *made[1:]]
 
 
 def find_yesterday(now: datetime) -> date:

@@ -53,6 +53,7 @@ RULE = (
 
 _LEVELS = ("A1", "A2", "B1", "B2", "C1", "C2")
 _SCALE, _TOPICS = "CEFR-J", "Core Inventory"  # the scales of the lists
+_UNIT = "Unit 7"  # the list of a task
 _PUBLISHED_AT = datetime(2024, 1, 1, tzinfo=UTC)
 _NAMESPACE = UUID("8f0f3c0a-3f5e-5d53-8a54-0d8f1f0c9b42")
 
@@ -219,6 +220,20 @@ def list_messages(items: dict[str, Word]) -> Iterator[Message]:
     return anki_import.pack(events.USER, made)
 
 
+def task_message(group: str, items: Iterable[str], due_on: date) -> Message:
+    """Return a list of the catalogue that the group has to learn until a day."""
+    list_id, listed = f"{group}: {_UNIT}", {item: {"position": n} for n, item in enumerate(items)}
+    made = lists.change_catalogue(list_id, {"name": _UNIT}, listed, _PUBLISHED_AT)
+    task = events.ListAssigned(list_id=list_id, group_id=group, due_on=due_on.isoformat())
+    assigned = {
+        "event_id": str(uuid5(_NAMESPACE, f"{list_id} {due_on}")),
+        "event_type": "ListAssigned",
+        "occurred_at": _PUBLISHED_AT,
+        "data": msgspec.to_builtins(task),
+    }
+    return Message("user-events", [*made, assigned])
+
+
 def read_own(file: Path, user: str) -> Record:
     """Return the record in the file; raise ReviewLogError if the file cannot be read."""
     return anki_import.read(file, anki_events.Learner(user), in_catalogue=True)
@@ -248,6 +263,9 @@ _CHOICES_NAMESPACE = UUID("3b8f6f0e-9a37-5c1d-8d5e-2f4f0b6f7d21")
 # break a streak, so the streaks before and after this day become one.
 _GOAL_DAY, _GOAL = date(2024, 9, 8), 200
 _REST_DAY = date(2024, 8, 24)
+_GROUP, _GROUP_NAME = "evening-class", "Evening class"
+_LEARNED, _NEW = 31, 9  # words of the task: the last cards of the log, and words without a card
+_DUE_ON = date(2024, 10, 10)  # four days after the last day of the log
 
 _TODAY, _LASTS = 210, timedelta(minutes=25)  # answers of the session that is added
 _WRONG = 6  # of so many answers, one is wrong
@@ -285,7 +303,10 @@ def prepare(connection: Connection, now: datetime, *, as_recorded: bool) -> Livi
     moved = shifts.shift(answers, days, _ZONE)
     session = [] if stored else study_today(moved, now)
     shifted = messages(learner, [*moved, *session])
-    return LivingRecord([*shifted, Message("user-events", list(_choices(days)))], days)
+    known = cards(answers)
+    unit = [*deal(word_lists.read(), known)][len(known) - _LEARNED : len(known) + _NEW]
+    task = task_message(_GROUP, unit, _DUE_ON + timedelta(days))
+    return LivingRecord([*shifted, task, Message("user-events", list(_choices(days)))], days)
 
 
 def study_today(answers: Sequence[Answer], now: datetime) -> list[Answer]:
@@ -322,11 +343,13 @@ def study_today(answers: Sequence[Answer], now: datetime) -> list[Answer]:
 
 
 def _choices(days: int) -> Iterator[dict[str, Any]]:
-    """Yield the events that set a goal and take a rest day; the log has no such events."""
+    """Yield the goal, the group and the rest day; the log has no such events."""
     user = LEARNER.user_id
     rest_day = _REST_DAY + timedelta(days)
     goal = events.GoalSet(user_id=user, answers_per_day=_GOAL)
+    joined = events.LearnerJoinedGroup(user_id=user, group_id=_GROUP, group_name=_GROUP_NAME)
     yield _envelope(goal, _GOAL_DAY + timedelta(days))
+    yield _envelope(joined, _GOAL_DAY + timedelta(days))
     yield _envelope(events.RestDayTaken(user_id=user, date=rest_day.isoformat()), rest_day)
 
 

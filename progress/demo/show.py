@@ -23,7 +23,7 @@ def introduce(console: Console, shifted_days: int) -> None:
     """Print what the demo shows, and which parts of the data are invented."""
     moved = (
         f"All dates are shifted by {shifted_days:,} days: the record ends on the day before it was "
-        "loaded. A daily goal, a rest day and a session of today are added. "
+        "loaded. A daily goal, a rest day, a task of a group and a session of today are added. "
         if shifted_days
         else ""
     )

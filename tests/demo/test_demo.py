@@ -24,11 +24,12 @@ from tests.support.anki_files import Entry
 
 @functools.cache
 def total() -> int:
-    """Return the number of the demo's events: with a goal, a rest day, and today's session.
+    """Return the number of the demo's events: with a goal, a rest day, a task and today's session.
 
-    The session has a start, an end, and an answer to each of 210 cards.
+    The learner joins the group whose task is a list of 40 items. The session has a start, an end,
+    and an answer to each of 210 cards.
     """
-    return sum(len(message.events) for message in loading.messages()) + 2 + 2 + 210
+    return sum(len(message.events) for message in loading.messages()) + 2 + 3 + 40 + 2 + 210
 
 
 def expected_counts() -> dict[str, int]:
