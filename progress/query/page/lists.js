@@ -32,7 +32,7 @@ const LISTS_QUERY = `query Lists($user: ID, $whose: ID, $scale: String, $after: 
 }`;
 const MEMBERS = `members(first: 200, after: $after) {
     pageInfo { hasNextPage endCursor }
-    edges { node { itemId headword language kind level own mastery dueAt dueOn inPlay } }
+    edges { node { itemId headword language kind level own mastery dueAt dueOn inPlay setAside } }
   }`;
 const LIST_QUERY = `query List($user: ID, $list: ID!, $after: String, $isNow: Boolean!) {
   list(userId: $user, listId: $list) { ${NUMBERS} ${MEMBERS} }
@@ -119,7 +119,7 @@ export class Lists extends Pages {
         card('mine', scale || t('lists.mine'), 'wide',
           choices.length > 1 && h('label', { class: 'control' }, h('span', null, t('levels.scale')),
             scaleSelect(choices, scale, t('lists.mine'))),
-          rows.length > 0 ? listTable(rows, user, scale, frame) : note(t('lists.none')),
+          rows.length > 0 ? listTable(rows, user, scale, frame) : note(t(user ? 'lists.noneOf' : 'lists.none')),
           rows.some(({ own }) => own) && note(t('list.own')),
           cursor && button('more', 'more', t('items.more'))),
         studied.map((one) => card(`scale-${one.name}`, one.name, 'wide',
@@ -195,7 +195,8 @@ export class ListPage extends Pages {
 
   matching() {
     const search = this.search.toLowerCase();
-    return this.data.rows.filter(({ mastery, headword, itemId }) => (!this.missing || mastery === 'UNLEARNED')
+    const isMissing = ({ mastery, setAside }) => mastery === 'UNLEARNED' && !setAside;
+    return this.data.rows.filter(({ headword, itemId, ...row }) => (!this.missing || isMissing(row))
       && (visible(headword) ?? itemId).toLowerCase().includes(search));
   }
 
@@ -243,7 +244,7 @@ export class ListPage extends Pages {
       !list.own && rows.some(({ own }) => own) && note(t('list.own')),
       count > 0 && table([t('items.item'), t('lag.state'), t('items.due')], rows.map((item) => [
         [h('a', { href: itemPage(item.itemId, this.user, list.id) }, word(item)), level(item)],
-        stateOf(item.mastery), due(item, today),
+        [stateOf(item.mastery), tags(item.setAside && t('list.filters.SET_ASIDE'))], due(item, today),
       ]), 'items item-list'),
       cursor && button('more', 'more', t('items.more')),
     ];
