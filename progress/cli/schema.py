@@ -114,7 +114,7 @@ def events(
         bool, typer.Option("--check", help="Write nothing; fail if a file is out of date.")
     ] = False,
 ) -> None:
-    """Generate docs/events.md, schemas/events and schemas/asyncapi.json from the event types."""
+    """Generate docs/events.md and the folder schemas from the event types."""
     from progress.event_store.contract import files
 
     if check:

@@ -9,7 +9,8 @@ from progress.event_store import json_input
 
 JSON, LINES = "application/json", "application/x-ndjson"
 
-_MOST_ENTRIES = 1_000
+MOST_ENTRIES = 1_000
+MOST_BYTES = 10_000_000  # of a publisher's body
 _LINE = re.compile(rb"[ \t\r\n]*+([^\n]+)")  # blank lines, and then one that is not
 
 
@@ -58,7 +59,7 @@ def _split_lines(body: bytes | bytearray) -> list[tuple[int, bytes]]:
 
 
 def _number(parts: Iterable[bytes]) -> list[tuple[int, bytes]]:
-    numbered = list(itertools.islice(enumerate(parts), _MOST_ENTRIES + 1))
-    if len(numbered) > _MOST_ENTRIES:
-        raise RequestTooLarge(f"expected at most {_MOST_ENTRIES} events")
+    numbered = list(itertools.islice(enumerate(parts), MOST_ENTRIES + 1))
+    if len(numbered) > MOST_ENTRIES:
+        raise RequestTooLarge(f"expected at most {MOST_ENTRIES} events")
     return numbered

@@ -15,6 +15,7 @@ import msgspec
 
 from progress.event_store import bodies, envelope, events, forms, json_input, timestamps
 from progress.event_store.envelope import Message, ParsedEvent
+from progress.event_store.post_answers import Refused
 
 MOST_BYTES = 1_000_000  # of a body
 
@@ -23,14 +24,6 @@ _MOST_ENTRY_BYTES = 8_192  # as published
 _NAMESPACE = uuid5(NAMESPACE_OID, "learner")
 _KEPT = ("user_id", "correlation_id", "causation_id", "source_id")  # of the metadata
 _PAUSE_EVERY, _PAUSE_S = 16, 0.000_1  # entries; 16 take less than a millisecond
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """An entry that is not published: its place in the body, why, and its id as sent."""
-
-    index: int
-    reason: str
-    event_id: str | None
 
 
 class LearnerPost(msgspec.Struct, frozen=True):

@@ -5,15 +5,13 @@ rejected, and no dead letter is stored.
 """
 
 from datetime import UTC, datetime
-from typing import Any
 
 from progress.event_store import bodies, envelope, events, timestamps
 from progress.event_store.envelope import Message, Rejection
 from progress.event_store.log import Delivery
+from progress.event_store.post_answers import Letter, Recorded
 from progress.ingest import push
 from progress.ingest.group_commit import Others
-
-MOST_BYTES = 10_000_000
 
 _TOPIC = "posted"
 
@@ -30,7 +28,7 @@ def parse_delivery(body: bytearray, media_type: str, poster: str = "") -> Delive
     return Delivery(message, entries, len(body), is_reported=True)
 
 
-def describe(delivery: Delivery, others: Others) -> dict[str, Any]:
+def describe(delivery: Delivery, others: Others) -> Recorded:
     """Return the number of entries per outcome, and the dead letters by index.
 
     Each entry counts once, and among the appended ones `unknown_types` are of no declared type.
@@ -38,7 +36,7 @@ def describe(delivery: Delivery, others: Others) -> dict[str, Any]:
     rejections that are no dead letters.
     """
     counts = dict.fromkeys(("appended", "redelivered", "pending", "erased", "unknown_types"), 0)
-    letters: list[dict[str, Any]] = []
+    letters: list[Letter] = []
     for entry in delivery.entries:
         first = (entry.kind, entry.reason) if isinstance(entry, Rejection) else ("appended", None)
         outcome, reason = others.get(entry.index, first)
@@ -50,6 +48,6 @@ def describe(delivery: Delivery, others: Others) -> dict[str, Any]:
         if outcome == "future":
             reason = timestamps.describe_future(datetime.now(UTC))
         event_id = entry.uuid if isinstance(entry, Rejection) else entry.event_id
-        letter = {"index": entry.index, "kind": outcome, "reason": reason}
-        letters.append(letter | {"event_id": event_id and event_id.lower()})
-    return counts | {"dead_letters": sorted(letters, key=lambda letter: letter["index"])}
+        letters.append(Letter(entry.index, outcome, reason, event_id and event_id.lower()))
+    letters.sort(key=lambda letter: letter.index)
+    return Recorded(**counts, dead_letters=letters)

@@ -24,7 +24,8 @@ from progress.errors import (
     Unavailable,
 )
 from progress.event_store import bodies, timestamps
-from progress.ingest import post, push
+from progress.event_store.post_answers import Refusal
+from progress.ingest import push
 from progress.ingest.admission import Admission
 from progress.settings import Settings
 
@@ -38,7 +39,7 @@ _REASONS = {
     404: "there is nothing at this path: post events to /events",
     405: "expected another method",
     408: f"expected the whole body within {request_deadlines.BODY_TIMEOUT_S:.0f} seconds",
-    413: f"expected at most {post.MOST_BYTES} bytes",
+    413: f"expected at most {bodies.MOST_BYTES} bytes",
     415: f"expected {bodies.JSON} or {bodies.LINES} in UTF-8, and no Content-Encoding",
     429: "this instance is full: post again later",
     **dict.fromkeys((500, 503), "the events may not be recorded: post them again later"),
@@ -145,7 +146,7 @@ def receive(
             return handler(request, body, arrived, poster)
 
         answer: Response | int
-        answer = _check_head(request) or admission.admit(request, handle, post.MOST_BYTES, poster)
+        answer = _check_head(request) or admission.admit(request, handle, bodies.MOST_BYTES, poster)
     except Unauthenticated as error:
         challenge = _CHALLENGE + (', error="invalid_token"' if authorization else "")
         answer = refuse(401, error, {"WWW-Authenticate": challenge})
@@ -186,9 +187,7 @@ def explain(admission: Admission, fault: HTTPException) -> Response:
     return _stream(refuse(status, why, _HEADERS.get(status)), request, admission)
 
 
-def respond(
-    status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None
-) -> Response:
+def respond(status: int, body: object, headers: Mapping[str, str] | None = None) -> Response:
     """Return a JSON response."""
     text = msgspec.json.encode(body)
     length = {"Content-Length": str(len(text))}
@@ -197,7 +196,7 @@ def respond(
 
 def refuse(status: int, why: object, headers: Mapping[str, str] | None = None) -> Response:
     """Return the reason in JSON; by its header, a client knows that no proxy answers."""
-    return respond(status, {"error": str(why)}, {**(headers or {}), "Progress-Error": "1"})
+    return respond(status, Refusal(str(why)), {**(headers or {}), "Progress-Error": "1"})
 
 
 def _stream(response: Response, request: Request, admission: Admission) -> Response:

@@ -16,6 +16,7 @@ from http.client import HTTPResponse
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -522,7 +523,7 @@ def test_posts_in_any_batches_have_the_rows_letters_and_outcomes_of_pushes_of_si
         for place in posts:
             delivery = deliveries[place]
             own = {index: (what, why) for n, index, what, why in others if n == place}
-            summary = post.describe(delivery, own)
+            summary = msgspec.to_builtins(post.describe(delivery, own))
             found = summary.pop("dead_letters")
             assert sum(summary.values()) + len(found) == len(delivery.entries)
             told.append(

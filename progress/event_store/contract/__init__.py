@@ -1,4 +1,4 @@
-"""The event contract for publishers: JSON Schemas, an AsyncAPI document and docs/events.md.
+"""The event contract: JSON Schemas, documents of AsyncAPI and OpenAPI, and docs/events.md.
 
 All of them are generated from the declarations in `progress.event_store.events`.
 """

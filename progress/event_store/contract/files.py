@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from progress.event_store.contract import asyncapi, document, schemas
+from progress.event_store.contract import asyncapi, document, openapi, schemas
 
 _SCHEMAS, _PUBLISHED = Path("schemas", "events"), Path("schemas", "published")
 
@@ -12,11 +12,12 @@ _SCHEMAS, _PUBLISHED = Path("schemas", "events"), Path("schemas", "published")
 def make() -> dict[Path, str]:
     """Return the text of each generated file by its path in the repository."""
     texts = {
-        folder / f"{name}.json": _encode(schema)
+        folder / f"{name}.json": encode(schema)
         for folder, made in ((_SCHEMAS, schemas.make_all()), (_PUBLISHED, schemas.make_published()))
         for name, schema in made.items()
     }
-    texts[Path("schemas", "asyncapi.json")] = _encode(asyncapi.make())
+    texts[Path("schemas", "asyncapi.json")] = encode(asyncapi.make())
+    texts[Path("schemas", "openapi.json")] = encode(openapi.make())
     texts[Path("docs", "events.md")] = document.make()
     return texts
 
@@ -49,7 +50,8 @@ def write(root: Path) -> list[Path]:
     return stale
 
 
-def _encode(value: Any) -> str:
+def encode(value: Any) -> str:
+    """Return the text of a file in JSON."""
     return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
 
 

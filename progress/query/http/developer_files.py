@@ -1,4 +1,4 @@
-"""Files for developers: the schema at `/schema.graphql`, and GraphiQL where it is enabled."""
+"""Files for developers: `/schema.graphql`, `/openapi.json`, and GraphiQL where it is enabled."""
 
 import functools
 
@@ -13,7 +13,7 @@ from progress.query.http.static_files import File, Folder
 
 FOLDER = files.PACKAGE / "query" / "graphiql"
 
-_SCHEMA = "/schema.graphql"
+_SCHEMA, _OPENAPI = "/schema.graphql", "/openapi.json"
 _FOR_MINUTES = "public, max-age=300"
 # The policy does not require trusted types, because GraphiQL writes HTML without them. It allows
 # inline styles, because GraphiQL's editor adds style elements.
@@ -24,7 +24,7 @@ _POLICY = (
 
 
 class DeveloperFiles:
-    """The schema, which is always served, and GraphiQL's files below `/graphiql/`."""
+    """The schema and the contract of posts, always served, and GraphiQL below `/graphiql/`."""
 
     def __init__(self, *, has_graphiql: bool) -> None:
         self._files = Folder(FOLDER, "/graphiql/")
@@ -36,6 +36,8 @@ class DeveloperFiles:
             return None
         if request.url.path == _SCHEMA:
             return static_files.respond(_printed_schema(), request, _FOR_MINUTES)
+        if request.url.path == _OPENAPI:
+            return static_files.respond(_described_posts(), request, _FOR_MINUTES)
         return self._files.answer(request) if self._has_graphiql else None
 
     def graphiql(self, request: Request) -> Response:
@@ -43,6 +45,13 @@ class DeveloperFiles:
         index = static_files.make(text.replace("{version}", self._files.version).encode(), ".html")
         policy = {"Content-Security-Policy": _POLICY, "Vary": "Accept, Accept-Encoding"}
         return static_files.respond(index, request, static_files.REVALIDATE, policy)
+
+
+@functools.cache
+def _described_posts() -> File:
+    from progress.event_store.contract import files, openapi  # only developers ask
+
+    return static_files.make(files.encode(openapi.make()).encode(), ".json")
 
 
 @functools.cache

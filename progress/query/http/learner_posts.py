@@ -32,6 +32,7 @@ from progress.errors import (
 )
 from progress.event_store import bodies, events, learner_posts
 from progress.event_store.learner_posts import LearnerPost
+from progress.event_store.post_answers import Taken
 from progress.query.cache import rate_limit
 from progress.query.cache.rate_limit import Counted, Numbers, RateLimiter
 from progress.query.http import protocol
@@ -141,8 +142,7 @@ class LearnerPosts:
             await self._mark(self._redis, learner, now)
         share = total / self._settings.learner_entries_per_day
         logs.write("INFO", "posted", operation="post", outcome="ok", learner_share=share)
-        refused = [msgspec.structs.asdict(each) for each in post.refused]
-        return protocol.json({"accepted": post.accepted, "refused": refused}, 202)
+        return protocol.json(msgspec.to_builtins(Taken(post.accepted, post.refused)), 202)
 
     async def _find_first_day(self, learner: str) -> int | None:
         """Return the UTC day on which the learner posted first; None if Redis does not know it.

@@ -1,0 +1,113 @@
+"""The OpenAPI 3.1 document: `POST /events` of learners and of publishers, and `GET /health`."""
+
+import json
+from typing import Any
+
+import msgspec
+
+from progress import __version__
+from progress.event_store import bodies, events, learner_posts, post_answers
+from progress.event_store.contract import schemas
+from progress.event_store.contract.fields import example
+
+_ABOUT = (
+    "At the address of the page, the role in the token decides: a post of a learner is about the "
+    f"`sub` of the token, and has at most {learner_posts.MOST_BYTES} bytes and the types that "
+    "learners post; a post of a `publisher` may be about anybody, and has at most "
+    f"{bodies.MOST_BYTES} bytes. Elsewhere, publishers post to the address of ingest. To repeat a "
+    "post, send the same body: each `event_id` counts once."
+)
+_LATER = "The events may not be recorded. Post the same body again later."
+_REFUSALS = {
+    "400": "The body, or a line of it, is not JSON in UTF-8. Nothing is stored: correct it.",
+    "401": "There is no valid token. Get a new one, and post the same body again.",
+    "403": "The token may not post, or the system takes no posts of learners.",
+    "405": "Expected another method.",
+    "408": "The body did not arrive in time. Nothing is stored: post it again.",
+    "413": f"More bytes, or more than {bodies.MOST_ENTRIES} events. Nothing is stored: split it.",
+    "414": "The line of the request is too long.",
+    "415": "Another type, charset or encoding of the body.",
+    "417": "The header Expect has something else than 100-continue.",
+    "429": "Too much at once, in a minute or in a day. Post the same body again later.",
+    "431": "The head of the request is too long.",
+    "501": "A Transfer-Encoding other than chunked.",
+    **dict.fromkeys(("500", "503"), _LATER),
+}
+_OTHER = "No answer of Progress, but of something in between. It takes nothing: post again later."
+_HEADERS = {"401": "WWW-Authenticate", "405": "Allow", "429": "Retry-After", "503": "Retry-After"}
+_COMPONENTS = "#/components/schemas/"
+_EVENT = {
+    "anyOf": [{"$ref": _COMPONENTS + name} for name in events.EVENT_TYPES],
+    "required": ["event_id", "event_type", "occurred_at", "data"],
+}
+
+
+def make() -> dict[str, Any]:
+    """Return the document, which refers to no other file."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Posts to Progress", "version": __version__, "description": _ABOUT},
+        "servers": [{"url": "/", "description": "The address of the page, or that of ingest."}],
+        "paths": {
+            "/events": {"post": _describe_post()},
+            "/health": {"get": _describe_health()},
+        },
+        "components": {
+            "schemas": _make_schemas(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _describe_post() -> dict[str, Any]:
+    examples = [example(declared) for declared in events.EVENT_TYPES.values()]
+    lines = "\n".join(json.dumps(each, ensure_ascii=False) for each in examples[:2])
+    one = {"$ref": _COMPONENTS + "Event"}
+    many = {"type": "array", "maxItems": bodies.MOST_ENTRIES, "items": one}
+    values = {"several": {"value": examples[:2]}}
+    values |= {each["event_type"]: {"value": each} for each in examples}
+    return {
+        "operationId": "postEvents",
+        "summary": "Post events: one, an array, or one in a line.",
+        "security": [{"token": []}],
+        "requestBody": {
+            "required": True,
+            "content": {
+                bodies.JSON: {"schema": {"anyOf": [many, one]}, "examples": values},
+                bodies.LINES: {"schema": {"type": "string"}, "example": lines},
+            },
+        },
+        "responses": {
+            "200": _answer(post_answers.Recorded),
+            "202": _answer(post_answers.Taken),
+            **{status: _refuse(status) for status in _REFUSALS},
+            "default": {"description": _OTHER},
+        },
+    }
+
+
+def _describe_health() -> dict[str, Any]:
+    answers = {"200": _answer(post_answers.Health), "405": _refuse("405")}
+    return {"operationId": "getHealth", "summary": "Read the time.", "responses": answers}
+
+
+def _answer(declared: type[msgspec.Struct], description: str = "") -> dict[str, Any]:
+    content = {bodies.JSON: {"schema": {"$ref": _COMPONENTS + declared.__name__}}}
+    return {"description": description or schemas.describe(declared), "content": content}
+
+
+def _refuse(status: str) -> dict[str, Any]:
+    rules: dict[str, Any] = {"Progress-Error": {"const": "1"}}
+    if status in _HEADERS:
+        rules[_HEADERS[status]] = {"type": "string"}
+    headers = {name: {"required": True, "schema": rule} for name, rule in rules.items()}
+    return {**_answer(post_answers.Refusal, _REFUSALS[status]), "headers": headers}
+
+
+def _make_schemas() -> dict[str, Any]:
+    types = {name: {**schemas.make_all()[name]} for name in events.EVENT_TYPES}
+    for schema in types.values():
+        del schema["$schema"]
+    answers = (post_answers.Recorded, post_answers.Taken, post_answers.Refusal, post_answers.Health)
+    _, declared = msgspec.json.schema_components(answers, ref_template=_COMPONENTS + "{name}")
+    return {"Event": _EVENT, **types, **declared}
