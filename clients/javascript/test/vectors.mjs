@@ -168,10 +168,10 @@ function meeting() {
 }
 
 // More than ten events are told by their number, the first id and the last; a pad by its length.
-function brief(events, key) {
+export function brief(events, key) {
   for (const each of events) {
     const { data } = key ? each[key] : each;
-    if (data.pad) data.pad = data.pad.length;
+    if (typeof data.pad === "string") data.pad = data.pad.length;
   }
   if (events.length <= 10) return key ? events : { events };
   const id = (at) => (key ? events.at(at)[key] : events.at(at)).event_id;

@@ -1,6 +1,7 @@
-// Run the vectors over a storage in Node: node node.mjs file|async VECTORS; print what happened in each.
+// The driver of clients/conformance.mjs for this client: node driver.mjs; the URL's path is the storage, file or async.
 
-import { mkdtempSync, readFileSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import * as client from "learner-progress";
 import { run } from "./vectors.mjs";
@@ -22,9 +23,9 @@ const STORAGES = {
   },
 };
 
-const [storage, file] = process.argv.slice(2);
-const results = [];
-for (const vector of JSON.parse(readFileSync(file, "utf8")).vectors) {
-  results.push(await run(vector, client, STORAGES[storage]()));
-}
-process.stdout.write(JSON.stringify(results), () => process.exit());
+const server = createServer(async (request, response) => {
+  const [, storage] = request.url.split("/");
+  const vector = JSON.parse(Buffer.concat(await request.toArray()));
+  response.end(JSON.stringify(await run(vector, client, STORAGES[storage]())));
+});
+server.listen(0, "127.0.0.1", () => console.log(`http://127.0.0.1:${server.address().port}`));
