@@ -162,7 +162,7 @@ def conform(request: pytest.FixtureRequest, text: str) -> tuple[int, str]:
             self.respond(200 if found else 501, json.dumps(found).encode())
 
     with http_servers.serve(Handler) as url:
-        command = ["node", VECTORS.with_name("conformance.mjs"), url]
+        command = ["node", str(VECTORS.with_name("conformance.mjs")), url]
         done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     return done.returncode, done.stdout + done.stderr
 
