@@ -43,30 +43,30 @@ class World:
     """The device and the server that a vector's steps describe, and a client on the device."""
 
     def __init__(self, given: dict[str, Any], make: Any) -> None:
-        self.given, self.make, self.wall, self.tick = given, make, 0.0, 0.0
-        self.sub, self.fatal, self.closes_in_token = "", "", False
+        self.given, self.make, self.learner = given, make, given.get("learner")
+        self.wall, self.tick, self.at = 0.0, 0.0, {"signIn": "", "killBefore": ""}
         self.answers: list[Any] = []
         self.requests: list[Any] = []
         self.texts: dict[str, str] = {}
-        self.start(given.get("learner"))
+        self.start()
 
-    def start(self, learner: str | None) -> None:
-        self.learner, self.tokens = learner, ["first", "second", "third"]
-        clocks = lambda: (self.wall, self.tick)  # noqa: E731 - a line
-        self.client = self.make(self.ask, self.token, self, clocks, learner)
+    def start(self) -> None:
+        self.tokens = ["first", "second", "third"]
+        device = (self.ask, self.token, self, lambda: (self.wall, self.tick))
+        self.client = self.make(*device, self.learner)
 
     def run(self) -> dict[str, Any]:
         for step in self.given["steps"]:
             try:
                 self.perform(*next(iter(step.items())))
             except Killed:
-                self.start(self.learner)
+                self.start()
         names = ("event", "sub", "moved", "reason")
         entries = sorted(self.load(), key=lambda entry: (entry["wall"], entry["tick"]))
         kept = [{name: e[name] for name in names if e.get(name) is not None} for e in entries]
         return {"requests": self.requests, "outbox": kept}
 
-    def perform(self, step: str, value: Any) -> None:  # noqa: C901 - a case for each step
+    def perform(self, step: str, value: Any) -> None:
         match step:
             case "clocks":
                 wall = datetime.fromisoformat(value["wall"])
@@ -75,49 +75,44 @@ class World:
                 self.wall, self.tick = self.wall + value, self.tick + value
             case "answers":
                 self.answers += value
-            case "signIn":
-                self.sub = value
+            case "signIn" | "killBefore":
+                self.at[step] = value
             case "kill":
-                given = value if isinstance(value, dict) else {}
-                self.tick = given.get("tick", self.tick)
-                self.start(given.get("learner", self.learner))
-            case "killBefore":
-                self.fatal = value
+                vars(self).update({} if value is True else value)
+                self.start()
             case "discard":
                 del self.texts[value]
-            case "record":
-                first, many = value["ids"] if len(value["ids"]) > 1 else (value["ids"][0], 1)
-                for number in range(int(first[24:]), int(first[24:]) + many):
-                    pad = {"pad": "é" * value["pad"]} if "pad" in value else {}
-                    self.record(
-                        value, value["type"], value["data"] | pad, f"{first[:24]}{number:012}"
-                    )
-            case "reviewed":
-                data = {DATA[name]: part for name, part in value["review"].items() if name in DATA}
-                self.record(value, "CardReviewed", data, *value["ids"])
+            case "record" | "reviewed":
+                self.record(value)
             case "flush" | "closeInToken":
                 self.closes_in_token = step == "closeInToken"
                 with contextlib.suppress(ConnectionError):
                     self.client.flush()
 
-    def record(self, given: Any, kind: str, data: Any, drawn: str = "") -> None:
-        options = given.get("options", {})
-        self.client.record(kind, data, options.get("id", drawn), options.get("at"))
-        self.tick += 1
+    def record(self, given: Any) -> None:
+        review = given.get("review", {})
+        data = given.get("data") or {DATA[n]: part for n, part in review.items() if n in DATA}
+        if "pad" in given:
+            data = {**data, "pad": "é" * given["pad"]}
+        first, many = [*(given["ids"] or ["0" * 36]), 1][:2]
+        for number in range(int(first[24:]), int(first[24:]) + many):
+            own = {"id": f"{first[:24]}{number:012}", "at": None} | given.get("options", {})
+            self.client.record(given.get("type", "CardReviewed"), data, own["id"], own["at"])
+            self.tick += 1
 
     def token(self, fresh: bool) -> str:
         if self.closes_in_token:
-            self.client.is_closed, self.sub = True, "ben"
+            self.client.is_closed, self.at["signIn"] = True, "ben"
         self.tokens = self.tokens[fresh:]
-        claims = {"sub": (fresh and self.given.get("fresh")) or self.sub}
-        token = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
-        return f"e30.{token}." if self.sub else self.tokens[0]
+        sub = (fresh and self.given.get("fresh")) or self.at["signIn"]
+        claims = base64.urlsafe_b64encode(json.dumps({"sub": sub}).encode()).decode()
+        return f"e30.{claims.rstrip('=')}." if sub else self.tokens[0]
 
     def ask(self, method: str, path: str, bearer: str = "", body: bytes = b"") -> Any:
         request: Any = {"method": method, "path": path}
         if body:
-            _, _, claims = bearer.rstrip(".").partition(".")
-            sub = claims and json.loads(base64.urlsafe_b64decode(claims + "=="))["sub"]
+            _, *claims = bearer.split(".")
+            sub = claims and json.loads(base64.urlsafe_b64decode(claims[0] + "=="))["sub"]
             request |= {"token": sub or bearer, "events": json.loads(body)}
         self.requests.append(request)
         answer = self.answers.pop(0) if self.answers else {"lost": True}
@@ -133,19 +128,16 @@ class World:
     def load(self) -> list[Any]:
         return [json.loads(text) for text in self.texts.values()]
 
-    def save(self, entries: list[Any]) -> None:
-        self.die("save")
+    def save(self, entries: list[Any], call: str = "save") -> None:
+        if entries and self.at["killBefore"] == call:
+            self.at["killBefore"] = ""
+            raise Killed
         self.texts |= {entry["event"]["event_id"]: json.dumps(entry) for entry in entries}
 
     def remove(self, entries: list[Any]) -> None:
-        self.die("remove") if entries else None
+        self.save(entries, "remove")
         for entry in entries:
             del self.texts[entry["event"]["event_id"]]
-
-    def die(self, call: str) -> None:
-        if self.fatal == call:
-            self.fatal = ""
-            raise Killed
 
 
 def conform(request: pytest.FixtureRequest, text: str) -> tuple[int, str]:
