@@ -1,7 +1,10 @@
 """`progress import`: publish a learner's Anki record or review log, or a list, as events."""
 
+import contextlib
 import re
+import tempfile
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +14,7 @@ import typer
 
 from progress.adapters import terminal
 from progress.adapters.postgres.database import Connection
+from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
 from progress.cli import connections, publishing
@@ -18,12 +22,22 @@ from progress.cli.options import AsJson
 from progress.cli.publishing import Publication
 from progress.errors import ReviewLogError, SettingsError
 from progress.event_store import events, time_zones
-from progress.importers import anki_events, anki_import, envelope_lines, lists, shifts
+from progress.importers import (
+    anki_events,
+    anki_import,
+    anki_log,
+    envelope_lines,
+    lists,
+    review_rows,
+    shifts,
+)
+from progress.importers.anki_events import Learner
 from progress.importers.anki_import import Record
 from progress.projections import schema
 
 _MOST_NAMED = 10
-OWN_USER = "me"  # the default of --user
+_ROWS_AT_A_TIME = 5_000
+OWN_USER = "me"  # the learner of a file without learners
 
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
 
@@ -36,6 +50,7 @@ _NOTES = {
     "unmoved": "changes of a card's day, which no longer decide, are left out.",
     "manual": "rows with the rating 0 are left out.",
     "repeated": "repeated rows are left out.",
+    "faulty": "rows have a fault, which is named, and are left out.",
     "lists": "decks are new, renamed or archived.",
     "listed": "cards are new in a deck, or have another word.",
     "unlisted": "cards have left a deck.",
@@ -46,9 +61,8 @@ import_group = typer.Typer(
 )
 
 
-def check_user(value: str) -> str:
-    surrogates = any("\ud800" <= character <= "\udfff" for character in value)
-    if not 1 <= len(value) <= 200 or surrogates:
+def check_user(value: str | None) -> str | None:
+    if value is not None and (not 1 <= len(value) <= 200 or review_rows.DAMAGED.search(value)):
         raise typer.BadParameter("expected 1 to 200 characters of UTF-8")
     return value
 
@@ -68,12 +82,19 @@ def _language(value: str | None) -> str | None:
 File = Annotated[
     Path,
     typer.Argument(
-        help="An export from Anki (.colpkg, .apkg), its collection.anki2, or a CSV file: card_id, "
-        "review_rating (1 to 4), review_time and, where it has them, review_duration (ms), "
-        "interval (days) or due (the time of the next review), kind, headword, id, deck."
+        help="An export from Anki (.colpkg, .apkg), its collection.anki2, or a CSV or Parquet "
+        "file: card_id, review_rating (1 to 4), review_time and, where it has them, "
+        "review_duration (ms), interval (days) or due (the time of the next review), kind, "
+        "headword, id, deck; for several learners user_id, and timezone."
     ),
 ]
-User = Annotated[str, typer.Option(help="The learner's id.", callback=check_user)]
+User = Annotated[
+    str | None,
+    typer.Option(
+        help=f"The learner's id; else the row's user_id or, without this column, {OWN_USER}.",
+        callback=check_user,
+    ),
+]
 Zone = Annotated[
     str | None,
     typer.Option(
@@ -116,12 +137,15 @@ Catalogue = Annotated[
 First = Annotated[bool, typer.Option("--first", help="Without a database: the learner is new.")]
 
 
-@import_group.command("reviews", help="Publish a learner's review log of any app: a CSV file.")
+@import_group.command(
+    "reviews",
+    help="Publish the review log of any app, with all its learners: a CSV or Parquet file.",
+)
 @import_group.command()
 def anki(
     file: File,
     *,
-    user: User = OWN_USER,
+    user: User = None,
     zone: Zone = None,
     day_start: DayStart = None,
     language: Language = None,
@@ -129,23 +153,43 @@ def anki(
     is_first: First = False,
     as_json: AsJson = False,
 ) -> None:
-    """Publish a learner's answers from Anki.
+    """Publish a learner's answers from Anki, or those of all learners in a review log.
 
     A second import of a file adds nothing. An answer that the log has, from another file or from
     the learner's device, is not published again. It keeps its session and its interval. The command
     finds the recorded answers in the log. Therefore, wait until one import is recorded before you
-    start the next.
+    start the next. A faulty row is named, and left out.
     """
     console = Console(stderr=as_json)
-    with publishing.explain_interrupt() as publication:
-        learner = anki_events.Learner(user, zone, day_start)
-        known = _find_zone(user)
-        record = anki_import.read(file, learner, language, in_catalogue=in_catalogue, zone=known)
-        record, report = _publish(console, record, publication, is_first=is_first)
+    with publishing.explain_interrupt() as publication, _open_log() as connection:
+        learner = anki_events.Learner(user or "", zone, day_start)
+        if anki_import.is_collection(file):
+            learner = msgspec.structs.replace(learner, user_id=user or OWN_USER)
+            known = anki_import.find_zone(connection, learner.user_id) if connection else None
+            record = anki_import.read(
+                file, learner, language, in_catalogue=in_catalogue, zone=known
+            )
+            if connection is None and not is_first:
+                raise SettingsError(
+                    "no database is configured, so what the log has of this learner is unknown: "
+                    "set DATABASE_URL or, if the learner is new, add --first"
+                )
+            total, records = record.rows, iter([record])
+        else:
+            total, records = _read_log(console, file, learner, language, in_catalogue=in_catalogue)
+        report = _publish(console, records, total, publication, connection)
+    words, levels = report.pop("words"), report.pop("levels")
+    if not report["answers"] + report["recorded_before"]:
+        raise ReviewLogError(f"{file}: {anki_import.NO_ANSWERS}")
     if as_json:
         terminal.print_json(report)
-    else:
-        _show(console, record, report)
+        return
+    _show(console, report)
+    if words:
+        console.print(
+            f"{words:,} cards have a word; {levels:,} of these cards get a level from the CEFR "
+            "word lists."
+        )
 
 
 @import_group.command("list")
@@ -212,39 +256,76 @@ def import_list(
             console.print(f"{len(words):,} headwords have {note} in the catalogue: {named}")
 
 
-def _find_zone(user: str) -> str | None:
+def _read_log(
+    console: Console, file: Path, learner: Learner, language: str | None, *, in_catalogue: bool
+) -> tuple[int, Iterator[Record]]:
+    """Return the number of rows, and each learner's record; sort the rows on disk if needed."""
+    rows = review_rows.read(file)
+    columns = anki_log.find_columns(file, next(rows))
+    total, learners, is_grouped = review_rows.survey(file)
+    if learner.user_id and learners > 1:
+        raise ReviewLogError(f"{file}: found {learners:,} learners: import it without --user")
+    if not learners:
+        learner = msgspec.structs.replace(learner, user_id=learner.user_id or OWN_USER)
+    if not is_grouped:
+        with terminal.progress_bar(console, "sorting", total) as show_progress:
+            rows, size = review_rows.sort(file, show_progress)
+        console.print(
+            f"The rows are not sorted by {review_rows.USER}: sorting them takes "
+            f"{size / 1e6:,.1f} MB in {tempfile.gettempdir()}, until the command ends."
+        )
+    return total, anki_import.read_rows(rows, columns, learner, language, in_catalogue=in_catalogue)
+
+
+@contextlib.contextmanager
+def _open_log() -> Iterator[Connection | None]:
+    """Connect to the database for the `with` block; yield None if none is configured."""
     try:
-        with connections.open_connection() as connection:
-            return anki_import.find_zone(connection, user)
-    except SettingsError:  # no database is configured
-        return None
+        connection = connections.connect()
+    except SettingsError:
+        yield None
+        return
+    with contextlib.closing(connection):
+        yield connection
 
 
 def _publish(
-    console: Console, record: Record, publication: Publication, *, is_first: bool
-) -> tuple[Record, dict[str, int]]:
-    """Publish what is new; return the record with its items, and what was published."""
+    console: Console,
+    records: Iterable[Record],
+    total: int,
+    publication: Publication,
+    connection: Connection | None,
+) -> Counter[str]:
+    """Publish what is new of each learner, and of several with few rows at once; count it."""
     project, emulator = connections.pubsub()
-    try:
-        with connections.open_connection() as connection:
-            record = anki_import.adopt(connection, record)
-            messages = _select_new(connection, record)
-    except SettingsError:  # no database is configured
-        if record.is_collection and not is_first:
-            raise SettingsError(
-                "no database is configured, so what the log has of this learner is unknown: set "
-                "DATABASE_URL or, if the learner is new, add --first"
-            ) from None
-        record = anki_import.adopt(None, record)
-        messages = record.messages()
+    if connection is None:
         typer.echo(
             "No database is configured, so events are published even if they are recorded already.",
             err=True,
         )
-    warn_of_future(messages)
-    total = sum(len(message.events) for message in messages)
-    count = publication.publish(console, messages, total, project=project, emulator=emulator)
-    return record, _summarize(record, count, messages)
+    report, new, rows, count = Counter[str](), list[Message](), 0, 0
+    publication.total, publication.of = total, "rows"
+    with terminal.progress_bar(console, "importing", total) as show_progress:
+        for record in records:
+            for fault in record.faults:
+                typer.echo(fault, err=True)
+            adopted = anki_import.adopt(connection, record)
+            messages = _select_new(connection, adopted) if record.answers else []
+            report.update(_summarize(adopted, messages))
+            new, rows = new + messages, rows + record.rows
+            if rows - publication.stored < _ROWS_AT_A_TIME and rows < total:
+                continue
+            warn_of_future(new)
+            count = publisher.publish(
+                new,
+                project=project,
+                emulator=emulator,
+                on_published=lambda _: publication.check(),
+                count=count,
+            )
+            new, publication.stored = [], rows
+            show_progress(rows)
+    return report
 
 
 def warn_of_future(messages: list[Message]) -> None:
@@ -253,11 +334,15 @@ def warn_of_future(messages: list[Message]) -> None:
         typer.echo(warning, err=True)
 
 
-def _select_new(connection: Connection, record: Record) -> list[Message]:
+def _select_new(connection: Connection | None, record: Record) -> list[Message]:
     """Return the record's messages without the events that the log has.
 
     If the demo has loaded this record with shifted dates, first shift it by as many days.
     """
+    if connection is None:
+        return record.messages()
+    if not (record.in_catalogue or anki_import.is_known(connection, record.learner)):
+        return record.messages()
     stored = shifts.find_stored(connection, record.learner, record.answers)
     if stored and stored.days:
         record = msgspec.structs.replace(
@@ -268,13 +353,14 @@ def _select_new(connection: Connection, record: Record) -> list[Message]:
     return anki_import.select_new(connection, record)
 
 
-def _summarize(record: Record, count: int, messages: list[Message]) -> dict[str, int]:
+def _summarize(record: Record, messages: list[Message]) -> dict[str, int]:
     """Count what is published and left out; the log has the answers in `recorded_before`."""
     published = [event for message in messages for event in message.events]
     answers = [event for event in published if event["event_type"] == "CardReviewed"]
     kinds = Counter(event["event_type"] for event in published)
     return {
-        "published": count,
+        "published": len(published),
+        "learners": 1 if record.answers else 0,
         "answers": len(answers),
         "cards": len({event["data"]["item_id"] for event in answers}),
         "sessions": len({event["data"]["session_id"] for event in answers}),
@@ -286,12 +372,15 @@ def _summarize(record: Record, count: int, messages: list[Message]) -> dict[str,
         "listed": kinds["ItemListed"],
         "unlisted": kinds["ItemUnlisted"],
         **record.left_out,
+        "words": len(record.cards) if record.in_catalogue else 0,
+        "levels": len(record.words),
     }
 
 
-def _show(console: Console, record: Record, report: dict[str, int]) -> None:
+def _show(console: Console, report: dict[str, int]) -> None:
+    of_whom = f" of {report['learners']:,} learners" if report["learners"] > 1 else ""
     console.print(
-        f"{report['published']:,} events published: {report['answers']:,} answers to "
+        f"{report['published']:,} events published: {report['answers']:,} answers{of_whom} to "
         f"{report['cards']:,} cards in {report['sessions']:,} sessions."
     )
     if count := report["recorded_before"]:
@@ -300,8 +389,3 @@ def _show(console: Console, record: Record, report: dict[str, int]) -> None:
     for name, note in _NOTES.items():
         if report[name]:
             console.print(f"{report[name]:,} {note}")
-    if record.cards and record.in_catalogue:
-        console.print(
-            f"{len(record.cards):,} cards have a word; {len(record.words):,} of these cards get "
-            "a level from the CEFR word lists."
-        )

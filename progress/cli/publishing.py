@@ -16,10 +16,14 @@ _INTERRUPTED = 130  # by convention, 128 + SIGINT
 
 
 class Publication(msgspec.Struct):
-    """The number of events that Pub/Sub has stored, of how many; None before publishing begins."""
+    """The number of events that Pub/Sub has stored, of how many; None before publishing begins.
+
+    An import counts the rows whose events are stored instead.
+    """
 
     stored: int = 0
     total: int | None = None
+    of: str = "events"
     unnamed: int = 0  # events without an id, which count again if they are published again
     is_interrupted: bool = False
 
@@ -78,11 +82,11 @@ def _explain(publication: Publication) -> str:
     if total is None:
         return "Interrupted before anything was published: run the same command again."
     if stored == total:
-        return f"Interrupted after all {total:,} events were published."
+        return f"Interrupted after all {total:,} {publication.of} were published."
     again = (
         "events without an event_id count twice" if publication.unnamed else "no event counts twice"
     )
     return (
-        f"Interrupted: Pub/Sub has stored {stored:,} of {total:,} events. To go on, run the same "
-        f"command again: {again}."
+        f"Interrupted: Pub/Sub has stored {stored:,} of {total:,} {publication.of}. To go on, run "
+        f"the same command again: {again}."
     )

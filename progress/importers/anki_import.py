@@ -5,6 +5,7 @@ import itertools
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,12 +21,14 @@ from progress.event_store import events, learner_posts, time_zones
 from progress.importers import anki_collection, anki_events, anki_log, lists, word_lists
 from progress.importers.anki_collection import Card
 from progress.importers.anki_events import Envelope, Learner, RecordedChoice, RecordedSession
-from progress.importers.anki_log import EARLIEST, Answer, CardState, Move
+from progress.importers.anki_log import EARLIEST, Answer, Answers, CardState, Move
 from progress.importers.local_days import Preference
+from progress.importers.review_rows import Row
 from progress.importers.word_lists import Word
 
 _FILE = "importers/anki_recorded"
 _ZONE_FILE = Path("/etc/localtime")  # on Linux and macOS, a link into the time-zone database
+NO_ANSWERS = "the review log has no answers"
 _EVENTS_PER_MESSAGE = 1_000
 # The least share of the cards' words that the lists must contain if no language is given.
 _LEAST_SHARE = 0.25
@@ -45,7 +48,8 @@ class Record(msgspec.Struct, frozen=True):
     `words` maps the id of a card to the card's word in the CEFR word lists. A review log in CSV has
     no states, and the cards of which it has a word or a kind. `decks` maps cards to own lists. With
     `in_catalogue`, the words are in the catalogue that everybody reads, else they are the learner's
-    own. If `is_whole`, the file has all decks. `left_out` has the numbers of what is left out.
+    own. If `is_whole`, the file has all decks. `left_out` has the numbers of what is left out, and
+    `faults` say why rows are.
     """
 
     learner: anki_events.Learner
@@ -62,6 +66,11 @@ class Record(msgspec.Struct, frozen=True):
     deck_names: dict[str, str] = {}
     changed_at: datetime = EARLIEST
     is_whole: bool = False
+    faults: list[str] = []
+
+    @property
+    def rows(self) -> int:
+        return len(self.answers) + sum(self.left_out.values())
 
     def messages(
         self,
@@ -212,29 +221,11 @@ def read(
     this machine, and the collection's start of the day. `language` is the language of the cards'
     words, if it is known.
     """
-    try:
-        is_collection = anki_collection.is_collection(file)
-    except OSError:
-        is_collection = False  # anki_log.read reports the error
-    if not is_collection:
-        answers, left_out = anki_log.read_log(file)
-        if not answers:
-            raise ReviewLogError(f"{file}: the review log has no answers")
-        cards = _find_cards(answers)
-        decks = {answer.card_id: answer.deck for answer in answers if answer.deck}
-        ids = {name: _find_deck(learner, name) for name in decks.values()}
-        return Record(
-            learner,
-            answers,
-            cards,
-            words=find_levels(cards, language, word_lists.read()) if in_catalogue else {},
-            language=language,
-            left_out=left_out,
-            in_catalogue=in_catalogue,
-            decks={card: ids[name] for card, name in decks.items()},
-            deck_names={list_id: name for name, list_id in ids.items()},
-            changed_at=answers[-1].at,
-        )
+    if not is_collection(file):
+        found = anki_log.read_log(file)
+        if not found.answers:
+            raise ReviewLogError(f"{file}: {NO_ANSWERS}")
+        return _make_record(learner, found, language, in_catalogue=in_catalogue)
     zone = learner.timezone or zone or find_machine_zone()
     collection = msgspec.structs.asdict(anki_collection.read(file, zone or "UTC"))
     day_start = collection.pop("day_start_hour")
@@ -254,6 +245,56 @@ def read(
         is_collection=True,
         in_catalogue=in_catalogue,
         is_whole=file.suffix != ".apkg",  # which may have a part of the decks
+    )
+
+
+def is_collection(file: Path) -> bool:
+    """Return whether the file is Anki's; an unreadable file is none, and its reader says why."""
+    try:
+        return anki_collection.is_collection(file)
+    except OSError:
+        return False
+
+
+def read_rows(
+    rows: Iterable[Row],
+    columns: dict[str, int],
+    learner: Learner,
+    language: str | None,
+    *,
+    in_catalogue: bool,
+) -> Iterator[Record]:
+    """Yield the record of each learner, whose rows stand together.
+
+    If `learner` has the id '', rows name their learners. The zone of `learner` is that of learners
+    whose rows have none. A record may have only faults.
+    """
+    for user, own_rows in itertools.groupby(rows, key=attrgetter("user")):
+        found = anki_log.parse(own_rows, columns)
+        own = msgspec.structs.replace(
+            learner, user_id=learner.user_id or user, timezone=found.zone or learner.timezone
+        )
+        yield _make_record(own, found, language, in_catalogue=in_catalogue)
+
+
+def _make_record(
+    learner: Learner, found: Answers, language: str | None, *, in_catalogue: bool
+) -> Record:
+    cards = _find_cards(found.answers)
+    decks = {answer.card_id: answer.deck for answer in found.answers if answer.deck}
+    ids = {name: _find_deck(learner, name) for name in decks.values()}
+    return Record(
+        learner,
+        found.answers,
+        cards,
+        words=find_levels(cards, language, word_lists.read()) if in_catalogue else {},
+        language=language,
+        left_out=found.left_out,
+        in_catalogue=in_catalogue,
+        decks={card: ids[name] for card, name in decks.items()},
+        deck_names={list_id: name for name, list_id in ids.items()},
+        changed_at=found.answers[-1].at if found.answers else EARLIEST,
+        faults=found.faults,
     )
 
 
@@ -352,6 +393,11 @@ def _guess_language(text: str) -> str | None:
     if _KANA.search(text):
         return "ja"
     return "ko" if _HANGUL.search(text) else None
+
+
+def is_known(connection: Connection, learner: Learner) -> bool:
+    """Return whether the log has an event of the learner."""
+    return bool(_read(connection, "is known", learner)[0][0])
 
 
 def select_new(connection: Connection, record: Record) -> list[Message]:

@@ -1,13 +1,11 @@
-"""Read a review log: a CSV file with one row for each answer to a card.
+"""Read a review log: a CSV or Parquet file with one row for each answer to a card.
 
 Programs for spaced repetition exchange their logs in this form. Times are in ISO 8601, or in
 milliseconds since 1970. Columns that are neither in `COLUMNS` nor in `OPTIONAL` are ignored.
 """
 
-import csv
-import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,9 @@ from typing import Any
 import msgspec
 
 from progress.errors import ReviewLogError
+from progress.event_store import time_zones
+from progress.importers import review_rows
+from progress.importers.review_rows import Row
 
 COLUMNS = ("card_id", "review_rating", "review_time")
 DURATION = "review_duration"
@@ -28,11 +29,12 @@ OPTIONAL = (
     "id",
     "deck",
 )  # each may be empty in a row
+ZONE = "timezone"  # may be in one row of a learner
+_OTHER_NAMES = {"interval_days": "interval"}
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # The event store rejects earlier events.
 # A later time is a fault of the file. Times close to the year 9999 would overflow when shifted.
 LATEST = datetime(3000, 1, 1, tzinfo=UTC)
-_MAX_BYTES = 256 << 20  # About six million answers.
 MAX_MS = 86_400_000
 _TIME_RULE = (
     "a time in the years 2000 to 2999, such as 2024-03-29T20:32:39Z or 1711744359000 (milliseconds)"
@@ -75,6 +77,20 @@ class Answer(msgspec.Struct, frozen=True, order=True):
         return self.rating > 1
 
 
+class Answers(msgspec.Struct, frozen=True):
+    """A learner's answers, oldest first, the numbers of rows that are left out, and the faults.
+
+    Rows with the rating 0 are `manual` changes, a `repeated` row has the card and the time of an
+    earlier one, and a `faulty` row has a fault, which names line and column. The `zone` is that of
+    the last row with one.
+    """
+
+    answers: list[Answer]
+    left_out: dict[str, int]
+    faults: list[str]
+    zone: str | None
+
+
 class Move(msgspec.Struct, frozen=True):
     """A change of a card's day without an answer; a card that is forgotten is new again."""
 
@@ -97,110 +113,86 @@ class CardState(msgspec.Struct, frozen=True):
 
 def read(file: Path) -> list[Answer]:
     """Return the answers in `file`, oldest first; raise ReviewLogError as `read_log` does."""
-    return read_log(file)[0]
+    return read_log(file).answers
 
 
-def read_log(file: Path) -> tuple[list[Answer], dict[str, int]]:
-    """Return the answers in `file`, oldest first, and the numbers of rows that are left out.
-
-    Rows with the rating 0 are `manual` changes, and a `repeated` row has the card and the time of
-    an earlier one. Raise ReviewLogError, which names line and column, for the first invalid row.
-    """
-    try:
-        text = io.StringIO(read_text(file), newline="")
-        return _parse_log(csv.reader(text, strict=True))
-    except OSError as error:
-        raise ReviewLogError(f"{file}: {error.strerror or error}") from None
-    except ReviewLogError as error:
-        raise ReviewLogError(f"{file}: {error}") from None
+def read_log(file: Path) -> Answers:
+    """Return what `file` says of one learner; raise ReviewLogError for the first faulty row."""
+    rows = review_rows.read(file)
+    found = parse(rows, find_columns(file, next(rows)))
+    for fault in found.faults:
+        raise ReviewLogError(f"{file}: {fault}")
+    return found
 
 
-def read_text(file: Path) -> str:
-    """Return the file's text; raise OSError, or ReviewLogError for a file that is too large."""
-    with file.open("rb") as stream:
-        raw = stream.read(_MAX_BYTES + 1)  # limited, because the file may be an endless device
-    if len(raw) > _MAX_BYTES:
-        raise ReviewLogError(
-            f"expected at most {_MAX_BYTES >> 20} MiB: split the file and import its parts"
-        )
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = error.object[: error.start].split(b"\n")
-        place = f"row {len(before)}, column {before[-1].count(b',') + 1}"
-        raise ReviewLogError(f"{place}: expected UTF-8") from None
-
-
-def _parse_log(rows: Any) -> tuple[list[Answer], dict[str, int]]:
-    """Do as `read_log`; `rows` is a csv.reader (typeshed does not export this type)."""
-    columns = _find_columns(_next(rows) or [])
+def parse(rows: Iterable[Row], columns: dict[str, int]) -> Answers:
+    """Return what the rows of one learner say."""
     answers: dict[tuple[str, datetime], Answer] = {}
     ids: set[str] = set()
-    left_out = {"manual": 0, "repeated": 0}
-    while (row := _next(rows)) is not None:
-        if not row:
+    faults: list[str] = []
+    left_out = {"manual": 0, "repeated": 0, "faulty": 0}
+    zone = None
+    for row in rows:
+        try:
+            zone = _find_zone(row, columns) or zone
+            answer = _parse_answer(row, columns)
+            if answer and answer.sent_id in ids and (answer.card_id, answer.at) not in answers:
+                raise _error(row.number, "id", "an id that no other row has")
+        except ReviewLogError as error:
+            left_out["faulty"] += 1
+            faults.append(str(error))
             continue
-        answer = _parse_answer(row, columns, rows.line_num)
         if answer is None:
             left_out["manual"] += 1
         elif (answer.card_id, answer.at) in answers:
             left_out["repeated"] += 1
-        elif answer.sent_id and answer.sent_id in ids:
-            raise _error(rows.line_num, "id", "an id that no other row has")
         else:
             answers[answer.card_id, answer.at] = answer
-            ids.add(answer.sent_id or "")
-    return sorted(answers.values()), left_out
+            ids |= {answer.sent_id} if answer.sent_id else set()
+    return Answers(sorted(answers.values()), left_out, faults, zone)
 
 
-def _next(rows: Any) -> list[str] | None:
-    try:
-        return next(rows, None)
-    except csv.Error as error:
-        raise ReviewLogError(f"row {rows.line_num}: expected csv, {error}") from None
-
-
-def _find_columns(header: list[str]) -> dict[str, int]:
-    names = [name.strip() for name in header]
+def find_columns(file: Path, header: Row) -> dict[str, int]:
+    """Return the places of the columns; raise ReviewLogError if one is missing."""
+    names = [_OTHER_NAMES.get(name, name) for name in header.cells]
     for column in COLUMNS:
         if column not in names:
             found = ", ".join(names)[:80] or "none"
-            raise _error(1, column, f"a column with this name, found {found!r}")
-    return {name: names.index(name) for name in (*COLUMNS, *OPTIONAL) if name in names}
+            error = _error(1, column, f"a column with this name, found {found!r}")
+            raise ReviewLogError(f"{file}: {error}")
+    return {name: names.index(name) for name in (*_FIELDS, ZONE) if name in names}
 
 
-def _parse_answer(row: list[str], columns: dict[str, int], line: int) -> Answer | None:
+def _find_zone(row: Row, columns: dict[str, int]) -> str | None:
+    place = columns.get(ZONE, len(row.cells))
+    text = row.cells[place].strip() if place < len(row.cells) else ""
+    if text and text not in time_zones.names():
+        raise _error(row.number, ZONE, f"a zone of the IANA database, found {text[:40]!r}")
+    return text or None
+
+
+def _parse_answer(row: Row, columns: dict[str, int]) -> Answer | None:
     """Return the row's answer; None if its rating is 0, with which programs log manual changes."""
-
-    def read(column: str, parse: Callable[[str], Any], expected: str) -> Any:
+    if row.fault:
+        raise ReviewLogError(row.fault)
+    values: dict[str, Any] = {"response_time_ms": None}
+    for column, (field, parse, expected) in _FIELDS.items():
+        if column not in columns:
+            continue
+        place = columns[column]
         try:
-            return parse(row[columns[column]].strip())
+            text = row.cells[place].strip()
+            if text or column not in OPTIONAL:
+                values[field] = parse(text)
         except (ValueError, OverflowError):
-            text = row[columns[column]][:40]
-            raise _error(line, column, f"{expected}, found {text!r}") from None
+            found = repr(row.cells[place][:40])
+            raise _error(row.number, column, f"{expected}, found {found}") from None
         except IndexError:
-            raise _error(line, column, f"{expected}, found nothing") from None
-
-    def find(column: str, parse: Callable[[str], Any], expected: str) -> Any:
-        if column in columns:
-            return read(column, lambda text: parse(text) if text else None, expected)
-        return None
-
-    rating = read("review_rating", _parse_rating, "1, 2, 3 or 4")
-    if rating == 0:
-        return None
-    return Answer(
-        card_id=read("card_id", partial(_match, _ID), _ID_RULE),
-        rating=rating,
-        at=read("review_time", _parse_time, _TIME_RULE),
-        response_time_ms=find(DURATION, _parse_duration, f"milliseconds from 0 to {MAX_MS}"),
-        interval_days=find("interval", _parse_days, "days, or seconds as a negative number"),
-        due=find("due", _parse_time, _TIME_RULE),
-        word=find("headword", partial(_match, _WORD), "at most 200 characters") or "",
-        kind=find("kind", partial(_match, _KIND), "at most 50 characters, no control characters"),
-        sent_id=find("id", partial(_match, _ID), _ID_RULE),
-        deck=find("deck", partial(_match, _NAME), "at most 100 characters, no control characters"),
-    )
+            raise _error(row.number, column, f"{expected}, found nothing") from None
+        if values.get("rating") == 0:
+            return None
+    values.pop(review_rows.USER, None)
+    return Answer(**values)
 
 
 def _error(line: int, column: str, expected: str) -> ReviewLogError:
@@ -244,3 +236,19 @@ def _parse_time(text: str) -> datetime:
     if not EARLIEST <= moment < LATEST:
         raise ValueError
     return moment
+
+
+# The field of an answer that each column has, in the order in which they are read.
+_FIELDS: dict[str, tuple[str, Callable[[str], Any], str]] = {
+    "review_rating": ("rating", _parse_rating, "1, 2, 3 or 4"),
+    review_rows.USER: (review_rows.USER, partial(_match, _ID), _ID_RULE),
+    "card_id": ("card_id", partial(_match, _ID), _ID_RULE),
+    "review_time": ("at", _parse_time, _TIME_RULE),
+    DURATION: ("response_time_ms", _parse_duration, f"milliseconds from 0 to {MAX_MS}"),
+    "interval": ("interval_days", _parse_days, "days, or seconds as a negative number"),
+    "due": ("due", _parse_time, _TIME_RULE),
+    "headword": ("word", partial(_match, _WORD), "at most 200 characters"),
+    "kind": ("kind", partial(_match, _KIND), "at most 50 characters, no control characters"),
+    "id": ("sent_id", partial(_match, _ID), _ID_RULE),
+    "deck": ("deck", partial(_match, _NAME), "at most 100 characters, no control characters"),
+}

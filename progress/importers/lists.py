@@ -17,7 +17,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import ReviewLogError, SerializationError
 from progress.event_store import events
-from progress.importers import anki_log
+from progress.importers import anki_log, review_rows
 from progress.importers.anki_events import Envelope
 
 Fields = dict[str, Any]
@@ -81,7 +81,11 @@ def read_file(file: Path, column: str) -> dict[str, Fields]:
     """
     items = dict[str, Fields]()
     try:
-        text = anki_log.read_text(file)
+        text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        if damaged := review_rows.DAMAGED.search(text):
+            before = text[: damaged.start()].split("\n")
+            place = f"row {len(before)}, column {before[-1].count(',') + 1}"
+            raise ReviewLogError(f"{place}: expected UTF-8")
         header = [name.strip() for name in next(csv.reader([text.partition("\n")[0]]))]
         lines: Iterable[tuple[int, Fields]]
         lines = ((n, {column: line}) for n, line in enumerate(text.split("\n"), start=1))

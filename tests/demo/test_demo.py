@@ -174,8 +174,9 @@ def test_the_users_own_collection_is_shown(stack: Stack, second: list[str], tmp_
     report = json.loads(stack.progress("import", "anki", str(file), "--catalogue", "--json"))
     counts = {"published": 0, "answers": 0, "cards": 0, "sessions": 0}
     left_out = ["crammed", "set_aside", "moved", "unmoved", "manual", "repeated"]
-    left_out += ["lists", "listed", "unlisted"]
-    assert report == counts | dict.fromkeys(left_out, 0) | {"recorded_before": len(notes)}
+    left_out += ["lists", "listed", "unlisted", "faulty"]
+    found = {"learners": 1, "recorded_before": len(notes)}
+    assert report == counts | dict.fromkeys(left_out, 0) | found
 
 
 @pytest.mark.exhaustive

@@ -40,8 +40,9 @@ def publish(
     project: str,
     emulator: str | None,
     on_published: Callable[[int], None],
+    count: int = 0,
 ) -> int:
-    """Publish the messages; return the number of events.
+    """Publish the messages; return the number of events, with the `count` of those before.
 
     Return once Pub/Sub has stored all messages. After each request, `on_published` receives the
     number of events stored so far. `emulator` is an address; None means Google Cloud.
@@ -54,7 +55,6 @@ def publish(
         raise SerializationError(
             f"a message has {largest:,} bytes, and Pub/Sub accepts {MAX_MESSAGE_BYTES:,}: split it"
         )
-    count = 0
     for topic, batch in _split(encoded):
         _publish_batch(f"projects/{project}/topics/{topic}", batch, emulator, count)
         count += sum(_count(message) for message, _ in batch)

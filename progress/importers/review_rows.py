@@ -1,0 +1,173 @@
+"""Read the rows of a review log, in CSV or Parquet, and bring those of each learner together."""
+
+import contextlib
+import csv
+import itertools
+import re
+import tempfile
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from progress.adapters.postgres.statements import blocks
+from progress.errors import ReviewLogError
+
+USER = "user_id"
+DAMAGED = re.compile("[\ud800-\udfff]")  # stands for a byte that is not UTF-8
+
+_Line = tuple[int, str]
+_Found = tuple[int, list[str] | str]  # a row's number, and its cells or the fault in their stead
+_LONGEST_LINE = 1 << 20  # characters; the rest counts as another line
+_MOST_LINES = 100  # of a row whose cells have line breaks
+_PARQUET = b"PAR1"
+_AT_A_TIME = 1_000
+_PARTS = 128  # files on disk, of which one at a time is in memory
+_MOST_BYTES = 2 << 30
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True):
+    """A row's learner, its number in the file, and its cells or the fault in their stead.
+
+    A row that names no learner belongs to that of the row before; without a column, all are ''.
+    """
+
+    user: str
+    number: int
+    cells: list[str] = []
+    fault: str = ""
+
+
+def read(file: Path) -> Iterator[Row]:
+    """Yield the names of the columns, then the rows; raise ReviewLogError if that is impossible.
+
+    The number of a row is its first line or, in Parquet, its place among the rows, from 1.
+    """
+    try:
+        with file.open("rb") as stream:
+            is_parquet = stream.read(len(_PARQUET)) == _PARQUET
+        found = _read_parquet(file) if is_parquet else _read_csv(file)
+        _, names = next(found, (1, list[str]()))
+        if isinstance(names, str):
+            raise ReviewLogError(f"{file}: row 1{names}")
+        names = [name.strip() for name in names]
+        yield Row("", 1, names)
+        yield from _name_learners(found, names.index(USER) if USER in names else None)
+    except OSError as error:
+        raise ReviewLogError(f"{file}: {error.strerror or error}") from None
+
+
+def _name_learners(found: Iterable[_Found], place: int | None) -> Iterator[Row]:
+    user = ""
+    for number, cells in found:
+        if isinstance(cells, str):
+            yield Row(user, number, fault=f"row {number}{cells}")
+            continue
+        if place is not None and place < len(cells):
+            user = cells[place].strip() or user
+        yield Row(user, number, cells)
+
+
+def _read_csv(file: Path) -> Iterator[_Found]:
+    """Yield the rows; where a quote is not closed, only its line is a fault."""
+    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+        lines = enumerate(iter(lambda: stream.readline(_LONGEST_LINE), ""), start=1)
+        following = deque[_Line]()
+        width = None
+        while line := following.popleft() if following else next(lines, None):
+            number, text = line
+            ahead = itertools.islice(_look_ahead(following, lines), _MOST_LINES)
+            rows = csv.reader(itertools.chain([text], ahead), strict=True)
+            try:
+                cells = next(rows)
+                if rows.line_num > 1 and len(cells) != width:
+                    raise csv.Error("a quote is not closed")
+            except csv.Error as error:
+                yield number, f": expected csv, {error}"
+                continue
+            for _ in range(rows.line_num - 1):
+                following.popleft()
+            if cells:
+                width = width or len(cells)
+                yield number, _find_damage(cells) or cells
+
+
+def _look_ahead(following: deque[_Line], lines: Iterator[_Line]) -> Iterator[str]:
+    """Yield the lines that a reader asks for, which stay in `following`."""
+    yield from (text for _, text in list(following))
+    for line in lines:
+        following.append(line)
+        yield line[1]
+
+
+def _find_damage(cells: list[str]) -> str:
+    if DAMAGED.search("".join(cells)):
+        place = next(n for n, cell in enumerate(cells, start=1) if DAMAGED.search(cell))
+        return f", column {place}: expected UTF-8"
+    return ""
+
+
+def _read_parquet(file: Path) -> Iterator[_Found]:
+    import duckdb  # imported late: it takes 20 MB of memory
+
+    config: dict[str, str | bool | int | float | list[str]]
+    config = {"memory_limit": "256MB", "threads": "1", "autoinstall_known_extensions": "false"}
+    try:
+        with contextlib.closing(duckdb.connect(":memory:", config=config)) as duck:
+            duck.execute("SET TimeZone = 'UTC'")
+            rows = duck.execute(blocks("importers/review_rows")["parquet"], {"file": str(file)})
+            yield 0, [column[0] for column in rows.description or ()]
+            numbers = itertools.count(1)
+            while some := rows.fetchmany(_AT_A_TIME):
+                for cells in some:
+                    yield next(numbers), list(cells)
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise ReviewLogError(f"{file}: expected a review log in Parquet: {reason}") from None
+
+
+def survey(file: Path) -> tuple[int, int, bool]:
+    """Return the number of rows, that of learners, and whether each learner's rows are together."""
+    rows, groups, users = 0, 0, set[str]()
+    for user, some in itertools.groupby(itertools.islice(read(file), 1, None), attrgetter("user")):
+        rows, groups = rows + sum(1 for _ in some), groups + 1
+        users.add(user)
+    return rows, len(users - {""}), groups == len(users)
+
+
+def sort(file: Path, on_rows: Callable[[int], None]) -> tuple[Iterator[Row], int]:
+    """Copy the rows to disk, and return them learner by learner, with the bytes that they take.
+
+    All rows of a learner are in one of several files, which have no names: a process that is killed
+    leaves nothing. `on_rows` receives the number of rows so far.
+    """
+    size = 0
+    try:
+        with contextlib.ExitStack() as opened:
+            parts = [opened.enter_context(tempfile.TemporaryFile()) for _ in range(_PARTS)]
+            for count, row in enumerate(itertools.islice(read(file), 1, None), start=1):
+                line = msgspec.json.encode(row) + b"\n"
+                size += parts[zlib.crc32(row.user.encode()) % _PARTS].write(line)
+                if size > _MOST_BYTES:
+                    raise ReviewLogError(
+                        f"{file}: expected rows sorted by {USER} and time, or at most "
+                        f"{_MOST_BYTES >> 30} GiB to sort here: sort the file first, or split it"
+                    )
+                on_rows(count)
+            for part in parts:
+                part.seek(0)
+            opened.pop_all()
+    except OSError as error:
+        raise ReviewLogError(f"{tempfile.gettempdir()}: {error.strerror or error}") from None
+    return _read_parts(parts), size
+
+
+def _read_parts(parts: Sequence[IO[bytes]]) -> Iterator[Row]:
+    decoder = msgspec.json.Decoder(Row)
+    for part in parts:
+        with part:
+            yield from sorted(map(decoder.decode, part), key=attrgetter("user"))

@@ -1,0 +1,266 @@
+"""One file has the past of many learners: each gets what a file of their own would give."""
+
+import csv
+import io
+import itertools
+import json
+import random
+import subprocess
+import tempfile
+import uuid
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import msgspec
+import pytest
+from google.pubsub_v1.types import PublishRequest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress import settings
+from progress.adapters.postgres.database import Connection
+from progress.errors import ReviewLogError
+from progress.event_store import envelope, log
+from progress.event_store.envelope import Message
+from progress.event_store.log import Delivery
+from progress.importers import anki_events, review_rows
+from progress.importers.anki_log import Answer
+from progress.projections.projector import Projector
+from tests.conftest import Store
+from tests.support import cli, model_rows
+from tests.support.fake_publisher import FakePublisher
+from tests.support.stage import Stage, append
+
+START = datetime(2024, 3, 1, 20, tzinfo=UTC)
+HEADER = ("user_id", "card_id", "review_time", "review_rating", "interval_days", "timezone")
+# Lines that are no rows, each with a part of the reason; the last two also end what is around them.
+FAULTS = {
+    b"ann,a,2024-03-01,9,,": "row {}, column review_rating: expected 1, 2, 3 or 4, found '9'",
+    b"ann,a,soon,3,,": "row {}, column review_time: expected a time",
+    b",a,2024-03-01,3,,": "row {}, column user_id: expected 1 to 200 characters",
+    b"ann,a,2024-03-01,3,,Mars/Base": "row {}, column timezone: expected a zone",
+    b"ann": "row {}, column review_rating: expected 1, 2, 3 or 4, found nothing",
+    b"ann,\xff,2024-03-01,3,,": "row {}, column 2: expected UTF-8",
+    b'ann,"a,2024-03-01,3,,': "row {}: expected csv, ",
+}
+
+
+ACCEPTED = {"appended", "redelivered", "pending"}
+MASKED = {("email", "learner@example.com")}
+
+
+class Review(NamedTuple):
+    user: str
+    card: str
+    minute: int
+    rating: int
+    days: str
+
+    def cells(self, zone: str) -> tuple[str, ...]:
+        at = START + timedelta(minutes=self.minute)
+        return (self.user, self.card, at.isoformat(), str(self.rating), self.days, zone)
+
+
+reviews = st.builds(
+    Review,
+    user=st.sampled_from(["ann", "Ben", "c,d"]),
+    card=st.sampled_from("ab"),
+    minute=st.integers(0, 2_000),
+    rating=st.integers(0, 4),
+    days=st.sampled_from(["", "3", "0.5"]),
+)
+zones = st.fixed_dictionaries(
+    {user: st.sampled_from(["", "Asia/Tokyo", "Europe/Berlin"]) for user in ("ann", "Ben", "c,d")}
+)
+
+
+def expect(rows: list[Review], zones: dict[str, str]) -> dict[str, Any]:
+    """Return the events of each learner's own history, by their ids."""
+    answers: dict[str, dict[tuple[str, int], Answer]] = {user: {} for user in zones}
+    for row in rows:
+        at, days = START + timedelta(minutes=row.minute), float(row.days) if row.days else None
+        if row.rating:
+            answer = Answer(at, row.card, row.rating, None, days)
+            answers[row.user].setdefault((row.card, row.minute), answer)
+    return {
+        event["event_id"]: event
+        for user, of_user in answers.items()
+        for message in anki_events.messages(
+            anki_events.Learner(user, zones[user] or None), sorted(of_user.values())
+        )
+        for event in message.events
+    }
+
+
+def write(file: Path, rows: list[Review], zones: dict[str, str], faults: list[Any]) -> list[str]:
+    """Write the rows, with the zone in the learner's first; return the faults' reasons."""
+    left, reasons = dict(zones), list[str]()
+    lines = [join(HEADER), *(join(row.cells(left.pop(row.user, ""))) for row in rows)]
+    for place, line in faults:
+        lines.insert(place % len(lines) + 1, line)
+    for number, line in enumerate(lines, start=1):
+        reasons += [FAULTS[line].format(number)] if line in FAULTS else []
+    file.write_bytes(b"\n".join(lines))
+    return reasons
+
+
+def join(cells: tuple[str, ...]) -> bytes:
+    csv.writer(target := io.StringIO(), lineterminator="").writerow(cells)
+    return target.getvalue().encode()
+
+
+def convert(file: Path) -> Path:
+    """Return the rows as Parquet, with the types that DuckDB sees in them."""
+    target = file.with_suffix(".parquet")
+    with closing(duckdb.connect()) as duck:
+        duck.execute(f"COPY (SELECT *, [1] AS other FROM '{file}') TO '{target}'")  # noqa: S608
+    return target
+
+
+def import_file(url: str, file: Path, pubsub: FakePublisher) -> tuple[dict[str, Any], list[str]]:
+    """Return the report and what it says of rows."""
+    command = ("import", "reviews", str(file), "--json")
+    answer = cli.progress(url, *command, PUBSUB_EMULATOR_HOST=pubsub.address)
+    report: dict[str, Any] = json.loads(cli.expect_success(answer))
+    return report, [line for line in answer.stderr.splitlines() if line.startswith("row ")]
+
+
+def read_published(pubsub: FakePublisher) -> list[dict[str, Any]]:
+    return [
+        event
+        for request in pubsub.requests
+        for message in request.messages
+        for event in json.loads(message.data)
+    ]
+
+
+@given(
+    rows=st.lists(reviews, max_size=40).map(lambda rows: [*rows, Review("ann", "a", 5, 3, "")]),
+    zones=zones,
+    faults=st.lists(st.tuples(st.integers(0, 40), st.sampled_from([*FAULTS])), max_size=6),
+    seed=st.none() | st.integers(0, 9),
+)
+def test_each_learner_gets_the_events_and_the_rows_of_a_history_that_is_sent_one_by_one(
+    stage: Stage,
+    rows: list[Review],
+    zones: dict[str, str],
+    faults: list[Any],
+    seed: int | None,
+) -> None:
+    """`seed` is that of the order in which events are sent; without one, the file is Parquet."""
+    with closing(FakePublisher()) as pubsub, tempfile.TemporaryDirectory() as folder:
+        faults = [] if seed is None else faults
+        reasons = write(file := Path(folder, "log.csv"), rows, zones, faults)
+        report, told = import_file("", convert(file) if seed is None else file, pubsub)
+        published = read_published(pubsub)
+    expected = msgspec.to_builtins(expect(rows, zones))
+    assert {event["event_id"]: event for event in published} == expected
+    assert len(published) == len(expected) == report["published"]
+    assert report["faulty"] == len(told) == len(reasons)
+    assert report["recorded_before"] == 0
+    for line, reason in zip(sorted(told), sorted(reasons), strict=True):
+        assert line.startswith(reason)
+    one_by_one = random.Random(seed).sample(published, len(published))
+    assert fold(stage, published, 50) == fold(stage, one_by_one, 1)
+
+
+def fold(stage: Stage, events: list[dict[str, Any]], size: int) -> model_rows.Rows:
+    """Return the rows after deliveries of this size, without the times of recording."""
+    stage.sweep()
+    for begin in range(0, len(events), size):
+        append(stage.admin, events[begin : begin + size])
+    Projector(stage.admin).catch_up_all()
+    rows = model_rows.read_rows(stage.admin)
+    for row in rows["user_progress"].values():
+        del row["last_updated"]
+    return rows
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.exhaustive)])
+def test_imports_that_are_killed_lose_and_double_nothing(
+    store: Store, connection: Connection, tmp_path: Path, kills: int
+) -> None:
+    """A kill is before or after Pub/Sub stores a request; its events are recorded now or late."""
+    order = random.Random(kills)
+    rows = [
+        Review(f"u{n % 60:02}", f"c{n % 7}", n // 60 * 9, 1 + n % 4, "")
+        for n in range(kills * 1_500)
+    ]
+    order.shuffle(rows)
+    users = {row.user: "Asia/Tokyo" for row in rows}
+    write(file := tmp_path / "log.csv", rows, users, [])
+    late: list[PublishRequest] = []
+    with closing(FakePublisher()) as pubsub:
+        for _ in range(kills):
+            kill(store.url, file, pubsub, order.randrange(4), is_stored=order.random() < 0.5)
+            requests, pubsub.requests = pubsub.requests, []
+            if order.random() < 0.5:
+                record(connection, requests)
+            else:
+                late += requests
+        report, _ = import_file(store.url, file, pubsub)
+        record(connection, order.sample([*late, *pubsub.requests], len(late + pubsub.requests)))
+        pubsub.requests.clear()
+        assert report["recorded_before"] + report["answers"] == len(rows)
+        again, _ = import_file(store.url, file, pubsub)
+        assert (again["published"], again["recorded_before"]) == (0, len(rows))
+        assert not pubsub.requests
+    stored = {str(event.event_id): event for event in model_rows.read_events(connection)}
+    expected = expect(rows, users)
+    assert stored.keys() == expected.keys()
+    for event_id, event in stored.items():
+        assert event.occurred_at == expected[event_id]["occurred_at"]
+        assert event.data.items() >= expected[event_id]["data"].items() - MASKED
+
+
+def kill(url: str, file: Path, pubsub: FakePublisher, request: int, *, is_stored: bool) -> None:
+    """Start an import, and kill it at this request or, if there are fewer, let it end."""
+    process = subprocess.Popen(
+        [*cli.COMMAND, "import", "reviews", str(file)],
+        cwd=cli.ROOT,
+        env=settings.child_env(DATABASE_URL=url, PUBSUB_EMULATOR_HOST=pubsub.address),
+        stdout=subprocess.DEVNULL,
+    )
+    remaining = itertools.count(request, -1)
+
+    def end(_request: PublishRequest) -> None:
+        if next(remaining) == 0:
+            process.kill()
+            process.wait()
+            raise ConnectionError("killed")
+
+    point = "on_stored" if is_stored else "on_request"
+    setattr(pubsub, point, end)
+    process.wait()
+    setattr(pubsub, point, lambda _: None)
+
+
+def record(connection: Connection, requests: list[PublishRequest]) -> None:
+    for request in requests:
+        for message in request.messages:
+            entries = envelope.decode(message.data, Message())
+            delivery = Delivery(Message(message_id=str(uuid.uuid4())), entries)
+            outcomes = log.append(connection, [delivery]).outcomes
+            assert {name for name, count in outcomes.items() if count} <= ACCEPTED, outcomes
+
+
+def test_a_file_that_cannot_be_sorted_or_is_of_others_is_refused(
+    tmp_path: Path, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [Review(user, "a", n, 3, "") for n, user in enumerate(["ann", "Ben", "ann"])]
+    write(file := tmp_path / "log.csv", rows, {"ann": "", "Ben": ""}, [])
+    options = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
+    refused = cli.progress("", "import", "reviews", str(file), "--user", "me", **options)
+    cli.expect_failure(refused, "found 2 learners: import it without --user")
+    shown = cli.expect_success(cli.progress("", "import", "reviews", str(file), **options))
+    assert "sorting them takes 0.0 MB in " in shown
+    assert "3 answers of 2 learners to 2 cards" in shown
+    monkeypatch.setattr(review_rows, "_MOST_BYTES", 100)
+    with pytest.raises(ReviewLogError, match="sort the file first, or split it"):
+        review_rows.sort(file, lambda _: None)
+    write(file, [Review("ann", "a", 0, 3, "")] * 2, {"ann": ""}, [])
+    cli.expect_success(cli.progress("", "import", "reviews", str(file), "--user", "me", **options))
+    assert read_published(fake_publisher)[-1]["metadata"]["user_id"] == "me"
