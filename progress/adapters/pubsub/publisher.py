@@ -13,7 +13,7 @@ from progress.errors import PubSubUnavailable, SerializationError
 MAX_MESSAGE_BYTES = 9_990_000
 
 _TIMEOUT_S = 20.0  # for each request
-_BATCH_MESSAGES, _BATCH_BYTES = 100, 1 << 20  # a larger message gets a request of its own
+_BATCH_MESSAGES, _BATCH_BYTES = 1_000, 1 << 20  # a larger message gets a request of its own
 
 
 class Message(msgspec.Struct, frozen=True):
