@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import random
+import re
 import subprocess
 import tempfile
 import uuid
@@ -264,3 +265,48 @@ def test_a_file_that_cannot_be_sorted_or_is_of_others_is_refused(
     write(file, [Review("ann", "a", 0, 3, "")] * 2, {"ann": ""}, [])
     cli.expect_success(cli.progress("", "import", "reviews", str(file), "--user", "me", **options))
     assert read_published(fake_publisher)[-1]["metadata"]["user_id"] == "me"
+
+
+TABLES = """
+CREATE TABLE users (id text, timezone text);
+INSERT INTO users VALUES ('ann', 'Asia/Tokyo'), ('Ben', NULL);
+CREATE TABLE cards (id text, user_id text, due timestamptz);
+INSERT INTO cards VALUES ('a', 'ann', '2024-03-09Z'), ('b', 'Ben', '2024-03-20Z');
+CREATE TABLE review_logs (id int, card_id text, review timestamptz, rating int, scheduled_days int);
+INSERT INTO review_logs VALUES (1, 'a', '2024-03-01Z', 3, 0), (2, 'a', '2024-03-04Z', 1, 3),
+    (3, 'b', '2024-03-02Z', 4, 0);
+CREATE TABLE reviews (id, user_id, card_id, reviewed_at, quality, interval_days) AS
+SELECT l.id, c.user_id, c.id, l.review, l.rating + (l.rating > 1)::int, l.id * 2.5
+FROM review_logs l JOIN cards c ON c.id = l.card_id;
+CREATE TABLE answers (id, user_id, question_id, answered_at, is_correct, response_ms) AS
+SELECT l.id, c.user_id, c.id, l.review, l.rating > 1, 900
+FROM review_logs l JOIN cards c ON c.id = l.card_id;
+"""
+SCHEDULES = [
+    {(3, 3, None), (1, None, "2024-03-09"), (4, None, "2024-03-20")},
+    {(3, 2.5, None), (1, 5, None), (4, 7.5, None)},
+    {(3, 2, None), (1, 1, None), (3, 2, None)},
+]
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_documented_queries_export_what_an_import_reads(
+    store: Store, connection: Connection, tmp_path: Path, number: int
+) -> None:
+    text = (cli.ROOT / "docs" / "from-an-app.md").read_text(encoding="utf-8")
+    query = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)[number]
+    connection.execute_simple(
+        "CREATE SCHEMA app; SET search_path = app; SET TimeZone = 'UTC';" + TABLES
+    )
+    rows = connection.run(query)
+    names = [column["name"] for column in connection.columns]
+    lines = [join(tuple("" if cell is None else str(cell) for cell in row)) for row in rows]
+    (file := tmp_path / "history.csv").write_bytes(b"\n".join([join(tuple(names)), *lines]))
+    with closing(FakePublisher()) as pubsub:
+        report, _ = import_file("", file, pubsub)
+        events = read_published(pubsub)
+    assert (report["answers"], report["learners"], report["faulty"]) == (3, 2, 0)
+    reviews = [event["data"] for event in events if event["event_type"] == "CardReviewed"]
+    dues = [event["due"][:10] if "due" in event else None for event in reviews]
+    found = [(event["rating"], event.get("interval_days")) for event in reviews]
+    assert {(*one, due) for one, due in zip(found, dues, strict=True)} == SCHEDULES[number]
