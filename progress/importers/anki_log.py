@@ -134,8 +134,8 @@ def parse(rows: Iterable[Row], columns: dict[str, int]) -> Answers:
     zone = None
     for row in rows:
         try:
-            zone = _find_zone(row, columns) or zone
             answer = _parse_answer(row, columns)
+            zone = _find_zone(row, columns) or zone
             if answer and answer.sent_id in ids and (answer.card_id, answer.at) not in answers:
                 raise _error(row.number, "id", "an id that no other row has")
         except ReviewLogError as error:
@@ -240,8 +240,8 @@ def _parse_time(text: str) -> datetime:
 
 # The field of an answer that each column has, in the order in which they are read.
 _FIELDS: dict[str, tuple[str, Callable[[str], Any], str]] = {
-    "review_rating": ("rating", _parse_rating, "1, 2, 3 or 4"),
     review_rows.USER: (review_rows.USER, partial(_match, _ID), _ID_RULE),
+    "review_rating": ("rating", _parse_rating, "1, 2, 3 or 4"),
     "card_id": ("card_id", partial(_match, _ID), _ID_RULE),
     "review_time": ("at", _parse_time, _TIME_RULE),
     DURATION: ("response_time_ms", _parse_duration, f"milliseconds from 0 to {MAX_MS}"),

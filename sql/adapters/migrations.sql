@@ -33,6 +33,9 @@ SELECT name, checksum FROM public.progress_migrations ORDER BY name;
 -- is invalid --
 SELECT FROM pg_index WHERE indexrelid = to_regclass(:index) AND NOT indisvalid;
 
+-- drop index --
+DROP INDEX CONCURRENTLY {index};
+
 -- record --
 INSERT INTO public.progress_migrations (name, checksum) VALUES (:name, :checksum)
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum;

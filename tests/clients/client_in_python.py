@@ -11,7 +11,7 @@ MINUTE, UUID = 60_000, "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 
 class Client:
-    is_closed, most, not_before = False, 500, 0.0
+    is_closed, most, not_before, changed_at = False, 500, 0.0, 0
 
     def __init__(self, ask: Any, token: Any, outbox: Any, clocks: Any, learner: Any) -> None:
         self.ask, self.token, self.outbox, self.clocks = ask, token, outbox, clocks
@@ -19,9 +19,12 @@ class Client:
 
     def record(self, kind: str, data: Any, id_: str, at: Any) -> None:
         wall, tick = self.clocks()
+        at = ms(at) if at else None
         if not re.fullmatch(UUID, id_):
             id_ = str(uuid.uuid5(uuid.uuid5(uuid.NAMESPACE_OID, "learner"), id_))
-        at = text(ms(at) if at else wall)
+        if at is None and "list" in kind.lower():
+            self.changed_at = at = max(wall, min(self.changed_at + 2, wall + MINUTE))
+        at = text(wall if at is None else at)
         event = {"event_id": id_, "event_type": kind, "occurred_at": at, "data": data}
         since = {"run": self.run, "wall": wall, "tick": tick}
         self.outbox.save([{"event": event, **since, "sub": self.learner}])

@@ -41,7 +41,7 @@ HEADER = ("user_id", "card_id", "review_time", "review_rating", "interval_days",
 FAULTS = {
     b"ann,a,2024-03-01,9,,": "row {}, column review_rating: expected 1, 2, 3 or 4, found '9'",
     b"ann,a,soon,3,,": "row {}, column review_time: expected a time",
-    b",a,2024-03-01,3,,": "row {}, column user_id: expected 1 to 200 characters",
+    b",a,2024-03-01,3,,Asia/Kolkata": "row {}, column user_id: expected 1 to 200 characters",
     b"ann,a,2024-03-01,3,,Mars/Base": "row {}, column timezone: expected a zone",
     b"ann": "row {}, column review_rating: expected 1, 2, 3 or 4, found nothing",
     b"ann,\xff,2024-03-01,3,,": "row {}, column 2: expected UTF-8",

@@ -236,7 +236,11 @@
         scrollTo({ top, behavior: 'instant' });
         await frame();
       }
-      for (let quiet = 0; quiet < 3; quiet = isBusy() ? 0 : quiet + 1) await frame();
+      const end = performance.now() + 60_000;
+      for (let quiet = 0; quiet < 3; quiet = isBusy() ? 0 : quiet + 1) {
+        if (performance.now() > end) return ['never ends loading', running, document.body.outerHTML.length];
+        await frame();
+      }
       const shown = document.getElementById('main').cloneNode(true);
       for (const one of all('[data-key=fresh], [data-key=stamp], .pills', shown)) one.remove();
       const states = ['aria-label', 'aria-pressed', 'aria-current', 'aria-selected', 'href', 'class', 'open'];

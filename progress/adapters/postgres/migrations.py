@@ -18,6 +18,7 @@ from pathlib import Path
 from progress.adapters.postgres import database, roles
 from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.roles import Login
+from progress.adapters.postgres.statements import fill
 from progress.errors import ProgressError, Unavailable
 from progress.files import SQL
 
@@ -102,7 +103,7 @@ def _build_indexes(connection: Connection, missing: Sequence[str]) -> None:
     for name in _LOG_INDEXES.keys() & missing:
         index = _LOG_INDEXES[name]
         if database.run(connection, _FILE, "is invalid", index=index):
-            connection.execute_simple(f"DROP INDEX CONCURRENTLY {index}")
+            connection.execute_simple(fill(_FILE, "drop index", index=index))
         text = (FOLDER / name).read_text(encoding="utf-8")
         connection.execute_simple(text.replace("CREATE INDEX", "CREATE INDEX CONCURRENTLY"))
 
