@@ -47,7 +47,11 @@
     }
   };
 
-  const frame = () => new Promise((resolve) => { requestAnimationFrame(() => setTimeout(resolve)); });
+  // Chromium may draw no frames of a tab behind another one.
+  const frame = () => new Promise((resolve) => {
+    requestAnimationFrame(() => setTimeout(resolve));
+    setTimeout(resolve, 1_000);
+  });
   // Each view has a heading; between two views, there is none.
   const isBusy = () => running || !document.querySelector('main h1')
     || document.querySelector('[aria-busy=true], main .skeleton')

@@ -7,9 +7,12 @@ from xdist.workermanage import WorkerController
 _SHARED = {
     "the demo's stack": (
         *("query/page/test_admin", "query/page/test_commands", "query/page/test_knowledge"),
-        *("query/page/test_layout", "query/page/test_learner", "query/page/test_requests"),
+        *("query/page/test_layout", "query/page/test_learner", "query/page/test_lists"),
+        "query/page/test_tasks",
+    ),
+    "another demo's stack": (  # of its own, because one chain ends after all others
         *("query/page/test_walks", "query/page/test_accessibility", "query/page/test_past_days"),
-        *("query/page/test_lists", "examples/test_sign_in", "alerts/test_metric_fields"),
+        *("query/page/test_requests", "examples/test_sign_in", "alerts/test_metric_fields"),
     ),
     "the plans": (
         "alerts/test_policies",
@@ -34,7 +37,7 @@ _SHARED = {
 # all processes finish at about the same time. The duration of other files is estimated from their
 # number of tests.
 _LONG = {
-    400: ("the demo's stack",),
+    400: ("the demo's stack", "another demo's stack"),
     200: ("the plans",),
     100: ("the stack of faults", "local/test_stack", "PostgreSQL 15"),
     60: (
