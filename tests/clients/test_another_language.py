@@ -118,6 +118,8 @@ class World:
         answer = self.answers.pop(0) if self.answers else {"lost": True}
         self.perform("pass", answer.get("tookMs", 0))
         self.client.is_closed |= answer.get("close", False)
+        if "record" in answer:
+            self.record(answer["record"])
         if "kill" in answer:
             raise Killed
         if "lost" in answer:

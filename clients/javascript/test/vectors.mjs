@@ -101,6 +101,7 @@ function start(vector, Progress, open, world) {
   const options = { url: "https://api.example/", learner: world.learner, token, storage, delayMs, onError };
   const progress = new Progress(options);
   world.close = () => progress.close();
+  world.record = (given) => STEPS.record(given, world, progress);
   return progress;
 }
 
@@ -140,6 +141,7 @@ function fake(world) {
     const answer = world.answers.shift() ?? { lost: true };
     STEPS.pass(answer.tookMs ?? 0, world);
     if (answer.close) world.close();
+    if (answer.record) await world.record(answer.record);
     if (answer.kill) {
       world.kill();
       world.release?.();
