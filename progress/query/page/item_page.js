@@ -13,7 +13,7 @@ import { lines } from './lines.js';
 import { learnDays } from './local_days.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
-import { due, itemList, level, listPage, word } from './items.js';
+import { due, itemList, level, listLink, listName, listPage, word } from './items.js';
 import { ask, pastDay } from './then.js';
 
 const AHEAD = 30; // number of days after today that the forgetting curve covers
@@ -58,7 +58,6 @@ export class ItemPage extends View {
     // On a past day, the catalogue may not have the word yet.
     const now = data.item || !pastDay() ? data : (await runQuery(QUERY, variables, signal)).data;
     learnName('item', item, now.item?.headword);
-    data.lists.forEach(({ id, name }) => learnName('list', id, name));
     this.shell.named();
     const reviews = data.history.reviews.slice(0, MAX_ROWS);
     const dayOf = await learnDays(user, reviews.map(({ at }) => at), signal);
@@ -88,11 +87,10 @@ export class ItemPage extends View {
 
   sections() {
     const { item, lists, history, reviewed, forgetting: points, today: [{ date: today }] } = this.data;
-    const toList = ({ id }, name) =>
-      h('a', { class: name, href: listPage(id, this.user), dir: 'auto', translate: 'no' }, nameOf('list', id));
     const from = lists.find(({ id }) => id === this.list);
     const back = h('p', { 'data-key': 'back' },
-      from ? toList(from, 'back') : h('a', { class: 'back', href: itemList(this.user) }, t('view.items')));
+      h('a', { class: 'back', href: from ? listPage(from.id, this.user) : itemList(this.user) },
+        from ? listName(from) : t('view.items')));
     if (!item) {
       return [back, h('section', { class: 'card wide problem', 'data-key': 'missing' },
         h('h1', null, t('item.missing')), h('p', null, t('item.missingAdvice')))];
@@ -104,7 +102,8 @@ export class ItemPage extends View {
         note(join(
           item.domains.map((domain) => t(`skills.${domain}`)),
           this.user && t('item.of', { user: nameOf('learner', this.user) }))),
-        lists.length > 0 && note(`${t('item.lists')} `, ...lists.flatMap((one, at) => [at > 0 && ' · ', toList(one)])),
+        lists.length > 0 && note(`${t('item.lists')} `,
+          ...lists.flatMap((one, at) => [at > 0 && ' · ', ...listLink(one, this.user)])),
         item.own && note(t('list.own')),
         item.setAside && note(t('item.isAside')),
         !this.user && !pastDay() && h('button', {

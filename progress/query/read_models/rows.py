@@ -354,14 +354,9 @@ class ItemList(msgspec.Struct, frozen=True):
     rank: int | None
 
 
-class WordList(msgspec.Struct, frozen=True):
-    """A list of items, and a learner's progress in its members; nobody else sees an own list."""
+class WordList(ItemList, frozen=True):
+    """A list of items, and a learner's progress in its members."""
 
-    id: str  # own: and the list's id, if it is the learner's own
-    own: bool
-    name: str | None
-    scale: str | None  # what the list is a level of, by its rank
-    rank: int | None
     archived: bool
     items: int
     items_studied: int
