@@ -136,8 +136,8 @@ def test_moved_cards_are_due_when_anki_says(
     shown, due_today = ask(store)
     due = {item: node["dueOn"] for item, node in shown.items() if not node["setAside"]}
     expected = {number: day.isoformat() for number, day in ask_anki(file).items()}
-    changed_on = local_days.find_day(NOW - timedelta(days=0.05), "UTC", 4)
-    expected["24"] = changed_on.isoformat()  # due at the time of its change
+    answered_on = local_days.find_day(NOW - timedelta(days=0.1), "UTC", 4)
+    expected["24"] = answered_on.isoformat()  # due at once; a card in learning is not moved
     expected["25"] = (TODAY - timedelta(2)).isoformat()  # overdue, since it was moved
     assert due == expected
     assert due_today == sum(day <= TODAY.isoformat() for day in due.values())
