@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 import rich.console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 _UNUSUAL = re.compile(r"[^ -~]")
@@ -66,12 +66,12 @@ def whole_percent(rate: float) -> int:
 
 @contextlib.contextmanager
 def progress_bar(console: Console, label: str, total: int) -> Iterator[ReportProgress]:
-    """Show a bar from 0 to `total`; yield the function that moves the bar."""
+    """Show a bar from 0 to `total`, and the time that is left; yield the function that moves it."""
     columns = (
         TextColumn("  {task.description:<11}", markup=False),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(label, total=total)

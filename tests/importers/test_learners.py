@@ -1,9 +1,11 @@
 """One file has the past of many learners: each gets what a file of their own would give."""
 
+import contextlib
 import csv
 import io
 import itertools
 import json
+import os
 import random
 import re
 import subprocess
@@ -29,6 +31,8 @@ from progress.event_store.envelope import Message
 from progress.event_store.log import Delivery
 from progress.importers import anki_events, review_rows
 from progress.importers.anki_log import Answer
+from progress.local import postgres
+from progress.projections import views
 from progress.projections.projector import Projector
 from tests.conftest import Store
 from tests.support import cli, model_rows
@@ -184,7 +188,10 @@ def fold(stage: Stage, events: list[dict[str, Any]], size: int) -> model_rows.Ro
 def test_imports_that_are_killed_lose_and_double_nothing(
     store: Store, connection: Connection, tmp_path: Path, kills: int
 ) -> None:
-    """A kill is before or after Pub/Sub stores a request; its events are recorded now or late."""
+    """The first kill is in the sort, the others before or after Pub/Sub stores a request.
+
+    What was stored is recorded now or late.
+    """
     order = random.Random(kills)
     rows = [
         Review(f"u{n % 60:02}", f"c{n % 7}", n // 60 * 9, 1 + n % 4, "")
@@ -195,8 +202,9 @@ def test_imports_that_are_killed_lose_and_double_nothing(
     write(file := tmp_path / "log.csv", rows, users, [])
     late: list[PublishRequest] = []
     with closing(FakePublisher()) as pubsub:
-        for _ in range(kills):
-            kill(store.url, file, pubsub, order.randrange(4), is_stored=order.random() < 0.5)
+        for number in range(kills):
+            request = order.randrange(4) if number else None
+            kill(store.url, file, pubsub, request, is_stored=order.random() < 0.5)
             requests, pubsub.requests = pubsub.requests, []
             if order.random() < 0.5:
                 record(connection, requests)
@@ -217,14 +225,26 @@ def test_imports_that_are_killed_lose_and_double_nothing(
         assert event.data.items() >= expected[event_id]["data"].items() - MASKED
 
 
-def kill(url: str, file: Path, pubsub: FakePublisher, request: int, *, is_stored: bool) -> None:
-    """Start an import, and kill it at this request or, if there are fewer, let it end."""
+def kill(
+    url: str, file: Path, pubsub: FakePublisher, request: int | None, *, is_stored: bool
+) -> None:
+    """Start an import, and kill it in the sort or at this request, or let it end before."""
+    (folder := file.parent / "sorted").mkdir(exist_ok=True)
     process = subprocess.Popen(
         [*cli.COMMAND, "import", "reviews", str(file)],
         cwd=cli.ROOT,
-        env=settings.child_env(DATABASE_URL=url, PUBSUB_EMULATOR_HOST=pubsub.address),
+        env=settings.child_env(
+            DATABASE_URL=url, PUBSUB_EMULATOR_HOST=pubsub.address, TMPDIR=str(folder)
+        ),
         stdout=subprocess.DEVNULL,
     )
+    if request is None:
+        while not find_open(process, folder):
+            assert process.poll() is None, "the import ended before its sort"
+        process.kill()
+        process.wait()
+        assert [*folder.iterdir()] == pubsub.requests == []
+        return
     remaining = itertools.count(request, -1)
 
     def end(_request: PublishRequest) -> None:
@@ -237,6 +257,14 @@ def kill(url: str, file: Path, pubsub: FakePublisher, request: int, *, is_stored
     setattr(pubsub, point, end)
     process.wait()
     setattr(pubsub, point, lambda _: None)
+
+
+def find_open(process: subprocess.Popen[bytes], folder: Path) -> bool:
+    """Return whether the process has opened a file of the folder that has no name."""
+    opened = Path(f"/proc/{process.pid}/fd")
+    with contextlib.suppress(FileNotFoundError):  # the process closes files, and ends
+        return any(str(one.readlink()).startswith(f"{folder}/") for one in opened.iterdir())
+    return False
 
 
 def record(connection: Connection, requests: list[PublishRequest]) -> None:
@@ -305,8 +333,26 @@ def test_the_documented_queries_export_what_an_import_reads(
     with closing(FakePublisher()) as pubsub:
         report, _ = import_file("", file, pubsub)
         events = read_published(pubsub)
+        record(connection, pubsub.requests)
     assert (report["answers"], report["learners"], report["faulty"]) == (3, 2, 0)
+    Projector(connection).catch_up_all()
+    views.follow(connection, None)
+    (compare,) = re.findall(r"```bash\n(ours=.*?)```", text, re.DOTALL)
+    assert run_comparison(compare, store.url) == ""
+    connection.run("DELETE FROM app.reviews WHERE id = 3")
+    assert run_comparison(compare, store.url) == "1d0\n< Ben,1\n"
     reviews = [event["data"] for event in events if event["event_type"] == "CardReviewed"]
     dues = [event["due"][:10] if "due" in event else None for event in reviews]
     found = [(event["rating"], event.get("interval_days")) for event in reviews]
     assert {(*one, due) for one, due in zip(found, dues, strict=True)} == SCHEDULES[number]
+
+
+def run_comparison(commands: str, url: str) -> str:
+    """Return what differs between the app and Progress, whose tables are in one database."""
+    both = {"PROGRESS": url, "APP": url, "PGOPTIONS": "-csearch_path=app"}
+    path = f"{postgres.programs()}:{os.environ['PATH']}"
+    environment = settings.child_env(**both, PATH=path)
+    command = ["bash", "-uc", commands]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert not done.stderr
+    return done.stdout
