@@ -28,7 +28,8 @@ from typing import Any
 from google.cloud.pubsub_v1 import SubscriberClient
 from google.pubsub_v1.types import PushConfig
 
-from progress.local import ports, postgres
+from progress.serve import ports
+from progress.serve.laptop import postgres
 
 ROOT = Path(__file__).parent.parent
 RELEASED = ROOT / "tests" / "recovery" / "released"

@@ -32,11 +32,11 @@ from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.event_store import log
-from progress.local.ports import HOST
 from progress.operations import records, runner
 from progress.operations.records import OperationKind, OperationState
 from progress.projections import schema
 from progress.projections.projector import SHARDS, Projector
+from progress.serve.ports import HOST
 from tests.support import function_process, token_issuer
 from tests.support.function_process import FunctionProcess
 

@@ -42,11 +42,11 @@ from progress.event_store.envelope import Message
 from progress.event_store.log import Delivery
 from progress.files import ROOT
 from progress.ingest import post
-from progress.local import postgres
 from progress.operations import claim, erasure_steps, runner
 from progress.projections.projector import Projector
 from progress.query.cache import versions
 from progress.query.http import app
+from progress.serve.laptop import postgres
 from tests.support import api
 
 Counts = dict[str, int]  # by kind

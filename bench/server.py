@@ -13,8 +13,9 @@ import psutil
 from bench.statements import blocks
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.database import Connection
-from progress.local import postgres, processes
 from progress.projections import schema
+from progress.serve import processes
+from progress.serve.laptop import postgres
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from bench.server import Store
 from progress import settings
-from progress.local import ports, processes, readiness
 from progress.projections import schema
+from progress.serve import ports, processes, readiness
 
 FOLDER = Path(__file__).resolve().parent / "yoga"
 

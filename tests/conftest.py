@@ -21,7 +21,7 @@ from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import async_client
-from progress.local import ports, readiness
+from progress.serve import ports, readiness
 from tests.support import (
     browser,
     fake_publisher,

@@ -27,7 +27,7 @@ MODULES = {
     "rebuilds": ("rebuild",),
     "dead_letters": ("dead-letters",),
     "undelivered": ("undelivered",),
-    "learners": ("learners", "export", "erase"),
+    "export_and_erase": ("learners", "export", "erase"),
     "operations": ("operations",),
     "recovery": ("check", "warm", "dump", "load", "drill", "shards", "erasures"),
     "archive": ("archive",),

@@ -16,7 +16,7 @@ from progress.archive import restore as archive_restore
 from progress.archive.manifests import RangeEntry
 from progress.archive.runs import Request
 from progress.cli import connections
-from progress.cli.options import AsJson
+from progress.cli.shared_options import AsJson
 from progress.errors import ArchiveRunning, ProgressError
 
 

@@ -1,12 +1,7 @@
-"""The database, Redis and Pub/Sub that commands use.
-
-If the settings do not name them, commands use those of the local stack. The stack's modules are
-imported at first use, because some of them need development packages, which images lack.
-"""
+"""The database, Redis and Pub/Sub that commands use: of the settings, or of the local stack."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import typer
@@ -21,58 +16,81 @@ from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.storage.storage import Storage
 from progress.archive import erasure_ledger, manifests
 from progress.errors import PubSubUnavailable, SettingsError, StackError
+from progress.serve import data_folder
+from progress.serve.data_folder import DataFolder
 from progress.settings import LOCAL_PROJECT, Settings
 
-if TYPE_CHECKING:
-    from progress.local.data_folder import DataFolder
+_ON_SERVER = {
+    "DATABASE_URL": "set DATABASE_URL to the same database",
+    "PUBSUB_PROJECT_ID": "it has no Pub/Sub, so post events to /events",
+}
 
 
-def data_folder() -> "DataFolder":
+class Target:
+    """What a command works on: what the settings name, or else the system on the data folder."""
+
+    def __init__(self) -> None:
+        self.settings = settings.current()
+        self.folder = data_folder.at(self.settings.progress_data_dir)
+        state = self.folder.state()
+        self.has_database = bool(
+            self.settings.database_url or self.settings.instance_connection_name
+        )
+        self.has_pubsub = bool(
+            self.settings.pubsub_emulator_host or self.settings.pubsub_project_id != LOCAL_PROJECT
+        )
+        self.is_here = state is not None
+        self.is_server = state is not None and "database_url" not in state.addresses
+
+    def stack(self, variable: str) -> dict[str, str]:
+        """Return the addresses of the local stack; raise StackError, which names the variable."""
+        try:
+            addresses = data_folder.running(self.folder).addresses
+        except StackError as error:
+            raise StackError(f"{error}, or set {variable}") from None
+        if "database_url" not in addresses:
+            raise StackError(f"`progress serve` runs here: {_ON_SERVER[variable]}")
+        return addresses
+
+    def database_stack(self) -> dict[str, str]:
+        try:
+            return self.stack("DATABASE_URL")
+        except StackError as error:
+            raise SettingsError(str(error)) from None
+
+
+def folder() -> DataFolder:
     """Return the data folder that `PROGRESS_DATA_DIR` names."""
-    from progress.local import data_folder
-
-    return data_folder.at(settings.current().progress_data_dir)
+    return Target().folder
 
 
 def database() -> Settings | str:
     """Return the settings if they name a database, else the URL of the stack's database."""
-    return _database_settings() or _stack()["database_url"]
-
-
-def _database_settings() -> Settings | None:
-    current = settings.current()
-    return current if current.database_url or current.instance_connection_name else None
-
-
-def _stack() -> dict[str, str]:
-    from progress.local import stack
-
-    try:
-        addresses = stack.running(data_folder()).addresses
-    except StackError as error:
-        raise SettingsError(f"{error}, or set DATABASE_URL") from None
-    if "database_url" not in addresses:
-        raise SettingsError("`progress serve` runs here: set DATABASE_URL to the same database")
-    return addresses
+    target = Target()
+    return target.settings if target.has_database else target.database_stack()["database_url"]
 
 
 def is_stack_running() -> bool:
     """Return whether commands use the local stack and this stack is running."""
-    if _database_settings():
-        return False
-    try:
-        return bool(_stack())
-    except SettingsError:
-        return False
+    target = Target()
+    with contextlib.suppress(SettingsError):
+        return not target.has_database and bool(target.database_stack())
+    return False
+
+
+def is_server() -> bool:
+    """Return whether `progress serve` has run on the data folder."""
+    return Target().is_server
 
 
 def redis() -> str:
     """Return the URL of Redis; raise SettingsError if the settings name a database but no Redis."""
-    if url := settings.current().redis_url:
+    target = Target()
+    if url := target.settings.redis_url:
         return url
-    if _database_settings():
+    if target.has_database:
         raise SettingsError("REDIS_URL is not set: the cache needs Redis")
-    return _stack()["redis_url"]
+    return target.database_stack()["redis_url"]
 
 
 def connect() -> Connection:
@@ -110,15 +128,16 @@ def use_stack() -> None:
     Where `progress serve` has run, without a project of Google Cloud, they publish nothing. It does
     not run during a `progress load`.
     """
-    if not _database_settings():
-        addresses = _stack()
+    target = Target()
+    if not target.has_database:
+        addresses = target.database_stack()
         settings.fill_in(
             DATABASE_URL=addresses["database_url"],
             REDIS_URL=addresses["redis_url"],
             PUBSUB_PROJECT_ID=addresses["project_id"],
             PUBSUB_EMULATOR_HOST=addresses["pubsub_emulator_host"],
         )
-    elif settings.current().pubsub_project_id == LOCAL_PROJECT and is_server():
+    elif target.is_server and target.settings.pubsub_project_id == LOCAL_PROJECT:
         settings.fill_in(PUBLISH_EVENTS="off")
     settings.current.cache_clear()
 
@@ -128,12 +147,11 @@ def _use_transport() -> None:
 
     If the settings name a database, it may be another one than that of a local stack.
     """
-    from progress.local import stack
-
-    if _database_settings() and not is_server():
+    target = Target()
+    if target.has_database and not target.is_server:
         return
     with contextlib.suppress(StackError):
-        state = stack.running(data_folder())
+        state = data_folder.running(target.folder)
         settings.fill_in(SERVE_COMMANDS_URL=state.addresses["commands_url"], SERVE_KEY=state.key)
         settings.current.cache_clear()
 
@@ -143,17 +161,10 @@ def pubsub() -> tuple[str, str | None]:
 
     If the settings name neither, return those of the local stack, or raise StackError without one.
     """
-    current = settings.current()
-    if current.pubsub_emulator_host or current.pubsub_project_id != LOCAL_PROJECT:
-        return current.pubsub_project_id, current.pubsub_emulator_host
-    from progress.local import stack
-
-    try:
-        addresses = stack.running(data_folder()).addresses
-    except StackError as error:
-        raise StackError(f"{error}, or set PUBSUB_PROJECT_ID") from None
-    if "project_id" not in addresses:
-        raise StackError("`progress serve` runs without Pub/Sub: post events to /events")
+    target = Target()
+    if target.has_pubsub:
+        return target.settings.pubsub_project_id, target.settings.pubsub_emulator_host
+    addresses = target.stack("PUBSUB_PROJECT_ID")
     return addresses["project_id"], addresses["pubsub_emulator_host"]
 
 
@@ -161,36 +172,28 @@ def count_undelivered() -> list[Undelivered] | str:
     """Return each subscription's number of undelivered messages, or why it is unknown."""
     from progress.adapters.pubsub import undelivered
 
-    current = settings.current()
-    emulator = current.pubsub_emulator_host
+    target = Target()
+    is_local = target.is_here and target.settings.pubsub_project_id == LOCAL_PROJECT
     try:
-        is_local = current.pubsub_project_id == LOCAL_PROJECT and data_folder().state()
-        if not _database_settings() or is_server() or is_local:
+        if not target.has_database or target.is_server or is_local:
             with open_connection() as connection:
                 rows = run(connection, "transport/queue", "undelivered")
             return [Undelivered(*row) for row in rows]
         # Without a project, skip the call, because its search for credentials would take seconds.
-        if emulator or current.pubsub_project_id != LOCAL_PROJECT:
-            return undelivered.count(current.pubsub_project_id, emulator)
+        if target.has_pubsub:
+            return undelivered.count(*pubsub())
     except (PubSubUnavailable, SettingsError) as error:
         return str(error)
     return "the undelivered messages are unknown: PUBSUB_PROJECT_ID is not set"
 
 
-def is_server() -> bool:
-    """Return whether `progress serve` has run on the data folder."""
-    state = data_folder().state()
-    return state is not None and "database_url" not in state.addresses
-
-
 def all_logins() -> list[Login]:
     """Return the logins of DATABASE_LOGINS, and those of `progress serve` if it has run here."""
-    current = settings.current()
-    own: list[Login] = []
-    if is_server() and current.database_url:
-        name = parse_url(current.database_url).database
-        own = logins.of_system(name, dumps=bool(current.dump_to))
-    return [*logins.parse(current.database_logins or ""), *own]
+    target, own = Target(), list[Login]()
+    if target.is_server and target.settings.database_url:
+        name = parse_url(target.settings.database_url).database
+        own = logins.of_system(name, dumps=bool(target.settings.dump_to))
+    return [*logins.parse(target.settings.database_logins or ""), *own]
 
 
 def call_workers(operation_ids: Sequence[UUID], shards: Iterable[int] = ()) -> None:

@@ -11,8 +11,8 @@ from rich.table import Column, Table
 from progress.adapters import terminal
 from progress.adapters.postgres.database import Connection
 from progress.adapters.terminal import Console
-from progress.cli import connections, options
-from progress.cli.options import AsJsonLines
+from progress.cli import connections, shared_options
+from progress.cli.shared_options import AsJsonLines
 from progress.errors import EventStoreError
 from progress.event_store import dead_letters
 from progress.event_store.dead_letter_record import DeadLetterKind
@@ -140,7 +140,7 @@ def discard(
     everything: Everything = False,
     *,
     poster: Poster = None,
-    yes: options.Yes = False,
+    yes: shared_options.Yes = False,
 ) -> None:
     """Close the selected dead letters permanently."""
     if not reason.strip():
@@ -153,7 +153,7 @@ def discard(
             typer.echo(f"Dead letter {number} is discarded.")
             return
         letter_ids = _select(connection, kind, saying, poster, everything)
-        options.ask(f"Discard {len(letter_ids):,} dead letters?", yes=yes or not letter_ids)
+        shared_options.ask(f"Discard {len(letter_ids):,} dead letters?", yes=yes or not letter_ids)
         with terminal.progress_bar(Console(), "discarding", len(letter_ids)) as show_progress:
             for start in range(0, len(letter_ids), _DISCARD_BATCH):
                 page = letter_ids[start : start + _DISCARD_BATCH]

@@ -14,7 +14,8 @@ from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
 from progress.cli import connections, imports, maintenance
 from progress.demo import classes, loading, show
-from progress.local import stack
+from progress.serve import data_folder
+from progress.serve.laptop import stack
 
 Port = Annotated[
     int | None,
@@ -93,7 +94,7 @@ def _demo(
 
 
 def _demo_class(console: Console, port: int | None, learners: int) -> None:
-    from progress.local import sign_in_codes
+    from progress.serve.laptop import sign_in_codes
 
     addresses, now = _start(console, port), datetime.now(UTC)
     with contextlib.closing(database.connect(addresses["database_url"], name="demo")) as connection:
@@ -103,16 +104,16 @@ def _demo_class(console: Console, port: int | None, learners: int) -> None:
     show.introduce_classes(console, messages, learners)
     _load(console, classes.FIRST, messages, addresses)
     groups = classes.groups(learners)
-    code = sign_in_codes.issue(connections.data_folder().codes, "teacher", ["teacher"], groups)
+    code = sign_in_codes.issue(connections.folder().codes, "teacher", ["teacher"], groups)
     show.show_class_steps(console, addresses["graphql_url"], code)
 
 
 def _start(console: Console, port: int | None) -> dict[str, str]:
     """Start the stack if it is not running; return its addresses."""
-    folder = connections.data_folder()
+    folder = connections.folder()
     with console.status("starting the local stack"):
         stack.up(folder, port or stack.DEFAULT_PORT, attached=False, on_answer=lambda _: None)
-    addresses = stack.running(folder).addresses
+    addresses = data_folder.running(folder).addresses
     used = urlsplit(addresses["graphql_url"]).port
     if port not in {None, used}:
         console.print(
@@ -124,11 +125,11 @@ def _start(console: Console, port: int | None) -> dict[str, str]:
 
 def _show(console: Console, user: str, messages: list[Message], addresses: dict[str, str]) -> None:
     """Load the messages, and show the learner's numbers and the next steps."""
-    from progress.local import sign_in_codes
+    from progress.serve.laptop import sign_in_codes
 
     _load(console, user, messages, addresses)
     show.show_numbers(console, addresses["database_url"], user)
-    code = sign_in_codes.issue(connections.data_folder().codes, user, ["learner"])
+    code = sign_in_codes.issue(connections.folder().codes, user, ["learner"])
     show.show_next_steps(console, addresses["graphql_url"], user, code)
 
 

@@ -24,13 +24,14 @@ from progress.adapters.pubsub import loopback
 from progress.adapters.terminal import Console
 from progress.archive import manifests
 from progress.cli import connections, maintenance, schedule
-from progress.cli.options import AsJson
+from progress.cli.shared_options import AsJson
 from progress.errors import ProgressError, SettingsError, StackError, TableLocked
 from progress.event_store import dead_letters
 from progress.event_store.dead_letter_record import DeadLetterKind
 from progress.projections import schema
 from progress.recovery import checks, dumps, shard_locks
 from progress.recovery.checks import Finding
+from progress.serve import data_folder
 
 _DEADLINE_S = 10.0
 STUCK_S = 60.0  # a fold holds its shard for less
@@ -315,10 +316,9 @@ def _look_at_backlog() -> tuple[str, list[Finding]]:
 
 def _look_at_system() -> tuple[str, list[Finding]]:
     """Ask each function of the system that runs on the data folder."""
-    from progress.local import stack  # imported late, as in `connections`
 
     try:
-        at = stack.running(connections.data_folder()).addresses
+        at = data_folder.running(connections.folder()).addresses
     except StackError as error:
         needs = [Finding(str(error), _READ_LOG)] if connections.is_server() else []
         return str(error), needs
@@ -336,7 +336,7 @@ def _look_at_system() -> tuple[str, list[Finding]]:
 
 
 def _look_at_disk() -> tuple[str, list[Finding]]:
-    folder = connections.data_folder().path
+    folder = connections.folder().path
     if not folder.is_dir():
         return "there is no data folder here", []
     disk = shutil.disk_usage(folder)

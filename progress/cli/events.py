@@ -11,7 +11,7 @@ import typer
 
 from progress.adapters import terminal
 from progress.cli import connections
-from progress.cli.options import AsJsonLines
+from progress.cli.shared_options import AsJsonLines
 from progress.event_store import EventStore, StoredEvent, log
 from progress.event_store.events import EVENT_TYPES
 from progress.event_store.log import PostgresEventStore

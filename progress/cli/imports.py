@@ -18,8 +18,8 @@ from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
 from progress.cli import connections, publishing
-from progress.cli.options import AsJson
 from progress.cli.publishing import Publication
+from progress.cli.shared_options import AsJson
 from progress.errors import ReviewLogError, SettingsError
 from progress.event_store import events, time_zones
 from progress.importers import (

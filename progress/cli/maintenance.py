@@ -12,13 +12,13 @@ from progress.adapters.postgres import database, logins, migrations
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.terminal import Console
-from progress.cli import connections, options
-from progress.cli.options import AsJson
-from progress.local import readiness
+from progress.cli import connections, shared_options
+from progress.cli.shared_options import AsJson
 from progress.operations import records
 from progress.projections import batch, live, rebuild, replacement, views
 from progress.projections import schema as read_model_schema
 from progress.projections.projector import SHARDS
+from progress.serve import readiness
 
 _BATCH_TIMEOUT_S = 600.0
 
@@ -47,12 +47,12 @@ def migrate() -> None:
         )
 
 
-def prune_schemas_command(yes: options.Yes = False) -> None:
+def prune_schemas_command(yes: shared_options.Yes = False) -> None:
     """Drop the read models of all other versions that served no query in the last hour.
 
     A rollback to such a version is a rebuild then. The batch job does the same after days.
     """
-    options.ask("Drop the read models of all other versions?", yes=yes)
+    shared_options.ask("Drop the read models of all other versions?", yes=yes)
     with connections.open_connection() as connection:
         for schema in replacement.drop_unused(connection):
             typer.echo(f"dropped {schema}")

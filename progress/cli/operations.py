@@ -16,7 +16,7 @@ from progress.adapters.postgres import database
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import Console
 from progress.cli import connections
-from progress.cli.options import AsJson, AsJsonLines
+from progress.cli.shared_options import AsJson, AsJsonLines
 from progress.errors import ProgressError
 from progress.operations import accesses, export_files, records
 from progress.operations.export_files import ExportedFile

@@ -14,8 +14,8 @@ from progress.adapters import terminal
 from progress.adapters.postgres.database import Connection
 from progress.adapters.terminal import Console
 from progress.cli import connections, publishing
-from progress.cli.options import AsJson
 from progress.cli.publishing import Publication
+from progress.cli.shared_options import AsJson
 from progress.errors import ProgressError
 from progress.event_store import arrivals
 from progress.event_store.arrivals import Arrivals, Before

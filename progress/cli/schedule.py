@@ -10,11 +10,11 @@ from progress.adapters import cloud_scheduler, terminal
 from progress.adapters.local_schedule import BATCH
 from progress.adapters.terminal import Console
 from progress.cli import connections, maintenance
-from progress.cli.options import AsJsonLines
+from progress.cli.shared_options import AsJsonLines
 from progress.errors import StackError
 
 if TYPE_CHECKING:
-    from progress.local.schedule import LocalScheduler
+    from progress.serve.batch_schedule import LocalScheduler
 
 schedule_group = typer.Typer(
     help="The jobs of Cloud Scheduler or of the local stack.", no_args_is_help=True
@@ -97,10 +97,10 @@ def scheduler(
     current = settings.current()
     project = project or current.pubsub_project_id
     if project == settings.LOCAL_PROJECT and not current.cloud_scheduler_emulator_host:
-        from progress.local.schedule import LocalScheduler
+        from progress.serve.batch_schedule import LocalScheduler
 
         try:
-            return LocalScheduler(connections.data_folder(), maintenance.run_batch)
+            return LocalScheduler(connections.folder(), maintenance.run_batch)
         except StackError as error:
             raise StackError(f"{error}, or name a --project") from None
     return cloud_scheduler.Scheduler(project, region or current.scheduler_region)

@@ -10,7 +10,7 @@ from progress import settings
 from progress.adapters.telemetry import logs
 from progress.cli import connections
 from progress.errors import StackError
-from progress.local import data_folder, ports, supervision
+from progress.serve import data_folder, ports, supervision
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="The port of the page and the API.")]
 Public = Annotated[
@@ -32,7 +32,7 @@ def serve(port: Port = 8080, public: Public = False) -> None:
         logs.write("WARNING", unread)
     system.check(current)
     os.umask(0o077)  # files of the processes are accessible to their owner only
-    folder = connections.data_folder()
+    folder = connections.folder()
     data_folder.make_usable(folder)
     with data_folder.hold(folder, timeout_s=1) as is_free:
         if not is_free:

@@ -12,11 +12,11 @@ import typer
 from progress.adapters import terminal
 from progress.adapters.terminal import Console
 from progress.cli import connections
-from progress.cli.options import AsJson
+from progress.cli.shared_options import AsJson
 from progress.cli.tokens import Groups, Roles, User, list_roles
 from progress.demo import loading
-from progress.local import processes
-from progress.local import stack as local_stack
+from progress.serve import data_folder, processes
+from progress.serve.laptop import stack as local_stack
 
 _PRINTED = (
     "graphql_url",
@@ -46,12 +46,12 @@ def up(
     console = Console()
     with console.status("starting the local stack"):
         supervisor = local_stack.up(
-            connections.data_folder(),
+            connections.folder(),
             port,
             attached=not detach,
             on_answer=lambda part: console.print(f"  {part} is ready"),
         )
-    url = local_stack.running(connections.data_folder()).addresses["graphql_url"]
+    url = data_folder.running(connections.folder()).addresses["graphql_url"]
     if supervisor is None:
         is_other_port = port not in {local_stack.DEFAULT_PORT, urlsplit(url).port}
         console.print(f"The local stack is already running: {url}", soft_wrap=True)
@@ -80,13 +80,13 @@ def down() -> None:
     """Stop the local stack and keep its data."""
     console = Console()
     with console.status("stopping the local stack"):
-        ran = local_stack.down(connections.data_folder())
+        ran = local_stack.down(connections.folder())
     console.print("The local stack has stopped." if ran else "The local stack is not running.")
 
 
 def env(as_json: AsJson = False) -> None:
     """Print the addresses and process ids of the local stack."""
-    state = local_stack.running(connections.data_folder())
+    state = data_folder.running(connections.folder())
     addresses = {name: state.addresses[name] for name in _PRINTED if name in state.addresses}
     pids = local_stack.pids(state)
     if as_json:
@@ -102,11 +102,11 @@ def open_command(
     user: User = loading.LEARNER.user_id, role: Roles = None, group: Groups = None
 ) -> None:
     """Open the page and sign in; without a browser, print an address that signs in once."""
-    from progress.local import sign_in_codes
+    from progress.serve.laptop import sign_in_codes
 
     roles = list_roles(role, group)
-    folder = connections.data_folder()
-    page = local_stack.running(folder).addresses["graphql_url"].removesuffix("graphql")
+    folder = connections.folder()
+    page = data_folder.running(folder).addresses["graphql_url"].removesuffix("graphql")
     code = sign_in_codes.issue(folder.codes, user, roles, group or ())
     address = f"{page}#sign-in={code}"
     if _open_browser(address):

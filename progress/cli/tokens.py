@@ -5,7 +5,7 @@ from typing import Annotated, get_args
 import typer
 
 from progress.cli import connections
-from progress.local import data_folder
+from progress.serve import data_folder
 
 
 def _user(value: str) -> str:
@@ -68,9 +68,9 @@ def list_roles(role: list[str] | None, group: list[str] | None) -> list[str]:
 
 def token(user: OptionalUser = None, role: Roles = None, group: Groups = None) -> None:
     """Create a token that the local stack accepts for one day; a publisher's needs no user."""
-    from progress.local import development_key
+    from progress.serve import development_key
 
-    folder = connections.data_folder()
+    folder = connections.folder()
     data_folder.make_usable(folder)
     development_key.ensure(folder.key)
     roles = list_roles(role, group)

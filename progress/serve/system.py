@@ -20,14 +20,13 @@ from progress.adapters.postgres.url import Address
 from progress.adapters.pubsub import wakeups
 from progress.adapters.telemetry import logs
 from progress.errors import SettingsError
-from progress.local import ports, process_specs, schedule, stack
-from progress.local.data_folder import DataFolder
-from progress.local.ports import HOST
-from progress.local.process_specs import Part
-from progress.local.supervision import Supervisor
 from progress.projections import rebuild
-from progress.serve import sessions
-from progress.serve.sessions import Lock
+from progress.serve import batch_schedule, data_folder, own_database, ports, process_specs
+from progress.serve.data_folder import DataFolder
+from progress.serve.own_database import Lock
+from progress.serve.ports import HOST
+from progress.serve.process_specs import Part
+from progress.serve.supervision import Supervisor
 from progress.serve.transport import former
 from progress.settings import LOCAL_PROJECT, Settings
 
@@ -92,7 +91,7 @@ async def serve(folder: DataFolder, host: str, port: int, settings: Settings) ->
     Raise StackError if a process cannot start, or if another system has the database; also raise
     SettingsError or DatabaseUnavailable. A lock keeps a second system off the database.
     """
-    stack.end_leftovers(folder)
+    data_folder.end_leftovers(folder)
     lock = Lock(settings.database_url or "", folder.path)
     await lock.take()
     try:
@@ -101,7 +100,7 @@ async def serve(folder: DataFolder, host: str, port: int, settings: Settings) ->
         databases, wakes = prepare(settings.database_url or "", settings)
         supervisor = Supervisor(folder, plan.addresses, plan.key)
         urls = [each["DATABASE_URL"] for each in databases.values()]
-        guards = (lock.keep(), sessions.watch_logins(urls))
+        guards = (lock.keep(), own_database.watch_logins(urls))
         try:
             await supervisor.run_until_stopped(run(supervisor, plan, databases, wakes, *guards))
         finally:
@@ -118,7 +117,7 @@ def prepare(owner: str, settings: Settings) -> tuple[dict[str, dict[str, str]], 
         contextlib.closing(database.connect(owner, name="serve")) as connection,
         migrations.exclusive(connection),
     ):
-        pools, wakes = sessions.share(connection, settings)
+        pools, wakes = own_database.share(connection, settings)
         migrations.apply(connection, logins=own)
         if logins.restrict(connection):
             do = f'REVOKE CONNECT ON DATABASE "{at.database}" FROM PUBLIC'
@@ -172,15 +171,16 @@ async def run(
         logs.write("INFO", f"ready: {plan.addresses['graphql_url']}")
         if _DUMP in environments:
             dump = process_specs.dump(environments[_DUMP])
-            group.create_task(schedule.keep_dumps(plan.folder, lambda: supervisor.try_run(dump)))
-        await schedule.keep(plan.folder, lambda: supervisor.try_run(batch))
+            dumps = batch_schedule.keep_dumps(plan.folder, lambda: supervisor.try_run(dump))
+            group.create_task(dumps)
+        await batch_schedule.keep(plan.folder, lambda: supervisor.try_run(batch))
 
 
 def _transport(plan: SystemPlan, environment: dict[str, str], wakes: int) -> Part:
     port = plan.port("commands_url")
     urls = [plan.addresses["ingest_url"], plan.addresses["project_url"]]
     command = [sys.executable, "-m", "progress.serve.transport", str(port), *urls]
-    command += [str(wakes), str(sessions.OPERATIONS)]
+    command += [str(wakes), str(own_database.OPERATIONS)]
     if "pubsub_emulator_host" in plan.addresses:
         port = int(plan.addresses["pubsub_emulator_host"].rpartition(":")[2])
         command += ["--grpc", str(port)]

@@ -27,7 +27,7 @@ from progress.adapters.storage import signed_urls
 from progress.adapters.storage.signed_urls import Signer
 from progress.adapters.storage.storage import PART, Folder, Storage
 from progress.errors import ProgressError, StorageUnavailable
-from progress.local import ports
+from progress.serve import ports
 from tests.support import folders, tls_certificates
 from tests.support.cloud_storage import Bucket
 

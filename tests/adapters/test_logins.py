@@ -17,11 +17,11 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.roles import Login
 from progress.errors import DatabaseUnavailable, ProgressError, SettingsError
 from progress.event_store import analysts
-from progress.local import readiness
 from progress.projections import batch, projector, rebuild, replacement, schema, snapshots
 from progress.recovery import archive_loads, archive_rebuild, buckets
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
+from progress.serve import readiness
 from tests.conftest import find_programs
 from tests.support import archives, folders, postgres_servers, sample_events
 from tests.support.api import QueryClient

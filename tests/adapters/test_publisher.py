@@ -12,7 +12,7 @@ from progress.adapters.pubsub.publisher import Packed
 from progress.cli import connections
 from progress.errors import PubSubUnavailable, SerializationError
 from progress.event_store.events import TOPICS
-from progress.local import readiness
+from progress.serve import readiness
 from tests.support.fake_publisher import FakePublisher
 
 MESSAGES = st.lists(

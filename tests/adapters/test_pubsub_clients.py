@@ -21,7 +21,7 @@ from progress import settings
 from progress.adapters.pubsub import backlog, clients, undelivered
 from progress.adapters.pubsub.backlog import Backlog
 from progress.errors import PubSubUnavailable
-from progress.local import ports
+from progress.serve import ports
 from tests.support import forwarding, programs, tls_certificates
 from tests.support.fake_publisher import FakePublisher, serve_grpc
 
@@ -147,7 +147,7 @@ def test_grpc_handles_no_fork_of_a_process_that_only_starts_commands() -> None:
     script = """
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from progress.local import processes
+from progress.serve import processes
 import grpc
 server = grpc.server(ThreadPoolExecutor(1))
 server.add_insecure_port("127.0.0.1:0")

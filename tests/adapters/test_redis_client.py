@@ -23,10 +23,10 @@ from progress.adapters.redis.async_client import BatchedConnection, Client
 from progress.adapters.redis.commands import Reply
 from progress.adapters.redis.url import parse_url
 from progress.errors import RedisUnavailable, SettingsError
-from progress.local import process_specs
-from progress.local.data_folder import DataFolder
 from progress.query.cache import rate_limit
 from progress.query.cache.rate_limit import Counted
+from progress.serve.data_folder import DataFolder
+from progress.serve.laptop import valkey
 from tests.support import cache_instances
 from tests.support.cache_instances import ANSWERS, serve
 
@@ -321,7 +321,7 @@ def test_a_counter_counts_in_its_newest_window_and_lives_for_two_days_from_its_b
 
 
 def test_what_limits_callers_outlives_what_callers_fill_the_memory_with(tmp_path: Path) -> None:
-    command = [*process_specs.cache(DataFolder(tmp_path), 0).command]
+    command = [*valkey.describe(DataFolder(tmp_path), 0).command]
     options = command[command.index("--maxmemory") :]
     client: Any
     with (

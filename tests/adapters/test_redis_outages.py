@@ -15,8 +15,8 @@ import pytest
 from progress.adapters.redis import async_client, blocking_client, commands
 from progress.adapters.redis.async_client import Client
 from progress.errors import CopiesUnavailable, RateLimited, RedisUnavailable
-from progress.local import ports
 from progress.query.http import health
+from progress.serve import ports
 from tests.conftest import Store
 from tests.support import cache_instances, sample_events
 from tests.support.cache_instances import NOW, Valkey

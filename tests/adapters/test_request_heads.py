@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-from progress.local.process_specs import FUNCTION_ENVIRONMENT
+from progress.serve.process_specs import FUNCTION_ENVIRONMENT
 from tests.support import api, function_process
 from tests.support.function_process import FunctionProcess
 

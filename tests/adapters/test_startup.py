@@ -15,7 +15,7 @@ import pytest
 
 from progress.adapters import startup
 from progress.errors import DatabaseUnavailable
-from progress.local import ports, readiness
+from progress.serve import ports, readiness
 from progress.settings import Settings
 from tests.conftest import Store
 from tests.support import function_process, http_client, token_issuer

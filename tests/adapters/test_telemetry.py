@@ -21,9 +21,9 @@ from progress.errors import PubSubUnavailable
 from progress.event_store import outgoing
 from progress.files import ROOT
 from progress.ingest import push
-from progress.local import processes, readiness
 from progress.projections import projector, schema
 from progress.query.http import protocol
+from progress.serve import processes, readiness
 from progress.settings import Settings
 from tests.conftest import Store
 from tests.support import (

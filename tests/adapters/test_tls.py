@@ -14,8 +14,8 @@ from progress.adapters.postgres import database, migrations
 from progress.adapters.redis import async_client, blocking_client, commands
 from progress.adapters.redis.url import parse_url
 from progress.errors import DatabaseUnavailable, RedisUnavailable, SettingsError
-from progress.local import ports, postgres
 from progress.projections import rebuild
+from progress.serve import ports, system_account
 from tests.conftest import skip_without
 from tests.support import cache_instances, folders, tls_certificates
 from tests.support.api import QueryClient
@@ -142,7 +142,7 @@ def encrypted(
         certificate = authority.certificate(folder / "postgres", named)
         files = {"ssl_cert_file": certificate.chain, "ssl_key_file": certificate.key}
         for file in files.values():
-            shutil.chown(file, postgres.account() or file.owner())
+            shutil.chown(file, system_account.find() or file.owner())
         options = [f"{name}={file}" for name, file in files.items()]
         server.start(f"listen_addresses={HOST}", "ssl=on", *options, port=port)
         yield f"postgresql://postgres@{HOST}:{port}/postgres"

@@ -10,10 +10,10 @@ import pytest
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.local import readiness
 from progress.recovery import archive_loads, beam
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
+from progress.serve import readiness
 from tests.conftest import skip_without
 from tests.support import archives, cli, model_rows
 from tests.support.archive_rebuilds import Archived

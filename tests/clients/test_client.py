@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from progress.local import readiness
+from progress.serve import readiness
 from tests.support import browser, folders, http_servers, node
 from tests.support.learner_client import CLIENT, VECTORS
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from progress import settings
-from progress.local import ports, readiness
+from progress.serve import ports, readiness
 from tests.conftest import skip_without
 from tests.support import browser, folders, http_servers, node
 from tests.support.fault_stack import Stack

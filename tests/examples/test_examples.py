@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from progress import settings
-from progress.local import ports, readiness
+from progress.serve import ports, readiness
 from tests.conftest import skip_without
 from tests.support import cli, folders, http_client, node, programs
 from tests.support.recent_events import study

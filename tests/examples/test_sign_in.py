@@ -11,8 +11,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from progress.local import data_folder
-from progress.local.stack import running
+from progress.serve import data_folder
 from tests.support import browser, http_servers
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sign-in"
@@ -38,7 +37,7 @@ class Example:
 @pytest.fixture
 def example(demo: browser.Stack) -> Iterator[Example]:
     """The example with the values of the demo's stack."""
-    jwks = running(data_folder.at(str(demo.folder))).addresses["jwks_url"]
+    jwks = data_folder.running(data_folder.at(str(demo.folder))).addresses["jwks_url"]
     issuer = jwks.removesuffix(urlsplit(jwks).path)
     oidc = {"issuer": issuer, "client": "example"}
     values: dict[str, object] = {"PAGES": [demo.page], "FIREBASE": None, "OIDC": oidc}

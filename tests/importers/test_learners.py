@@ -31,9 +31,9 @@ from progress.event_store.envelope import Message
 from progress.event_store.log import Delivery
 from progress.importers import anki_events, review_rows
 from progress.importers.anki_log import Answer
-from progress.local import postgres
 from progress.projections import views
 from progress.projections.projector import Projector
+from progress.serve.laptop import postgres
 from tests.conftest import Store
 from tests.support import cli, model_rows
 from tests.support.fake_publisher import FakePublisher

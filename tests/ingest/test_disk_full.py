@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from progress.adapters.postgres import database
-from progress.local import postgres, readiness
+from progress.serve import readiness
+from progress.serve.laptop import postgres
 from tests.support import function_process, http_client, small_disks
 from tests.support.envelopes import session_started
 from tests.support.postgres_servers import OwnServer

@@ -26,7 +26,7 @@ from progress.event_store import bodies, dead_letters, log
 from progress.event_store.envelope import Rejection
 from progress.event_store.log import Delivery
 from progress.ingest import post, push
-from progress.local.ports import HOST
+from progress.serve.ports import HOST
 from tests.conftest import Store
 from tests.event_store.test_erased import forbid
 from tests.ingest.test_ingest import count, letters

@@ -26,10 +26,10 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import backlog, wakeups
 from progress.event_store import dead_letters, log, outgoing, publication
 from progress.ingest import push
-from progress.local import process_specs
 from progress.operations import batch_job
 from progress.projections import batch, gauges, schema
 from progress.projections.projector import SHARDS, Projector
+from progress.serve import process_specs
 from tests.conftest import Store
 from tests.support import fake_publisher, model_rows, pulled_pubsub, sample_events, stage
 from tests.support.erasure_fixtures import erase

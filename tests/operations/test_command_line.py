@@ -16,9 +16,9 @@ import pytest
 from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
 from progress.cli import operations
-from progress.local import data_folder, ports, processes
-from progress.local.data_folder import StackState
 from progress.operations import records, runner
+from progress.serve import data_folder, ports, processes
+from progress.serve.data_folder import StackState
 from tests.conftest import Store
 from tests.support import cli
 from tests.support.fake_publisher import FakePublisher

@@ -14,9 +14,9 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
 from progress.adapters.pubsub.push_request import HandledDelivery
 from progress.errors import OperationClaimed, ProgressError
-from progress.local import readiness
 from progress.operations import batch_job, claim, runner
 from progress.projections.projector import parse_push
+from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import api, function_process
 from tests.support.body_client import clients

@@ -25,12 +25,12 @@ from progress.errors import (
     PubSubUnavailable,
 )
 from progress.event_store import outgoing, publication
-from progress.local import readiness
 from progress.operations import claim, erasure_rows, erasure_steps, records
 from progress.operations.records import OperationKind
 from progress.projections import batch, definitions, schema
 from progress.projections.projector import Projector
 from progress.recovery import checks
+from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import archives, doomed_worker, model_rows, sample_events, stage
 from tests.support.cloud_storage import Bucket

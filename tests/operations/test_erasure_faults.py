@@ -25,13 +25,13 @@ from progress.errors import (
     AttemptFailed,
     ProgressError,
 )
-from progress.local import readiness
 from progress.operations import erasure_rows, erasure_steps, records, runner
 from progress.operations.claim import ClaimedOperation
 from progress.operations.records import OperationKind
 from progress.projections import batch, rebuild, replacement, schema
 from progress.projections.projector import Projector
 from progress.recovery import checks, ledger_erasures
+from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import cli, model_rows, stage
 from tests.support.erasure_fixtures import (

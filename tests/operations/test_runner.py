@@ -18,11 +18,11 @@ from progress.errors import (
     ProgressError,
     Unavailable,
 )
-from progress.local import readiness
 from progress.operations import batch_job, claim, records, runner
 from progress.operations.records import OperationKind
 from progress.projections import batch, projector, replacement
 from progress.projections.replacement import Holder
+from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import model_rows, sample_events, traced_operation
 from tests.support.doomed_worker import POINTS

@@ -11,9 +11,9 @@ from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable, ProjectionError
 from progress.event_store import dead_letters
-from progress.local import readiness
 from progress.projections import batch, live, projector, replacement, replay, schema
 from progress.projections.projector import SHARDS
+from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import api, model_rows, sample_events
 from tests.support.postgres_servers import url_of

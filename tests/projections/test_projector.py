@@ -19,10 +19,10 @@ from progress.errors import (
     ProjectionError,
 )
 from progress.event_store import dead_letters
-from progress.local import readiness
 from progress.projections import batch, replay, schema
 from progress.projections import projector as shard_projector
 from progress.projections.projector import Projector
+from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import model_rows, sample_events
 from tests.support.stage import append, connect

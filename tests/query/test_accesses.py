@@ -27,7 +27,6 @@ from progress import cli
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.auth import Caller
-from progress.local import readiness
 from progress.operations import batch_job, records
 from progress.projections import batch
 from progress.projections.projector import Projector
@@ -35,6 +34,7 @@ from progress.query.graphql.schema import FIELDS, GRAPHQL
 from progress.query.graphql.whose import Whose
 from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.reader import Reader
+from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import api, http_client, sample_events, stage, subscription_client, token_issuer
 from tests.support import cli as command_line

@@ -23,12 +23,12 @@ from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.event_store import dead_letters, log
 from progress.ingest import push
-from progress.local import ports, readiness
 from progress.operations import export_files, records
 from progress.operations.records import Operation, OperationKind, OperationState
 from progress.projections import batch, schema
 from progress.query.graphql import mutations
 from progress.query.graphql.downloads import Downloads
+from progress.serve import ports, readiness
 from progress.settings import Settings
 from tests.conftest import Store
 from tests.support import api, cloud_scheduler, recovery_fixtures, sample_events, stage

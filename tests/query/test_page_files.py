@@ -577,7 +577,7 @@ def test_events_that_are_being_counted_are_mentioned_in_a_pill(evaluate: Evaluat
 
 
 _SCREEN = """
-    const { learnToday } = await import('./page/then.js');
+    const { learnToday } = await import('./page/past_day.js');
     const { today } = await import('./page/today.js');
     document.querySelector = () => ({ content: 'https://app.example' });
     const end = '2024-03-12T04:00:00Z';
@@ -854,7 +854,7 @@ def test_the_streak_is_calm_until_six_hours_and_warns_in_three(
     evaluate: Evaluate, end: str, zone: str, levels: list[int]
 ) -> None:
     script = """
-        const { learnToday, urgency } = await import('./page/then.js');
+        const { learnToday, urgency } = await import('./page/past_day.js');
         const { today } = await import('./page/today.js');
         const { END: end } = process.env;
         const days = { d1: { date: '2024-03-11', end } };
@@ -992,7 +992,7 @@ def test_the_minutes_for_the_due_items_are_rounded_up_exactly(evaluate: Evaluate
 
 def test_a_day_without_due_items_takes_no_minutes(evaluate: Evaluate) -> None:
     script = """
-        const { when } = await import('./page/when.js');
+        const { when } = await import('./page/when_section.js');
         const due = [1, 0].map((items, ahead) => ({ date: dayIn(ahead), items }));
         const progress = { masteryStats: stages(0), totalItemsLearned: 0 };
         const data = learner({ due, progress, workload: { secondsPerAnswer: 5 } });
@@ -1197,7 +1197,7 @@ def test_a_period_is_open_until_its_last_day_is_over(
     script = """
         const { DAY: day, SHOWN_AT: time } = process.env;
         const { dayAfter } = await import('./page/format.js');
-        const { select } = await import('./page/then.js');
+        const { select } = await import('./page/past_day.js');
         const data = { localDay: { end: `${dayAfter(day, 1)}T00:00:00Z` } };
         globalThis.fetch = async () => new Response(JSON.stringify({ data }));
         Date.now = () => Date.parse(time || `${day}T20:00Z`);
@@ -1385,7 +1385,7 @@ def test_a_session_is_on_the_learner_s_day(
           if (!days.length) data.sessions = { edges };
           return new Response(JSON.stringify({ data }));
         };
-        const { loadSessions } = await import('./page/sessions.js');
+        const { loadSessions } = await import('./page/sessions_card.js');
         const rows = (await loadSessions('ann'))().tags('a');
         print([rows[0].textContent, most <= 30]);
         """
@@ -1395,7 +1395,7 @@ def test_a_session_is_on_the_learner_s_day(
 
 def test_the_learner_s_day_and_its_end_are_learned_with_one_request(evaluate: Evaluate) -> None:
     script = """
-        const { learnToday, presentDay, untilTomorrow } = await import('./page/then.js');
+        const { learnToday, presentDay, untilTomorrow } = await import('./page/past_day.js');
         Date.now = () => Date.parse('2024-03-11T01:00:00Z');
         const bodies = [];
         const answer = (date) => { globalThis.fetch = async (_, { body }) => {
@@ -1425,7 +1425,7 @@ def test_the_learner_s_day_and_its_end_are_learned_with_one_request(evaluate: Ev
 def test_points_and_labels_stand_at_the_middle_of_their_columns(evaluate: Evaluate) -> None:
     script = """
         const { axis } = await import('./page/charts.js');
-        const { lines } = await import('./page/lines.js');
+        const { lines } = await import('./page/line_charts.js');
         const below = axis([[2, 'Feb']], 4);
         const of = (values) => lines([{ name: 'mature', values }], [1, 3], 'chart', String, below);
         const attributes = ({ children }) => children.at(-1).attributes;
@@ -1583,7 +1583,7 @@ def test_a_view_of_lists_shows_the_scales_that_are_studied(evaluate: Evaluate) -
     script = """
         globalThis.location = { hash: '#/lists' };
         const { Lists } = await import('./page/lists.js');
-        const { select } = await import('./page/then.js');
+        const { select } = await import('./page/past_day.js');
         const queries = [];
         const connection = (...edges) => ({ edges: edges.map((node) => ({ node })), pageInfo: {} });
         const list = (id, more) => ({ id, name: null, catalogueItems: 4, due: 3, expected: 1.6,
@@ -1655,7 +1655,7 @@ def test_a_past_day_is_shown_as_of_its_last_microsecond(evaluate: Evaluate) -> N
         "2024-03-02T05:00:00.1Z": "2024-03-02T05:00:00.099999Z",
     }
     script = """
-    const { microsecondBefore } = await import('./page/then.js');
+    const { microsecondBefore } = await import('./page/past_day.js');
     print(JSON.parse(process.env.ENDS).map(microsecondBefore));
     """
     assert evaluate(script, ENDS=json.dumps([*ends])) == [*ends.values()]
@@ -1664,7 +1664,7 @@ def test_a_past_day_is_shown_as_of_its_last_microsecond(evaluate: Evaluate) -> N
 def test_a_query_about_the_past_asks_each_learner_s_field_as_of_then(evaluate: Evaluate) -> None:
     """Fields without a past do not begin with `(userId: $user`."""
     script = """
-        const { ask, select } = await import('./page/then.js');
+        const { ask, select } = await import('./page/past_day.js');
         const { QUERY } = await import('./page/query.js');
         const bodies = [];
         const data = { localDay: { end: '2024-03-02T05:00:00Z' } };
@@ -1713,7 +1713,7 @@ def test_a_token_is_renewed_once_shortly_before_it_ends(
         globalThis.location = { origin: 'https://p.example', pathname: '/', search: '?state=s',
           hash: `#token=.${claims}.` };
         globalThis.history = { replaceState() {} };
-        const session = await import('./page/session.js');
+        const session = await import('./page/signed_in.js');
         session.takeToken();
         Date.now = () => now + 60_000 * minutes;
         globalThis.scrollY = 0;

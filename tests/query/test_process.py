@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.adapters.postgres import database
-from progress.local import ports, readiness
+from progress.serve import ports, readiness
 from tests.conftest import Store
 from tests.support import api, function_process, rows_by_hand, token_issuer
 from tests.support.api import Api, Body

@@ -25,9 +25,9 @@ from progress.adapters.pubsub import wakeups
 from progress.adapters.redis import commands
 from progress.event_store import dead_letters, log
 from progress.ingest import push
-from progress.local import ports, readiness
 from progress.projections.projector import Projector
 from progress.query.graphql import published_events
+from progress.serve import ports, readiness
 from tests.conftest import Store
 from tests.support import api, http_servers, recent_events, sample_events, subscription_client
 from tests.support.api import Api, Body

@@ -22,10 +22,10 @@ from graphql import (
     validate,
 )
 
-from progress.local import ports
 from progress.query.graphql import descriptions
 from progress.query.graphql.schema import FIELDS, GRAPHQL, SCHEMA
 from progress.query.http import developer_files
+from progress.serve import ports
 from tests.support import api, node, rows_by_hand, sample_events, subscription_client, token_issuer
 from tests.support.http_client import fetch_json
 from tests.support.postgres_servers import EMBEDDED, Server

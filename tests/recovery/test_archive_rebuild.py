@@ -31,12 +31,12 @@ from progress.archive import erased_files, log_rows, manifests
 from progress.cli import rebuilds
 from progress.errors import ArchiveRunning, ProgressError, RebuildEnded
 from progress.event_store import dead_letters
-from progress.local import readiness
 from progress.operations import erasure_rows
 from progress.projections import batch, rebuild, replacement, replay, schema
 from progress.recovery import archive_loads, beam, buckets, rebuild_processes
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
+from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import archives, cli, doomed_worker, model_rows, sample_events
 from tests.support.archive_rebuilds import Archived, run_in_turn

@@ -9,9 +9,10 @@ import pytest
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import ProgressError
-from progress.local import postgres, readiness
 from progress.projections import batch, rebuild, replacement
 from progress.recovery import checks
+from progress.serve import readiness
+from progress.serve.laptop import postgres
 from tests.support import model_rows, sample_events, small_disks
 from tests.support.postgres_servers import OwnServer
 from tests.support.recovery_fixtures import every_row

@@ -29,12 +29,12 @@ from progress.adapters.postgres.roles import Login
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import PART, Folder, Output, Storage, encode_json
 from progress.errors import ProgressError
-from progress.local import data_folder, readiness, schedule
-from progress.local.data_folder import StackState
-from progress.local.processes import Process
 from progress.operations import erasure_steps
 from progress.projections import batch, rebuild, schema
 from progress.recovery import checks, drill, dumps, table_files
+from progress.serve import batch_schedule, data_folder, readiness
+from progress.serve.data_folder import StackState
+from progress.serve.processes import Process
 from tests.conftest import Store
 from tests.support import cli, cloud_storage, sample_events
 from tests.support.postgres_servers import Server, connect_plainly, url_of
@@ -172,7 +172,7 @@ def test_no_dump_is_made_while_the_schedule_is_paused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A restore is under way: a dump of half a log would be the newest."""
-    monkeypatch.setattr(schedule, "_DUMP_INTERVAL_S", 0.01)
+    monkeypatch.setattr(batch_schedule, "_DUMP_INTERVAL_S", 0.01)
     runs: list[bool] = []
 
     async def dump() -> bool:
@@ -181,7 +181,7 @@ def test_no_dump_is_made_while_the_schedule_is_paused(
 
     async def resume() -> None:
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-            task = group.create_task(schedule.keep_dumps(data_folder.at(str(tmp_path)), dump))
+            task = group.create_task(batch_schedule.keep_dumps(data_folder.at(str(tmp_path)), dump))
             await asyncio.sleep(0.1)
             local_schedule.pause_file(tmp_path).unlink()
             while len(runs) < 2:

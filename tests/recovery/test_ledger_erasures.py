@@ -16,10 +16,10 @@ from progress.archive.erasure_ledger import Key
 from progress.cli import recovery
 from progress.errors import ProgressError
 from progress.event_store import dead_letters
-from progress.local import readiness
 from progress.operations import erasure_steps
 from progress.projections import batch, rebuild, replay
 from progress.recovery import checks, dumps, ledger_erasures
+from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import cli, model_rows, sample_events
 from tests.support.erasure_fixtures import (

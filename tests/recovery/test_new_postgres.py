@@ -12,11 +12,11 @@ import pytest
 from progress import settings
 from progress.adapters.postgres import logins
 from progress.errors import ProgressError
-from progress.local import postgres
 from progress.operations import erasure_steps, runner
 from progress.projections import batch, schema
 from progress.recovery import checks
 from progress.serve import system
+from progress.serve.laptop import postgres
 from tests.conftest import find_programs
 from tests.query.test_accesses import QUERIES, write_field
 from tests.support import api, sample_events, stage

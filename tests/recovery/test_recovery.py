@@ -13,8 +13,8 @@ import pytest
 
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
-from progress.local import data_folder, development_key, ports, readiness
 from progress.projections import schema
+from progress.serve import data_folder, development_key, ports, readiness
 from tests.support import (
     cloud_scheduler,
     folders,

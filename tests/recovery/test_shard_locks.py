@@ -11,10 +11,10 @@ import pytest
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import ProjectionError
-from progress.local import readiness
 from progress.projections import batch, schema
 from progress.projections.projector import Projector
 from progress.recovery import shard_locks
+from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import cli, model_rows, recovery_fixtures, sample_events
 from tests.support.postgres_servers import url_of

@@ -17,11 +17,11 @@ from progress.adapters.postgres.database import Connection
 from progress.errors import ProgressError
 from progress.event_store import log
 from progress.ingest import push
-from progress.local import postgres as server
-from progress.local import readiness
 from progress.projections import batch, schema
 from progress.projections.projector import Projector
 from progress.recovery import checks
+from progress.serve import processes, readiness, system_account
+from progress.serve.laptop import postgres as server
 from tests.support import folders, model_rows, sample_events
 from tests.support.postgres_servers import OwnServer
 from tests.support.pushes import encode_push
@@ -60,7 +60,7 @@ class _Servers:
             check=True,
         )
         (copy / ".s.PGSQL.5432.lock").unlink()  # the primary's
-        if account := server.account():
+        if account := system_account.find():
             for path in (copy, *copy.rglob("*")):
                 shutil.chown(path, account)
 
@@ -81,7 +81,7 @@ class _Servers:
         assert self.primary._process
         self.primary._process.kill()
         self.primary._process.wait()
-        server.kill_leftovers(self._folder / "primary" / "postgres")
+        processes.kill_sessions(self._folder / "primary" / "postgres")
 
     def promote(self) -> None:
         with self._open(self.standby, "postgres") as connection:

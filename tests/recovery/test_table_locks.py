@@ -11,9 +11,9 @@ import pytest
 from progress.adapters.postgres import database, table_locks
 from progress.adapters.postgres.database import Connection
 from progress.errors import ProgressError
-from progress.local import readiness
 from progress.projections import schema
 from progress.projections.projector import Projector
+from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import cli, model_rows, recovery_fixtures, sample_events
 

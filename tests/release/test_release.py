@@ -15,7 +15,7 @@ import psutil
 import pytest
 import release
 
-from progress.local import readiness
+from progress.serve import readiness
 from tests.conftest import skip_without
 from tests.support import gcloud_syntax, token_issuer
 from tests.support.function_process import FunctionProcess

@@ -13,7 +13,7 @@ import day
 import gcloud
 import pytest
 
-from progress.local import development_key
+from progress.serve import development_key
 from tests.support import fault_stack
 from tests.support.fault_stack import Stack
 from tests.support.terraform import REPOSITORY

@@ -13,11 +13,11 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import runs
 from progress.errors import ProgressError, RebuildRunning
-from progress.local import readiness
 from progress.projections import batch, rebuild, replacement
 from progress.recovery import archive_rebuild, buckets
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Engine, Source
+from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import archives, doomed_worker, model_rows, sample_events
 from tests.support.recovery_fixtures import every_row

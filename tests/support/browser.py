@@ -26,8 +26,7 @@ from playwright.sync_api import (
 from progress.adapters.pubsub import publisher
 from progress.demo import loading
 from progress.importers import envelope_lines
-from progress.local import data_folder, development_key, ports
-from progress.local.stack import running
+from progress.serve import data_folder, development_key, ports
 from tests.support import cli, folders, programs, recent_events
 
 # The headless shell comes first: it has no window, and takes half as much CPU time as Chromium.
@@ -108,7 +107,7 @@ class Stack:
 
     @property
     def database_url(self) -> str:
-        return running(data_folder.at(str(self.folder))).addresses["database_url"]
+        return data_folder.running(data_folder.at(str(self.folder))).addresses["database_url"]
 
     def progress(self, *command: str, text: str = "") -> str:
         environment = {"RATE_LIMIT_PER_MINUTE": "100000", "APP_URL": APP}
@@ -118,7 +117,7 @@ class Stack:
         )
 
     def publish(self, *envelopes: Envelope) -> None:
-        addresses = running(data_folder.at(str(self.folder))).addresses
+        addresses = data_folder.running(data_folder.at(str(self.folder))).addresses
         lines = [line.encode() for line in encode(*envelopes)]
         publisher.publish(
             list(envelope_lines.pack(envelope_lines.check(lines, datetime.now(UTC)))),

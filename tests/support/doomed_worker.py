@@ -12,9 +12,9 @@ from typing import Any
 from uuid import UUID
 
 from progress.adapters.postgres.database import Connection
-from progress.local import readiness
 from progress.operations import runner
 from progress.operations.claim import ClaimedOperation
+from progress.serve import readiness
 from tests.support import cli
 from tests.support.operation_fixtures import BLOCKS
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from progress.errors import StackError
-from progress.local import readiness
+from progress.serve import readiness
 from tests.support import browser, http_client
 from tests.support.subscription_client import Stream
 

@@ -21,9 +21,9 @@ from progress import files, settings
 from progress.adapters.postgres import database, statements
 from progress.errors import DatabaseUnavailable, StackError
 from progress.event_store import events
-from progress.local import data_folder, development_key, ports, readiness
-from progress.local import stack as local
 from progress.projections import schema
+from progress.serve import data_folder, development_key, ports, readiness
+from progress.serve.laptop import stack as local
 from tests import oracle
 from tests.support import cli, folders, http_client, model_rows, sample_events
 from tests.support.postgres_servers import url_of
@@ -81,7 +81,7 @@ class Stack:
 
     @property
     def addresses(self) -> dict[str, str]:
-        return local.running(self.folder).addresses
+        return data_folder.running(self.folder).addresses
 
     def pids(self, part: str) -> list[int]:
         """Wait until the process with this name runs; return its id and those of its children.
@@ -92,7 +92,7 @@ class Stack:
 
         def is_running() -> bool:
             with contextlib.suppress(StackError):
-                pids[:] = local.pids(local.running(self.folder)).get(part, [])
+                pids[:] = local.pids(data_folder.running(self.folder)).get(part, [])
             return bool(pids)
 
         readiness.wait(is_running, part)

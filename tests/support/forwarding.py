@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 from progress.adapters.postgres import url as postgres_url
-from progress.local import ports
+from progress.serve import ports
 
 # Larger than any TLS record, so that one `recv` returns a whole record. If a part of the record
 # stayed in the TLS buffer, `select` would not report it.

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from progress import files, settings
-from progress.local import ports, process_specs, processes, readiness
+from progress.serve import ports, process_specs, processes, readiness
 from tests.support import cli, folders, http_client
 
 

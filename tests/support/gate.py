@@ -8,7 +8,7 @@ import pytest
 
 PARTS = (
     # Whole systems: processes that are killed, databases that go away, releases, the local stack.
-    *("demo", "docker", "examples", "local", "recovery", "release", "system"),
+    *("demo", "docker", "examples", "recovery", "release", "serve", "system"),
     "clients",
     # Terraform's plans, and what is made of them.
     *("alerts", "terraform"),

@@ -6,7 +6,7 @@ from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
-from progress.local import ports
+from progress.serve import ports
 
 Body = dict[str, Any]
 

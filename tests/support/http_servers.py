@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from progress.local import ports
+from progress.serve import ports
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -16,9 +16,9 @@ from progress.adapters.postgres.database import Connection
 from progress.errors import OperationClaimed, Unavailable
 from progress.event_store import dead_letters, log
 from progress.ingest import push
-from progress.local import readiness
 from progress.operations import erasure_steps, runner
 from progress.operations.records import PLANS, Step
+from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import api
 from tests.support.api import Api, Body

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from urllib.parse import quote
 
 from progress.adapters.postgres.url import parse_url
-from progress.local import postgres, processes, readiness
+from progress.serve import processes, readiness, system_account
 from tests.support import folders
 
 PROGRAM = shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
@@ -38,7 +38,7 @@ def _is_listening(address: str) -> bool:
 @contextmanager
 def run(url: str, mode: str, *, sessions: int, round_robin: bool = False) -> Iterator[str]:
     assert PROGRAM
-    at, account = parse_url(url), postgres.account()
+    at, account = parse_url(url), system_account.find()
     with folders.create("pgbouncer") as folder:
         (folder / "users").write_text(f'"{at.user}" ""\n')
         configuration = folder / "pgbouncer.ini"

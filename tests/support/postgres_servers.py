@@ -16,9 +16,9 @@ import pytest
 from progress.adapters.postgres import database, migrations, statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.url import parse_url
-from progress.local import postgres as server
-from progress.local import processes
 from progress.projections import batch, schema
+from progress.serve import processes, system_account
+from progress.serve.laptop import postgres as server
 from tests.support import folders, sample_events, stage
 
 EMBEDDED, OLDEST = "embedded", "postgresql-15"
@@ -166,7 +166,7 @@ class OwnServer:
         names = ["--link", "--no-sync", f"--username={server.SUPERUSER}"]
         names += [f"--old-bindir={old._programs}", f"--old-datadir={old.data}"]
         names += [f"--new-bindir={program.parent}", f"--new-datadir={self.data}"]
-        account = server.account()
+        account = system_account.find()
         with self.log.open("ab") as output:
             process = processes.start(
                 [program, *names], output=output, folder=self.data, account=account

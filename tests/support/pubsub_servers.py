@@ -19,7 +19,7 @@ from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.types import PushConfig, RetryPolicy, Subscription
 
 from progress import settings
-from progress.local import ports, processes, readiness
+from progress.serve import ports, processes, readiness
 from tests.conftest import skip_without
 from tests.support import http_servers
 from tests.support.postgres_servers import EMBEDDED, Server

@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 
 from progress import settings
 from progress.errors import StackError
-from progress.local import ports, processes, readiness
-from progress.local import stack as local
+from progress.serve import data_folder, ports, processes, readiness
 from tests.support import (
     fault_stack,
     folders,
@@ -69,7 +68,7 @@ class Served(fault_stack.Stack):
     def _is_ready(self, process: subprocess.Popen[bytes]) -> bool:
         assert process.poll() is None, self.lines()[-5:]
         with contextlib.suppress(StackError):
-            return local.running(self.folder).supervisor.pid == process.pid
+            return data_folder.running(self.folder).supervisor.pid == process.pid
         return False
 
     def _settings(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
-from progress.local import ports
+from progress.serve import ports
 from tests.support import token_issuer
 
 Message = dict[str, Any]

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from progress.local import ports
 from progress.projections.projector import Projector
 from progress.query.live.hub import POLL_S
+from progress.serve import ports
 from tests.conftest import Store
 from tests.support import api, function_process, sample_events, token_issuer
 from tests.support.function_process import FunctionProcess

@@ -39,7 +39,7 @@ _SHARED = {
 _LONG = {
     400: ("the demo's stack", "another demo's stack"),
     200: ("the plans",),
-    100: ("the stack of faults", "local/test_stack", "PostgreSQL 15"),
+    100: ("the stack of faults", "serve/test_stack", "PostgreSQL 15"),
     60: (
         *("demo/test_demo", "query/test_as_of", "recovery/test_archive_rebuild"),
         *("system/test_transport", "query/live/test_instances", "query/cache/test_cache"),
@@ -65,7 +65,7 @@ _LONG = {
         *("query/test_questions", "query/test_past_fields", "query/test_own_words"),
         *("query/test_lists", "query/test_accesses", "system/test_session_defaults"),
         "mutants/test_mutants",
-        *("operations/test_erasure", "local/test_logs", "release/test_install"),
+        *("operations/test_erasure", "serve/test_logs", "release/test_install"),
     ),
 }
 _SECONDS = {scope: seconds for seconds, scopes in _LONG.items() for scope in scopes}

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from progress.local import readiness
 from progress.projections.projector import Projector
+from progress.serve import readiness
 from tests.conftest import Store, skip_without
 from tests.support import (
     fault_stack,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from progress.local import postgres, readiness
+from progress.serve import processes, readiness
 from tests.support import fault_stack, sample_events
 from tests.support.fault_stack import Message, Stack
 from tests.support.pushes import encode_push
@@ -150,7 +150,7 @@ def test_ingest_responds_with_503_while_postgresql_is_down(
     stack.publish(*delivery(chance))
     with stack.pause_supervisor():
         stack.signal("postgres", signal.SIGKILL)
-        postgres.kill_leftovers(stack.folder.postgres)
+        processes.kill_sessions(stack.folder.postgres)
         answers = list(pool.map(lambda body: stack.post("ingest", body), bodies))
         assert set(answers) == {503}
     stack.envelopes += [event for message in messages for event in message]

@@ -20,9 +20,9 @@ import pytest
 
 from progress.adapters.postgres import database
 from progress.event_store import learner_posts
-from progress.local import readiness, stack
-from progress.local.ports import HOST
 from progress.recovery import dumps
+from progress.serve import data_folder, readiness
+from progress.serve.ports import HOST
 from tests.query import test_auth
 from tests.support import http_client, sample_events, served, token_issuer
 from tests.support.served import Served
@@ -74,7 +74,7 @@ def test_what_ingest_rejects_is_rejected_at_the_one_address(system: Served) -> N
             http_client.assert_ours(response.read(), response.headers)
     # A push of Pub/Sub, which ingest takes at `/`, is accepted neither from outside nor from here.
     ingest = urlsplit(system.addresses["ingest_url"]).port or 0
-    transport = {"authorization": f"Bearer {stack.running(system.folder).key}"}
+    transport = {"authorization": f"Bearer {data_folder.running(system.folder).key}"}
     for path in ("/", "/learners"):
         assert system.post_to(path, b"{}", **kind, **transport)[0] in (404, 405)
         for headers in ({}, learner, poster, {"authorization": "Bearer \xe9"}):

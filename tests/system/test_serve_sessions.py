@@ -12,9 +12,8 @@ import pytest
 from progress.adapters.postgres import database
 from progress.adapters.pubsub import loopback
 from progress.errors import DatabaseUnavailable, SettingsError, StackError
-from progress.local import ports
-from progress.serve import sessions
-from progress.serve.sessions import Lock
+from progress.serve import own_database, ports
+from progress.serve.own_database import Lock
 from progress.settings import Settings
 from tests.conftest import Store
 from tests.support import folders
@@ -41,7 +40,7 @@ def test_a_start_waits_for_the_database_and_a_dead_host_has_the_lock_for_10_s(
         shown = "SELECT current_setting('tcp_' || $1)::int"
         values = [await lock._session.fetchval(shown, name) for name in names]
         ours = lock._session._transport.get_extra_info("socket")
-        options = (getattr(socket, option) for option in sessions._OPTIONS)
+        options = (getattr(socket, option) for option in own_database._OPTIONS)
         assert [ours.getsockopt(socket.IPPROTO_TCP, option) for option in options] == values
         lock.release()
         return values
@@ -70,7 +69,7 @@ def test_one_system_has_the_database_and_takes_a_lost_lock_again(
         await first.take()
         name = rf"{socket.gethostname()[:20]}:{HERE}, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
         with monkeypatch.context() as patch:
-            patch.setattr(sessions, "_PATIENCE_S", 0)
+            patch.setattr(own_database, "_PATIENCE_S", 0)
             with pytest.raises(StackError, match=f"serve` of {name}, serves this database"):
                 await second.take()
         keeping = asyncio.create_task(first.keep())
@@ -88,7 +87,7 @@ def test_one_system_has_the_database_and_takes_a_lost_lock_again(
 
 def test_a_login_that_the_database_refuses_ends_the_system(store: Store) -> None:
     with pytest.raises(StackError, match=r"local_nobody.*a new start mends it"):
-        asyncio.run(sessions.watch_logins([store.url, url_of(store.url, "nobody")]))
+        asyncio.run(own_database.watch_logins([store.url, url_of(store.url, "nobody")]))
 
 
 @pytest.mark.parametrize(("admitted", "workers"), [(25, 1), (32, 1), (33, 3), (200, 4)])
@@ -97,13 +96,13 @@ def test_all_functions_and_commands_have_a_place(
 ) -> None:
     name, settings = urlsplit(store.url).path[1:], Settings(workers=workers)
     connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT {admitted}")
-    pools, wakes = sessions.share(connection, settings)
+    pools, wakes = own_database.share(connection, settings)
     query = workers * (sum(map(int, pools.values())) + 1)
-    fixed = sessions._OWNER + sessions._OTHERS + 2 * sessions.OPERATIONS
+    fixed = own_database._OWNER + own_database._OTHERS + 2 * own_database.OPERATIONS
     assert query + fixed + wakes <= min(admitted, 97)
     connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT 24")
     with pytest.raises(SettingsError, match=r"admits 24 connections.* needs [23]"):
-        sessions.share(connection, settings)
+        own_database.share(connection, settings)
 
 
 def test_the_run_that_dumps_has_a_place_of_its_own(
@@ -112,9 +111,9 @@ def test_the_run_that_dumps_has_a_place_of_its_own(
     name, dumps = urlsplit(store.url).path[1:], Settings(dump_to="/dumps")
     connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT 25")
     with pytest.raises(SettingsError, match=r"admits 25 connections.* needs 26"):
-        sessions.share(connection, dumps)
+        own_database.share(connection, dumps)
     connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT 26")
-    assert sessions.share(connection, dumps)
+    assert own_database.share(connection, dumps)
 
 
 def test_clients_of_the_loopback_close_idle_connections_before_the_servers_do() -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from progress.adapters.telemetry import metric_fields, tracing
-from progress.local import ports, readiness
+from progress.serve import ports, readiness
 from tests.support import browser, folders, http_client, otlp_collector
 from tests.support.emitted_lines import QUESTION, RunningStack, exercise
 from tests.support.otlp_collector import Collector, Span

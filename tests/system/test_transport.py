@@ -33,9 +33,9 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
 from progress.event_store import envelope
 from progress.event_store.envelope import Message, ParsedEvent
-from progress.local import ports, readiness
 from progress.operations import erasure_rows
 from progress.recovery import waiting
+from progress.serve import ports, readiness
 from progress.serve.transport import former
 from tests.support import cli, model_rows, programs, pubsub_servers, sample_events
 from tests.support.postgres_servers import Server

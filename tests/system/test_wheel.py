@@ -14,7 +14,7 @@ import package
 import pytest
 
 from progress import __version__, files
-from progress.local import ports
+from progress.serve import ports
 from tests.support import http_client, programs
 
 # What the wheel lacks on purpose: of these, only `make` and the workflows need something.

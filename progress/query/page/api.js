@@ -1,6 +1,6 @@
 // Requests to the API, and the problems that can make them fail.
 
-import * as session from './session.js';
+import * as session from './signed_in.js';
 
 const TIMEOUT_MS = 12_000; // the server answers within ten seconds
 const MAX_ALIASES = 30; // the API's limit of a request

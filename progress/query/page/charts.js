@@ -1,4 +1,4 @@
-// Charts as plain SVG, of columns; lines.js has lines. Positions are percentages, so a chart fits any width.
+// Charts as plain SVG, of columns; line_charts.js has lines. Positions are percentages, so a chart fits any width.
 
 import { h, s } from './dom.js';
 import { instant, monthTick, number, shortDay } from './format.js';

@@ -10,10 +10,10 @@ import { items } from './items.js';
 import { LEAST, has } from './layout.js';
 import { nameOf } from './names.js';
 import { View } from './problems.js';
-import * as session from './session.js';
-import { pastDay, withParameter } from './then.js';
+import * as session from './signed_in.js';
+import { pastDay, withParameter } from './past_day.js';
 import { appLink, pills, preview, setting, today } from './today.js';
-import { when } from './when.js';
+import { when } from './when_section.js';
 import { clampDay, moveDay, spanOf, year } from './year.js';
 
 export class Dashboard extends View {
@@ -76,7 +76,7 @@ export class Dashboard extends View {
     const hasMet = isMet && this.wasMet === false && !isPast;
     this.wasMet = this.data && !isPast ? isMet : undefined;
     if (isPast || !changed.length && !hasMet) return;
-    import('./cheer.js').then(({ cheer, rise }) => {
+    import('./celebration.js').then(({ cheer, rise }) => {
       for (const [one] of changed) rise(one);
       if (hasMet) cheer(this.element.querySelector('.tile:has(.ring)'));
     }, () => {});

@@ -3,7 +3,7 @@
 import { h } from './dom.js';
 import { t, withTexts } from './i18n.js';
 import { button, card, note, section } from './layout.js';
-import * as session from './session.js';
+import * as session from './signed_in.js';
 
 export class Download {
   /** `user` is null for the caller's own record; `draw` draws the view again. */

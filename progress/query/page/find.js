@@ -5,7 +5,7 @@ import { h, show } from './dom.js';
 import { t } from './i18n.js';
 import { note } from './layout.js';
 import { View } from './problems.js';
-import { findAlike, learnLearners, linkTo } from './way.js';
+import { findAlike, learnLearners, linkTo } from './member_links.js';
 
 const FOUND = 20;
 const MIN_SEARCH = 2; // characters

@@ -5,8 +5,8 @@ import { s } from './dom.js';
 import { dayOf, fullDay, instant, percent, recallShare, shortDay } from './format.js';
 import { t } from './i18n.js';
 import { table, unfolded } from './layout.js';
-import { ends, frame, round } from './lines.js';
-import { pastDay } from './then.js';
+import { ends, frame, round } from './line_charts.js';
+import { pastDay } from './past_day.js';
 
 const HALF_DAY = 43_200_000; // milliseconds
 

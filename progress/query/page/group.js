@@ -18,10 +18,10 @@ import { commonEnd } from './local_days.js';
 import { learnName, nameOf, visible } from './names.js';
 import { isOpen } from './periods.js';
 import { View, problemCard } from './problems.js';
-import * as session from './session.js';
+import * as session from './signed_in.js';
 import { Subscription } from './stream.js';
-import { dayOf as dayIn, microsecondBefore, withParameter } from './then.js';
-import { findAlike, find, learnLearners, leave, linkTo } from './way.js';
+import { dayOf as dayIn, microsecondBefore, withParameter } from './past_day.js';
+import { findAlike, find, learnLearners, leave, linkTo } from './member_links.js';
 
 const HARD = 0.85; // with more right answers, a word is not hard
 const RISKS = { inactive: 'INACTIVE', lowAccuracy: 'LOW_ACCURACY', neverStudied: 'NEVER_STUDIED' };

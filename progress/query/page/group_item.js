@@ -8,8 +8,8 @@ import { level, word } from './items.js';
 import { button, note, table } from './layout.js';
 import { learnName } from './names.js';
 import { View } from './problems.js';
-import { withParameter } from './then.js';
-import { addressOf, findAlike, groupName, learnLearners, leave, linkTo } from './way.js';
+import { withParameter } from './past_day.js';
+import { addressOf, findAlike, groupName, learnLearners, leave, linkTo } from './member_links.js';
 
 const MEMBERS = `query Members($group: ID!, $after: String) {
   group(groupId: $group) { name }

@@ -9,8 +9,8 @@ import { listName } from './items.js';
 import { button, note, stamp, table } from './layout.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
-import { withParameter } from './then.js';
-import { addressOf, findAlike, groupName, learnLearners, linkTo } from './way.js';
+import { withParameter } from './past_day.js';
+import { addressOf, findAlike, groupName, learnLearners, linkTo } from './member_links.js';
 
 export const MOST = 20; // tasks of a request
 const FIRST = 3; // names of those who are furthest from a task

@@ -7,8 +7,8 @@ import { t } from './i18n.js';
 import { note, table } from './layout.js';
 import { learnName } from './names.js';
 import { View } from './problems.js';
-import * as session from './session.js';
-import { findAlike, linkTo } from './way.js';
+import * as session from './signed_in.js';
+import { findAlike, linkTo } from './member_links.js';
 
 const PER_REQUEST = 9; // more groups would be too many rows for one request
 const FIELDS = 'groupId name members activeLast7Days answersLast7Days accuracyLast7Days';

@@ -13,7 +13,7 @@ import { join, sentences, t } from './i18n.js';
 import { wordsOf } from './items.js';
 import { card, has, note, section, table, unfolded } from './layout.js';
 import { MAX_WEEKS, accuracy, firstDay, isOpen, monday, months, pace, sum, weeks } from './periods.js';
-import { pastDay } from './then.js';
+import { pastDay } from './past_day.js';
 
 const RANGES = { month: 5, quarter: 13, year: 53, all: 0 }; // weeks of the charts by week; 0: since the first answer
 const COMPARED = 28; // days

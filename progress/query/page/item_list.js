@@ -8,7 +8,7 @@ import { button, note, stamp } from './layout.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
 import { due, itemList, itemPage, level, listsPage, word } from './items.js';
-import { ask, pastDay } from './then.js';
+import { ask, pastDay } from './past_day.js';
 import { appLink } from './today.js';
 
 const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $level: CefrLevel, $skill: Domain,

@@ -9,12 +9,12 @@ import {
 } from './format.js';
 import { join, sentences, t } from './i18n.js';
 import { card, note, pairs, table, unfolded } from './layout.js';
-import { lines } from './lines.js';
+import { lines } from './line_charts.js';
 import { learnDays } from './local_days.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
 import { due, itemList, level, listLink, listName, listPage, word } from './items.js';
-import { ask, pastDay } from './then.js';
+import { ask, pastDay } from './past_day.js';
 
 const AHEAD = 30; // number of days after today that the forgetting curve covers
 // Lists have no past: `ask` leaves the field of `$whose` as it is.

@@ -6,7 +6,7 @@ import { t } from './i18n.js';
 import { chosenLanguage, inLanguage, languageSwitch } from './languages.js';
 import { card, note, section, table } from './layout.js';
 import { inGroup, learnName, visible } from './names.js';
-import { on, pastDay } from './then.js';
+import { on, pastDay } from './past_day.js';
 
 export function items({ weakest, user, day, languages, language }) {
   const rows = weakest.edges.map((edge) => edge.node);

@@ -10,13 +10,13 @@ import { join, sentences, t } from './i18n.js';
 import { due, expectedOn, itemList, itemPage, level, word } from './items.js';
 import { chosenLanguage, languageSwitch, listenForLanguage, ofAllLanguages } from './languages.js';
 import { card, expectedOf, note, stamp, table, unfolded } from './layout.js';
-import { lines } from './lines.js';
+import { lines } from './line_charts.js';
 import { nameOf } from './names.js';
 import { byMonth } from './periods.js';
 import { View } from './problems.js';
 import { MAX_YEARS, range } from './query.js';
-import * as session from './session.js';
-import { ask, pastDay } from './then.js';
+import * as session from './signed_in.js';
+import { ask, pastDay } from './past_day.js';
 
 const MAX_DAYS_AHEAD = 3_650;
 const MAX_DAYS_TESTED = 365; // the calibration covers the tests of so many days

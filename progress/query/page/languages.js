@@ -4,7 +4,7 @@
 import { h } from './dom.js';
 import { language as pageLanguage, t } from './i18n.js';
 import { note } from './layout.js';
-import { withParameter } from './then.js';
+import { withParameter } from './past_day.js';
 
 let chosen = null;
 

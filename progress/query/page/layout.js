@@ -7,7 +7,7 @@ import { clock, instant, number } from './format.js';
 import { STAGES, masteredNow } from './freshness.js';
 import { parts, t } from './i18n.js';
 import { firstDay } from './periods.js';
-import { pastDay } from './then.js';
+import { pastDay } from './past_day.js';
 
 /** The least number of each section, and of the cards that need another one than their section. */
 export const LEAST = {

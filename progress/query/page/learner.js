@@ -14,7 +14,7 @@ import {
 import { newsRange } from './news.js';
 import { isAway, onPresence } from './presence.js';
 import { Subscription } from './stream.js';
-import { ask, on, pastDay, presentDay, select } from './then.js';
+import { ask, on, pastDay, presentDay, select } from './past_day.js';
 import { calendarYear, daysOutside, monthEnds } from './year.js';
 
 // Intervals in milliseconds.
@@ -115,7 +115,9 @@ export class Learner extends Dashboard {
     this.at = null;
     if (pastDay()) return;
     if (before) this.announce();
-    if (before && this.isFeedPolled) import('./cheer.js').then(({ cheerNew }) => cheerNew(this, before), () => {});
+    if (before && this.isFeedPolled) {
+      import('./celebration.js').then(({ cheerNew }) => cheerNew(this, before), () => {});
+    }
     if (this.differs() && this.repeats-- > 0) this.loads.repeat('page');
     this.subscription ??= new Subscription(SUBSCRIPTION, { user: this.user }, {
       data: ({ progress }) => this.onProgress(progress),
@@ -205,7 +207,7 @@ export class Learner extends Dashboard {
     });
     this.loads.happen('change');
     this.draw();
-    import('./cheer.js').then(({ cheer }) => cheer(this.element.querySelector('.cheer')), () => {});
+    import('./celebration.js').then(({ cheer }) => cheer(this.element.querySelector('.cheer')), () => {});
   }
 
   /** Query again if the progress has changed. The first message of a connection may contain an unchanged progress. */
@@ -234,7 +236,7 @@ export class Learner extends Dashboard {
   /** Load the days before the query's range, once. */
   async loadBefore() {
     if (this.before) return;
-    const { loadBefore } = await import('./before.js');
+    const { loadBefore } = await import('./days_before.js');
     this.before = await loadBefore(this.user, this.data, Number(range().from.slice(0, 4)), this.closing.signal);
     this.addLoaded();
     this.draw();
@@ -257,7 +259,7 @@ export class Learner extends Dashboard {
 
   /** Load the last sessions, and the module that draws them. */
   async loadSessions() {
-    const { loadSessions } = await import('./sessions.js');
+    const { loadSessions } = await import('./sessions_card.js');
     this.view.sessions = await loadSessions(this.user, this.closing.signal);
     this.draw();
   }

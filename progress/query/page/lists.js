@@ -16,7 +16,7 @@ import { learnName, nameOf, visible } from './names.js';
 import { View } from './problems.js';
 import { TASKS } from './query.js';
 import { LISTS, NUMBERS, loadScales, rowsOf } from './scales.js';
-import { ask, pastDay } from './then.js';
+import { ask, pastDay } from './past_day.js';
 
 const ENOUGH = 50; // rows; with a filter, the page reads on until it has so many more,
 const MAX_PAGES = 10; // but at most so many pages; then, the user may ask for more

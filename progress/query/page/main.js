@@ -10,8 +10,8 @@ import { Learner } from './learner.js';
 import { chooseGroup, inGroup, learnName, nameOf } from './names.js';
 import { isAway, onPresence } from './presence.js';
 import { Retry, View, problemCard, toProblem } from './problems.js';
-import * as session from './session.js';
-import * as then from './then.js';
+import * as session from './signed_in.js';
+import * as then from './past_day.js';
 
 const ALL = ['learner', 'teacher', 'support', 'admin'];
 const MODULE_TIMEOUT_MS = 10_000;
@@ -115,7 +115,7 @@ const VIEWS = {
     roles: [],
     tab: 'learner',
     title: () => t('data.kept'),
-    open: async ([user]) => [(await import('./kept.js')).Kept, user],
+    open: async ([user]) => [(await import('./kept_data.js')).Kept, user],
   },
   find: {
     roles: [],
@@ -390,7 +390,7 @@ async function loadStyles() {
 async function showWay({ other, group, name, args }) {
   shell.way = null;
   if (!other || !group) return;
-  const { openWay } = await import('./way.js');
+  const { openWay } = await import('./member_links.js');
   shell.way = await openWay(group, other, name === 'item' ? args[0] : null);
   shell.named();
 }

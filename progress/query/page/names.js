@@ -1,7 +1,7 @@
 // The names of learners, groups, items and lists that the page has read, so that titles, tabs and announcements have no
 // ids; and the group from which the user opened a learner.
 
-import { withParameter } from './then.js';
+import { withParameter } from './past_day.js';
 
 const names = new Map(); // by kind and id: an id may be that of a learner and of an item
 let group = null;

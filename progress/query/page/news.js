@@ -8,7 +8,7 @@ import { parts, t } from './i18n.js';
 import { knowledgePage, listLink, taskText, wordsOf } from './items.js';
 import { expectedOf } from './layout.js';
 import { isStudyDay, monday, sum } from './periods.js';
-import { pastDay, untilTomorrow, urgency } from './then.js';
+import { pastDay, untilTomorrow, urgency } from './past_day.js';
 
 /** The Mondays of this week, and of the week whose end the estimate is compared with. */
 export const newsRange = (day) => ({ monday: monday(day), before: dayAfter(monday(day), -28) });

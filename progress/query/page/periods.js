@@ -1,7 +1,7 @@
 // Weeks and months as sums of days, so that they never contradict the days.
 
 import { dayAfter, weekdayOf } from './format.js';
-import { isOver } from './then.js';
+import { isOver } from './past_day.js';
 
 export const MAX_WEEKS = 106; // a longer course by week is shown by month
 const SUMMED = [

@@ -4,8 +4,8 @@ import { Problem } from './api.js';
 import { h, show } from './dom.js';
 import { sentences, t } from './i18n.js';
 import { isAway } from './presence.js';
-import * as session from './session.js';
-import { banner } from './then.js';
+import * as session from './signed_in.js';
+import { banner } from './past_day.js';
 
 const RETRIED = new Set(['away', 'busy']);
 const MAX_PAUSE_S = 30;

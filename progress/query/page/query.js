@@ -2,7 +2,7 @@
 // subscriptions to changes.
 
 import { now } from './format.js';
-import { pastDay } from './then.js';
+import { pastDay } from './past_day.js';
 
 const DAY = `date answers correctAnswers averageResponseMs studySeconds sessionsCompleted itemsLearned
   newMasteryCount`;

@@ -5,7 +5,7 @@ import { h } from './dom.js';
 import { clock, localDay } from './format.js';
 import { parts, t } from './i18n.js';
 import { button, note } from './layout.js';
-import { learnNames, named } from './way.js';
+import { learnNames, named } from './member_links.js';
 
 const QUERY = `query Accesses($user: ID, $after: String) {
   accesses(userId: $user, first: 20, after: $after) {

@@ -1,7 +1,7 @@
 // Lists with a learner's numbers, of one scale or of several at once.
 
 import { runQuery } from './api.js';
-import { ask } from './then.js';
+import { ask } from './past_day.js';
 
 const MAX_SCALES = 5; // of those with most lists; the page shows the ones that are studied
 

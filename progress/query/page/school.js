@@ -9,7 +9,7 @@ import { join, t } from './i18n.js';
 import { button, note, table } from './layout.js';
 import { learnName } from './names.js';
 import { View } from './problems.js';
-import { findAlike, learnNames, linkTo, named } from './way.js';
+import { findAlike, learnNames, linkTo, named } from './member_links.js';
 
 const PAGE_SIZE = 50; // more groups with their teachers would be too many rows for one request
 const MAX_PAGES = 60; // of one list: the API's limit of requests a minute is higher

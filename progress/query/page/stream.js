@@ -3,7 +3,7 @@
 
 import { Problem, problemOf } from './api.js';
 import { isAway, isPaused, onPresence } from './presence.js';
-import * as session from './session.js';
+import * as session from './signed_in.js';
 
 const BEAT_MS = 15_000; // a socket that answers no ping for this time counts as broken
 const REFUSED_MS = 300_000; // before a refused socket is tried again

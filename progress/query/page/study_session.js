@@ -7,7 +7,7 @@ import { itemPage, word } from './items.js';
 import { card, note, pairs, table } from './layout.js';
 import { learnDays } from './local_days.js';
 import { View } from './problems.js';
-import { ask } from './then.js';
+import { ask } from './past_day.js';
 
 const QUERY = `query Session($user: ID, $id: ID!) {
   session(userId: $user, id: $id) {

@@ -12,7 +12,7 @@ import { ofAllLanguages } from './languages.js';
 import { has, mark, note } from './layout.js';
 import { news, say, whatNow } from './news.js';
 import { firstDay } from './periods.js';
-import { isOver, pastDay, urgency } from './then.js';
+import { isOver, pastDay, urgency } from './past_day.js';
 
 const CHANGE_MS = 7 * 86_400_000; // so long the page tells that study days have another definition
 const LENGTHS = [3, 7, 14, 30, 50, 100, 200, 365]; // as in the kind STREAK of the API's milestones

@@ -15,7 +15,7 @@ from aiohttp import web
 from progress import settings
 from progress.adapters.telemetry import logs
 from progress.errors import SettingsError
-from progress.local.ports import HOST
+from progress.serve.ports import HOST
 from progress.serve.transport import broker as brokers
 from progress.serve.transport.broker import Broker, Sign
 from progress.serve.transport.http_api import HttpApi
@@ -57,7 +57,10 @@ async def serve(options: argparse.Namespace, current: Settings) -> None:
 
 
 def _open_key(current: Settings) -> Sign:
-    from progress.local import data_folder, development_key  # takes 0.2 s and 8 MB
+    from progress.serve import (
+        data_folder,  # takes 0.2 s and 8 MB
+        development_key,  # takes 0.2 s and 8 MB
+    )
 
     key = data_folder.at(current.progress_data_dir).key
 

@@ -14,9 +14,9 @@ import pytest
 from starlette.types import Message
 
 from progress.adapters.postgres import database
-from progress.local import readiness
 from progress.projections import schema
 from progress.query.http.subscriptions import EventStream, OpenSubscription
+from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import (
     cache_instances,

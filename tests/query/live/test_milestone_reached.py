@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from progress.local import readiness
 from progress.query.live import milestone_feed
 from progress.query.live.milestone_feed import read_following
 from progress.query.read_models.reader import Reader
+from progress.serve import readiness
 from tests.support import sample_events, subscription_client
 from tests.support.recent_events import of, study
 from tests.support.subscription_client import LessonRecorder, Subscribe

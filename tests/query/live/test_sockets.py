@@ -19,7 +19,7 @@ from gql.transport.exceptions import TransportQueryError
 from gql.transport.websockets import WebsocketsTransport
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from progress.local import ports, readiness
+from progress.serve import ports, readiness
 from tests.conftest import Store
 from tests.support import api, function_process, node, subscription_client, token_issuer
 from tests.support.http_client import fetch_json

@@ -14,8 +14,8 @@ import pytest
 from starlette.types import Message
 
 from progress.adapters.postgres import statements
-from progress.local import ports
 from progress.query.http.subscriptions import EventStream, OpenSubscription
+from progress.serve import ports
 from tests.support import api, rows_by_hand, sample_events, stage, subscription_client, token_issuer
 from tests.support.http_client import fetch_json
 from tests.support.recent_events import of

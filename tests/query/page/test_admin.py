@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, ViewportSize, expect
 
 from progress.adapters.postgres import database
-from progress.local import readiness
+from progress.serve import readiness
 from tests.support import browser, operation_fixtures, pdf
 from tests.support.browser import Envelope, Stack, Visit, Visits
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from progress.local import readiness
+from progress.serve import readiness
 from tests.support import browser
 from tests.support.browser import DEMO, Stack, Visit, Visits
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from progress.local import readiness
+from progress.serve import readiness
 from tests.support import browser
 from tests.support.browser import DEMO, Envelope, Stack, Visit, Visits
 
@@ -137,7 +137,7 @@ def test_nothing_is_celebrated_if_the_device_asks_for_less_motion(visit: Visits)
                 (await import(module)).cheer(frame);
                 return frame.childElementCount;
             }""",
-            module.replace("year.js", "cheer.js"),
+            module.replace("year.js", "celebration.js"),
         )
         assert found == rays
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from playwright.sync_api import expect
 
-from progress.local import readiness
+from progress.serve import readiness
 from tests.support import browser
 from tests.support.browser import Stack, Visit, Visits
 

@@ -10,7 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from progress.local import data_folder, development_key, readiness, sign_in_codes
+from progress.serve import data_folder, development_key, readiness
+from progress.serve.laptop import sign_in_codes
 from tests.support import browser, forwarding
 from tests.support.browser import DEMO, Stack, Visits
 

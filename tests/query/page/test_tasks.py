@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from progress.local import readiness
+from progress.serve import readiness
 from tests.support import browser
 from tests.support.browser import Stack, Visit, Visits
 

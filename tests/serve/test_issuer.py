@@ -13,8 +13,9 @@ from pathlib import Path
 import jwt
 import pytest
 
-from progress.local import data_folder, development_key, sign_in_codes
-from progress.local.issuer import DISCOVERY, SIGN_IN, Issuer
+from progress.serve import data_folder, development_key
+from progress.serve.laptop import sign_in_codes
+from progress.serve.laptop.issuer import DISCOVERY, SIGN_IN, Issuer
 
 PORT, PAGE = 4321, 8080
 OWN = f"127.0.0.1:{PORT}"

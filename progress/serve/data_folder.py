@@ -12,8 +12,8 @@ from typing import Literal
 import msgspec
 
 from progress.errors import StackError
-from progress.local import postgres, readiness
-from progress.local.processes import Process
+from progress.serve import processes, readiness, system_account
+from progress.serve.processes import Process
 
 VERSION = 1  # the version of the folder's layout; a stack rejects other versions
 
@@ -113,7 +113,7 @@ def _restrict_to_owner(folder: DataFolder) -> None:
     names = {entry.name for entry in folder.path.iterdir()}
     if "VERSION" in names or names <= _CONTENTS:
         top = folder.path.resolve()
-        _restrict(top, 0o710 if postgres.admits_account(top) else 0o700)
+        _restrict(top, 0o710 if system_account.is_group_of(top) else 0o700)
     for name in names & _CONTENTS:
         _restrict_tree(folder.path / name)
 
@@ -187,3 +187,18 @@ def is_held(folder: DataFolder) -> bool:
         return False
     with hold(folder) as is_free:
         return not is_free
+
+
+def running(folder: DataFolder) -> StackState:
+    """Return the state of the running stack; raise StackError if no stack runs."""
+    state = folder.state()
+    if state is None or state.phase != "ready" or not processes.is_alive(state.supervisor):
+        raise StackError("the local stack is not running: start it with `progress up` (or `serve`)")
+    return state
+
+
+def end_leftovers(folder: DataFolder) -> None:
+    """End the processes that a killed supervisor has left behind."""
+    if state := folder.state():
+        processes.end_all([*state.processes.values()], seconds=10)
+        processes.kill_sessions(folder.postgres)

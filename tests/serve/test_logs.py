@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from progress.local import log_files, process_specs
+from progress.serve import log_files, process_specs
 from tests.support import folders
 
 LIMIT = 100_000

@@ -14,26 +14,16 @@ import sys
 from progress import settings
 from progress.adapters.postgres import database
 from progress.errors import ProgressError
-from progress.local import (
-    data_folder,
-    development_key,
-    documents,
-    issuer,
-    ports,
-    postgres,
-    process_specs,
-    stack,
-    supervision,
-)
-from progress.local.data_folder import DataFolder
-from progress.local.issuer import Issuer
-from progress.local.ports import HOST
-from progress.local.supervision import Supervisor
-from progress.serve import system
+from progress.serve import data_folder, development_key, ports, supervision, system
+from progress.serve.data_folder import DataFolder
+from progress.serve.laptop import documents, issuer, postgres, valkey
+from progress.serve.laptop.issuer import Issuer
+from progress.serve.ports import HOST
+from progress.serve.supervision import Supervisor
 from progress.serve.system import SystemPlan
 from progress.settings import Settings
 
-log = logging.getLogger("progress.local")
+log = logging.getLogger("progress.serve")
 
 _FILE = "local/database"
 _DATABASE = "progress"
@@ -44,7 +34,7 @@ _LAST = ("valkey", "postgres")  # stopped last
 
 async def run(folder: DataFolder, port: int, current: Settings) -> None:
     """Start the stack and keep it running until SIGTERM or SIGINT."""
-    stack.end_leftovers(folder)
+    data_folder.end_leftovers(folder)
     number = ports.reserve()
     plan = _plan(folder, port, number, current)
     supervisor = Supervisor(folder, plan.addresses, plan.key, *_NAMES)
@@ -71,12 +61,12 @@ async def _wait_for_removal(folder: DataFolder) -> None:
 async def _run(supervisor: Supervisor, plan: SystemPlan, current: Settings) -> None:
     async with asyncio.TaskGroup() as group:
         if not current.redis_url:
-            valkey = process_specs.cache(plan.folder, plan.port("redis_url"))
-            group.create_task(supervisor.keep(valkey))
+            cache = valkey.describe(plan.folder, plan.port("redis_url"))
+            group.create_task(supervisor.keep(cache))
         if not current.database_url:
             data_folder.check_postgres(plan.folder, postgres.major())
             postgres.prepare(plan.folder.postgres)
-            await supervisor.keep(process_specs.database_server(plan.folder))
+            await supervisor.keep(postgres.describe(plan.folder))
             _create_database(plan.folder)
         databases, wakes = system.prepare(plan.addresses["database_url"], current)
         if not current.database_url:

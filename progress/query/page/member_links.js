@@ -5,8 +5,8 @@ import { askEach, runQuery } from './api.js';
 import { h } from './dom.js';
 import { t } from './i18n.js';
 import { learnName, nameOf, visible } from './names.js';
-import { LEFT, read, store } from './session.js';
-import { withParameter } from './then.js';
+import { LEFT, read, store } from './signed_in.js';
+import { withParameter } from './past_day.js';
 
 // The list that the user left last: the group, the address, the ids of the learners, what was shown
 let left = JSON.parse(read(LEFT));

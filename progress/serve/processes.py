@@ -116,6 +116,15 @@ def kill_group(process: Process) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
+def kill_sessions(folder: Path) -> None:
+    """Kill the sessions that a killed PostgreSQL left behind, so that a new one can start.
+
+    Most sessions end by themselves, but a session never ends if it waits for a lock of a dead
+    session.
+    """
+    kill_within(folder.resolve(), "postgres")
+
+
 def kill_within(folder: Path, name: str) -> None:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):

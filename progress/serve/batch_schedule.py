@@ -10,8 +10,8 @@ from progress.adapters import local_schedule
 from progress.adapters.cloud_scheduler import Schedule
 from progress.adapters.local_schedule import BATCH, BATCH_INTERVAL_S, LastRun
 from progress.errors import ProgressError
-from progress.local import data_folder, stack
-from progress.local.data_folder import DataFolder
+from progress.serve import data_folder
+from progress.serve.data_folder import DataFolder
 
 _DUMP_INTERVAL_S = 3_600.0
 
@@ -48,7 +48,7 @@ class LocalScheduler:
     """
 
     def __init__(self, folder: DataFolder, run_batch: Callable[[], object]) -> None:
-        stack.running(folder)
+        data_folder.running(folder)
         self._folder = folder
         self._run_batch = run_batch
 

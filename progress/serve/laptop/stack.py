@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 from progress import files, settings
 from progress.errors import StackError
-from progress.local import data_folder, postgres, processes, readiness
-from progress.local.data_folder import DataFolder, StackState
+from progress.serve import data_folder, processes, readiness
+from progress.serve.data_folder import DataFolder, StackState
 
 DEFAULT_PORT = 8080  # port of the query function, which also serves the page
 
@@ -111,28 +111,13 @@ def down(folder: DataFolder) -> bool:
             seconds=_STOP_TIMEOUT_S,
         )
     left = [process for process in state.processes.values() if processes.is_alive(process)]
-    end_leftovers(folder)
+    data_folder.end_leftovers(folder)
     return ran or bool(left)
-
-
-def end_leftovers(folder: DataFolder) -> None:
-    """End the processes that a killed supervisor has left behind."""
-    if state := folder.state():
-        processes.end_all([*state.processes.values()], seconds=10)
-        postgres.kill_leftovers(folder.postgres)
 
 
 def _has_state(folder: DataFolder) -> bool:
     state = folder.state()
     return state is not None and processes.is_alive(state.supervisor)
-
-
-def running(folder: DataFolder) -> StackState:
-    """Return the state of the running stack; raise StackError if no stack runs."""
-    state = folder.state()
-    if state is None or state.phase != "ready" or not processes.is_alive(state.supervisor):
-        raise StackError("the local stack is not running: start it with `progress up` (or `serve`)")
-    return state
 
 
 def pids(state: StackState) -> dict[str, list[int]]:

@@ -19,9 +19,10 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from progress import auth
-from progress.local import development_key, documents, sign_in_codes
-from progress.local.data_folder import DataFolder
-from progress.local.ports import HOST
+from progress.serve import development_key
+from progress.serve.data_folder import DataFolder
+from progress.serve.laptop import documents, sign_in_codes
+from progress.serve.ports import HOST
 
 SIGN_IN = "/sign-in"
 DISCOVERY = "/.well-known/openid-configuration"

@@ -12,7 +12,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.terminal import Console
 from progress.cli import connections, operations
-from progress.cli.options import AsJson, AsJsonLines
+from progress.cli.shared_options import AsJson, AsJsonLines
 from progress.errors import NotFound
 from progress.operations import accesses, records
 from progress.operations.records import OperationKind

