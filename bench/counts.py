@@ -41,8 +41,8 @@ from progress.event_store import bodies, envelope, log
 from progress.event_store.envelope import Message
 from progress.event_store.log import Delivery
 from progress.files import ROOT
-from progress.ingest import post
-from progress.operations import claim, erasure_steps, runner
+from progress.ingest import publisher_post
+from progress.operations import claimed_operations, erasure_steps, runner
 from progress.projections.projector import Projector
 from progress.query.cache import versions
 from progress.query.http import app
@@ -171,9 +171,10 @@ class Paths:
             yield lambda: self._post(body)  # noqa: B023 - called at once
 
     def _post(self, body: bytearray) -> object:
-        delivery = post.parse_delivery(body, bodies.JSON, "poster")
+        delivery = publisher_post.parse_delivery(body, bodies.JSON, "poster")
         others = log.append(self._connection, [delivery]).others
-        return post.describe(delivery, {index: (what, why) for _, index, what, why in others})
+        outcomes = {index: (what, why) for _, index, what, why in others}
+        return publisher_post.describe(delivery, outcomes)
 
     def fold_studies(self) -> Iterator[Work]:
         self._projector.catch_up_all()
@@ -332,7 +333,7 @@ def _ignore_time() -> Iterator[None]:
         replaced: tuple[tuple[ModuleType, dict[str, Any]], ...] = (
             (async_client, {"_TIMEOUT_S": 10, "_HANDSHAKE_TIMEOUT_S": 10}),
             (versions, {"MAX_AGE_S": 600}),
-            (claim, {"_REPORT_INTERVAL_S": 600}),
+            (claimed_operations, {"_REPORT_INTERVAL_S": 600}),
             (erasure_steps, {"_REQUESTS_END_S": 0}),  # no query runs meanwhile
             (app, {"datetime": _Clock}),
         )

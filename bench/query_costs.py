@@ -14,11 +14,11 @@ from bench.statements import blocks
 from progress.adapters import request_scope
 from progress.adapters.postgres.async_client import Database
 from progress.auth import Caller, Role
-from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.responses import ResponseCache
 from progress.query.execution import execute
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse, RequestLog
 from progress.query.graphql.context import Context
+from progress.query.rate_limits import RateLimiter
 from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader, open_reader

@@ -21,7 +21,7 @@ from progress.adapters.pubsub.push_request import HandledDelivery
 from progress.adapters.telemetry import logs, tracing
 from progress.errors import LettersFull
 from progress.event_store.log import Delivery
-from progress.ingest import metrics, post, post_request, push
+from progress.ingest import metrics, post_request, publisher_post, push
 from progress.ingest.admission import TURN_BYTES, Admission
 from progress.ingest.group_commit import GroupCommit, Others
 
@@ -71,10 +71,14 @@ def receive_post(request: Request, body: bytearray, arrived: float, poster: str)
 
     Raise LettersFull if it would leave too many dead letters.
     """
-    delivery = admission.decode(body, poster, post.parse_delivery, request.mimetype, poster)
+    delivery = admission.decode(
+        body, poster, publisher_post.parse_delivery, request.mimetype, poster
+    )
     body.clear()
     status, others = append(request, delivery, arrived)
-    return status if others is None else post_request.respond(200, post.describe(delivery, others))
+    if others is None:
+        return status
+    return post_request.respond(200, publisher_post.describe(delivery, others))
 
 
 def append(

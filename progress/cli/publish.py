@@ -18,7 +18,7 @@ from progress.cli.publishing import Publication
 from progress.cli.shared_options import AsJson
 from progress.errors import ProgressError
 from progress.event_store import arrivals
-from progress.event_store.arrivals import Arrivals, Before
+from progress.event_store.arrivals import Before, PublishedCounts
 from progress.importers import envelope_lines
 from progress.importers.envelope_lines import Fault, Line
 
@@ -64,7 +64,7 @@ class PublishReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """The output of `--json`; `arrivals` is set with `--wait` and `--strict`."""
 
     published: int
-    arrivals: Arrivals | None = None
+    arrivals: PublishedCounts | None = None
 
 
 class FoundFault(msgspec.Struct, frozen=True):
@@ -158,7 +158,7 @@ def _run(
 
 def _publish_and_wait(
     console: Console, lines: list[Line], now: datetime, publication: Publication, *, force: bool
-) -> tuple[int, Arrivals]:
+) -> tuple[int, PublishedCounts]:
     """Publish the lines, and wait for their events; return their number and outcomes.
 
     Unless `force` is set, raise ProgressError, and publish nothing, if an id has other content.
@@ -291,7 +291,7 @@ def _report(report: PublishReport, *, as_json: bool) -> None:
             )
 
 
-def _require_arrival(found: Arrivals, *, strict: bool) -> None:
+def _require_arrival(found: PublishedCounts, *, strict: bool) -> None:
     if found.dead_letters:
         raise ProgressError(
             f"{found.dead_letters:,} events became dead letters: see `progress dead-letters list`"

@@ -34,7 +34,7 @@ class Before(msgspec.Struct, frozen=True):
     pending: frozenset[str]
 
 
-class Arrivals(msgspec.Struct, frozen=True):
+class PublishedCounts(msgspec.Struct, frozen=True):
     """The number of events by outcome.
 
     `recorded_before` counts the events that the log had already, with the same content. `missing`
@@ -80,7 +80,7 @@ def await_arrivals(
     before: Before,
     conflicts: Iterable[str],
     on_arrival: Callable[[int], None],
-) -> Arrivals:
+) -> PublishedCounts:
     """Wait until all events have arrived, or until no event arrives for a minute.
 
     An event whose id is in `conflicts` counts as arrived when it has become a dead letter.
@@ -121,14 +121,14 @@ def _poll_outcomes(
 
 def _count_outcomes(
     connection: Connection, wanted: list[str], outcomes: dict[str, str], before: Before
-) -> Arrivals:
+) -> PublishedCounts:
     values = {"event_ids": wanted, "letter_id": before.letter_id}
     pending = [event_id for event_id in outcomes if outcomes[event_id] == "pending"]
     waiting = database.run(connection, _FILE, "waiting", event_ids=pending) if pending else []
     recorded = Counter(
         event_id in before.recorded for event_id in outcomes if outcomes[event_id] == "recorded"
     )
-    return Arrivals(
+    return PublishedCounts(
         recorded=recorded[False],
         recorded_before=recorded[True],
         pending=len(pending),

@@ -16,7 +16,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from progress.adapters.pubsub.publisher import Message
-from progress.event_store import events, learner_posts, timestamps
+from progress.event_store import events, learner_post_check, timestamps
 from progress.importers import forgetting, local_days
 from progress.importers.anki_log import EARLIEST, Answer, CardState, Move
 from progress.importers.forgetting import ForgettingState
@@ -220,7 +220,7 @@ def _review(learner: Learner, answer: Answer, session_id: str) -> Envelope:
     )
     envelope = _envelope(learner, review, answer.at, session_id)
     if answer.sent_id:
-        envelope["event_id"] = learner_posts.posted_id(learner.user_id, answer.sent_id)
+        envelope["event_id"] = learner_post_check.posted_id(learner.user_id, answer.sent_id)
     return envelope
 
 

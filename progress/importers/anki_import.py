@@ -17,7 +17,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.publisher import Message
 from progress.errors import ReviewLogError
-from progress.event_store import events, learner_posts, time_zones
+from progress.event_store import events, learner_post_check, time_zones
 from progress.importers import anki_collection, anki_events, anki_log, lists, word_lists
 from progress.importers.anki_collection import Card
 from progress.importers.anki_events import Envelope, Learner, RecordedChoice, RecordedSession
@@ -300,7 +300,7 @@ def _make_record(
 
 def _find_deck(learner: Learner, name: str) -> str:
     """Return the list that a deck of this name is in a review log; the id says nothing."""
-    return _DECK + learner_posts.own_id(learner.user_id, name)
+    return _DECK + learner_post_check.own_id(learner.user_id, name)
 
 
 def adopt(connection: Connection | None, record: Record) -> Record:
@@ -318,7 +318,7 @@ def adopt(connection: Connection | None, record: Record) -> Record:
 
     @functools.cache
     def find_item(card: str) -> str:
-        own = _OWN + learner_posts.own_id(user, card)
+        own = _OWN + learner_post_check.own_id(user, card)
         is_shared = own not in known and (card in known or record.in_catalogue)
         return card if is_shared else own
 
@@ -443,7 +443,7 @@ def _find_recorded(connection: Connection, record: Record) -> Callable[[Answer],
     }
 
     def is_recorded(answer: Answer) -> bool:
-        sent = answer.sent_id and learner_posts.posted_id(learner.user_id, answer.sent_id)
+        sent = answer.sent_id and learner_post_check.posted_id(learner.user_id, answer.sent_id)
         return sent in ids or (answer.card_id, (answer.at - EARLIEST) // unit) in found
 
     return is_recorded

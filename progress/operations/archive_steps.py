@@ -16,8 +16,8 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import log_rows, manifests, merges, ranges, runs
 from progress.archive.runs import PlannedRanges, Request, WrittenRanges
-from progress.operations import claim
-from progress.operations.claim import (
+from progress.operations import claimed_operations
+from progress.operations.claimed_operations import (
     ClaimedOperation,
     connection_for,
     limit_statements,
@@ -93,7 +93,7 @@ def _open(operation: ClaimedOperation) -> tuple[Connection, Storage]:
     """
     if operation.handover is None:
         resources = operation.resources
-        connection = claim.connect()
+        connection = claimed_operations.connect()
         resources.callback(database.close, connection)
         resources.enter_context(log_rows.hold_lock(connection))
         operation.handover = connection

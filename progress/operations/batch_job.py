@@ -13,7 +13,7 @@ from progress.adapters.telemetry import logs, tracing
 from progress.archive import runs
 from progress.errors import DatabaseUnavailable, ProgressError
 from progress.event_store import analysts, dead_letters, publication
-from progress.operations import claim, export_files, records
+from progress.operations import claimed_operations, export_files, records
 from progress.operations.records import ARCHIVE_SUBJECT, OperationKind
 from progress.projections import batch, gauges, replacement, schema
 from progress.projections.projector import SHARDS
@@ -67,7 +67,7 @@ def run(settings: Settings) -> int:
 
 def call_workers(connection: Connection) -> int:
     """Send a command for each unclaimed operation; return the number of commands."""
-    with database.translate_errors(claim.translate):
+    with database.translate_errors(claimed_operations.translate):
         unclaimed = records.list_unclaimed(connection)
     wakeups.send_operations(unclaimed)
     return len(unclaimed)

@@ -24,7 +24,7 @@ from progress.archive import erased_files, erasure_ledger, manifests
 from progress.errors import OperationEnded, ProgressError
 from progress.event_store import dead_letters, publication
 from progress.operations import erasure_rows, export_files, records
-from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
+from progress.operations.claimed_operations import ClaimedOperation, connection_for, parse_arguments
 from progress.operations.records import OperationState
 from progress.projections import live, projector, replacement
 from progress.projections.replacement import Holder

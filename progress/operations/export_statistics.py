@@ -16,7 +16,7 @@ from progress.adapters.storage.outputs import HashedOutput, Rows
 from progress.adapters.storage.storage import Output
 from progress.errors import ProgressError
 from progress.operations import accesses, export_files, export_steps
-from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
+from progress.operations.claimed_operations import ClaimedOperation, connection_for, parse_arguments
 from progress.operations.export_files import FileFormat, StatisticsArguments
 from progress.operations.export_steps import Written, open_snapshot
 from progress.projections import schema

@@ -17,7 +17,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Output, Storage
 from progress.errors import ProgressError
 from progress.operations import export_files
-from progress.operations.claim import ClaimedOperation
+from progress.operations.claimed_operations import ClaimedOperation
 
 _FILE = "operations/export_user"
 

@@ -22,7 +22,7 @@ from progress.adapters.storage.outputs import HashedOutput, Rows
 from progress.adapters.storage.storage import Output, encode_json
 from progress.errors import OperationEnded
 from progress.operations import export_files, export_steps, records
-from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
+from progress.operations.claimed_operations import ClaimedOperation, connection_for, parse_arguments
 from progress.operations.export_steps import Written, open_snapshot
 from progress.projections import columns, projector, schema
 from progress.projections.schema import BATCH, REALTIME

@@ -26,13 +26,13 @@ from progress.errors import (
 from progress.event_store import publication
 from progress.operations import (
     archive_steps,
-    claim,
+    claimed_operations,
     erasure_steps,
     export_statistics,
     export_steps,
     export_user,
 )
-from progress.operations.claim import (
+from progress.operations.claimed_operations import (
     ClaimedOperation,
     connection_for,
     limit_statements,
@@ -56,8 +56,8 @@ def run(operation_id: UUID, *, before: str | None = None) -> bool:
     Return False if the operation does not exist or had already finished. Raise Unavailable if the
     command must be delivered again.
     """
-    with claim.open_connection(_CONNECTION_TIMEOUT_S) as connection:
-        if operation := claim.claim(connection, operation_id):
+    with claimed_operations.open_connection(_CONNECTION_TIMEOUT_S) as connection:
+        if operation := claimed_operations.claim(connection, operation_id):
             _run_to_end(operation, before)
     return operation is not None
 
@@ -83,7 +83,7 @@ def _attempt_steps(
 ) -> OperationEnded | None:
     """Attempt the remaining steps that have an action, up to `before`; return the failure."""
     try:
-        with database.translate_errors(claim.translate), operation.resources:
+        with database.translate_errors(claimed_operations.translate), operation.resources:
             for step in operation.remaining_steps():
                 if step.name == before:
                     break
@@ -100,7 +100,7 @@ def _attempt(operation: ClaimedOperation, step: Step, action: Action) -> None:
     kind, began, outcome = operation.kind.lower(), time.perf_counter(), "error"
     span = tracing.child_span(f"{kind} {step.name}", "internal")
     try:
-        with span, database.translate_errors(claim.translate):
+        with span, database.translate_errors(claimed_operations.translate):
             operation.complete_step(action(operation))
         outcome = "ok"
     except OperationEnded:
@@ -151,7 +151,7 @@ def _fold(operation: ClaimedOperation) -> object:
     """
 
     def connect() -> Connection:
-        return limit_statements(claim.connect(), operation)
+        return limit_statements(claimed_operations.connect(), operation)
 
     def report_progress(folded: int, total: int) -> None:
         operation.report_progress(_FOLD_SHARE * folded / max(total, 1))

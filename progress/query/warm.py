@@ -13,11 +13,11 @@ from progress.adapters.redis import blocking_client, commands
 from progress.adapters.redis.async_client import Client
 from progress.auth import Caller
 from progress.errors import ProgressError, RedisUnavailable
-from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.responses import ResponseCache
 from progress.query.execution import execute
 from progress.query.execution.execute import GraphQLRequest, RequestLog
 from progress.query.graphql.context import Context
+from progress.query.rate_limits import RateLimiter
 from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader

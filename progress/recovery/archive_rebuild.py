@@ -19,7 +19,7 @@ from progress.errors import CheckpointError, ProgressError
 from progress.projections import batch, definitions, rebuild, replacement
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.replacement import Holder
-from progress.recovery import archive_loads, buckets, ledger_erasures
+from progress.recovery import archive_loads, ledger_erasures, rebuild_units
 from progress.recovery.archive_loads import Rebuild
 
 _FILE = "recovery/archive_rebuild"
@@ -27,7 +27,7 @@ _WORKERS = 2  # connections that create keys and catch up
 
 
 class Source(NamedTuple):
-    """The archive and the database of a rebuild, as arguments of `buckets.process`."""
+    """The archive and the database of a rebuild, as arguments of `rebuild_units.process`."""
 
     archive: str
     database: str | None
@@ -62,7 +62,7 @@ def run(
                     number = filling.begin(published, contents)
                     filling.load(engine, source, number)
                 finally:
-                    buckets.remove_shared(stored)
+                    rebuild_units.remove_shared(stored)
                 filling.end(published, number, erased)
             folded = filling.catch_up()
         return folded + second.swap()
@@ -106,13 +106,13 @@ class _Filling:
         )
         self._expected = sum(file.rows for file in files_of_buckets)
         rebuild.drop_keys(self._connection)
-        buckets.remove_shared(self._stored)
+        rebuild_units.remove_shared(self._stored)
         with files.open_folder() as folder, database.transaction(self._connection):
             begun = archive_loads.begin(self._connection, published.buckets, published.upto)
-            log, events = buckets.fetch(self._stored, contents, folder, None)
-            catalogue = buckets.fold_catalogue(folder, log, begun)
+            log, events = rebuild_units.fetch(self._stored, contents, folder, None)
+            catalogue = rebuild_units.fold_catalogue(folder, log, begun)
             archive_loads.load_tables(self._connection, catalogue.tables)
-            buckets.store_shared(self._stored, begun.version, catalogue.shared)
+            rebuild_units.store_shared(self._stored, begun.version, catalogue.shared)
         self._report(events)
         return begun
 

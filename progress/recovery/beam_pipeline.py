@@ -19,7 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from progress import settings
 from progress.errors import ProgressError, RebuildEnded
 from progress.projections import replacement
-from progress.recovery import buckets
+from progress.recovery import rebuild_units
 
 _SETTINGS = ("instance_connection_name", "db_name", "db_iam_user")
 # The fold of a bucket needs up to 2 GB of memory and all processors. Each process therefore folds
@@ -64,7 +64,7 @@ def process(
         )
     settings.fill_in(**connection)
     try:
-        return buckets.process(archive, None, bucket, version)
+        return rebuild_units.process(archive, None, bucket, version)
     except RebuildEnded:  # an error would only make the runner repeat the bucket
         return 0
 

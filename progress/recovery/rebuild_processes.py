@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection as sentinels
 
 from progress.adapters.telemetry import logs
-from progress.recovery import buckets
+from progress.recovery import rebuild_units
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
 
@@ -23,7 +23,7 @@ def run_processes(
     """Load every bucket, in `workers` parallel processes of this machine.
 
     If a process is killed, new processes load the buckets that are left. Give up after three
-    attempts, even if buckets are left. Raise the errors that `buckets.process` raises.
+    attempts, even if buckets are left. Raise the errors that `rebuild_units.process` raises.
     """
     left = set(range(rebuild.buckets))
     for _ in range(_ATTEMPTS):
@@ -39,7 +39,7 @@ def _run_pool(
     spawning = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, spawning, _end_with_parent) as pool:
         running: dict[Future[int], int] = {
-            pool.submit(buckets.process, *source, bucket, rebuild.version): bucket
+            pool.submit(rebuild_units.process, *source, bucket, rebuild.version): bucket
             for bucket in sorted(left)
         }
         try:

@@ -1,5 +1,5 @@
 -- Operations: start, cancel, retry and read them; then the statements of the worker that runs an operation
--- (progress/operations/claim.py), and what the batch job deletes and erases after a retention period.
+-- (progress/operations/claimed_operations.py), and what the batch job deletes and erases after a retention period.
 
 -- accept --
 SELECT operation_id, is_same, by_key, is_finished, retry_after_s

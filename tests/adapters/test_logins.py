@@ -18,7 +18,7 @@ from progress.adapters.postgres.roles import Login
 from progress.errors import DatabaseUnavailable, ProgressError, SettingsError
 from progress.event_store import analysts
 from progress.projections import batch, projector, rebuild, replacement, schema, snapshots
-from progress.recovery import archive_loads, archive_rebuild, buckets
+from progress.recovery import archive_loads, archive_rebuild, rebuild_units
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
 from progress.serve import readiness
@@ -169,7 +169,7 @@ def test_a_rebuild_from_the_archive_works_with_one_login_for_the_job_and_one_for
             assert is_denied(connection, "DELETE FROM loaded_buckets")
             assert is_denied(connection, "INSERT INTO checkpoints DEFAULT VALUES")
         for bucket in range(begun.buckets):
-            buckets.process(source.archive, url, bucket, begun.version)
+            rebuild_units.process(source.archive, url, bucket, begun.version)
 
     archive_rebuild.run(
         lambda: service.connect(job.name, "1"), Source(str(tmp_path), None), load, lambda *_: None

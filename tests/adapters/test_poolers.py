@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from progress.adapters import startup
-from progress.adapters.postgres import database, sessions
+from progress.adapters.postgres import database, session_settings
 from progress.adapters.postgres.async_client import Database
 from progress.errors import DatabaseUnavailable
 from tests.conftest import Store, skip_without
@@ -50,7 +50,7 @@ def pool(
     """A function that runs a pooler in front of the store during a block."""
     if not pgbouncer.PROGRAM:
         skip_without(request, "pgbouncer")
-    monkeypatch.setattr(sessions, "_kept", set())
+    monkeypatch.setattr(session_settings, "_kept", set())
 
     @contextmanager
     def run(mode: str, **options: Any) -> Iterator[str]:
@@ -78,7 +78,9 @@ def test_a_pooler_that_gives_each_transaction_another_session_is_refused(
 def test_a_pooler_that_keeps_sessions_is_accepted(
     pool: Callable[..., Any], ask: Ask, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "WAIT_S", 0.2)  # a pool of one session has none for the test
+    monkeypatch.setattr(
+        session_settings, "WAIT_S", 0.2
+    )  # a pool of one session has none for the test
     with pool("session", sessions=count) as url:
         for _ in range(2):
             assert ask(url, "SHOW datestyle") == "ISO, YMD"

@@ -23,8 +23,8 @@ from progress.adapters.redis.async_client import BatchedConnection, Client
 from progress.adapters.redis.commands import Reply
 from progress.adapters.redis.url import parse_url
 from progress.errors import RedisUnavailable, SettingsError
-from progress.query.cache import rate_limit
-from progress.query.cache.rate_limit import Counted
+from progress.query import rate_limits
+from progress.query.rate_limits import Counted
 from progress.serve.data_folder import DataFolder
 from progress.serve.laptop import valkey
 from tests.support import cache_instances
@@ -252,8 +252,8 @@ def test_a_url_sets_tls_and_the_login_and_must_have_a_valid_port() -> None:
     assert "hush" not in str(error.value)
 
 
-COUNTED = [each for each in vars(rate_limit).values() if isinstance(each, Counted)]
-assert COUNTED[-2:] == [rate_limit.EVERYBODY, rate_limit.NEWCOMERS]
+COUNTED = [each for each in vars(rate_limits).values() if isinstance(each, Counted)]
+assert COUNTED[-2:] == [rate_limits.EVERYBODY, rate_limits.NEWCOMERS]
 # Ids that are prefixes, parts and patterns of each other's keys.
 IDS = st.sampled_from(
     ["7", "77", "7:7", ":7", "learner", "learner:7", "summary", "a:b", "*", "[7]", ""]

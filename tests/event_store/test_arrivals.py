@@ -100,7 +100,7 @@ def test_events_are_counted_by_what_has_become_of_them(
         seen.append(arrived)
 
     found = arrivals.await_arrivals(connection, wanted, before, [odd.event_id], find_session)
-    assert found == arrivals.Arrivals(
+    assert found == arrivals.PublishedCounts(
         recorded=2, recorded_before=1, pending=1, dead_letters=1, missing=1, waiting={"s4": 1}
     )
     assert seen == [2, 4, 5]

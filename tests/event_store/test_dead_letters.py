@@ -23,7 +23,7 @@ from progress.event_store import log as event_log
 from progress.event_store.dead_letter_record import DeadLetter
 from progress.event_store.envelope import TIME_SOURCE, Message
 from progress.event_store.log import PostgresEventStore
-from progress.ingest import post, push
+from progress.ingest import publisher_post, push
 from tests.conftest import Store
 from tests.support.envelopes import session_started
 from tests.support.pushes import encode_push
@@ -98,7 +98,7 @@ def test_letters_that_version_0_3_wrote_are_appended_if_they_had_no_id(
         for body in bodies:
             deliver(log, body)
         event_log.append(
-            log, [post.parse_delivery(bytearray(b'{"type": "New"}'), "application/json")]
+            log, [publisher_post.parse_delivery(bytearray(b'{"type": "New"}'), "application/json")]
         )
     assert recorded(log) == set()
     *letters, posted = waiting(log)

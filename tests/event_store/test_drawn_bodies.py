@@ -16,8 +16,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from progress.errors import ProgressError
-from progress.event_store import bodies, learner_posts
-from progress.ingest import post, push
+from progress.event_store import bodies, learner_post_check
+from progress.ingest import publisher_post, push
 from tests.support.pushes import encode_push
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
@@ -49,8 +49,10 @@ def repeat_entries(unit: bytes, *, left: bytes = b"[", right: bytes = b"1]") -> 
 
 
 PATHS: dict[str, Callable[[bytes], object]] = {
-    "learner": lambda body: learner_posts.check(body, bodies.JSON, "ann", NOW),
-    "publisher": lambda body: post.parse_delivery(bytearray(body), bodies.LINES, "school"),
+    "learner": lambda body: learner_post_check.check(body, bodies.JSON, "ann", NOW),
+    "publisher": lambda body: publisher_post.parse_delivery(
+        bytearray(body), bodies.LINES, "school"
+    ),
     "push": lambda body: push.parse_delivery(encode_push(body)),
 }
 units = st.text(st.sampled_from('[]{}",:\\u0d8@eE1-. a\n\xe9'), min_size=1, max_size=6).map(

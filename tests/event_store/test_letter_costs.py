@@ -13,7 +13,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import LettersFull
 from progress.event_store import bodies, dead_letters, log
-from progress.ingest import post, push
+from progress.ingest import publisher_post, push
 from progress.recovery import checks
 from tests.conftest import Store
 from tests.event_store.test_erased import append, bundle, count_letters, forbid, redact_letters
@@ -34,7 +34,7 @@ def deliver(connection: Connection, content: object, poster: str = "") -> None:
     body = json.dumps(content).encode()
     delivery = push.parse_delivery(encode_push(body, message_id=str(hash(body))))
     if poster:
-        delivery = post.parse_delivery(bytearray(body), bodies.JSON, poster)
+        delivery = publisher_post.parse_delivery(bytearray(body), bodies.JSON, poster)
     log.append(connection, [delivery])
 
 

@@ -25,7 +25,7 @@ from werkzeug.test import Client, TestResponse
 from progress.event_store import bodies, dead_letters, log
 from progress.event_store.envelope import Rejection
 from progress.event_store.log import Delivery
-from progress.ingest import post, push
+from progress.ingest import publisher_post, push
 from progress.serve.ports import HOST
 from tests.conftest import Store
 from tests.event_store.test_erased import forbid
@@ -378,7 +378,7 @@ def test_while_the_database_is_down_a_post_gets_503_and_when_to_try_again(
 
 
 def test_a_defect_is_answered_in_our_form(ingest: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(post, "parse_delivery", None)
+    monkeypatch.setattr(publisher_post, "parse_delivery", None)
     assert send(ingest, []).status_code == 500
 
 
@@ -476,7 +476,7 @@ NEWEST = "SELECT reason FROM event_store.dead_letters ORDER BY letter_id DESC LI
 def take(is_post: bool, entries: list[Any]) -> Delivery:
     body = json.dumps(entries).encode()
     if is_post:
-        return post.parse_delivery(bytearray(body), bodies.JSON)
+        return publisher_post.parse_delivery(bytearray(body), bodies.JSON)
     # Like a post, a push without an id of its message gives no id to its events.
     return push.parse_delivery(encode_push(body, message_id=f"sha256-{uuid.uuid4()}"))
 
@@ -523,7 +523,7 @@ def test_posts_in_any_batches_have_the_rows_letters_and_outcomes_of_pushes_of_si
         for place in posts:
             delivery = deliveries[place]
             own = {index: (what, why) for n, index, what, why in others if n == place}
-            summary = msgspec.to_builtins(post.describe(delivery, own))
+            summary = msgspec.to_builtins(publisher_post.describe(delivery, own))
             found = summary.pop("dead_letters")
             assert sum(summary.values()) + len(found) == len(delivery.entries)
             told.append(

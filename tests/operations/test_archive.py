@@ -15,7 +15,7 @@ from progress.adapters.storage.storage import Storage
 from progress.archive import check, erased_files, files, log_rows, merges, runs
 from progress.errors import AttemptFailed, ProgressError
 from progress.operations import batch_job, records, runner
-from progress.operations.claim import ClaimedOperation
+from progress.operations.claimed_operations import ClaimedOperation
 from progress.projections import batch
 from tests.conftest import Store
 from tests.support import archives, doomed_worker, model_rows, sample_events

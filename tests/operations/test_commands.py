@@ -14,7 +14,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
 from progress.adapters.pubsub.push_request import HandledDelivery
 from progress.errors import OperationClaimed, ProgressError
-from progress.operations import batch_job, claim, runner
+from progress.operations import batch_job, claimed_operations, runner
 from progress.projections.projector import parse_push
 from progress.serve import readiness
 from tests.conftest import Store
@@ -35,7 +35,7 @@ def test_the_batch_job_sends_a_lost_command_again(
     lost = operator.start("runBatch")["id"]
     held = operator.start("rebuildProjections")["id"]
     fake_publisher.is_down = False
-    assert claim.claim(worker, UUID(held))
+    assert claimed_operations.claim(worker, UUID(held))
     assert operator.called() == []
     forget_outages()  # the real job runs in another process, which has seen no outage
     with contextlib.closing(database.connect(url_of(store.url, "batch"))) as job:
@@ -80,7 +80,7 @@ def test_a_command_gets_429_while_another_worker_runs_the_operation(
     operator: Operator, worker: Connection
 ) -> None:
     started = operator.start("runBatch")
-    assert claim.claim(worker, UUID(started["id"]))
+    assert claimed_operations.claim(worker, UUID(started["id"]))
     body = encode_push({"command": "operation", "id": started["id"]})
     with load_function("project") as project:
         assert project.post("/", data=body).status_code == 429

@@ -25,7 +25,7 @@ from progress.errors import (
     PubSubUnavailable,
 )
 from progress.event_store import outgoing, publication
-from progress.operations import claim, erasure_rows, erasure_steps, records
+from progress.operations import claimed_operations, erasure_rows, erasure_steps, records
 from progress.operations.records import OperationKind
 from progress.projections import batch, definitions, schema
 from progress.projections.projector import Projector
@@ -487,7 +487,7 @@ def test_an_erasure_cannot_be_cancelled(operator: Operator, traced: Connection) 
 def test_the_progress_of_an_erasure_grows_with_the_events(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claim, "_REPORT_INTERVAL_S", 0.0)
+    monkeypatch.setattr(claimed_operations, "_REPORT_INTERVAL_S", 0.0)
     monkeypatch.setattr(erasure_rows, "CHUNK", 10)
     operator.run(erase(operator)["id"])
     reached = [progress for _, progress, _ in list_changes(traced)]
@@ -558,7 +558,7 @@ def test_an_export_that_a_worker_is_running_is_cancelled(
     operator: Operator, traced: Connection, worker: Connection
 ) -> None:
     export = operator.start("exportUser", f'userId: "{LEARNER}", ')
-    running = claim.claim(worker, UUID(export["id"]))
+    running = claimed_operations.claim(worker, UUID(export["id"]))
     assert running
     running.begin_step(running.steps[0])
     assert not erasure_rows.try_end_export(traced, running.id, lambda: None)
@@ -594,7 +594,7 @@ def test_an_erased_caller_starts_nothing_and_no_operation_keeps_their_id(
     """A worker runs their export during the erasure; afterwards, another export names them."""
     of_ben = 'exportStatistics(table: DAILY, learners: ["ben"], idempotencyKey: "own") { id }'
     own = operator.ask(f"mutation {{ {of_ben} }}", LEARNER)["data"]["exportStatistics"]["id"]
-    assert claim.claim(worker, UUID(own))
+    assert claimed_operations.claim(worker, UUID(own))
     (running,) = model_rows.read_table(traced, "operations.operations")
     digest = receipt(operator.run(erase(operator)["id"]))["digest"]
     assert running in model_rows.read_table(traced, "operations.operations")

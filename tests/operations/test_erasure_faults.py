@@ -26,7 +26,7 @@ from progress.errors import (
     ProgressError,
 )
 from progress.operations import erasure_rows, erasure_steps, records, runner
-from progress.operations.claim import ClaimedOperation
+from progress.operations.claimed_operations import ClaimedOperation
 from progress.operations.records import OperationKind
 from progress.projections import batch, rebuild, replacement, schema
 from progress.projections.projector import Projector
@@ -135,7 +135,7 @@ def test_a_learner_who_is_erased_between_the_fold_and_the_swap_of_a_rebuild_does
             folded_replacement.connection.run("SELECT pg_advisory_unlock_all()")
 
     operation_id = erase(operator)["id"]
-    monkeypatch.setattr("progress.operations.claim.ClaimedOperation.wait", swap_at_the_second_wait)
+    monkeypatch.setattr(ClaimedOperation, "wait", swap_at_the_second_wait)
     done = operator.run(operation_id)
     assert waits >= 2
     expect_erased(traced, done)

@@ -7,7 +7,7 @@ import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.operations import runner
-from progress.operations.claim import ClaimedOperation
+from progress.operations.claimed_operations import ClaimedOperation
 from progress.projections import batch, schema
 from progress.projections.projector import Projector
 from progress.recovery import checks

@@ -32,8 +32,8 @@ from progress.errors import (
     Unavailable,
 )
 from progress.event_store import dead_letters
-from progress.operations import claim, erasure_rows, erasure_steps, runner
-from progress.operations.claim import ClaimedOperation
+from progress.operations import claimed_operations, erasure_rows, erasure_steps, runner
+from progress.operations.claimed_operations import ClaimedOperation
 from progress.operations.records import PLANS, Step
 from progress.projections import batch, schema
 from progress.projections.projector import SHARDS
@@ -355,7 +355,7 @@ def test_an_operation_that_is_cancelled_while_it_writes_writes_no_further_part(
         return write(*arguments)
 
     monkeypatch.setattr(runs, "RANGE", 30)
-    monkeypatch.setattr(claim, "_REPORT_INTERVAL_S", 0.0)
+    monkeypatch.setattr(claimed_operations, "_REPORT_INTERVAL_S", 0.0)
     monkeypatch.setattr(outputs, "_REPORT_INTERVAL", 1)
     monkeypatch.setattr(*WRITES[name], cancel_and_write)
     world.expect_cancelled()

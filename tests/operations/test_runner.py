@@ -18,7 +18,8 @@ from progress.errors import (
     ProgressError,
     Unavailable,
 )
-from progress.operations import batch_job, claim, records, runner
+from progress.operations import batch_job, claimed_operations, records, runner
+from progress.operations.claimed_operations import ClaimedOperation
 from progress.operations.records import OperationKind
 from progress.projections import batch, projector, replacement
 from progress.projections.replacement import Holder
@@ -120,7 +121,7 @@ def test_a_step_that_always_fails_ends_the_operation_after_five_attempts(
 ) -> None:
     operation_id = start(operator)
     hooks[step, "before"] = fail
-    for attempt in range(1, claim.MAX_ATTEMPTS):
+    for attempt in range(1, claimed_operations.MAX_ATTEMPTS):
         with pytest.raises(AttemptFailed, match=f"attempt {attempt}: no luck"):
             deliver(operation_id)
         now = operator.get(operation_id)
@@ -229,7 +230,7 @@ def test_outages_during_a_compensation_are_not_counted_and_all_effects_are_undon
 
     hooks["write", "before"] = lambda: operator.cancel(operation_id)
     hooks["write", "undo before"] = break_connection if breaks else refuse
-    for _ in range(claim.MAX_ATTEMPTS + 2):
+    for _ in range(claimed_operations.MAX_ATTEMPTS + 2):
         with pytest.raises(DatabaseUnavailable):
             deliver(operation_id)
     hooks.clear()
@@ -245,7 +246,7 @@ def test_the_final_error_names_a_compensation_that_always_fails(
     operation_id = start(operator)
     hooks["write", "before"] = lambda: operator.cancel(operation_id)
     hooks["write", "undo before"] = fail
-    for _ in range(claim.MAX_ATTEMPTS - 1):
+    for _ in range(claimed_operations.MAX_ATTEMPTS - 1):
         with pytest.raises(AttemptFailed):
             deliver(operation_id)
     deliver(operation_id)
@@ -255,13 +256,13 @@ def test_the_final_error_names_a_compensation_that_always_fails(
     )  # fmt: skip
 
 
-def claim_released(connection: Connection, operation_id: str) -> claim.ClaimedOperation:
+def claim_released(connection: Connection, operation_id: str) -> ClaimedOperation:
     """Claim the operation as soon as the server has ended the session of its last worker."""
-    claims: list[claim.ClaimedOperation | None] = []
+    claims: list[ClaimedOperation | None] = []
 
     def has_claimed() -> bool:
         with contextlib.suppress(OperationClaimed):
-            claims.append(claim.claim(connection, UUID(operation_id)))
+            claims.append(claimed_operations.claim(connection, UUID(operation_id)))
         return bool(claims)
 
     readiness.wait(has_claimed, "the claim")
@@ -271,7 +272,7 @@ def claim_released(connection: Connection, operation_id: str) -> claim.ClaimedOp
 
 def test_an_operation_fails_after_five_workers_have_died(operator: Operator, store: Store) -> None:
     started = operator.start("runBatch")
-    for _ in range(claim.MAX_ATTEMPTS):
+    for _ in range(claimed_operations.MAX_ATTEMPTS):
         with contextlib.closing(database.connect(url_of(store.url, "project"))) as dying:
             claim_released(dying, started["id"]).begin_step(step_named("batch"))
     assert deliver(started["id"])
@@ -513,7 +514,7 @@ def test_a_batch_run_folds_all_learners(
 def test_each_change_increases_the_version_but_never_decreases_the_progress(
     operator: Operator, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claim, "_REPORT_INTERVAL_S", 0.0)
+    monkeypatch.setattr(claimed_operations, "_REPORT_INTERVAL_S", 0.0)
     operator.run(operator.start("rebuildProjections")["id"])
     changes = list_changes(populated)
     assert [version for version, _, _ in changes] == list(range(1, len(changes) + 1))
@@ -529,7 +530,7 @@ def test_each_change_increases_the_version_but_never_decreases_the_progress(
 def test_the_progress_is_at_least_the_share_of_the_completed_steps_and_never_decreases(
     operator: Operator, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claim, "_REPORT_INTERVAL_S", 0.0)
+    monkeypatch.setattr(claimed_operations, "_REPORT_INTERVAL_S", 0.0)
     operation_id = start(operator)
     hooks[STEPS[-1], "after"] = fail  # after it has reported less
     with pytest.raises(AttemptFailed):

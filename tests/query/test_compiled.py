@@ -33,7 +33,6 @@ from progress.adapters.postgres import database
 from progress.adapters.redis.async_client import Client
 from progress.auth import Caller
 from progress.errors import QueryTooComplex
-from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.responses import ResponseCache
 from progress.query.execution import documents, execute
 from progress.query.execution.compiled import CompiledField
@@ -43,6 +42,7 @@ from progress.query.execution.executor import Answers, Call, FieldExecutor
 from progress.query.execution.fields import RequestedField, place_of
 from progress.query.graphql.context import Context
 from progress.query.graphql.schema import FIELDS, GRAPHQL
+from progress.query.rate_limits import RateLimiter
 from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader

@@ -29,7 +29,7 @@ from graphql import (
 from graphql.type import get_nullable_type
 
 from progress.projections import batch
-from progress.query.graphql import published_events
+from progress.query.graphql import learner_mutations
 from progress.query.graphql.schema import GRAPHQL
 from progress.query.http import protocol
 from progress.query.http.subscriptions import EVENTS, EventStream
@@ -151,7 +151,7 @@ def asked(
     for name, form in FORMS.items():
         TYPES.type_map[name].serialize = partial(require, form)  # type: ignore[attr-defined]
     Drawn.found = find_values(operator, letters)
-    monkeypatch.setattr(published_events, "_MAX_WAIT_S", 0.1)  # nothing records what is published
+    monkeypatch.setattr(learner_mutations, "_MAX_WAIT_S", 0.1)  # nothing records what is published
     with api.serve(
         url_of(store.url, "query"),
         redis_url=patient_redis,

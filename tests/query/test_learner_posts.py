@@ -17,11 +17,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from progress.adapters.postgres import database, migrations
-from progress.event_store import dead_letters, events, learner_posts, log
+from progress.event_store import dead_letters, events, learner_post_check, log
 from progress.ingest import push
 from progress.operations import erasure_rows
 from progress.projections.projector import Projector
-from progress.query.http import learner_posts as endpoint
+from progress.query.http import events_endpoint as endpoint
 from progress.query.http import protocol
 from tests.conftest import Store
 from tests.event_store.test_erased import forbid
@@ -389,7 +389,7 @@ def test_nothing_of_a_gone_learner_is_recorded_and_nothing_of_others_is_lost(wor
         (b"[]", {"content-type": "text/plain"}, 415),
         (b"[]", {"content-type": "application/json; charset=latin-1"}, 415),
         (b"[]", {"content-encoding": "gzip"}, 415),
-        (b"[" + b" " * learner_posts.MOST_BYTES + b"]", {}, 413),
+        (b"[" + b" " * learner_post_check.MOST_BYTES + b"]", {}, 413),
         (json.dumps([5] * 1_001).encode(), {}, 413),
         (b"[1,", {}, 400),
         (b"\xff", {}, 400),
@@ -418,7 +418,7 @@ def test_a_slow_body_and_a_defect_are_answered_in_our_form(
         response = world.api.run(send_half())
     http_client.assert_ours(response.body, response.headers)
     assert response.status_code == 408
-    monkeypatch.setattr(learner_posts, "check", None)
+    monkeypatch.setattr(learner_post_check, "check", None)
     assert world.send([entry()]).status_code == 500
 
 
@@ -629,7 +629,7 @@ def test_a_long_body_does_not_hold_up_other_requests(world: World) -> None:
     """While bodies of 1 MB are decoded, the event loop answers within milliseconds of CPU time."""
     world.sent.on_stored = lambda _request: None
     body = json.dumps([answer(x="x" * 750) for _ in range(1_000)]).encode()
-    assert len(body) < learner_posts.MOST_BYTES
+    assert len(body) < learner_post_check.MOST_BYTES
     waits: list[float] = []
 
     async def look() -> None:

@@ -33,7 +33,7 @@ from progress.errors import ArchiveRunning, ProgressError, RebuildEnded
 from progress.event_store import dead_letters
 from progress.operations import erasure_rows
 from progress.projections import batch, rebuild, replacement, replay, schema
-from progress.recovery import archive_loads, beam, buckets, rebuild_processes
+from progress.recovery import archive_loads, beam, rebuild_processes, rebuild_units
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
 from progress.serve import readiness
@@ -46,8 +46,8 @@ from tests.support.stage import append
 # Each entry names a function. A task that loads a bucket is killed before or after it calls this
 # function.
 DEATHS = [
-    ("progress.recovery.buckets", "fetch", "after"),
-    ("progress.recovery.buckets", "fold_bucket", "after"),
+    ("progress.recovery.rebuild_units", "fetch", "after"),
+    ("progress.recovery.rebuild_units", "fold_bucket", "after"),
     ("progress.recovery.archive_loads", "load_tables", "before"),
     ("progress.recovery.archive_loads", "load_tables", "after"),
     ("progress.recovery.archive_loads", "load_bucket", "after"),
@@ -137,13 +137,13 @@ def test_before_rows_are_loaded_an_erasure_can_delete_a_learner_from_the_second_
 def test_a_rebuild_that_fails_before_it_loads_the_first_bucket_leaves_nothing_behind(
     archived: Archived, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store_shared = buckets.store_shared
+    store_shared = rebuild_units.store_shared
 
     def fail(*arguments: Any) -> None:
         store_shared(*arguments)
         raise ProgressError("the storage is full")
 
-    monkeypatch.setattr(buckets, "store_shared", fail)
+    monkeypatch.setattr(rebuild_units, "store_shared", fail)
     archived.expect_rejection(run_in_turn, "the storage is full")
 
 
@@ -201,7 +201,7 @@ def test_a_bucket_is_loaded_only_once_although_tasks_are_killed_and_repeated(
     bucket = log_rows.bucket_of(archived.connection, "learner-ann", archives.BUCKETS)
 
     def kill_and_repeat(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None]) -> None:
-        work = functools.partial(buckets.process, *source, bucket, rebuild.version)
+        work = functools.partial(rebuild_units.process, *source, bucket, rebuild.version)
         for death in DEATHS:
             doomed_worker.call_doomed(work, functools.partial(doomed_worker.doom_call, *death))
         assert work() == 0, "the bucket was loaded again after a killed task had loaded it"

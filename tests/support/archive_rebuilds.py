@@ -14,7 +14,7 @@ from progress.adapters.storage.storage import Storage
 from progress.archive import runs
 from progress.errors import ProgressError, RebuildRunning
 from progress.projections import batch, rebuild, replacement
-from progress.recovery import archive_rebuild, buckets
+from progress.recovery import archive_rebuild, rebuild_units
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Engine, Source
 from progress.serve import readiness
@@ -132,5 +132,5 @@ def run(store: Store, source: Source, engine: Engine) -> int:
 
 def run_in_turn(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None]) -> None:
     for bucket in range(rebuild.buckets):
-        buckets.process(*source, bucket, rebuild.version)
+        rebuild_units.process(*source, bucket, rebuild.version)
         on_loaded()

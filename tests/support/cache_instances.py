@@ -22,9 +22,9 @@ from progress.adapters.postgres.statements import NumberedStatement
 from progress.adapters.redis.async_client import Client
 from progress.projections.projector import Projector
 from progress.query.cache.keys import CacheKey, cache_key
-from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.responses import ResponseCache
 from progress.query.graphql.schema import FIELDS
+from progress.query.rate_limits import RateLimiter
 from progress.query.read_models import rows
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Parameters, Reader

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from progress.adapters.postgres.database import Connection
 from progress.operations import runner
-from progress.operations.claim import ClaimedOperation
+from progress.operations.claimed_operations import ClaimedOperation
 from progress.serve import readiness
 from tests.support import cli
 from tests.support.operation_fixtures import BLOCKS

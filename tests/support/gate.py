@@ -24,7 +24,7 @@ PARTS = (
     *("query/test_process.py", "ingest/test_admission.py", "adapters/test_startup.py"),
     *("adapters/test_circuit_breaker.py", "adapters/test_redis_client.py"),
     "adapters/test_redis_outages.py",
-    *("query/test_published_events.py", "adapters/test_request_heads.py"),
+    *("query/test_learner_mutations.py", "adapters/test_request_heads.py"),
     *("event_store/test_publication.py", "ingest/test_disk_full.py"),
     # What odd bodies and letters cost.
     *("event_store/test_drawn_bodies.py", "event_store/test_letter_costs.py"),

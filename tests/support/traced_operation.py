@@ -15,7 +15,7 @@ from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.operations import runner
-from progress.operations.claim import ClaimedOperation
+from progress.operations.claimed_operations import ClaimedOperation
 from progress.operations.records import PLANS, OperationPlan, Step
 from progress.operations.runner import Action
 from tests.support import doomed_worker

@@ -56,7 +56,7 @@ _LONG = {
         *("recovery/test_ledger_erasures", "recovery/test_dead_letters", "archive/test_runs"),
         "recovery/test_new_postgres",
         *("adapters/test_cloud_scheduler", "projections/test_views"),
-        *("operations/test_batch_job", "query/test_process", "query/test_published_events"),
+        *("operations/test_batch_job", "query/test_process", "query/test_learner_mutations"),
     ),
     20: (
         *("projections/test_drop_unused", "projections/test_definitions"),

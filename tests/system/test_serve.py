@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from progress.adapters.postgres import database
-from progress.event_store import learner_posts
+from progress.event_store import learner_post_check
 from progress.recovery import dumps
 from progress.serve import data_folder, readiness
 from progress.serve.ports import HOST
@@ -130,7 +130,7 @@ def test_what_a_learner_posts_is_kept_by_the_client_while_the_database_is_down(
             "WHERE stream_id = 'learner-phone'"
         )
     assert rows == [["learner", id_]]
-    own = {"event_id": learner_posts.own_id("phone", id_), "metadata": {"user_id": "phone"}}
+    own = {"event_id": learner_post_check.own_id("phone", id_), "metadata": {"user_id": "phone"}}
     system.envelopes.append(sent | own)
     system.check()
 

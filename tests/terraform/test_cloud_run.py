@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from progress.adapters import startup
-from progress.recovery import buckets
+from progress.recovery import rebuild_units
 from tests.support import terraform
 from tests.support.cloud_run import container, only, plain_settings, secret_ids, template, templates
 from tests.support.terraform_environments import Environments
@@ -91,7 +91,7 @@ def test_the_rebuild_job_has_memory_for_the_data_of_duckdb(deployment: Deploymen
     """A task has no disk: its memory also holds the files and rows of one bucket of learners."""
     job = deployment.applied.of("google_cloud_run_v2_job", "job")["rebuild"]
     memory = only(container(job)["resources"])["limits"]["memory"]
-    assert int(memory.removesuffix("Gi")) >= 3 * int(buckets._MEMORY.removesuffix("GB"))
+    assert int(memory.removesuffix("Gi")) >= 3 * int(rebuild_units._MEMORY.removesuffix("GB"))
 
 
 @pytest.mark.exhaustive

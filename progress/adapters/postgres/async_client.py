@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from progress.adapters import request_scope
-from progress.adapters.postgres import errors, sessions
+from progress.adapters.postgres import errors, session_settings
 from progress.adapters.postgres import url as postgres_url
 from progress.adapters.postgres.errors import Failure
 from progress.adapters.request_scope import RequestScope
@@ -433,21 +433,21 @@ async def _open_session(
     with contextlib.ExitStack() as on_failure:
         connection = await open_one()
         on_failure.callback(connection.terminate)
-        text = sessions.configure(connection.get_server_pid(), settings)
-        if await connection.execute(text) != _ONE_ROW and not sessions.is_known(address):
-            sessions.record(address, keeps=await _keeps_session(connection, open_one))
+        text = session_settings.configure(connection.get_server_pid(), settings)
+        if await connection.execute(text) != _ONE_ROW and not session_settings.is_known(address):
+            session_settings.record(address, keeps=await _keeps_session(connection, open_one))
         on_failure.pop_all()
     return connection
 
 
 async def _keeps_session(first: asyncpg.Connection, open_one: Connect) -> bool:
     """Return whether a connection keeps its session while another one has a transaction."""
-    texts, second = sessions.MarkTexts(), await open_one()
+    texts, second = session_settings.MarkTexts(), await open_one()
     try:
         await first.execute(texts.mark)
-        for _ in range(sessions.ROUNDS):
+        for _ in range(session_settings.ROUNDS):
             try:
-                if await second.execute(texts.begin, timeout=sessions.WAIT_S) == _ONE_ROW:
+                if await second.execute(texts.begin, timeout=session_settings.WAIT_S) == _ONE_ROW:
                     return False
             except TimeoutError:
                 return bool(await first.execute(texts.find) == _ONE_ROW)

@@ -18,7 +18,7 @@ import pg8000.exceptions
 import pg8000.native
 from pg8000.native import PreparedStatement as Statement
 
-from progress.adapters.postgres import errors, sessions
+from progress.adapters.postgres import errors, session_settings
 from progress.adapters.postgres.errors import Failure, Translate
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.postgres.url import (
@@ -119,8 +119,8 @@ def _connect(address: str, open_one: Connect, timeout_s: float | None) -> Connec
         try:
             connection = open_one()
             on_failure.callback(close, connection)
-            if not _configure(connection, timeout_s) and not sessions.is_known(address):
-                sessions.record(address, keeps=_keeps_session(connection, open_one))
+            if not _configure(connection, timeout_s) and not session_settings.is_known(address):
+                session_settings.record(address, keeps=_keeps_session(connection, open_one))
             set_timeout(connection, timeout_s)
             on_failure.pop_all()
         except ERRORS as error:
@@ -218,16 +218,16 @@ def _configure(connection: Connection, timeout_s: float | None) -> bool:
         settings["statement_timeout"] = f"{1_000 + round(1_000 * timeout_s)}ms"
     key = connection._backend_key_data or b""  # noqa: SLF001 - pg8000 has no function for it
     pid = int.from_bytes(key[:4], "big", signed=True)
-    return len(connection.run(sessions.configure(pid, settings)) or ()) > 1
+    return len(connection.run(session_settings.configure(pid, settings)) or ()) > 1
 
 
 def _keeps_session(first: Connection, open_one: Connect) -> bool:
     """Return whether a connection keeps its session while another one has a transaction."""
-    texts, second = sessions.MarkTexts(), open_one()
+    texts, second = session_settings.MarkTexts(), open_one()
     try:
-        set_timeout(second, sessions.WAIT_S)
+        set_timeout(second, session_settings.WAIT_S)
         first.run(texts.mark)
-        for _ in range(sessions.ROUNDS):
+        for _ in range(session_settings.ROUNDS):
             try:
                 if second.run(texts.begin):
                     return False

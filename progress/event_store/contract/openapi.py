@@ -6,13 +6,13 @@ from typing import Any
 import msgspec
 
 from progress import __version__
-from progress.event_store import bodies, events, learner_posts, post_answers
+from progress.event_store import bodies, events, learner_post_check, post_answers
 from progress.event_store.contract import schemas
 from progress.event_store.contract.fields import example
 
 _ABOUT = (
     "At the address of the page, the role in the token decides: a post of a learner is about the "
-    f"`sub` of the token, and has at most {learner_posts.MOST_BYTES} bytes and the types that "
+    f"`sub` of the token, and has at most {learner_post_check.MOST_BYTES} bytes and the types that "
     "learners post; a post of a `publisher` may be about anybody, and has at most "
     f"{bodies.MOST_BYTES} bytes. Elsewhere, publishers post to the address of ingest. To repeat a "
     "post, send the same body: each `event_id` counts once."

@@ -31,9 +31,9 @@ from progress.adapters.redis import commands
 from progress.adapters.redis.commands import Command
 from progress.errors import RedisUnavailable, Unavailable
 from progress.query.cache.keys import CacheKey, locate, set_command
-from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.single_flight import SingleFlight
 from progress.query.cache.versions import DatabaseVersions, Versions
+from progress.query.rate_limits import RateLimiter
 from progress.query.read_models.reader import Reader
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from progress.errors import BadInput, Forbidden, RequestRejected
 from progress.operations.records import Operation, OperationKind
 from progress.query.graphql import arguments
 from progress.query.graphql.downloads import Download, Downloads
+from progress.query.graphql.learner_mutations import EventPublisher
 from progress.query.graphql.outside import Outside
-from progress.query.graphql.published_events import EventPublisher
 from progress.query.live import milestone_feed
 from progress.query.live.hub import LiveQueries, Subscription
 from progress.query.live.milestone_feed import MilestoneFeed

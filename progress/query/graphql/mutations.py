@@ -25,7 +25,7 @@ from progress.operations.export_files import (
 from progress.operations.records import ARCHIVE_SUBJECT, PLANS, Operation, OperationKind
 from progress.query.graphql import arguments, types
 from progress.query.graphql.context import Info
-from progress.query.graphql.published_events import (
+from progress.query.graphql.learner_mutations import (
     PublishedEvent,
     UserEvent,
     build_event_retracted,

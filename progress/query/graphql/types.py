@@ -18,7 +18,7 @@ from progress.event_store import callers
 from progress.event_store import dead_letter_record as dead_letters
 from progress.operations import export_files
 from progress.operations import records as operations
-from progress.query.graphql import arguments, downloads, pagination, published_events
+from progress.query.graphql import arguments, downloads, learner_mutations, pagination
 from progress.query.graphql.context import Info
 from progress.query.graphql.whose import Whose
 from progress.query.read_models import accesses, groups, rows
@@ -338,7 +338,7 @@ class Operation:
     finished_at: datetime | None
 
 
-async def _wait_until_counted(root: published_events.PublishedEvent) -> bool:
+async def _wait_until_counted(root: learner_mutations.PublishedEvent) -> bool:
     return await root.wait_until_counted()
 
 

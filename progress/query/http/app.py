@@ -19,24 +19,24 @@ from progress.adapters.telemetry.spans import Span
 from progress.auth import Caller
 from progress.errors import RequestRejected, Unavailable
 from progress.operations.export_files import MEDIA_TYPES
-from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.responses import ResponseCache
 from progress.query.execution import documents, execute
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse, RequestLog
 from progress.query.graphql.context import Context
 from progress.query.graphql.downloads import PATH, Downloads
+from progress.query.graphql.learner_mutations import EventPublisher
 from progress.query.graphql.outside import Outside
-from progress.query.graphql.published_events import EventPublisher
 from progress.query.graphql.subscriptions import build_sources
 from progress.query.http import health, protocol, subscriptions
 from progress.query.http.developer_files import DeveloperFiles
+from progress.query.http.events_endpoint import EventsEndpoint
 from progress.query.http.held_bodies import HeldBodies
-from progress.query.http.learner_posts import LearnerPosts
 from progress.query.http.protocol import Cors, Headers, Parameters
 from progress.query.http.sockets import Sockets
 from progress.query.http.static_page import StaticPage
 from progress.query.http.subscriptions import OpenSubscription, Place, StreamLimits, Streams
 from progress.query.live.hub import LiveQueries
+from progress.query.rate_limits import RateLimiter
 from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
@@ -92,7 +92,7 @@ class QueryApi:
         self._downloads = Downloads(settings)
         self._outside = Outside(settings)
         self._bodies = HeldBodies()
-        self._posts = LearnerPosts(
+        self._posts = EventsEndpoint(
             settings, self._redis, self._authenticator, self._bodies, reader=reader, clock=clock
         )
         self._events = EventPublisher(settings, reader, self._redis, self._cache.versions)

@@ -16,7 +16,7 @@ from msgspec import convert
 
 from progress import settings
 from progress.errors import BadInput, ProjectionError
-from progress.event_store import learner_posts
+from progress.event_store import learner_post_check
 from progress.query.read_models import rows
 from progress.query.read_models.reader import Page, Reader
 
@@ -368,7 +368,7 @@ class Queries:
             user_id=user_id,
             is_learner=is_learner,
             id=session_id,
-            own_id=learner_posts.own_id(user_id, session_id),
+            own_id=learner_post_check.own_id(user_id, session_id),
         )
         if not found:
             return None

@@ -30,15 +30,15 @@ from progress.errors import (
     RequestRejected,
     Unavailable,
 )
-from progress.event_store import bodies, events, learner_posts
-from progress.event_store.learner_posts import LearnerPost
+from progress.event_store import bodies, events, learner_post_check
+from progress.event_store.learner_post_check import LearnerPost
 from progress.event_store.post_answers import Taken
-from progress.query.cache import rate_limit
-from progress.query.cache.rate_limit import Counted, Numbers, RateLimiter
+from progress.query import rate_limits
 from progress.query.http import protocol
 from progress.query.http.held_bodies import HeldBodies
-from progress.query.http.posted_events import PostedEvents
+from progress.query.http.ingest_forwarding import IngestForwarding
 from progress.query.http.protocol import Headers
+from progress.query.rate_limits import Counted, Numbers, RateLimiter
 from progress.query.read_models.reader import Reader
 from progress.settings import Settings
 
@@ -54,16 +54,16 @@ _MARK_TIMEOUT_S = 1.0  # of the database
 _LONG = 8_192  # bytes of a body that is decoded in a thread; a shorter one takes about 1 ms
 _PUBLISHERS = 32  # threads
 _MOST = {
-    rate_limit.POSTS: 60,
-    rate_limit.ENTRIES: 20_000,
-    rate_limit.BYTES: 10_000_000,
-    rate_limit.PREFERENCES: 50,
-    rate_limit.RETRACTIONS: 1_000,
+    rate_limits.POSTS: 60,
+    rate_limits.ENTRIES: 20_000,
+    rate_limits.BYTES: 10_000_000,
+    rate_limits.PREFERENCES: 50,
+    rate_limits.RETRACTIONS: 1_000,
 }
 _DAY = 86_400
 
 
-class LearnerPosts:
+class EventsEndpoint:
     """The path `/events`; under `progress serve`, ingest gets the posts of publishers."""
 
     def __init__(
@@ -79,10 +79,10 @@ class LearnerPosts:
         self._settings, self._redis, self._authenticator = settings, redis, authenticator
         self._bodies, self._reader, self._clock = held, reader, clock
         url = settings.serve_events_url
-        self._forwarding = PostedEvents(url) if url else None
+        self._forwarding = IngestForwarding(url) if url else None
         self._publishing = ThreadPoolExecutor(_PUBLISHERS, "publish")
         everybody = settings.learner_entries_per_day
-        most = {rate_limit.EVERYBODY: everybody, rate_limit.NEWCOMERS: everybody // 2, **_MOST}
+        most = {rate_limits.EVERYBODY: everybody, rate_limits.NEWCOMERS: everybody // 2, **_MOST}
         self._limiters: dict[Counted, RateLimiter] = {
             counted: RateLimiter(redis, number, counted) for counted, number in most.items()
         }
@@ -119,24 +119,24 @@ class LearnerPosts:
         if not media_type:
             return protocol.refuse(_TYPES, 415)
         now, learner = self._clock(), caller.user_id
-        posts: Numbers = [(self._limiters[rate_limit.POSTS], learner, 1)]
+        posts: Numbers = [(self._limiters[rate_limits.POSTS], learner, 1)]
         _, first_day = await asyncio.gather(  # in one round trip to Redis
-            rate_limit.count_all(self._redis, posts, now), self._find_first_day(learner)
+            rate_limits.count_all(self._redis, posts, now), self._find_first_day(learner)
         )
         async with self._bodies.hold(learner) as resize:
-            body = await protocol.read_body(request, headers, resize, learner_posts.MOST_BYTES)
+            body = await protocol.read_body(request, headers, resize, learner_post_check.MOST_BYTES)
             is_long = len(body) > _LONG
-            check = functools.partial(learner_posts.check, body, media_type, learner, now)
+            check = functools.partial(learner_post_check.check, body, media_type, learner, now)
             check = functools.partial(check, in_thread=is_long)
             post = await self._bodies.decode(learner, len(body), check) if is_long else check()
         is_new = first_day is None or first_day >= _day(now)
         numbers = self._numbers(post, learner, is_new=is_new)
-        total = await rate_limit.count_all(self._redis, numbers, now)
+        total = await rate_limits.count_all(self._redis, numbers, now)
         try:
             if post.accepted:
                 await self._publish(post.message)
         except PubSubUnavailable:
-            await rate_limit.take_back(self._redis, [*posts, *numbers], now)
+            await rate_limits.take_back(self._redis, [*posts, *numbers], now)
             raise
         if first_day is None and self._redis and post.accepted:
             await self._mark(self._redis, learner, now)
@@ -169,12 +169,12 @@ class LearnerPosts:
         What is refused counts for its sender alone, or few could use up what is for all.
         """
         numbers = [
-            (rate_limit.EVERYBODY, "", post.accepted),
-            (rate_limit.NEWCOMERS, "", post.accepted if is_new else 0),
-            (rate_limit.ENTRIES, learner, post.entries),
-            (rate_limit.BYTES, learner, len(post.message)),
-            (rate_limit.PREFERENCES, learner, post.types["UserPreferencesChanged"]),
-            (rate_limit.RETRACTIONS, learner, post.types["EventRetracted"]),
+            (rate_limits.EVERYBODY, "", post.accepted),
+            (rate_limits.NEWCOMERS, "", post.accepted if is_new else 0),
+            (rate_limits.ENTRIES, learner, post.entries),
+            (rate_limits.BYTES, learner, len(post.message)),
+            (rate_limits.PREFERENCES, learner, post.types["UserPreferencesChanged"]),
+            (rate_limits.RETRACTIONS, learner, post.types["EventRetracted"]),
         ]
         everybody, *others = ((self._limiters[counted], who, n) for counted, who, n in numbers)
         return [everybody, *(each for each in others if each[2])]

@@ -26,7 +26,7 @@ from progress.adapters.redis import commands
 from progress.event_store import dead_letters, log
 from progress.ingest import push
 from progress.projections.projector import Projector
-from progress.query.graphql import published_events
+from progress.query.graphql import learner_mutations
 from progress.serve import ports, readiness
 from tests.conftest import Store
 from tests.support import api, http_servers, recent_events, sample_events, subscription_client
@@ -309,7 +309,7 @@ def test_a_day_that_would_not_become_a_rest_day_or_displaces_one_is_refused(
     world: World, stage: str, empty_redis: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if stage != "folded":
-        monkeypatch.setattr(published_events, "_MAX_WAIT_S", 0.05)
+        monkeypatch.setattr(learner_mutations, "_MAX_WAIT_S", 0.05)
     user = world.add_learner()
     today = world.today(user)
     days = list_days(today)
@@ -370,7 +370,7 @@ def test_a_rest_day_that_was_taken_back_can_be_taken_again(world: World) -> None
 def test_a_rest_day_that_is_retracted_but_not_folded_can_be_taken_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(published_events, "_MAX_WAIT_S", 0.05)
+    monkeypatch.setattr(learner_mutations, "_MAX_WAIT_S", 0.05)
     user = world.add_learner()
     today = world.today(user)
     world.is_folding = False
@@ -490,8 +490,8 @@ def test_an_event_that_pubsub_accepted_without_telling_counts_once(world: World)
 def test_a_call_waits_three_seconds_for_pubsub_and_a_late_acceptance_counts_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert published_events._TIMEOUT_S == 3
-    monkeypatch.setattr(published_events, "_TIMEOUT_S", 0.2)
+    assert learner_mutations._TIMEOUT_S == 3
+    monkeypatch.setattr(learner_mutations, "_TIMEOUT_S", 0.2)
     user = world.add_learner()
     may_accept, has_recorded = threading.Event(), threading.Event()
 
@@ -519,7 +519,7 @@ def test_an_answer_waits_only_for_the_fields_that_were_asked_for(
     world.is_recording = False
     query = SET_GOAL.replace("counted", "")
     assert set(world.api.data(query, user, n=1, key="k")["setGoal"]) == {"eventId"}
-    monkeypatch.setattr(published_events, "_MAX_WAIT_S", 0.2)
+    monkeypatch.setattr(learner_mutations, "_MAX_WAIT_S", 0.2)
     assert world.set_goal(user, 1)["counted"] is False
     monkeypatch.undo()
     with ThreadPoolExecutor(1) as pool:
@@ -536,8 +536,8 @@ def test_all_waits_of_a_request_end_before_its_deadline(
 ) -> None:
     user, world.is_recording = world.add_learner(), False
     monkeypatch.setattr(request_scope, "TIMEOUT_S", 6.0)
-    monkeypatch.setattr(published_events, "_MAX_WAIT_S", 3.0)
-    monkeypatch.setattr(published_events, "_KEPT_S", 3.0)
+    monkeypatch.setattr(learner_mutations, "_MAX_WAIT_S", 3.0)
+    monkeypatch.setattr(learner_mutations, "_KEPT_S", 3.0)
     goal = '{0}: setGoal(answersPerDay: 1, idempotencyKey: "{0}") {{ counted }}'
     data = world.api.data(f"mutation {{ {' '.join(map(goal.format, 'abc'))} }}", user)
     assert list(data.values()) == [{"counted": False}] * 3

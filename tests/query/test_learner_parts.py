@@ -12,12 +12,12 @@ import pytest
 from graphql import GraphQLObjectType
 
 from progress.auth import Caller, Role
-from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.responses import ResponseCache
 from progress.query.execution import documents, execute, fields
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
 from progress.query.graphql.context import Context
 from progress.query.graphql.schema import GRAPHQL
+from progress.query.rate_limits import RateLimiter
 from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader

@@ -5,7 +5,7 @@ the publish time, or later if it must follow an event of a clock that is ahead. 
 is therefore a redelivery, which ingest recognises. Here, a
 recorded event is found by its id before the arguments are checked, because a check may fail after
 the event has changed what it reads. From the mutation until the event is recorded, it is announced
-(progress.query.graphql.announcements).
+(progress.query.announcements).
 """
 
 import asyncio
@@ -29,9 +29,9 @@ from progress.errors import (
     Unavailable,
 )
 from progress.event_store import events
-from progress.query.cache.rate_limit import EVENTS, RateLimiter
+from progress.query.announcements import Announcement, Announcements, Data
 from progress.query.cache.versions import DatabaseVersions
-from progress.query.graphql.announcements import Announcement, Announcements, Data
+from progress.query.rate_limits import EVENTS, RateLimiter
 from progress.query.read_models.reader import Reader
 from progress.settings import Settings
 

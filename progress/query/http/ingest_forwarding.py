@@ -26,7 +26,7 @@ _TIMEOUT_S = 120.0  # ingest ends a slow body earlier
 _LATER = "the events may not be recorded: post them again later"
 
 
-class PostedEvents:
+class IngestForwarding:
     """The path `/events` of a query function whose ingest has the address `url`."""
 
     def __init__(self, url: str) -> None:
