@@ -38,7 +38,7 @@ from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import async_client
 from progress.event_store import bodies, envelope, log
-from progress.event_store.envelope import Message
+from progress.event_store.entries import Message
 from progress.event_store.log import Delivery
 from progress.files import ROOT
 from progress.ingest import publisher_post

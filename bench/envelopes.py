@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from progress.event_store import envelope
-from progress.event_store.envelope import Message
+from progress.event_store.entries import Message
 from progress.event_store.log import Delivery
 
 Envelope = dict[str, Any]

@@ -9,7 +9,7 @@ import msgspec
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.event_store.envelope import ParsedEvent
+from progress.event_store.entries import ParsedEvent
 
 _FILE = "event_store/arrivals"
 _POLL_INTERVAL_S = 0.2

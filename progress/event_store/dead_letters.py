@@ -8,9 +8,9 @@ import msgspec
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import EventRejected, EventStoreError
-from progress.event_store import dead_letter_record, envelope, log
+from progress.event_store import dead_letter_record, envelope, log, rejections
 from progress.event_store.dead_letter_record import DeadLetter
-from progress.event_store.envelope import Message, Rejection
+from progress.event_store.entries import Message, Rejection
 from progress.event_store.log import Delivery
 
 _FILE = "event_store/dead_letters"
@@ -131,7 +131,7 @@ def record_owners(connection: Connection, check: Callable[[], object] = lambda: 
         check()
         found = []
         for letter_id, payload, attributes, indexes in rows:
-            owners, runs = envelope.read_owners(payload.encode(), indexes, attributes)
+            owners, runs = rejections.read_owners(payload.encode(), indexes, attributes)
             found.append({"letter_id": letter_id, "owners": owners, "indexes": runs})
         letters = msgspec.json.encode(found).decode()
         database.run(connection, _FILE, "record owners", letters=letters)
@@ -142,7 +142,7 @@ def _take_apart(connection: Connection, letter: DeadLetter, indexes: list[list[i
     # The batch job may just have recorded the owners of an earlier version's bundle, and ranges.
     ((owners, ranges),) = database.run(connection, _FILE, "owners", letter_id=letter.letter_id)
     if owners is None:
-        owners, ranges = envelope.read_owners(payload, indexes, letter.attributes)
+        owners, ranges = rejections.read_owners(payload, indexes, letter.attributes)
     try:
         entries = envelope.decode_bundle(payload, ranges or indexes, owners, message)
     except ValueError as error:  # the stored payload was changed

@@ -9,109 +9,32 @@ If a message has more than 999 faulty entries, the first 999 become separate dea
 others share one dead letter, the bundle.
 """
 
-import codecs
 import contextlib
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
-from uuid import NAMESPACE_OID, uuid5
-
-import msgspec
 
 from progress import masking
 from progress.errors import SerializationError
-from progress.event_store import events, forms, json_input, owners, timestamps
+from progress.event_store import events, forms, json_input, owners, rejections, timestamps
+from progress.event_store.entries import (
+    IDS,
+    LATER_IDS,
+    POSTED_BY,
+    TIME_SOURCE,
+    Message,
+    ParsedEvent,
+    Rejection,
+    to_uuid,
+)
 
 _MOST_BYTES = 1_048_576
 _SLICE = 25  # entries
 MOST_REJECTIONS = 999  # at most this many entries of a message get separate dead letters
 
-_BUNDLED = "expected at most 999 faulty entries in a message; this dead letter holds the others"
 _NOT_NAMES = "expected none, because teachers read it - at $.data.display_name"  # of learners
-_Mask = Callable[[str], str]
-
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-# The ids that are checked in the data of every event. The check of LATER_IDS was added later, so
-# recorded events may have invalid LATER_IDS. Redeliveries of these events are still recognized.
-IDS = ("user_id", "session_id", "item_id")
-LATER_IDS = ("group_id",)
-_ATTRIBUTES = frozenset(
-    {"event_id", "event_type", "occurred_at", "user_id", "correlation_id", "causation_id"}
-)
-
-# The metadata key that marks an event whose time is the publish time of its message. A redelivery
-# may have another publish time. Therefore, this time is ignored when a redelivered event is
-# compared with the recorded event.
-TIME_SOURCE = "occurred_at_source"
-
-POSTED_BY = "posted_by"  # the metadata key that the path of a push sets, and nothing else may
 
 _CARD = events.CardReviewed.__name__
-
-# The id of a message to which Pub/Sub gave none, such as a post, begins with this, before a hash.
-HASHED = "sha256-"
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """The message that contained the events; a field is empty if the transport does not set it."""
-
-    subscription: str = ""
-    topic: str = ""
-    message_id: str = ""
-    published_at: datetime | None = None
-    poster: str = ""  # the account that posted it, or the learner
-    attributes: dict[str, str] = {}
-    is_replay: bool = False  # if true, events keep the TIME_SOURCE that ingest has set
-
-    @property
-    def has_id(self) -> bool:
-        """Whether Pub/Sub has given the message an id, which a redelivery of it has, too."""
-        return bool(self.message_id) and not self.message_id.startswith(HASHED)
-
-    def derive_id(self, index: int) -> str | None:
-        """Return the id of an event without one at this index; None if the message has no id."""
-        if not self.has_id:
-            return None
-        return to_uuid(f"pubsub:{self.subscription}:{self.message_id}:{index}")
-
-
-class ParsedEvent(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A valid event; SQL reads its JSON as an `event_store.incoming_event`."""
-
-    index: int
-    event_id: str
-    event_type: str
-    occurred_at: datetime
-    data: dict[str, Any]
-    metadata: dict[str, Any]
-    learner: str | None = None
-    session_id: str | None = None
-    stream_id: str | None = None
-    message: int = 0
-
-
-class Rejection(msgspec.Struct, kw_only=True):
-    """A rejected event: the broken rule, and the payload with e-mail addresses masked.
-
-    `event` is set if the payload could be parsed. If the log already has the same event (recorded
-    under older rules), the append writes no dead letter. Only a bundle has `indexes`: the ranges of
-    its entries' indexes in the message, as pairs (first, last), and `texts` instead of a payload:
-    the entries of each range. They have the same owner; `owners` has one for each range.
-    """
-
-    index: int
-    kind: str
-    reason: str
-    payload: str
-    owners: list[str]
-    event_id: str | None = None
-    event_type: str | None = None
-    attributes: dict[str, str] = {}
-    event: ParsedEvent | None = None
-    uuid: str | None = None  # the UUID of an event_id that is valid
-    indexes: list[list[int]] | None = None
-    texts: list[str] | None = None
 
 
 def decode(
@@ -133,7 +56,7 @@ def decode(
             parts = _slice(parts, give_way) if give_way else parts
             return decode_parts(enumerate(parts), message)
     except json_input.NotJson as error:
-        return [reject_bytes(payload, index, str(error))]
+        return [rejections.reject_bytes(payload, index, str(error))]
     return [decode_part(payload, index, message, single=True)]
 
 
@@ -154,43 +77,7 @@ def decode_bundle(
     """
     owned = zip(ranges, owner_of_range, strict=True)
     owner_of = {i: owner for (first, last), owner in owned for i in range(first, last + 1)}
-    return decode_parts(_split_bundle(payload, ranges), message, owner_of)
-
-
-def _split_bundle(payload: bytes, ranges: list[list[int]]) -> Iterator[tuple[int, bytes]]:
-    parts = json_input.elements(payload) or []
-    return zip((i for first, last in ranges for i in range(first, last + 1)), parts, strict=True)
-
-
-def read_owners(
-    payload: bytes, ranges: list[list[int]] | None, attributes: Mapping[str, str]
-) -> tuple[list[str], list[list[int]] | None]:
-    """Return the owners of a stored dead letter and, of a bundle, the ranges of these owners.
-
-    An owner whose id is masked is unknown. In a bundle that an earlier version has stored, null
-    stands for an entry that an erasure has removed.
-    """
-    if ranges is None:
-        return [_find_unmasked(payload, attributes)], None
-    bundle = _Bundle()
-    try:
-        for index, part in _split_bundle(payload, ranges):
-            is_removed = part == b"null"
-            owner = owners.NOBODY if is_removed else _find_unmasked(part, attributes)
-            bundle.add(b"", index, owner)
-    except ValueError:  # the stored payload was changed
-        return [owners.UNKNOWN] * len(ranges), ranges
-    return bundle.owners, bundle.ranges
-
-
-def _find_unmasked(part: bytes, attributes: Mapping[str, str]) -> str:
-    owner = owners.find(part, attributes)
-    return owners.UNKNOWN if masking.MASKED in owner else owner
-
-
-def reject_bytes(payload: bytes, index: int, reason: str, owner: str = owners.UNKNOWN) -> Rejection:
-    """Return a rejection of bytes that are not JSON, or that are no message."""
-    return _reject(payload, index, reason, owner, masking.mask_shapes)
+    return decode_parts(rejections.split_bundle(payload, ranges), message, owner_of)
 
 
 def decode_parts(
@@ -201,22 +88,24 @@ def decode_parts(
     `owner_of` has the owners of a bundle that is replayed.
     """
     entries: list[ParsedEvent | Rejection] = []
-    rejections, rest = 0, _Bundle()
+    alone, rest = 0, None
     needs_id, needs_type = not message.has_id, "event_type" not in message.attributes
     for index, part in parts:
         owner = owner_of.get(index, "")
-        if rejections == MOST_REJECTIONS and _is_malformed(part, needs_id, needs_type):
+        if alone == MOST_REJECTIONS and _is_malformed(part, needs_id, needs_type):
+            rest = rest or rejections.Bundle()
             rest.add(part, index, owner or owners.find(part, message.attributes))
             continue
         entry = decode_part(part, index, message, owner=owner)
         if isinstance(entry, ParsedEvent):
             entries.append(entry)
-        elif rejections < MOST_REJECTIONS:
+        elif alone < MOST_REJECTIONS:
             entries.append(entry)
-            rejections += 1
+            alone += 1
         else:
+            rest = rest or rejections.Bundle()
             rest.add(part, index, entry.owners[0])
-    if rest.ranges:
+    if rest:
         entries.append(rest.to_rejection(message))
     return entries
 
@@ -228,7 +117,7 @@ def decode_part(
     *,
     single: bool = False,
     owner: str = "",
-    mask: _Mask = masking.mask_json,
+    mask: rejections.Mask = masking.mask_json,
 ) -> ParsedEvent | Rejection:
     """Return the event of one entry, a `single` one or of a list; a masked one has an `owner`."""
     if len(part) > _MOST_BYTES:
@@ -236,13 +125,17 @@ def decode_part(
         # so it is masked as text.
         mask = masking.mask_shapes if single else mask
         owner = owner or owners.find(part, message.attributes)
-        return _reject(part, index, f"expected at most {_MOST_BYTES} bytes - at $", owner, mask)
+        return rejections.reject(
+            part, index, f"expected at most {_MOST_BYTES} bytes - at $", owner, mask
+        )
     try:
         body, unstorable = json_input.decode(part)
     except json_input.NotJson as error:
-        return reject_bytes(part, index, str(error))
+        return rejections.reject_bytes(part, index, str(error))
     if type(body) is not dict:
-        return _reject(part, index, "expected an object - at $", owner or owners.UNKNOWN, mask)
+        return rejections.reject(
+            part, index, "expected an object - at $", owner or owners.UNKNOWN, mask
+        )
     parser = _EventParser(body, message, index, single=single)
     malformed = parser.find_malformed()
     reason = malformed or unstorable
@@ -252,22 +145,12 @@ def decode_part(
         if not reason:
             return parser.parse(index, may_hold_email=b"email" in part or b"\\u00" in part)
     except SerializationError as error:
-        reason = _place(str(error), parser.form)
+        reason = rejections.place_in_form(str(error), parser.form)
     owner = owner or owners.of(body, message.attributes)
-    rejection = _reject(part, index, reason, owner, mask)
+    rejection = rejections.reject(part, index, reason, owner, mask)
     if not malformed:
         parser.describe(rejection)
     return rejection
-
-
-def _reject(payload: bytes, index: int, reason: str, owner: str, mask: _Mask) -> Rejection:
-    payload, owner = owners.forget_learner(payload, owner)
-    piece = json_input.PIECE  # a byte that is no UTF-8 takes 100 ns
-    pieces = (payload[at : at + piece] for at in range(0, len(payload), piece))
-    text = "".join(codecs.iterdecode(pieces, "utf-8", "backslashreplace")).replace("\0", "\\x00")
-    return Rejection(
-        index=index, kind="malformed", reason=reason, payload=mask(text), owners=[owner]
-    )
 
 
 class _EventParser:
@@ -290,7 +173,7 @@ class _EventParser:
         self.is_learners = message.topic == events.LEARNER  # a learner posts it, or has posted it
         self.attributes = message.attributes
         if self.attributes and not single:
-            self.attributes = _drop_event_id(self.attributes)
+            self.attributes = rejections.drop_event_id(self.attributes)
         self.form = forms.ENVELOPE
         self.data = body.get("data")
         self.event_type = body.get("event_type")
@@ -375,7 +258,7 @@ class _EventParser:
     def describe(self, rejection: Rejection) -> None:
         """Add to the rejection of an invalid event what its fields say."""
         rejection.kind = "invalid"
-        rejection.attributes = _keep_event_attributes(self.attributes)
+        rejection.attributes = rejections.keep_event_attributes(self.attributes)
         rejection.event_id = json_input.printable(self.event_id)
         rejection.event_type = json_input.printable(self.event_type)
         rejection.event = self.event
@@ -415,11 +298,6 @@ class _EventParser:
         return self.message.published_at
 
 
-def to_uuid(event_id: str) -> str:
-    """Return the UUID as which an id is stored and compared."""
-    return event_id if _UUID.fullmatch(event_id) else str(uuid5(NAMESPACE_OID, event_id))
-
-
 def _assign_stream(
     event_id: str,
     event_type: str,
@@ -457,15 +335,6 @@ def _assign_stream(
     )
 
 
-def _place(reason: str, form: dict[str, str]) -> str:
-    """Return a reason about an envelope with the place of the field in the object's own form."""
-    text, at, place = reason.rpartition(" - at ")
-    for name, own in form.items():
-        if place == name or place.startswith(f"{name}."):
-            return f"{text}{at}{own}{place.removeprefix(name)}"
-    return reason
-
-
 def _check_unmasked(event: ParsedEvent) -> None:
     """Raise SerializationError if the dead letter masks an id: two ids may have become equal."""
     ids = {f"data.{name}": event.data.get(name) for name in (*IDS, *LATER_IDS)}
@@ -501,16 +370,6 @@ def _check_rules(event: ParsedEvent, *, has_data: bool) -> None:
         ) from None
 
 
-def _keep_event_attributes(attributes: dict[str, str]) -> dict[str, str]:
-    """Return the masked attributes that a replay may use to fill in missing fields of an event."""
-    return {n: masking.mask_shapes(v) for n, v in attributes.items() if n in _ATTRIBUTES}
-
-
-def _drop_event_id(attributes: dict[str, str]) -> dict[str, str]:
-    """Return the attributes without `event_id`, which cannot belong to all events of an array."""
-    return {name: value for name, value in attributes.items() if name != "event_id"}
-
-
 def _parse_object(value: Any, where: str) -> dict[str, Any]:
     if value is None:
         return {}
@@ -530,43 +389,6 @@ def parse_id(value: Any, where: str) -> str:
     if type(value) is not str or not 1 <= len(value) <= 200:
         raise SerializationError(f"expected a string of 1 to 200 characters - at {where}")
     return value
-
-
-class _Bundle:
-    """Faulty entries in the order of their indexes; a range has adjacent ones of the same owner."""
-
-    def __init__(self) -> None:
-        self.ranges: list[list[int]] = []  # the first and the last index of each
-        self.owners: list[str] = []  # of each range
-        self._texts: list[bytearray] = []
-
-    def add(self, part: bytes, index: int, owner: str) -> None:
-        """Add an entry; `index` is greater than the index of the previous entry."""
-        part, owner = owners.forget_learner(part, owner)
-        if b"@" in part or b"\\u0040" in part:
-            part = masking.mask_json(part.decode("utf-8", "backslashreplace")).encode()
-        if self.ranges and self.ranges[-1][1] == index - 1 and self.owners[-1] == owner:
-            self.ranges[-1][1] = index
-            self._texts[-1] += b"," + part
-        else:
-            self.ranges.append([index, index])
-            self.owners.append(owner)
-            self._texts.append(bytearray(part))
-
-    def to_rejection(self, message: Message) -> Rejection:
-        attributes = _drop_event_id(message.attributes)
-        if {*self.owners} == {owners.NOBODY}:
-            attributes.pop("user_id", None)
-        return Rejection(
-            index=self.ranges[0][0],
-            kind="malformed",
-            reason=_BUNDLED,
-            payload="",
-            attributes=_keep_event_attributes(attributes),
-            owners=self.owners,
-            indexes=self.ranges,
-            texts=[text.decode("utf-8", "backslashreplace") for text in self._texts],
-        )
 
 
 def _is_malformed(part: bytes, needs_id: bool, needs_type: bool) -> bool:

@@ -14,7 +14,7 @@ from uuid import NAMESPACE_OID, uuid5
 import msgspec
 
 from progress.event_store import bodies, envelope, events, forms, json_input, timestamps
-from progress.event_store.envelope import Message, ParsedEvent
+from progress.event_store.entries import Message, ParsedEvent, to_uuid
 from progress.event_store.post_answers import Refused
 
 MOST_BYTES = 1_000_000  # of a body
@@ -75,7 +75,7 @@ def own_id(learner: str, id_: str) -> str:
 
 def posted_id(learner: str, text: str) -> str:
     """Return the id of the event that a client posts under an id of its own: a UUID, or a text."""
-    is_uuid = envelope.to_uuid(text) == text
+    is_uuid = to_uuid(text) == text
     return own_id(learner, text.lower() if is_uuid else str(uuid5(_NAMESPACE, text)))
 
 
@@ -86,7 +86,7 @@ def _encode(event: ParsedEvent, learner: str, now: datetime) -> tuple[bytes, str
     if data.get("session_id") is not None:
         data["session_id"] = own_id(learner, data["session_id"])
     if event.event_type == "EventRetracted":
-        retracted = envelope.to_uuid(data["retracted_event_id"]).lower()
+        retracted = to_uuid(data["retracted_event_id"]).lower()
         data["retracted_event_id"] = own_id(learner, retracted)
     published = msgspec.json.encode(
         {

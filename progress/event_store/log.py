@@ -23,7 +23,7 @@ from progress.errors import (
     SerializationError,
 )
 from progress.event_store import Appended, EventStore, Snapshot, StoredEvent, envelope, json_input
-from progress.event_store.envelope import Message, ParsedEvent, Rejection
+from progress.event_store.entries import Message, ParsedEvent, Rejection
 
 _FILE = "event_store/log"
 _LETTER_BYTES = 512  # of a dead letter besides its payload, see letter_bytes.sql

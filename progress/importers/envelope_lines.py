@@ -11,7 +11,7 @@ import msgspec
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Packed
 from progress.event_store import envelope, events, forms, json_input
-from progress.event_store.envelope import TIME_SOURCE, Message, ParsedEvent, Rejection
+from progress.event_store.entries import TIME_SOURCE, Message, ParsedEvent, Rejection
 
 MAX_EVENTS = 100  # in a message
 # The lines in one message have at most this total size. A longer line gets a message of its own.

@@ -7,7 +7,7 @@ rejected, and no dead letter is stored.
 from datetime import UTC, datetime
 
 from progress.event_store import bodies, envelope, events, timestamps
-from progress.event_store.envelope import Message, Rejection
+from progress.event_store.entries import Message, Rejection
 from progress.event_store.log import Delivery
 from progress.event_store.post_answers import Letter, Recorded
 from progress.ingest import push

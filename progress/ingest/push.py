@@ -7,8 +7,8 @@ from datetime import datetime
 from progress.adapters.pubsub import push_request
 from progress.adapters.pubsub.push_request import PushEnvelope
 from progress.errors import SerializationError
-from progress.event_store import envelope, events, owners, timestamps
-from progress.event_store.envelope import Message
+from progress.event_store import envelope, events, owners, rejections, timestamps
+from progress.event_store.entries import HASHED, Message
 from progress.event_store.log import Delivery
 
 LEARNERS_PATH = "/learners"
@@ -62,10 +62,10 @@ def _check_nul(push: PushEnvelope) -> None:
 
 def _reject(body: bytes) -> Delivery:
     reason = "expected a Pub/Sub push with a message - at $"
-    rejection = envelope.reject_bytes(body, 0, reason, owners.find(body, {}))
+    rejection = rejections.reject_bytes(body, 0, reason, owners.find(body, {}))
     return Delivery(Message(message_id=digest(body)), [rejection])
 
 
 def digest(body: bytes | bytearray) -> str:
     """Return an id for a message that has none; the same body always gets the same id."""
-    return f"{envelope.HASHED}{hashlib.sha256(body).hexdigest()}"
+    return f"{HASHED}{hashlib.sha256(body).hexdigest()}"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from progress.adapters.pubsub import publisher
 from progress.demo import classes
 from progress.event_store import envelope
-from progress.event_store.envelope import Message, ParsedEvent
+from progress.event_store.entries import Message, ParsedEvent
 from progress.importers import forgetting
 from tests.oracle import memory
 

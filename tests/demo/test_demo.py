@@ -16,7 +16,7 @@ import pytest
 from progress.adapters.pubsub import publisher
 from progress.demo import loading
 from progress.event_store import envelope
-from progress.event_store.envelope import Message, ParsedEvent
+from progress.event_store.entries import Message, ParsedEvent
 from progress.importers import word_lists
 from tests.support import anki_files, cli, fault_stack, folders
 from tests.support.anki_files import Entry

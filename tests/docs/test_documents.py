@@ -13,7 +13,7 @@ import typer.main
 
 from progress import cli
 from progress.archive import manifests
-from progress.event_store import envelope, events
+from progress.event_store import entries, envelope, events
 from progress.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -98,8 +98,8 @@ def test_an_event_to_publish_by_hand_is_valid() -> None:
     (event,) = re.findall(r"--(?:data|json) '(\{.*?\}\})'", text, re.DOTALL)
     (clock,) = re.findall(r"'\$\(date.*?\)'", event)
     event = event.replace(clock, "2026-11-20T09:00:00Z")
-    (decoded,) = envelope.decode(event.encode(), envelope.Message())
-    assert isinstance(decoded, envelope.ParsedEvent), decoded
+    (decoded,) = envelope.decode(event.encode(), entries.Message())
+    assert isinstance(decoded, entries.ParsedEvent), decoded
     assert decoded.event_type in events.EVENT_TYPES
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
 from progress.event_store import arrivals, envelope, log
-from progress.event_store.envelope import Message, ParsedEvent
+from progress.event_store.entries import Message, ParsedEvent
 from progress.event_store.log import Delivery
 from tests.support import envelopes
 

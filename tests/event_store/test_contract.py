@@ -21,10 +21,10 @@ from jsonschema.exceptions import ValidationError
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from progress.event_store import envelope, events, outgoing
+from progress.event_store import entries, envelope, events, outgoing
 from progress.event_store.contract import asyncapi, document, files, schemas
 from progress.event_store.contract.fields import FIELDS, example
-from progress.event_store.envelope import Message
+from progress.event_store.entries import Message
 from progress.event_store.events import EVENT_TYPES, TOPICS
 from tests.conftest import skip_without
 
@@ -74,7 +74,7 @@ def find_reason(text: str) -> str | None:
     """Return ingest's reason to reject the event, or None. The message has no attributes."""
     message = Message(published_at=datetime(2024, 5, 1, tzinfo=UTC))
     (entry,) = envelope.decode(text.encode(), message)
-    return entry.reason if isinstance(entry, envelope.Rejection) else None
+    return entry.reason if isinstance(entry, entries.Rejection) else None
 
 
 ODD: list[Any] = [

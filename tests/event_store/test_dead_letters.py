@@ -21,7 +21,7 @@ from progress.errors import DatabaseUnavailable, EventStoreError
 from progress.event_store import dead_letters
 from progress.event_store import log as event_log
 from progress.event_store.dead_letter_record import DeadLetter
-from progress.event_store.envelope import TIME_SOURCE, Message
+from progress.event_store.entries import TIME_SOURCE, Message
 from progress.event_store.log import PostgresEventStore
 from progress.ingest import publisher_post, push
 from tests.conftest import Store

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
 from progress.event_store import envelope, log
-from progress.event_store.envelope import TIME_SOURCE, Message, ParsedEvent, Rejection
+from progress.event_store.entries import TIME_SOURCE, Message, ParsedEvent, Rejection
 from progress.event_store.timestamps import parse as moment
 from progress.ingest import push
 from tests.conftest import Store

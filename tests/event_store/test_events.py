@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from progress.errors import SerializationError
-from progress.event_store import envelope, events, time_zones
+from progress.event_store import entries, envelope, events, time_zones
 from progress.event_store.contract.fields import example
 from tests.oracle import days
 
@@ -110,12 +110,12 @@ def test_a_reviewed_card_has_a_next_review_and_a_learner() -> None:
 def test_a_due_time_is_stored_in_utc_with_microseconds(sent: object, stored: str | None) -> None:
     data = {**GOOD["CardReviewed"], "due": sent}
     body = {"event_id": "e", "event_type": "CardReviewed", "occurred_at": "2024-03-01T00:00:00Z"}
-    entry = envelope.decode(json.dumps({**body, "data": data}).encode(), envelope.Message())[0]
+    entry = envelope.decode(json.dumps({**body, "data": data}).encode(), entries.Message())[0]
     if stored:
-        assert isinstance(entry, envelope.ParsedEvent)
+        assert isinstance(entry, entries.ParsedEvent)
         assert entry.data == {**data, "due": stored}
     else:
-        assert isinstance(entry, envelope.Rejection)
+        assert isinstance(entry, entries.Rejection)
         assert entry.kind == "invalid"
         assert entry.reason.endswith("in UTC from year 1 to 9999 - at $.data.due")
 

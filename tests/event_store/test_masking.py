@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress import masking
-from progress.event_store import envelope
+from progress.event_store import entries
 
 texts = st.text(st.sampled_from('ab@"\\/u0040 .\n,:{}[]é😀'), max_size=12)
 values = st.recursive(
@@ -49,7 +49,7 @@ def test_an_email_address_in_any_text_is_masked(text: str) -> None:
     assert "nn" not in masking.mask_shapes(text).replace("an n", "nn")
 
 
-@pytest.mark.parametrize("name", [*envelope.IDS, *envelope.LATER_IDS])
+@pytest.mark.parametrize("name", [*entries.IDS, *entries.LATER_IDS])
 def test_an_id_that_equals_an_email_address_in_the_event_is_not_masked(name: str) -> None:
     data = {"email": "ann@b.org", name: "ann@b.org", "note": "ann@b.org"}
     masked = {"email": "a***@b.org", name: "ann@b.org", "note": "a***@b.org"}

@@ -23,7 +23,7 @@ from progress.adapters.pubsub import publisher
 from progress.demo import loading
 from progress.errors import ReviewLogError
 from progress.event_store import envelope, log
-from progress.event_store.envelope import Message, ParsedEvent
+from progress.event_store.entries import Message, ParsedEvent
 from progress.event_store.log import Delivery
 from progress.importers import anki_events, anki_import, anki_log, shifts
 from progress.importers.anki_events import convert_to_former as to_former

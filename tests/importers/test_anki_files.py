@@ -20,7 +20,7 @@ from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub import publisher
 from progress.errors import ReviewLogError
 from progress.event_store import envelope
-from progress.event_store.envelope import Message, ParsedEvent
+from progress.event_store.entries import Message, ParsedEvent
 from progress.importers import anki_collection, anki_events, anki_import, anki_log
 from tests.support import anki_files, cli
 from tests.support.anki_files import Entry, OtherCard

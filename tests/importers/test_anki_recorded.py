@@ -15,7 +15,7 @@ from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
 from progress.errors import ReviewLogError
 from progress.event_store import StoredEvent, envelope, log
-from progress.event_store.envelope import Message as Received
+from progress.event_store.entries import Message as Received
 from progress.event_store.log import Delivery, PostgresEventStore
 from progress.importers import anki_events, anki_import
 from progress.importers.anki_events import Learner

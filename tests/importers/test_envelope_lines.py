@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from progress import settings
 from progress.event_store import envelope
-from progress.event_store.envelope import Message, Rejection
+from progress.event_store.entries import Message, Rejection
 from progress.importers import anki_log, envelope_lines
 from tests.support import cli, envelopes, sample_events
 from tests.support.fake_publisher import FakePublisher

@@ -27,7 +27,7 @@ from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.errors import ReviewLogError
 from progress.event_store import envelope, log
-from progress.event_store.envelope import Message
+from progress.event_store.entries import Message
 from progress.event_store.log import Delivery
 from progress.importers import anki_events, review_rows
 from progress.importers.anki_log import Answer

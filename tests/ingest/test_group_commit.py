@@ -16,7 +16,7 @@ from werkzeug.test import EnvironBuilder
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable, EventStoreError, Unavailable
-from progress.event_store.envelope import Message, ParsedEvent
+from progress.event_store.entries import Message, ParsedEvent
 from progress.event_store.log import Delivery
 from progress.event_store.timestamps import EARLIEST
 from progress.ingest import push

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from werkzeug.test import Client, TestResponse
 
 from progress.event_store import bodies, dead_letters, log
-from progress.event_store.envelope import Rejection
+from progress.event_store.entries import Rejection
 from progress.event_store.log import Delivery
 from progress.ingest import publisher_post, push
 from progress.serve.ports import HOST

@@ -12,7 +12,7 @@ import msgspec
 
 from progress.event_store import events, outgoing, timestamps
 from progress.event_store.contract.fields import FIELDS, PUBLISHED
-from progress.event_store.envelope import IDS, LATER_IDS
+from progress.event_store.entries import IDS, LATER_IDS
 
 Schema = dict[str, Any]
 
