@@ -20,10 +20,12 @@ from progress.adapters.pubsub import wakeups
 from progress.adapters.pubsub.push_request import HandledDelivery
 from progress.adapters.telemetry import logs, tracing
 from progress.errors import LettersFull
+from progress.event_store import events
 from progress.event_store.log import Delivery
-from progress.ingest import metrics, post_request, publisher_post, push
+from progress.ingest import metrics, publisher_post, push, responses
 from progress.ingest.admission import TURN_BYTES, Admission
 from progress.ingest.group_commit import GroupCommit, Others
+from progress.ingest.senders import Senders, may_be_forged
 
 env = settings.current()  # read at startup, so that an invalid setting prevents startup
 logs.configure("ingest")
@@ -32,38 +34,46 @@ sys.setswitchinterval(0.001)  # seconds, so that a small message hardly waits fo
 admission = Admission()
 learners = Admission(8 << 20, large_at_once=1, kept=1 << 20)  # what they post, which gives way
 group = GroupCommit(lambda: database.connect(env, name="ingest", timeout_s=15), wakeups.send)
-posters = post_request.Posters(env)
+senders = Senders(env)
 for fault in (HTTPException, 500):
-    functions_framework.errorhandler(fault)(functools.partial(post_request.explain, admission))
+    functions_framework.errorhandler(fault)(functools.partial(responses.explain, admission))
 
 
 @functions_framework.http
 def ingest(request: Request) -> ResponseReturnValue:
+    authorization = request.headers.get("Authorization", "")
     match request.path:
         case "/health" | startup.PATH:
-            return post_request.probe(request, admission)
-        case _ if post_request.may_be_forged(request.headers):
-            return post_request.reject(request, admission, 401)
+            return responses.probe(request, admission)
+        case _ if may_be_forged(request.headers):
+            return responses.reject(request, admission, 401)
         case "/events":
-            return post_request.receive(request, admission, posters, receive_post)
-        case "/" | push.LEARNERS_PATH as path:
-            if posters.may_push(request):
-                return pushes[path](request)
-            return post_request.reject(request, admission, 403)
-    return post_request.reject(request, admission, 404)
+            return responses.receive(request, admission, senders, receive_post)
+        case "/" if senders.may_push(authorization):
+            return receive_push(request)
+        case "/learners" if senders.may_push(authorization, env.push_account):
+            return receive_learners_push(request)
+        case path:
+            status = 403 if path in ("/", "/learners") else 404
+            return responses.reject(request, admission, status)
 
 
+@admission.limit
 def receive_push(request: Request, body: bytearray, arrived: float) -> int:
     """Append one push; return 204 once its events are on disk, or 503 to request redelivery."""
-    is_large = request.path == push.LEARNERS_PATH and len(body) > TURN_BYTES
-    give_way = admission.give_way if is_large else None
-    source = request.headers.get("ce-source", "")
-    delivery = admission.decode(body, "", push.parse_delivery, source, request.path, give_way)
+    topic = push.read_topic(request.headers.get("ce-source", ""))
+    delivery = admission.decode(body, "", push.parse_delivery, topic)
     body.clear()  # frees its memory
+    return append(request, delivery, arrived)[0]
+
+
+@learners.limit
+def receive_learners_push(request: Request, body: bytearray, arrived: float) -> int:
+    """Append what learners posted, like another push, which a large one lets go first."""
+    give_way = admission.give_way if len(body) > TURN_BYTES else None
+    delivery = admission.decode(body, "", push.parse_delivery, events.LEARNER, give_way)
+    body.clear()
     return append(request, delivery, arrived, give_way)[0]
-
-
-pushes = {"/": admission.limit(receive_push), push.LEARNERS_PATH: learners.limit(receive_push)}
 
 
 def receive_post(request: Request, body: bytearray, arrived: float, poster: str) -> Response | int:
@@ -78,7 +88,7 @@ def receive_post(request: Request, body: bytearray, arrived: float, poster: str)
     status, others = append(request, delivery, arrived)
     if others is None:
         return status
-    return post_request.respond(200, publisher_post.describe(delivery, others))
+    return responses.respond(200, publisher_post.describe(delivery, others))
 
 
 def append(

@@ -7,25 +7,22 @@ from datetime import datetime
 from progress.adapters.pubsub import push_request
 from progress.adapters.pubsub.push_request import PushEnvelope
 from progress.errors import SerializationError
-from progress.event_store import envelope, events, owners, rejections, timestamps
+from progress.event_store import envelope, owners, rejections, timestamps
 from progress.event_store.entries import HASHED, Message
 from progress.event_store.log import Delivery
-
-LEARNERS_PATH = "/learners"
 
 _SOURCE = "//pubsub.googleapis.com/"
 
 
 def parse_delivery(
     body: bytes | bytearray,
-    source: str = "",
-    path: str = "/",
+    topic: str = "",
     give_way: Callable[[], object] | None = None,
 ) -> Delivery:
     """Return the pushed message; a body that is not a push becomes one dead letter.
 
-    `source` is the CloudEvent's `ce-source`, which names the topic. Only the path says that a
-    learner has posted the message, because publishers choose everything else.
+    The path of a push alone decides whether its topic is that of learners' posts, because
+    publishers choose everything else.
     """
     try:
         push = push_request.parse(body)
@@ -33,16 +30,20 @@ def parse_delivery(
             _check_nul(push)
     except SerializationError:
         return _reject(bytes(body))
-    topic = source.removeprefix(_SOURCE) if source.startswith(f"{_SOURCE}projects/") else ""
     message = Message(
         subscription=push.subscription,
-        topic=events.LEARNER if path == LEARNERS_PATH else topic,
+        topic=topic,
         message_id=push.message.message_id or digest(body),
         published_at=_parse_publish_time(push.message.publish_time),
         attributes=push.message.attributes or {},
     )
     data = push.message.data or b""
     return Delivery(message, envelope.decode(data, message, give_way=give_way), len(data))
+
+
+def read_topic(source: str) -> str:
+    """Return the topic that the CloudEvent's `ce-source` names; "" if it names none."""
+    return source.removeprefix(_SOURCE) if source.startswith(f"{_SOURCE}projects/") else ""
 
 
 def _parse_publish_time(text: str | None) -> datetime | None:

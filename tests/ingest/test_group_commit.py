@@ -16,6 +16,7 @@ from werkzeug.test import EnvironBuilder
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable, EventStoreError, Unavailable
+from progress.event_store import events
 from progress.event_store.entries import Message, ParsedEvent
 from progress.event_store.log import Delivery
 from progress.event_store.timestamps import EARLIEST
@@ -325,7 +326,7 @@ def test_the_size_of_a_group_is_limited_in_bytes(
 
 def learners_post(user: str, size: int) -> Delivery:
     body = [session_abandoned(user=user) | {"metadata": {"user_id": user}} for _ in range(size)]
-    return push.parse_delivery(encode_push(body), path=push.LEARNERS_PATH)
+    return push.parse_delivery(encode_push(body), topic=events.LEARNER)
 
 
 def test_a_publisher_waits_for_a_small_part_of_what_learners_post(
@@ -368,7 +369,7 @@ def test_the_first_part_is_folded_even_if_the_last_one_records_nothing_or_fails(
     first, last = learners_post("l", 100), learners_post("l", 100)
     body = [session_abandoned(user="l") | (others or {}) for _ in range(100)]
     if others:
-        last = push.parse_delivery(encode_push(body), path=push.LEARNERS_PATH)
+        last = push.parse_delivery(encode_push(body), topic=events.LEARNER)
     else:
         last.entries[0] = bad().entries[0]
     both = Delivery(first.message, [*first.entries, *last.entries])
@@ -382,7 +383,7 @@ def test_a_learners_post_gives_way_while_it_is_decoded() -> None:
     ways = list[None]()
     data = json.dumps([session_abandoned() for _ in range(51)]).encode()
     body = encode_push(data)
-    posted = push.parse_delivery(body, path=push.LEARNERS_PATH, give_way=lambda: ways.append(None))
+    posted = push.parse_delivery(body, topic=events.LEARNER, give_way=lambda: ways.append(None))
     assert (len(posted.entries), len(ways), posted.size) == (51, 3, len(data))
 
 

@@ -65,8 +65,8 @@ class World:
             assert not message.attributes.keys() - {"traceparent", "googclient_traceparent"}
             self.record(message.data)
 
-    def record(self, data: bytes | list[Entry], path: str = "/learners") -> dict[str, int]:
-        delivery = push.parse_delivery(encode_push(data), path=path)
+    def record(self, data: bytes | list[Entry], topic: str = events.LEARNER) -> dict[str, int]:
+        delivery = push.parse_delivery(encode_push(data), topic)
         return log.append(self.connection, [delivery]).outcomes
 
     def send(
@@ -271,7 +271,7 @@ def test_nobody_takes_what_is_somebody_elses(world: World) -> None:
     """Another learner's ids of events and sessions, and what the school has recorded."""
     theirs = entry("SessionStarted", session_id="s", user_id="bob")
     school = entry("CorrectAnswerGiven", session_id="s", item_id="i", user_id="ann")
-    assert world.record([theirs, school], "/") == {"appended": 2, "redelivered": 0}
+    assert world.record([theirs, school], "") == {"appended": 2, "redelivered": 0}
     start = entry("SessionStarted", session_id="s") | {"event_id": theirs["event_id"]}
     retraction = entry("EventRetracted", retracted_event_id=school["event_id"])
     assert world.post(start, answer("s"), retraction) == []
@@ -306,7 +306,7 @@ def test_what_an_import_has_recorded_first_is_dropped_and_no_fault_of_the_app(wo
     posted, waiting = entry("CardReviewed", item_id="i", rating=3, interval_days=2), answer("t")
     imported = posted | {"data": posted["data"] | {"user_id": "ann", "session_id": "import"}}
     first = [each | {"event_id": own("ann", each["event_id"])} for each in (imported, waiting)]
-    assert world.record(first, "/") == {"appended": 1, "pending": 1}
+    assert world.record(first, "") == {"appended": 1, "pending": 1}
     assert world.post(posted, waiting) == []
     assert world.post(posted) == []
     assert len(world.rows()) == 1
@@ -319,12 +319,12 @@ def test_only_the_path_says_who_posted(world: World) -> None:
     data = json.loads(encode_push([forged]))
     data["subscription"] = "projects/p/subscriptions/learner-events-ingest-sub"
     source = "//pubsub.googleapis.com/learner-events"
-    delivery = push.parse_delivery(json.dumps(data).encode(), source)
+    delivery = push.parse_delivery(json.dumps(data).encode(), push.read_topic(source))
     log.append(world.connection, [delivery])
     ((*_, metadata),) = world.rows()
     assert metadata == {"source_id": "x"}
     bad = forged | {"event_id": str(uuid.uuid4()), "data": {"user_id": "ann"}}
-    world.record([bad], "/")
+    world.record([bad], "")
     (letter,) = dead_letters.list_letters(world.connection)
     world.connection.run(
         "UPDATE event_store.dead_letters SET payload = replace(payload, '\"data\": {', "
@@ -370,14 +370,14 @@ def migrate(world: World) -> None:
 
 def test_nothing_of_a_gone_learner_is_recorded_and_nothing_of_others_is_lost(world: World) -> None:
     """An erased learner names, with a valid token, a session for which answers of others wait."""
-    world.record([entry("CorrectAnswerGiven", session_id="s", item_id="i")], "/")
+    world.record([entry("CorrectAnswerGiven", session_id="s", item_id="i")], "")
     forbid(world.connection, "ann")
     assert world.post(entry("SessionStarted", session_id="s"), answer("s")) == []
     assert world.rows() == []
     assert world.connection.run("SELECT session_id FROM event_store.pending") == [["s"]]
-    world.record([entry("SessionStarted", session_id="s", user_id="bob")], "/")
+    world.record([entry("SessionStarted", session_id="s", user_id="bob")], "")
     assert [row[1] for row in world.rows()] == ["learner-bob"] * 2
-    world.record([entry("UserDeleted", user_id="carl")], "/")
+    world.record([entry("UserDeleted", user_id="carl")], "")
     assert world.post(answer(), user="carl") == []
     assert len(world.rows("carl")) == 2
 

@@ -1,17 +1,11 @@
-"""The HTTP side of posted events: who may post, the head of a request, and its response."""
+"""The responses of ingest: to a post, to a probe, and to what is rejected."""
 
-import base64
-import contextlib
-import hmac
-import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
 
 import flask
 import msgspec
 from flask import Request, Response
-from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from progress.adapters import request_deadlines, startup
@@ -19,18 +13,13 @@ from progress.errors import (
     Forbidden,
     LettersFull,
     RequestRejected,
-    SettingsError,
     Unauthenticated,
     Unavailable,
 )
 from progress.event_store import bodies, timestamps
 from progress.event_store.post_answers import Refusal
-from progress.ingest import push
 from progress.ingest.admission import Admission
-from progress.settings import Settings
-
-if TYPE_CHECKING:
-    from progress.auth import Authenticator
+from progress.ingest.senders import Senders
 
 _REASONS = {
     400: "expected a body in well-formed chunks",
@@ -54,93 +43,16 @@ _HEADERS = {
 }
 
 
-class Posters:
-    """Check who may post events.
-
-    On Cloud Run, IAM has admitted the request. Elsewhere, it needs a token of the API's issuer with
-    the role `publisher`. The code that verifies tokens is imported with the first such request,
-    because an instance that only gets pushes would start more slowly.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._has_iam = bool(settings.k_service and not settings.auth_audience)
-        is_served = settings.serve_key and not settings.pubsub_emulator_host
-        self._key = f"Bearer {settings.serve_key}".encode() if is_served else None
-        self._authenticator: Authenticator | None = None
-        self._lock = threading.Lock()
-
-    def check(self, authorization: str) -> str:
-        """Return the account of the sender of this header.
-
-        Raise Unauthenticated or Forbidden if the sender may not post. Raise IssuerUnavailable if
-        the issuer's keys cannot be fetched.
-        """
-        if self._has_iam:
-            return _read_claim(authorization, "sub")
-        import asyncio
-
-        with self._lock:
-            authenticator = self._authenticator = self._authenticator or self._load()
-        caller = authenticator.find_cached(authorization)
-        if caller is None:
-            with self._lock:  # each call has an event loop of its own, and they cannot share a lock
-                caller = asyncio.run(authenticator.authenticate(authorization))
-        if caller.role != "publisher":
-            raise Forbidden("expected a token whose only role is publisher")
-        return caller.user_id
-
-    def may_push(self, request: Request) -> bool:
-        """Return whether the sender may push at the request's path.
-
-        Under `progress serve`, the transport alone may, by its key. On Cloud Run, the settings name
-        the account that alone pushes what learners post, because such a push says who posted it.
-        """
-        authorization = request.headers.get("Authorization", "")
-        if self._key:
-            return hmac.compare_digest(authorization.encode(), self._key)
-        account = self._settings.push_account if request.path == push.LEARNERS_PATH else None
-        return account is None or _read_claim(authorization, "email") == account
-
-    def _load(self) -> "Authenticator":
-        from progress.auth import Authenticator, load_issuer
-
-        try:
-            return Authenticator(load_issuer(self._settings))
-        except SettingsError as error:
-            raise Unauthenticated(f"no token is accepted here: {error}") from None
-
-
-def may_be_forged(headers: Headers) -> bool:
-    """Return whether Cloud Run may have checked another token than that of `Authorization`.
-
-    If `X-Serverless-Authorization` is there, too, Cloud Run checks that one, and passes on the
-    other one unchecked, although this function believes what it says. gunicorn joins two lines of
-    `Authorization` by a comma; Cloud Run may have checked either.
-    """
-    return "X-Serverless-Authorization" in headers or "," in headers.get("Authorization", "")
-
-
-def _read_claim(authorization: str, name: str) -> str:
-    """Return a claim of a token that IAM has verified; "" if there is none."""
-    _, _, rest = authorization.partition(".")
-    claims = rest.partition(".")[0]
-    with contextlib.suppress(ValueError, msgspec.DecodeError):
-        content = base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4))
-        return str(msgspec.json.decode(content, type=dict[str, Any]).get(name, ""))
-    return ""
-
-
 def receive(
     request: Request,
     admission: Admission,
-    posters: Posters,
+    senders: Senders,
     handler: Callable[[Request, bytearray, float, str], Response | int],
 ) -> Response:
     """Return the response of `handler`, or the response that rejects the request."""
     authorization = request.headers.get("Authorization", "")
     try:
-        poster = posters.check(authorization)
+        poster = senders.find_poster(authorization)
 
         def handle(request: Request, body: bytearray, arrived: float) -> Response | int:
             return handler(request, body, arrived, poster)
