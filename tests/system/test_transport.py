@@ -32,7 +32,6 @@ from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
 from progress.event_store import envelope
-from progress.event_store.envelope import Message, ParsedEvent
 from progress.event_store.entries import Message, ParsedEvent
 from progress.operations import erasure_rows
 from progress.recovery import waiting
