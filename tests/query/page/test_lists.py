@@ -52,7 +52,7 @@ def test_lists_lead_to_their_words_and_to_what_is_missing(visit: Visits, demo: S
     user = learn_deck(demo, visitor)
     page = visitor.open(user, at="#/items")
     page.locator("[name=list]").select_option("Animals")
-    expect(page.get_by_text("2 words")).to_be_visible()
+    expect(page.locator(".note", has_text="2 words")).to_be_visible()
     page.get_by_role("link", name="Lists").click()
     expect(page).to_have_title("Lists · Progress")
     rows = page.locator("[data-key=mine]").get_by_role("row")
