@@ -31,6 +31,7 @@ _FIELDS = {
     "ListPublished": ("name", "scale", "rank"),
     "ItemListed": ("position", "headword", "kind"),
 }
+_LONGEST_FILE = 16 << 20  # characters: a million items or more
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -81,7 +82,10 @@ def read_file(file: Path, column: str) -> dict[str, Fields]:
     """
     items = dict[str, Fields]()
     try:
-        text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        with file.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
+            text = stream.read(_LONGEST_FILE + 1)  # limited: the file may be an endless device
+        if len(text) > _LONGEST_FILE:
+            raise ReviewLogError(f"expected at most {_LONGEST_FILE:,} characters: split the list")
         if damaged := review_rows.DAMAGED.search(text):
             before = text[: damaged.start()].split("\n")
             place = f"row {len(before)}, column {before[-1].count(',') + 1}"
