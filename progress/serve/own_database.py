@@ -22,7 +22,7 @@ from progress.settings import Settings
 
 log = logging.getLogger("progress.serve")
 
-_FILE = "local/serve"
+_FILE = "serve/own_database"
 _PATIENCE_S = 10.0  # for another system's end, and for a lock that is lost
 _PAUSE_S = 0.25
 _SAY_S = 10.0  # between two lines that say what the start waits for

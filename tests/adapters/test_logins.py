@@ -328,7 +328,7 @@ def test_the_logins_that_version_0_3_made_in_a_local_stack_go(service: Service) 
     with closing(service.admin()) as admin:
         admin.run("CREATE ROLE local_ingest LOGIN IN ROLE progress_ingest")
         admin.run("GRANT CONNECT ON DATABASE kept TO local_ingest")
-        database.run(admin, "local/database", "create analyst")
+        database.run(admin, "serve/laptop", "create analyst")
         left = admin.run("SELECT rolname FROM pg_roles WHERE rolname ~ '^local_'")
         admin.run("DROP ROLE local_analyst")
     assert left == [["local_analyst"]]

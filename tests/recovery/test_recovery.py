@@ -105,7 +105,7 @@ class Stack:
         server = self.env["database_url"].replace("/progress?", "/postgres?")
         with closing(database.connect(server)) as connection:
             connection.run("DROP DATABASE progress WITH (FORCE)")
-            connection.run(statements.blocks("local/database")["create database"])
+            connection.run(statements.blocks("serve/laptop")["create database"])
 
 
 def _texts(connection: Connection, question: str) -> list[str]:

@@ -25,7 +25,7 @@ from progress.settings import Settings
 
 log = logging.getLogger("progress.serve")
 
-_FILE = "local/database"
+_FILE = "serve/laptop"
 _DATABASE = "progress"
 _ORIGINS = "http://localhost:*,http://127.0.0.1:*"  # a frontend's own development server
 _NAMES = ("postgres", "valkey", "pubsub", "ingest", "project", "query", "batch", "dump")
