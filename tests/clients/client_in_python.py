@@ -1,4 +1,4 @@
-"""A client in Python, written from docs/another-language.md: an outbox, and what sends it."""
+"""A client in Python that does what docs/another-language.md says: an outbox, and what sends it."""
 
 import base64
 import json
