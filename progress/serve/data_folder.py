@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import os
 import shutil
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -12,16 +11,11 @@ from typing import Literal
 import msgspec
 
 from progress.errors import StackError
-from progress.serve import processes, readiness, system_account
+from progress.serve import processes, readiness
 from progress.serve.processes import Process
 
 VERSION = 1  # the version of the folder's layout; a stack rejects other versions
 
-# The files and folders of the stack and of the commands, with those of earlier versions.
-_CONTENTS = {
-    *("VERSION", "archive", "batch-last-run.json", "batch-paused", "codes", "development-key.pem"),
-    *("exports", "lock", "logs", "postgres", "run", "stack.json", "stack.json.new", ".probe"),
-}
 _MIN_FREE_BYTES = 200 * 2**20  # enough for a new database, its write-ahead log and a reserve
 
 
@@ -76,15 +70,17 @@ def owner_only() -> Iterator[None]:
 
 
 def make_usable(folder: DataFolder) -> None:
-    """Create the folder if it is missing, and restrict the access to its owner.
+    """Create the folder if it is missing; a new or empty one is closed to all but its owner.
 
     Raise StackError if the folder is not writable, its disk is full, or its version is wrong.
     """
     try:
         folder.path.parent.mkdir(parents=True, exist_ok=True)
         with owner_only():
-            folder.logs.mkdir(parents=True, exist_ok=True)
-            _restrict_to_owner(folder)
+            folder.path.mkdir(exist_ok=True)
+            if not any(folder.path.iterdir()):  # else it may be a shared one, such as /tmp
+                folder.path.chmod(0o700)
+            folder.logs.mkdir(exist_ok=True)
             probe = folder.path / ".probe"
             probe.write_bytes(bytes(4096))
             probe.unlink()
@@ -102,41 +98,6 @@ def make_usable(folder: DataFolder) -> None:
         )
     with owner_only():
         _check_version(folder.path / "VERSION", VERSION, "data folder")
-
-
-def _restrict_to_owner(folder: DataFolder) -> None:
-    """Remove the permissions that an earlier version of Progress gave to other users.
-
-    Leave other files in the folder unchanged. If there are some before the first start, also leave
-    the folder itself unchanged, because it may be a shared one, such as /tmp.
-    """
-    names = {entry.name for entry in folder.path.iterdir()}
-    if "VERSION" in names or names <= _CONTENTS:
-        top = folder.path.resolve()
-        _restrict(top, 0o710 if system_account.is_group_of(top) else 0o700)
-    for name in names & _CONTENTS:
-        _restrict_tree(folder.path / name)
-
-
-def _restrict_tree(top: Path) -> None:
-    """Restrict the access to a file, or to a folder and its contents.
-
-    Restrict each folder before its contents are listed. From then on, no other user can add a link
-    to it. Links are left unchanged, because they may lead to any file.
-    """
-    _restrict(top)
-    if top.is_symlink() or top.name == "postgres":  # PostgreSQL restricts its files itself
-        return
-    for parent, folders, files in os.walk(top):
-        for name in (*folders, *files):
-            _restrict(Path(parent, name))
-
-
-def _restrict(path: Path, allowed: int = 0o700) -> None:
-    with contextlib.suppress(FileNotFoundError):  # another process may remove the file
-        mode = path.lstat().st_mode
-        if not stat.S_ISLNK(mode) and mode & 0o777 & ~allowed:
-            path.chmod(mode & allowed)
 
 
 def check_postgres(folder: DataFolder, major: int) -> None:

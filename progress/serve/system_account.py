@@ -51,12 +51,6 @@ def ids(user: str) -> tuple[int, int]:
     return entry.pw_uid, entry.pw_gid
 
 
-def is_group_of(folder: Path) -> bool:
-    """Return whether the folder's group is that of the user."""
-    is_known = os.geteuid() == 0 and _is_known(_NAME)
-    return is_known and folder.stat().st_gid == ids(_NAME)[1]
-
-
 def let_pass(folder: Path, user: str) -> None:
     """Let `user` reach `folder`, but not list it or its parents.
 

@@ -323,20 +323,6 @@ def test_a_process_ends_with_its_killed_parent() -> None:
 
 
 MASKS = (0o000, 0o022)
-OLD_FILES = (
-    *("archive/ranges/1/file.parquet", "exports/1.zip", "logs/query.log", "codes/code"),
-    *("run/query/file", "development-key.pem", "lock", "stack.json"),
-)
-
-
-def write_old_folder(folder: Path) -> None:
-    """Create the files of an earlier version, which other users can read."""
-    for name in OLD_FILES:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("of an earlier version\n")
-        (folder / name).chmod(0o644)
-    (folder / "VERSION").write_text(f"{data_folder.VERSION}\n")
-    (folder / "postgres").mkdir()
 
 
 def modes(folder: Path) -> dict[str, int]:
@@ -344,42 +330,24 @@ def modes(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("mask", MASKS)
-@pytest.mark.parametrize("has_version", [True, False])
-def test_a_folder_of_an_earlier_version_becomes_private(
-    tmp_path: Path, mask: int, has_version: bool
-) -> None:
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_new_folder_is_private(tmp_path: Path, mask: int, exists: bool) -> None:
     folder = tmp_path / "data"
     with folders.umask(mask):
-        write_old_folder(folder)
-        if not has_version:
-            (folder / "VERSION").unlink()
-        folder.chmod(0o777)
-        assert folders.list_open_files(folder)
-        data_folder.make_usable(data_folder.at(str(folder)))
-    assert folders.list_open_files(folder) == []
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-
-
-@pytest.mark.parametrize("mask", MASKS)
-def test_a_new_folder_is_private(tmp_path: Path, mask: int) -> None:
-    folder = tmp_path / "data"
-    with folders.umask(mask):
+        if exists:
+            folder.mkdir()
         data_folder.make_usable(data_folder.at(str(folder)))
     assert folders.list_open_files(folder) == []
 
 
-def test_a_shared_folder_and_the_targets_of_links_keep_their_permissions(tmp_path: Path) -> None:
-    shared, target = tmp_path / "shared", tmp_path / "target"
+def test_a_shared_folder_keeps_its_permissions(tmp_path: Path) -> None:
     with folders.umask(0o022):
+        shared = tmp_path / "shared"
         shared.mkdir()
         (shared / "other").write_text("of another program")
-        (target / "ranges").mkdir(parents=True)
-        (shared / "archive").symlink_to(target)
-        before = modes(shared), modes(target)
+        before = modes(shared)
         data_folder.make_usable(data_folder.at(str(shared)))
-    kept = {name: mode for name, mode in modes(shared).items() if name in before[0]}
-    assert (kept, modes(target)) == before
-    assert {modes(shared)[name] for name in ("VERSION", "logs")} == {0o600, 0o700}
+    assert modes(shared) == before | {"VERSION": 0o600, "logs": 0o700}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who runs PostgreSQL as another user")
@@ -423,9 +391,9 @@ def test_a_socket_folder_of_another_user_is_rejected(
 @pytest.mark.parametrize("mask", MASKS)
 def test_only_the_owner_can_access_the_files_of_a_stack(stack: Stack, mask: int) -> None:
     with folders.umask(mask):
-        write_old_folder(stack.folder.path)
-        for name in ("development-key.pem", "stack.json"):  # the text is neither
-            (stack.folder.path / name).unlink()
+        data_folder.make_usable(stack.folder)
+        stack.folder.log("query").write_text("of an earlier start\n")
+        stack.folder.log("query").chmod(0o600)
         stack.up()
         assert stack.run("token", "--user", "u").returncode == 0
         assert stack.run("open", "--user", "u").returncode == 0
@@ -453,7 +421,7 @@ def test_only_the_owner_can_access_the_files_of_a_stack(stack: Stack, mask: int)
         readiness.wait(is_archived, "the archive", seconds=120)
         assert stack.run("down").returncode == 0
         log = stack.folder.log("query").read_text()
-        assert log.startswith("of an earlier version\n")
+        assert log.startswith("of an earlier start\n")
         assert "database system is shut down" in stack.folder.log("postgres").read_text()
         assert folders.list_open_files(stack.folder.path) == []
 
