@@ -1,6 +1,7 @@
 """The database, Redis and Pub/Sub that commands use: of the settings, or of the local stack."""
 
 import contextlib
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from progress.adapters.storage.storage import Storage
 from progress.archive import erasure_ledger, manifests
 from progress.errors import PubSubUnavailable, SettingsError, StackError
 from progress.serve import data_folder
-from progress.serve.data_folder import DataFolder
+from progress.serve.data_folder import DataFolder, StackState
 from progress.settings import LOCAL_PROJECT, Settings
 
 _ON_SERVER = {
@@ -31,16 +32,23 @@ class Target:
 
     def __init__(self) -> None:
         self.settings = settings.current()
-        self.folder = data_folder.at(self.settings.progress_data_dir)
-        state = self.folder.state()
+        self.folder = folder()
         self.has_database = bool(
             self.settings.database_url or self.settings.instance_connection_name
         )
         self.has_pubsub = bool(
             self.settings.pubsub_emulator_host or self.settings.pubsub_project_id != LOCAL_PROJECT
         )
-        self.is_here = state is not None
-        self.is_server = state is not None and "database_url" not in state.addresses
+
+    @functools.cached_property
+    def state(self) -> StackState | None:
+        """The last state of the system on the data folder; None if none has run."""
+        return self.folder.state()
+
+    @property
+    def is_server(self) -> bool:
+        """Whether `progress serve` has run on the data folder."""
+        return self.state is not None and "database_url" not in self.state.addresses
 
     def stack(self, variable: str) -> dict[str, str]:
         """Return the addresses of the local stack; raise StackError, which names the variable."""
@@ -61,7 +69,7 @@ class Target:
 
 def folder() -> DataFolder:
     """Return the data folder that `PROGRESS_DATA_DIR` names."""
-    return Target().folder
+    return data_folder.at(settings.current().progress_data_dir)
 
 
 def database() -> Settings | str:
@@ -173,15 +181,16 @@ def count_undelivered() -> list[Undelivered] | str:
     from progress.adapters.pubsub import undelivered
 
     target = Target()
-    is_local = target.is_here and target.settings.pubsub_project_id == LOCAL_PROJECT
+    current = target.settings
     try:
+        is_local = current.pubsub_project_id == LOCAL_PROJECT and target.state
         if not target.has_database or target.is_server or is_local:
             with open_connection() as connection:
                 rows = run(connection, "transport/queue", "undelivered")
             return [Undelivered(*row) for row in rows]
         # Without a project, skip the call, because its search for credentials would take seconds.
         if target.has_pubsub:
-            return undelivered.count(*pubsub())
+            return undelivered.count(current.pubsub_project_id, current.pubsub_emulator_host)
     except (PubSubUnavailable, SettingsError) as error:
         return str(error)
     return "the undelivered messages are unknown: PUBSUB_PROJECT_ID is not set"

@@ -88,12 +88,11 @@ def decode_parts(
     `owner_of` has the owners of a bundle that is replayed.
     """
     entries: list[ParsedEvent | Rejection] = []
-    alone, rest = 0, None
+    alone, rest = 0, rejections.Bundle()
     needs_id, needs_type = not message.has_id, "event_type" not in message.attributes
     for index, part in parts:
         owner = owner_of.get(index, "")
         if alone == MOST_REJECTIONS and _is_malformed(part, needs_id, needs_type):
-            rest = rest or rejections.Bundle()
             rest.add(part, index, owner or owners.find(part, message.attributes))
             continue
         entry = decode_part(part, index, message, owner=owner)
@@ -103,9 +102,8 @@ def decode_parts(
             entries.append(entry)
             alone += 1
         else:
-            rest = rest or rejections.Bundle()
             rest.add(part, index, entry.owners[0])
-    if rest:
+    if rest.ranges:
         entries.append(rest.to_rejection(message))
     return entries
 

@@ -1,5 +1,6 @@
 """The recipe of CONTRIBUTING.md adds a read model of one screen to a copy of the tree."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from progress.files import ROOT
+from tests.support import programs
 
 RECIPE = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("### Add a read model")[2]
 MODEL = Path(__file__).with_name("weekday_stats.txt")
@@ -16,8 +18,7 @@ MODEL = Path(__file__).with_name("weekday_stats.txt")
 
 @pytest.mark.exhaustive
 def test_the_files_of_the_recipe_are_enough(tmp_path: Path) -> None:
-    tracked = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, encoding="utf-8")
-    for name in tracked.rstrip("\0").split("\0"):
+    for name in programs.run(["git", "ls-files"], os.environ, folder=ROOT).splitlines():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     changed = apply(tmp_path)
