@@ -49,3 +49,8 @@ def test_a_console_prints_strings_in_lines_tables_and_titles_as_plain_text(
     printed = capsys.readouterr().out
     assert printed.count(ESCAPED) == 5
     assert all(line.isprintable() for line in printed.split("\n"))
+
+
+def test_only_all_is_100_percent_and_only_none_is_0_percent() -> None:
+    rates = (0, 0.0004, 0.004, 0.5, 0.9975, 1)
+    assert [terminal.whole_percent(rate) for rate in rates] == [0, 1, 1, 50, 99, 100]

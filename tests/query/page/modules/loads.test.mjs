@@ -1,0 +1,214 @@
+// What views load: streams, lists that are read on, responses that come late, and tokens that end.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { answerWith, cells, dayIn, Element, inHours, NOW, page, range, textsOf } from './page.mjs';
+
+const turn = (time) => new Promise((done) => setTimeout(done, time));
+const until = async (isTrue) => { while (!isTrue()) await turn(1); };
+
+// Many events in the least time lead to one load; what failed loads again after the page.
+test('loads follow their table', async () => {
+  const { Loads } = await page('loads');
+  let see;
+  globalThis.IntersectionObserver = class {
+    constructor(act) { see = (key) => act([{ isIntersecting: true, target: { dataset: { key } } }]); }
+    disconnect() {}
+  };
+  const [ran, failed] = [[], []];
+  const load = (name) => async () => {
+    ran.push(name);
+    if (name === 'card' && !failed.length) throw new Error('away');
+  };
+  const loads = new Loads({
+    page: { on: ['first', 'change'], least: 100, run: load('page') },
+    news: { on: ['page'], run: load('news') },
+    card: { on: ['change'], at: 'card', run: load('card') },
+  }, ({ message }) => failed.push(message));
+  loads.happen('first');
+  for (const _ of range(3, String)) loads.happen('change');
+  await until(() => ran.length === 2);
+  ran.push('seen');
+  see('card');
+  await until(() => ran.length === 7);
+  await turn(120);
+  ran.push('changed');
+  loads.happen('change');
+  await until(() => ran.length >= 9);
+  loads.close();
+  const again = ['page', 'news', 'card'];
+  assert.deepEqual(ran.slice(0, 9), ['page', 'news', 'seen', 'card', ...again, 'changed', 'page']);
+  assert.deepEqual(failed, ['away']);
+});
+
+test('a stream is parsed for any chunk size', async () => {
+  const { results } = await page('events_stream');
+  const events = ['{"a":1}', '"日本"'].map((data) => `event: next\ndata: ${data}\n\n`);
+  const end = 'event: complete\ndata:\n\nevent: next\ndata: cut off';
+  const bytes = new TextEncoder().encode(`:\n\n${events.join('')}${end}`);
+  for (const size of [1, 2, 3, 7, 1_000]) {
+    const body = new ReadableStream({ start(controller) {
+      for (let at = 0; at < bytes.length; at += size) controller.enqueue(bytes.slice(at, at + size));
+      controller.close();
+    } });
+    const found = [];
+    for await (const result of results(body)) found.push(result);
+    assert.deepEqual(found, [{ a: 1 }, '日本'], `${size}`);
+  }
+});
+
+// An item's last answer was 90 seconds ago.
+test('a view loaded once follows the clock while somebody looks', async () => {
+  const { ItemPage } = await page('item_page');
+  const at = inHours(-1 / 40);
+  const item = { itemId: 'i', headword: 'snow', domains: [], answers: 1, correctAnswers: 1, mastery: 'LEARNING',
+    firstAnsweredAt: at, lastAnsweredAt: at };
+  const data = { item, lists: [], history: { reviews: [], days: [] }, forgetting: [], today: [{ date: dayIn(0) }] };
+  answerWith(() => data);
+  let tick;
+  globalThis.setInterval = (act) => { tick = act; };
+  const shown = [];
+  class Shown extends ItemPage {
+    draw() { shown.push(/\d+ minutes? ago/.exec(this.sections().at(-1).textContent)[0]); }
+  }
+  const view = new Shown(new Element('main'), 'i', null, null, { named() {} });
+  tick();
+  await view.naming;
+  for (const [seconds, hidden] of [[20, false], [40, true], [40, false]]) {
+    Date.now = () => NOW + 1_000 * seconds;
+    document.hidden = hidden;
+    tick();
+  }
+  assert.deepEqual(shown, ['1 minute ago', '1 minute ago', '2 minutes ago']);
+});
+
+test('a late response is not shown as the list of another filter', async () => {
+  const { ItemList } = await page('item_list');
+  Object.assign(globalThis, { location: { hash: '#/items' }, history: { pushState() {} } });
+  const requests = [];
+  answerWith(({ variables }) => new Promise((resolve) => requests.push({
+    filter: variables.filter, to: variables.to,
+    respond: (totalCount) => resolve({
+      items: { totalCount, pageInfo: {}, edges: [] }, today: [{ date: '2024-03-11' }] }),
+  })));
+  const parameters = new URLSearchParams('filter=answered&to=2024-03-01');
+  const list = new ItemList(new Element('main'), null, parameters, {});
+  Object.assign(list, { draw() {}, shell: { announce() {} } });
+  list.change({ filter: 'LEECH' });
+  requests[0].respond(1);
+  await until(() => requests.length > 1);
+  requests[1].respond(2);
+  await until(() => list.data?.total === 2);
+  // A day without a first one is left out, because the API would refuse it.
+  assert.deepEqual(requests.map(({ filter, to = null }) => [filter, to]), [['ANSWERED', null], ['LEECH', null]]);
+});
+
+// Of fifteen pages, only the thirteenth has new words; the first of them has no headword.
+test('a list is read on until enough of its words match', async () => {
+  const { ListPage } = await page('lists');
+  globalThis.location = { hash: '#/list/n5' };
+  globalThis.history = { replaceState(_, __, url) { location.hash = url; } };
+  let pages = 0;
+  answerWith(({ variables }) => {
+    const at = Number(variables.after ?? 0);
+    const mastery = at === 12 ? 'UNLEARNED' : 'LEARNING';
+    const edges = range(200, (index) => ({ node: {
+      itemId: `i-${index}`, headword: index ? 'Haus' : '\u200b', own: index > 0, mastery } }));
+    const pageInfo = { hasNextPage: at < 14, endCursor: `${at + 1}` };
+    pages += 1;
+    const list = { id: 'n5', name: 'N5', items: 3_000, itemsStudied: 2_800, members: { edges, pageInfo } };
+    return { list, today: [{ date: dayIn(0) }] };
+  });
+  const shell = { announce() {}, named() {} };
+  const view = Object.assign(
+    new ListPage(new Element('main'), 'n5', null, new URLSearchParams(), shell), { draw() {} });
+  const see = () => {
+    const card = view.sections().at(-1).find('members');
+    const [count, own] = textsOf(card.tags('p'));
+    return [pages, count, /^Only you see what is marked “own”\./.test(own), card.tags('a')[0]?.attributes.href];
+  };
+  const link = '#/item/i-0?list=n5';
+  await view.naming;
+  assert.deepEqual(see(), [1, '3,000 words', true, link]);
+  view.missing = 'yes';
+  await view.load(true);
+  assert.deepEqual(see(), [11, '0 words among the first 2,200 of 3,000', false, undefined]);
+  await view.load(true);
+  assert.deepEqual(see(), [13, '200 words among the first 2,600 of 3,000', true, link]);
+  view.change({ search: 'I-' });
+  assert.deepEqual(see(), [14, '1 word among the first 2,600 of 3,000', false, link]);
+  assert.equal(location.hash, '#/list/n5?search=I-&missing=yes');
+  await view.load(true); // instead of the load that the change began
+});
+
+test('a view of lists shows the scales that are studied', async () => {
+  const { Lists, select } = await page('lists', 'past_day');
+  globalThis.location = { hash: '#/lists' };
+  const connection = (...edges) => ({ edges: edges.map((node) => ({ node })), pageInfo: {} });
+  const asked = []; // for each query of the view, the fields that are asked as of the present
+  const list = (id, more) => ({ id, name: null, catalogueItems: 4, due: 3, expected: 1.6, itemsStudied: 0, learning: 0,
+    shortTermMastered: 1, longTermMastered: 1, ...more });
+  answerWith(({ query }) => asked.push(query.split('(userId: $whose)').length - 1) && {
+    localDay: { end: '2024-03-02T05:00:00Z' }, today: [{ date: '2024-03-01' }],
+    scales: [{ name: 'JLPT' }, { name: 'HSK' }],
+    lists: connection(list('own:anki-1', { name: 'Verbs', own: true, progressRate: 0.5 })),
+    s0: connection(list('n5')), s1: connection(list('hsk-1', { itemsStudied: 1 })),
+    tasks: connection({ listId: 'hsk-1', groupId: 'g', groupName: '5a', items: 4, known: 1, knownNow: 3,
+      dueOn: '2023-12-31' }),
+  });
+  await select('ann', '2024-03-01');
+  const view = Object.assign(new Lists(new Element('main'), 'ann', new URLSearchParams(), {}), { draw() {} });
+  await until(() => view.data);
+  assert.deepEqual(cells(view.sections().at(-1).tags('tr')).filter(([name]) => name !== 'List'), [
+    ['Verbs own', '2 of 4 (50%)', '3', '2'],
+    ['hsk-11 of 4 learned until 31 December 2023, 3 by now, 5a', '2 of 4 (–)', '3', '2'],
+  ]);
+  assert.deepEqual(asked.slice(1), [1, 0]); // only the scales have no past
+});
+
+test('a school is read to the end before quiet groups come first', async () => {
+  const { Readers, School } = await page('readers', 'school');
+  answerWith(({ query, variables }) => {
+    if (query.includes('Each')) return { u0: null, u1: { displayName: 'Ms Lane' } }; // of whoever studies, too
+    const at = Number(variables.after ?? 0);
+    const node = { groupId: `g${at}`, members: 30, activeLast7Days: 20 - at, teachers: [`t-${at % 2}`, 't-0'] };
+    const pageInfo = { hasNextPage: at < 11, endCursor: `${at + 1}` };
+    return { groups: { totalCount: 12, pageInfo, edges: [{ node }] } };
+  });
+  const drawn = [];
+  const view = new School(new Element('main'), {});
+  view.draw = () => drawn.push(textsOf(view.sections()).join());
+  await view.load();
+  assert.match(drawn[0], /1 of 12 groups are read\./);
+  assert.deepEqual([view.data.read, view.data.groups[0].groupId], [12, 'g11']);
+  assert.match(drawn.at(-1), /Ms Lane \(t-1\), t-0/);
+  const access = { readBy: 't-1', role: 'teacher', hour: inHours(0) };
+  assert.equal(new Readers('ann').sentence(access)[1].textContent, 'Ms Lane (t-1)');
+});
+
+for (const [seconds, minutes, isRejected, renews] of [
+  [3_600, 58.9, false, false], [3_600, 59.1, false, true], [3_600, 2, true, true],
+  [80, 0.6, false, false], [80, 0.7, false, true], // half of a short life
+  [3_600, 0.1, true, false], // a new token that the server rejects at once makes no loop
+  [-7_200, 1, false, false], [-7_200, 91, false, true], // the browser's clock is ahead
+]) {
+  test(`a token is renewed once shortly before it ends: ${seconds} s, after ${minutes} minutes`, async () => {
+    const session = await page('signed_in');
+    const kept = { 'progress.hint': '', 'progress.state': 's' };
+    const exp = NOW / 1_000 + seconds;
+    const claims = btoa(JSON.stringify({ iat: exp - Math.abs(seconds), exp }));
+    document.querySelector = () => ({ content: 'https://app.example/sign-in' });
+    Object.assign(globalThis, {
+      window: { sessionStorage: {
+        getItem: (name) => kept[name] ?? null, removeItem: (name) => delete kept[name],
+        setItem: (name, text) => { kept[name] = `${text}`; } } },
+      location: { origin: 'https://p.example', pathname: '/', search: '?state=s', hash: `#token=.${claims}.` },
+      history: { replaceState() {} }, scrollY: 0 });
+    session.takeToken();
+    Date.now = () => NOW + 60_000 * minutes;
+    assert.equal(session.mayRenew(isRejected), renews);
+    session.renewalUrl();
+    assert.equal(session.mayRenew(true), false);
+  });
+}
