@@ -115,7 +115,6 @@ function runbook(heading) {
   return h('a', { class: 'button quiet', href, target: '_blank', rel: 'noopener' }, name);
 }
 
-/** The sessions that block others, and how to end them. */
 export function blockingSessions(rows) {
   return rows?.length > 0 && h('section', { class: 'card wide', 'aria-labelledby': 'sessions', 'data-key': 'sessions' },
     h('h2', { id: 'sessions', tabindex: -1 }, t('alarms.sessions')),

@@ -69,7 +69,6 @@ export async function post(path, accept, body, timeout, signal) {
   }
 }
 
-/** Return whether the server answers. */
 export async function isReachable() {
   const options = { cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT_MS) };
   return fetch(new URL('health', document.baseURI), options).then(({ ok }) => ok, () => false);

@@ -5,7 +5,7 @@ import { s } from './dom.js';
 const RAYS = 12;
 const DURATION_MS = 1_000;
 
-export const mayMove = () => !matchMedia('(prefers-reduced-motion: reduce)').matches;
+const mayMove = () => !matchMedia('(prefers-reduced-motion: reduce)').matches;
 
 /** Let rays fly from the element for a second. */
 export function cheer(element) {

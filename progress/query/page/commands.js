@@ -138,7 +138,6 @@ async function showDays(dialog, view) {
   dialog.querySelector('[name=day]:enabled')?.focus();
 }
 
-/** The button that takes a rest day back. */
 function undoRest(dialog, view, event, name) {
   const button = h('button', { type: 'button', class: 'button quiet', 'data-key': event.eventId },
     t('command.restUndo'), h('span', { class: 'unseen' }, ' ', name));

@@ -185,7 +185,7 @@ export class Dashboard extends View {
   }
 }
 
-export const pathOf = (hash) => hash.split('?')[0] || '#/';
+const pathOf = (hash) => hash.split('?')[0] || '#/';
 
 /** True before the first answer, session or review. */
 function isNew({ progress }) {

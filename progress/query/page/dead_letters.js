@@ -31,7 +31,6 @@ export function deadLetters({ totalCount, pageInfo, edges }, reasons, view) {
       h('button', { type: 'button', class: 'button quiet', 'data-action': 'more' }, t('items.more')));
 }
 
-/** A group of open dead letters with the same reason. */
 function reasonGroup({ kind, reason, count, newest }, view, index) {
   const names = { 'data-kind': kind, 'data-reason': reason, 'aria-describedby': `reason-${index}` };
   const isAll = count <= 200;
@@ -154,7 +153,6 @@ function formatJson(payload) {
   return value === undefined ? payload : JSON.stringify(value, null, 2);
 }
 
-/** The ids of the selected dead letters. */
 export const selectedIds = (view) => [...view.selected].sort();
 
 /** Ask for confirmation. Resolve to the entered text, to true if there is no `prompt`, or to null if cancelled. */

@@ -112,7 +112,6 @@ function update(now, next) {
   if (now.localName === 'select' && now.value !== value) now.value = value;
 }
 
-/** True for attributes that the user sets. */
 function isSetByUser(element, attribute) {
   return attribute === 'data-tapped' || (attribute === 'open' && element.localName === 'details');
 }

@@ -47,7 +47,6 @@ const moments = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeSty
 const NONE = '–';
 
 export const number = (value) => (value == null ? NONE : numbers.format(value));
-/** A difference, with its sign. */
 export const signed = (value) => signs.format(value).replace('-', '−');
 /** A rate in whole percent. Only all is 100%, and only none is 0%. */
 export const percent = (rate) => (rate == null ? NONE : percents.format(between(rate, 0.01)));
@@ -59,7 +58,6 @@ const between = (rate, step) => (rate > 0 && rate < 1 ? Math.min(Math.max(rate, 
 export const recallShare = (rate) =>
   percent(rate == null ? null : Math.floor((100 * between(rate, 0.01)).toPrecision(12)) / 100);
 
-/** A number with one decimal. */
 export const decimal = (value) => (value == null ? NONE : decimals.format(value));
 
 /** Round the value to a multiple of 1 / `steps`, the precision in which the page shows it. */

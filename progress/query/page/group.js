@@ -187,7 +187,6 @@ export class Group extends View {
     }
   }
 
-  /** Load the levels and skills of the learners that are loaded. */
   async loadSkills() {
     this.skills = await loadSkills(this.rows.map(({ userId }) => userId), this.closing.signal);
     this.draw();
@@ -253,7 +252,6 @@ export class Group extends View {
     if (!ORDERS[order].by || !this.isComplete()) this.load();
   }
 
-  /** Count in another range of days. */
   count(range) {
     for (const row of this.rows) row.since = null;
     this.select(range);

@@ -142,7 +142,6 @@ export class Task extends View {
       .slice(0, this.columns().length);
   }
 
-  /** Save what the table shows as a CSV file. */
   save() {
     const columns = [t('group.idOf'), ...this.columns()];
     const rows = this.data.rows.map(({ userId, displayName, known, knownNow }) => {

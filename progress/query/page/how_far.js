@@ -35,7 +35,6 @@ export function howFar(data, { scales = [], scale = null } = {}) {
 /** False for a level or skill that neither the catalogue has in the learner's languages nor the learner has studied. */
 const isShown = (row) => row.catalogueItems > 0 || row.itemsStudied > 0;
 
-/** The colours of the states. */
 export const stageLegend = (names = [...STAGES, 'unmet']) =>
   legend(names.map((name, index) => [`stage-${index}`, t(`stage.${name}`)]));
 

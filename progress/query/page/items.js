@@ -62,19 +62,15 @@ export const tags = (...texts) => texts.filter(Boolean).flatMap((text) => [' ', 
  */
 export const itemPage = (itemId, user, list = null) => address(['item', itemId, user], list && { list });
 
-/** The address of a session. */
 export const sessionPage = (id, user) => address(['session', id, user]);
 
-/** The address of the list of items, with the given query parameters. */
 export const itemList = (user, parameters) => address(['items', user], parameters);
 
 /** The address of the view of lists, of one scale or of all. */
 export const listsPage = (user, scale = null) => address(['lists', user], scale && { scale });
 
-/** The address of a list's page, with the given query parameters. */
 export const listPage = (id, user, parameters) => address(['list', id, user], parameters);
 
-/** The name of a list or, without one, its id. */
 export function listName({ id, name }) {
   learnName('list', id, name);
   return h('span', { class: visible(name) ? null : 'id', dir: 'auto', translate: 'no' }, visible(name) ?? id);
@@ -98,7 +94,6 @@ export const wordsOf = ({ user, day }, filter, from = null, to = from) =>
 /** The heading above the number of items that a learner is expected to know on the day that the page shows. */
 export const expectedOn = (day) => (pastDay() ? t('expected.then', { day: longDay(day) }) : t('expected.now'));
 
-/** The address of the view of what a learner is expected to know. */
 export const knowledgePage = (user) => address(['knowledge', user]);
 
 /** The address of a view. It keeps the day, the language and the group that the page shows. */

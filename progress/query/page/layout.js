@@ -53,7 +53,6 @@ export function card(key, title, style, ...content) {
   return h('div', { class: `card ${style ?? ''}`.trim(), 'data-key': key }, h('h3', null, title), content);
 }
 
-/** Names and their values, side by side. */
 export const pairs = (rows) => h('dl', { class: 'pairs' }, rows.map(([name, value]) =>
   h('div', null, h('dt', null, name), h('dd', null, value))));
 

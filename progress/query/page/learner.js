@@ -242,14 +242,12 @@ export class Learner extends Dashboard {
     this.draw();
   }
 
-  /** Load the scales of lists that the learner studies. */
   async loadScales() {
     const { loadLevels } = await import('./scales.js');
     this.view.scales = await loadLevels(this.user, this.closing.signal);
     this.draw();
   }
 
-  /** Load the states of the words by week, and the module that draws them. */
   async loadStates() {
     const { loadStates, states } = await import('./states.js');
     const weeks = await loadStates(this.user, this.closing.signal);
@@ -257,14 +255,12 @@ export class Learner extends Dashboard {
     this.draw();
   }
 
-  /** Load the last sessions, and the module that draws them. */
   async loadSessions() {
     const { loadSessions } = await import('./sessions_card.js');
     this.view.sessions = await loadSessions(this.user, this.closing.signal);
     this.draw();
   }
 
-  /** Load the next page of those who have read the record. */
   async loadReaders() {
     const { Readers } = await import('./readers.js');
     const readers = this.readers ?? new Readers(this.user);

@@ -372,7 +372,6 @@ async function open(view, shown) {
   if (view.subject && currentView) currentView.naming = Promise.all([currentView.naming, watchMidnight(view, opening)]);
 }
 
-/** Load the styles of the other views, once. */
 async function loadStyles() {
   if (document.querySelector('link[href$="views.css"]')) return;
   const link = h('link', { rel: 'stylesheet', href: new URL('views.css', import.meta.url) });

@@ -9,7 +9,6 @@ let day = null; // the day that the page shows; null for the present
 let asOf = null; // the last microsecond of the day
 let present = null; // a learner, the learner's present day, and when it ends
 
-/** The day that the page shows; null for the present. */
 export const pastDay = () => day;
 
 /** True if the day that the page shows is over. The present day can be chosen, too. */

@@ -21,7 +21,6 @@ export class Readers {
     Object.assign(this, { user, rows: [], pageInfo: null });
   }
 
-  /** Load the next page. */
   async load(signal) {
     const { data } = await runQuery(QUERY, { user: this.user, after: this.pageInfo?.endCursor }, signal);
     const rows = data.accesses.edges.map((edge) => edge.node);

@@ -76,7 +76,6 @@ function longestRun(dates, restDays) {
   return longest;
 }
 
-/** The weekday with the most answers. */
 function favouriteWeekday(rows) {
   const answers = [0, 0, 0, 0, 0, 0, 0];
   for (const row of rows) answers[weekdayOf(row.date)] += row.answers;

@@ -120,7 +120,6 @@ export class School extends View {
     return this.data.groups.map(({ groupId }) => this.learned.get(groupId)).filter(Boolean);
   }
 
-  /** Save the table as a CSV file. */
   save() {
     const rows = this.data.groups.map((row) => [
       [t('group.group'), row.name ?? row.groupId], [t('group.idOf'), row.groupId], [t('group.members'), row.members],

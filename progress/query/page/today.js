@@ -66,7 +66,6 @@ export const preview = () => h('figure', { class: 'preview' },
 
 const tile = (style, name, ...content) => h('div', { class: `card tile ${style}` }, h('h3', null, name), content);
 
-/** A large number with its unit. */
 function figure(key, values) {
   const text = t(key, values).split(/(\p{Nd}[\p{Nd}.,\u00a0\u202f]*)/u);
   return h('p', { class: 'figure', 'data-same': key }, text.map((part, index) =>
@@ -183,7 +182,6 @@ function mistakes(data) {
     h('a', { class: 'button quiet', href: wordsOf(data, 'missed', yesterday) }, t('items.mistakes'));
 }
 
-/** A text about the next day with due items. */
 function nextDue(later, today) {
   const next = later.find((day) => day.items);
   if (!next) return t('next.nothing', { count: later.length });
