@@ -51,20 +51,14 @@ class Target:
         return self.state is not None and "database_url" not in self.state.addresses
 
     def stack(self, variable: str) -> dict[str, str]:
-        """Return the addresses of the local stack; raise StackError, which names the variable."""
+        """Return the addresses of the local stack; raise SettingsError, which says what to set."""
         try:
             addresses = data_folder.running(self.folder).addresses
         except StackError as error:
-            raise StackError(f"{error}, or set {variable}") from None
+            raise SettingsError(f"{error}, or set {variable}") from None
         if "database_url" not in addresses:
-            raise StackError(f"`progress serve` runs here: {_ON_SERVER[variable]}")
+            raise SettingsError(f"`progress serve` runs here: {_ON_SERVER[variable]}")
         return addresses
-
-    def database_stack(self) -> dict[str, str]:
-        try:
-            return self.stack("DATABASE_URL")
-        except StackError as error:
-            raise SettingsError(str(error)) from None
 
 
 def folder() -> DataFolder:
@@ -75,14 +69,16 @@ def folder() -> DataFolder:
 def database() -> Settings | str:
     """Return the settings if they name a database, else the URL of the stack's database."""
     target = Target()
-    return target.settings if target.has_database else target.database_stack()["database_url"]
+    if target.has_database:
+        return target.settings
+    return target.stack("DATABASE_URL")["database_url"]
 
 
 def is_stack_running() -> bool:
     """Return whether commands use the local stack and this stack is running."""
     target = Target()
     with contextlib.suppress(SettingsError):
-        return not target.has_database and bool(target.database_stack())
+        return not target.has_database and bool(target.stack("DATABASE_URL"))
     return False
 
 
@@ -98,7 +94,7 @@ def redis() -> str:
         return url
     if target.has_database:
         raise SettingsError("REDIS_URL is not set: the cache needs Redis")
-    return target.database_stack()["redis_url"]
+    return target.stack("DATABASE_URL")["redis_url"]
 
 
 def connect() -> Connection:
@@ -138,7 +134,7 @@ def use_stack() -> None:
     """
     target = Target()
     if not target.has_database:
-        addresses = target.database_stack()
+        addresses = target.stack("DATABASE_URL")
         settings.fill_in(
             DATABASE_URL=addresses["database_url"],
             REDIS_URL=addresses["redis_url"],
@@ -167,7 +163,7 @@ def _use_transport() -> None:
 def pubsub() -> tuple[str, str | None]:
     """Return the project, and the emulator's address or None for Google Cloud.
 
-    If the settings name neither, return those of the local stack, or raise StackError without one.
+    If the settings name neither, return those of the local stack; raise SettingsError without one.
     """
     target = Target()
     if target.has_pubsub:
@@ -219,7 +215,7 @@ def call_workers(operation_ids: Sequence[UUID], shards: Iterable[int] = ()) -> N
         is_carried = settings.current().serve_commands_url is not None
         target = (LOCAL_PROJECT, None) if is_carried else pubsub()
         wakeups.publish(operation_ids, shards, *target)
-    except StackError:
+    except SettingsError:
         return
     except PubSubUnavailable as error:
         typer.echo(f"the scheduled job calls a worker later: {error}", err=True)
