@@ -32,7 +32,6 @@ def find_any_host() -> str:
 
 
 def check_free(port: int) -> None:
-    """Raise StackError if no process can listen on `port`."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

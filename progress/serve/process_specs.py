@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from progress import files, settings
-from progress.serve import data_folder
+from progress.serve import data_folder, ports
 from progress.serve.ports import HOST
 
 Command = Sequence[str | Path]
@@ -61,7 +61,7 @@ def function(name: str, port: int, environment: dict[str, str], *, host: str = H
     return Part(
         name,
         [sys.executable, "-m", "functions_framework", *options],
-        lambda: _responds(port, ready, 200),
+        lambda: _is_healthy(port, ready),
         # The folder of gunicorn's control socket; by default, all functions would share one socket.
         environment | FUNCTION_ENVIRONMENT | {"XDG_RUNTIME_DIR": str(run)},
     )
@@ -72,21 +72,17 @@ async def _is_ready() -> bool:
 
 
 async def accepts(port: int) -> bool:
-    """Return whether a process listens at the port."""
-    return await _responds(port, None, 0)
+    return ports.is_listening(port)
 
 
-async def _responds(port: int, path: str | None, status: int) -> bool:
-    """Return whether a GET of `path` has `status`; if `path` is None, whether `port` is open."""
+async def _is_healthy(port: int, path: str) -> bool:
     with contextlib.suppress(
         OSError, TimeoutError, ValueError, IndexError
     ):  # the process may end during the request
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection(HOST, port)
             with contextlib.closing(writer):
-                if path is None:
-                    return True
                 request = f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
                 writer.write(request.encode())
-                return int((await reader.readline()).split()[1]) == status
+                return (await reader.readline()).split()[1] == b"200"
     return False

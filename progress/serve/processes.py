@@ -122,13 +122,9 @@ def kill_sessions(folder: Path) -> None:
     Most sessions end by themselves, but a session never ends if it waits for a lock of a dead
     session.
     """
-    kill_within(folder.resolve(), "postgres")
-
-
-def kill_within(folder: Path, name: str) -> None:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.name() == name and Path(process.cwd()) == folder:
+            if process.name() == "postgres" and Path(process.cwd()) == folder.resolve():
                 process.kill()
 
 

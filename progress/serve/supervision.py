@@ -86,21 +86,17 @@ class Supervisor:
 
     def set_ready(self) -> None:
         self._state.phase = "ready"
-        self._write()
+        self._folder.write(self._state)
 
-    async def run(self, part: Part) -> None:
-        """Run a command to its end; raise StackError if it fails."""
-        if await self._wait(self._start(part)):
-            raise StackError(self._format_end(part))
-
-    async def try_run(self, part: Part) -> bool:
+    async def run(self, part: Part) -> bool:
         """Run a command to its end; if it fails, log the error and return False."""
         try:
-            await self.run(part)
-        except (StackError, OSError) as error:
-            log.error("%s", error)  # the log of the command has the details
-            return False
-        return True
+            if not await self._wait(self._start(part)):
+                return True
+            log.error("%s", self._format_end(part))
+        except OSError as error:
+            log.error("%s", error)
+        return False
 
     def end_restarts(self) -> None:
         """From now on, restart no process that ends."""
@@ -131,7 +127,7 @@ class Supervisor:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.1)
         self._state.answering.append(part.name)
-        self._write()
+        self._folder.write(self._state)
         log.info("%s is ready", part.name)
 
     async def _restart(self, part: Part) -> None:
@@ -151,7 +147,6 @@ class Supervisor:
                 log.error("%s cannot be started: %s", part.name, error)
 
     def _clear(self, part: Part) -> None:
-        """Kill a dead process's children."""
         processes.kill_group(self._state.processes[part.name])
         if part.clear:
             part.clear()
@@ -179,7 +174,7 @@ class Supervisor:
         )
         self._running[part.name] = (part, process)
         self._state.processes[part.name] = processes.identify(process.pid)
-        self._write()
+        self._folder.write(self._state)
         return process
 
     async def _wait(self, process: subprocess.Popen[bytes]) -> int:
@@ -215,12 +210,8 @@ class Supervisor:
         lines = [line for line in text.splitlines() if line.strip()] or ["it wrote nothing"]
         return f"{part.name} ended: {lines[-1].strip()} (see {file})"
 
-    def _write(self) -> None:
-        self._folder.write(self._state)
-
 
 def first_error(error: BaseException) -> BaseException:
-    """Return the first error of a group, or the error itself."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -171,9 +171,9 @@ async def run(
         logs.write("INFO", f"ready: {plan.addresses['graphql_url']}")
         if _DUMP in environments:
             dump = process_specs.dump(environments[_DUMP])
-            dumps = batch_schedule.keep_dumps(plan.folder, lambda: supervisor.try_run(dump))
+            dumps = batch_schedule.keep_dumps(plan.folder, lambda: supervisor.run(dump))
             group.create_task(dumps)
-        await batch_schedule.keep(plan.folder, lambda: supervisor.try_run(batch))
+        await batch_schedule.keep(plan.folder, lambda: supervisor.run(batch))
 
 
 def _transport(plan: SystemPlan, environment: dict[str, str], wakes: int) -> Part:

@@ -81,11 +81,10 @@ class Transport:
     Its own subscriptions push to `ingest_url` and `project_url`.
     """
 
-    def __init__(self, url: str, log: Path, *, is_open: bool = True) -> None:
-        """Without `is_open`, it is that of `progress serve`, which programs cannot use."""
+    def __init__(self, url: str, log: Path) -> None:
         self.url, self._log = url, log
-        self.port, grpc = ports.reserve(), ports.reserve()
-        self.grpc = grpc if is_open else None
+        self.port = ports.reserve()
+        self.grpc: int | None = ports.reserve()  # None under `serve`, where programs cannot use it
         self.ingest_url = self.project_url = f"http://{ports.HOST}:{ports.reserve()}/"
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -64,7 +64,6 @@ async def _run(supervisor: Supervisor, plan: SystemPlan, current: Settings) -> N
             cache = valkey.describe(plan.folder, plan.port("redis_url"))
             group.create_task(supervisor.keep(cache))
         if not current.database_url:
-            data_folder.check_postgres(plan.folder, postgres.major())
             postgres.prepare(plan.folder.postgres)
             await supervisor.keep(postgres.describe(plan.folder))
             _create_database(plan.folder)

@@ -213,7 +213,6 @@ def _origins(port: int) -> tuple[str, ...]:
 
 
 def _field(form: str, name: str) -> str:
-    """Return the value of a field; empty if the form has no such field."""
     return parse_qs(form).get(name, [""])[0].strip()
 
 

@@ -130,7 +130,6 @@ def start(
 
 
 def is_answering(url: str) -> bool:
-    """Return whether the server accepts connections."""
     try:
         database.connect(url).close()
     except DatabaseUnavailable:

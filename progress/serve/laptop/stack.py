@@ -32,19 +32,18 @@ def up(
     becomes ready. An attached stack stops when this process ends.
     """
     data_folder.make_usable(folder)
-    if data_folder.is_held(folder):
-        _wait_for_parts(folder, lambda: data_folder.is_held(folder), _ignore)
-        return None
-    log = folder.log("supervisor")
-    with _open_empty(log) as output:
-        process = _start_supervisor(folder, port, output.fileno(), attached=attached)
-    _wait_for_parts(folder, lambda: process.poll() is None, on_answer)
-    if process.poll() is None:
-        return process
-    if data_folder.is_held(folder):  # another `up` has started the stack
-        _wait_for_parts(folder, lambda: data_folder.is_held(folder), _ignore)
-        return None
-    raise StackError(_last_line(log))
+    if not data_folder.is_held(folder):
+        log = folder.log("supervisor")
+        with _open_empty(log) as output:
+            process = _start_supervisor(folder, port, output.fileno(), attached=attached)
+        _wait_for_parts(folder, lambda: process.poll() is None, on_answer)
+        if process.poll() is None:
+            return process
+        if not data_folder.is_held(folder):
+            raise StackError(_last_line(log))
+    # Another `up` has started the stack.
+    _wait_for_parts(folder, lambda: data_folder.is_held(folder), lambda _: None)
+    return None
 
 
 def _open_empty(log: Path) -> BinaryIO:
@@ -52,10 +51,6 @@ def _open_empty(log: Path) -> BinaryIO:
         file = log.open("ab")
     file.truncate(0)
     return file
-
-
-def _ignore(_part: str) -> None:
-    """Ignore the name of a process that is ready."""
 
 
 def _start_supervisor(
