@@ -124,7 +124,6 @@ def _start(console: Console, port: int | None) -> dict[str, str]:
 
 
 def _show(console: Console, user: str, messages: list[Message], addresses: dict[str, str]) -> None:
-    """Load the messages, and show the learner's numbers and the next steps."""
     from progress.serve.laptop import sign_in_codes
 
     _load(console, user, messages, addresses)

@@ -269,7 +269,6 @@ def _describe_repair(kind: str) -> str:
 
 
 def _look_at_dumps() -> tuple[str, list[Finding]]:
-    """Look at the dumps in DUMP_TO, and into the archive."""
     where = settings.current().dump_to
     newest = dumps.find_newest(storage.open_storage(where)) if where else None
     archived = manifests.read(connections.archive())
@@ -315,8 +314,6 @@ def _look_at_backlog() -> tuple[str, list[Finding]]:
 
 
 def _look_at_system() -> tuple[str, list[Finding]]:
-    """Ask each function of the system that runs on the data folder."""
-
     try:
         at = data_folder.running(connections.folder()).addresses
     except StackError as error:

@@ -172,7 +172,6 @@ def choose_name(target: Storage, name: str) -> str:
 
 
 def _exported_file(operation: records.Operation) -> ExportedFile | None:
-    """Return the file of an export that has succeeded; None for every other operation."""
     if operation.kind not in export_files.KINDS or operation.result is None:
         return None
     return msgspec.json.decode(operation.result, type=ExportedFile)

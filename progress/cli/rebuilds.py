@@ -24,8 +24,6 @@ _LOCK_TIMEOUT_S = 60.0  # the wait for PostgreSQL to free a killed attempt's loc
 
 
 class EngineName(enum.StrEnum):
-    """The engine of a rebuild from the archive: processes of this machine, or Apache Beam."""
-
     LOCAL = "local"
     BEAM = "beam"
 

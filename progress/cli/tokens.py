@@ -8,16 +8,12 @@ from progress.cli import connections
 from progress.serve import data_folder
 
 
-def _user(value: str) -> str:
+def _user(value: str | None) -> str | None:
     from progress.auth import is_id
 
-    if not is_id(value):
+    if value is not None and not is_id(value):
         raise typer.BadParameter("expected an id of 1 to 200 characters")
     return value
-
-
-def _optional_user(value: str | None) -> str | None:
-    return value if value is None else _user(value)
 
 
 def _roles(value: list[str] | None) -> list[str] | None:
@@ -40,7 +36,7 @@ def _groups(value: list[str] | None) -> list[str] | None:
 
 
 User = Annotated[str, typer.Option(help="The user's id.", callback=_user)]
-OptionalUser = Annotated[str | None, typer.Option(help="The user's id.", callback=_optional_user)]
+OptionalUser = Annotated[str | None, typer.Option(help="The user's id.", callback=_user)]
 Roles = Annotated[
     list[str] | None,
     typer.Option("--role", help="learner, teacher, support, admin or publisher.", callback=_roles),

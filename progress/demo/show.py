@@ -20,7 +20,6 @@ _PROGRAM = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "progress" 
 
 
 def introduce(console: Console, shifted_days: int) -> None:
-    """Print what the demo shows, and which parts of the data are invented."""
     moved = (
         f"All dates are shifted by {shifted_days:,} days: the record ends on the day before it was "
         "loaded. A daily goal, a rest day, a task of a group and a session of today are added. "
@@ -38,7 +37,6 @@ def introduce(console: Console, shifted_days: int) -> None:
 
 
 def introduce_classes(console: Console, messages: Sequence[Message], learners: int) -> None:
-    """Print how the learners were generated."""
     kinds = [event["event_type"] for message in messages for event in message.events]
     answers = kinds.count("CardReviewed")
     made = len(classes.groups(learners))
@@ -133,31 +131,30 @@ def _knowledge(
 
 
 def show_next_steps(console: Console, url: str, user: str, code: str) -> None:
-    """Print the next steps.
-
-    The address contains a one-time code instead of a token, because output is often shared.
-    """
-    console.print()
-    console.print("Next")
-    console.print("  The learner's page. Open this address within ten minutes; it works only once:")
-    console.print(f"{url.removesuffix('graphql')}#sign-in={code}", soft_wrap=True)
-    again = f"  A new address: {_PROGRAM} open --user {shlex.quote(user)}"
-    console.print(again, soft_wrap=True)
-    console.print(f"  GraphiQL (open it in the signed-in tab): {url}")
-    console.print(f"  The stack keeps running. To stop it: {_PROGRAM} down")
+    graphiql = f"GraphiQL (open it in the signed-in tab): {url}"
+    _show_page(console, url, code, "learner", f"--user {shlex.quote(user)}", graphiql)
 
 
 def show_class_steps(console: Console, url: str, code: str) -> None:
-    """Print the next steps of a teacher."""
+    learner = f"A learner's page: {_PROGRAM} open --user {classes.FIRST}"
+    options = "--user teacher --role teacher --group class-1"
+    questions = "Questions about all learners: docs/analysis.md"
+    _show_page(console, url, code, "teacher", options, learner, questions)
+
+
+def _show_page(
+    console: Console, url: str, code: str, whose: str, options: str, *steps: str
+) -> None:
+    """Print the page's address, with a code instead of a token, because output is often shared."""
     console.print()
     console.print("Next")
-    console.print("  The teacher's page. Open this address within ten minutes; it works only once:")
+    console.print(
+        f"  The {whose}'s page. Open this address within ten minutes; it works only once:"
+    )
     console.print(f"{url.removesuffix('graphql')}#sign-in={code}", soft_wrap=True)
-    again = f"  A new address: {_PROGRAM} open --user teacher --role teacher --group class-1"
-    console.print(again, soft_wrap=True)
-    console.print(f"  A learner's page: {_PROGRAM} open --user {classes.FIRST}")
-    console.print("  Questions about all learners: docs/analysis.md")
-    console.print(f"  The stack keeps running. To stop it: {_PROGRAM} down")
+    console.print(f"  A new address: {_PROGRAM} open {options}", soft_wrap=True)
+    for step in (*steps, f"The stack keeps running. To stop it: {_PROGRAM} down"):
+        console.print(f"  {step}")
 
 
 def _format_percent(rate: float | None) -> str:

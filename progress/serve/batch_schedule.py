@@ -72,7 +72,6 @@ class LocalScheduler:
         return True
 
     def run(self, name: str) -> None:
-        """Run the batch job now, even if the schedule is paused."""
         _check_name(name)
         self._run_batch()
 

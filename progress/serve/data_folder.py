@@ -143,7 +143,6 @@ def hold(folder: DataFolder, *, timeout_s: float = 0.0) -> Iterator[bool]:
 
 
 def is_held(folder: DataFolder) -> bool:
-    """Return whether a stack runs on this folder."""
     if not folder.lock.exists():
         return False
     with hold(folder) as is_free:

@@ -16,10 +16,7 @@ _NAME = "embedded_postgres"
 
 @functools.cache
 def find() -> str | None:
-    """Return the system user that runs the server, or None if this process is not root.
-
-    PostgreSQL refuses to run as root.
-    """
+    """Return the system user that runs the server, or None if this process is not root."""
     if os.geteuid() != 0:
         return None
     if not _is_known(_NAME):

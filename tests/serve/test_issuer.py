@@ -109,7 +109,6 @@ def test_a_teacher_signs_in_with_the_id_of_a_group(client: IssuerClient) -> None
 
 
 def parse_groups(location: str) -> list[str]:
-    """Return the groups of the token in the address of a redirect."""
     claims = jwt.decode(location.partition("#token=")[2], options={"verify_signature": False})
     return list(claims["groups"])
 

@@ -75,7 +75,6 @@ class Broker:
         self._changing = asyncio.Lock()  # one subscription is created or removed at a time
 
     async def load(self) -> None:
-        """Read the topics and the subscriptions."""
         self._topics.update(await self._queue.topics())
         for subscription in await self._queue.subscriptions():
             self._attach(subscription)
@@ -359,13 +358,11 @@ def _encode(subscription: Subscription, message: Message) -> bytes:
 
 
 def open_session() -> aiohttp.ClientSession:
-    """Open the HTTP client of the pushes."""
     kept = aiohttp.TCPConnector(limit=0, keepalive_timeout=loopback.IDLE_S)
     return aiohttp.ClientSession(connector=kept)
 
 
 async def create_topology(broker: Broker, project: str, ingest_url: str, project_url: str) -> None:
-    """Create the topics of Progress, and the subscriptions of ingest and project."""
     prefix = f"projects/{project}"
     urls = dict.fromkeys(sorted({*events.TOPICS.values()}), ingest_url)
     for topic, url in {**urls, events.LEARNER: f"{ingest_url}learners"}.items():

@@ -171,7 +171,6 @@ class Queue:
         await self._update("save subscription", subscription.name, definition)
 
     async def remove_subscription(self, name: str) -> None:
-        """Remove a subscription and its messages."""
         await self._update("remove subscription", name)
 
     async def _copy(self, messages: list[Message]) -> None:
