@@ -341,8 +341,6 @@ def _select_new(connection: Connection | None, record: Record) -> list[Message]:
     """
     if connection is None:
         return record.messages()
-    if not (record.in_catalogue or anki_import.is_known(connection, record.learner)):
-        return record.messages()
     stored = shifts.find_stored(connection, record.learner, record.answers)
     if stored and stored.days:
         record = msgspec.structs.replace(

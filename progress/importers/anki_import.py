@@ -395,11 +395,6 @@ def _guess_language(text: str) -> str | None:
     return "ko" if _HANGUL.search(text) else None
 
 
-def is_known(connection: Connection, learner: Learner) -> bool:
-    """Return whether the log has an event of the learner."""
-    return bool(_read(connection, "is known", learner)[0][0])
-
-
 def select_new(connection: Connection, record: Record) -> list[Message]:
     """Return the record's messages without what is recorded, by whichever program.
 

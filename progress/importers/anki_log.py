@@ -20,15 +20,7 @@ from progress.importers.review_rows import Row
 
 COLUMNS = ("card_id", "review_rating", "review_time")
 DURATION = "review_duration"
-OPTIONAL = (
-    DURATION,
-    "due",
-    "interval",
-    "kind",
-    "headword",
-    "id",
-    "deck",
-)  # each may be empty in a row
+OPTIONAL = (DURATION, "due", "interval", "kind", "headword", "id", "deck")  # may be empty in a row
 ZONE = "timezone"  # may be in one row of a learner
 _OTHER_NAMES = {"interval_days": "interval"}
 

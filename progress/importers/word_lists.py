@@ -43,7 +43,7 @@ def read(folder: Path = DATA) -> list[Word]:
         {
             "headword": word,
             "level": levels[word],
-            "domains": _in_order(domains[word]),
+            "domains": [domain for domain in _ALL_DOMAINS if domain in domains[word]],
             "topics": sorted(topics[word] - {""}),
         }
         for word in levels
@@ -57,7 +57,3 @@ def _rows(folder: Path) -> Iterator[dict[str, str]]:
     for name in WORD_LISTS:
         with (folder / name).open(encoding="utf-8", newline="") as text:
             yield from csv.DictReader(text)
-
-
-def _in_order(domains: set[str]) -> list[str]:
-    return [domain for domain in _ALL_DOMAINS if domain in domains]

@@ -1,8 +1,5 @@
 -- The parts of a learner's Anki history that are already in the event log.
 
--- is known --
-SELECT EXISTS (SELECT FROM event_store.events e WHERE e.stream_id = :stream_id);
-
 -- sessions --
 -- The learner's sessions, oldest first. A row has the session's id, the times of the session's first and last event,
 -- and the id, time and data of its SessionStarted.

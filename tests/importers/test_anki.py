@@ -1,6 +1,5 @@
 """The import turns a review log into domain events, whose dates a demo shifts by whole days."""
 
-import csv
 import hashlib
 import itertools
 import os
@@ -23,7 +22,7 @@ from progress.adapters.pubsub import publisher
 from progress.demo import loading
 from progress.errors import ReviewLogError
 from progress.event_store import envelope, log
-from progress.event_store.entries import Message, ParsedEvent
+from progress.event_store.entries import Message
 from progress.event_store.log import Delivery
 from progress.importers import anki_events, anki_import, anki_log, shifts
 from progress.importers.anki_events import convert_to_former as to_former
@@ -62,21 +61,6 @@ def local_day(at: datetime) -> date:
     return (wall - timedelta(hours=4)).date()
 
 
-def test_the_first_message_creates_the_account_and_each_session_has_two_messages(
-    record: list[Answer],
-) -> None:
-    account, *rest = anki_events.messages(LEARNER, record)
-    assert account.topic == "user-events"
-    assert [event["event_type"] for event in account.events] == ["UserCreated"]
-    assert account.events[0]["data"]["timezone"] == "America/New_York"
-    assert account.events[0]["data"]["day_start_hour"] == 4
-    for session, answers in zip(rest[::2], rest[1::2], strict=True):
-        assert (session.topic, answers.topic) == ("learning-events", "algorithm-events")
-        kinds = [event["event_type"] for event in session.events]
-        assert kinds == ["SessionStarted", "SessionCompleted"]
-        assert {event["event_type"] for event in answers.events} == {"CardReviewed"}
-
-
 def test_the_sessions_of_the_real_log_and_the_former_ids_are_those_of_version_0_3(
     record: list[Answer],
 ) -> None:
@@ -92,15 +76,6 @@ def test_the_sessions_of_the_real_log_and_the_former_ids_are_those_of_version_0_
         "e0e858d50df28d27ce2b17808d055c02967a209a726846a5dcda6aa174f06508",
         "cc9a12a5de04b533f95303f18b30b1844aee07a700ac306ee8eb0cbfd93ab612",
     ]
-
-
-@given(logs)
-def test_ingest_accepts_every_imported_event(log: list[Answer]) -> None:
-    for message in anki_events.messages(LEARNER, log):
-        read = envelope.decode(publisher.encode(message), Message())
-        assert all(isinstance(entry, ParsedEvent) for entry in read)
-        assert [entry.event_id for entry in read] == [e["event_id"] for e in message.events]
-        assert b"learner@example.com" not in msgspec.json.encode(read)
 
 
 @given(logs)
@@ -182,8 +157,6 @@ def test_rows_that_other_programs_write_are_read_or_left_out_and_counted(tmp_pat
         ("card_id,review_time\n7,1\n", "row 1, column review_rating: "),
         (HEADER + "8,3,32503680000000,1\n", "row 2, column review_time: .*milliseconds"),
         (HEADER + "8,3,946684799999,1\n", "row 2, column review_time: "),
-        (HEADER + GOOD + "8,5,2024-03-29T20:33:00+00:00,1\n", "row 3, column review_rating: "),
-        (HEADER + GOOD + "8,3,yesterday,1\n", "row 3, column review_time: .*'yesterday'"),
         (HEADER + "8,3,1999-12-31T23:59:59+00:00,1\n", "row 2, column review_time: "),
         (HEADER + "8,3,2024-03-29T20:33:00+00:00,-1\n", "row 2, column review_duration: "),
         (HEADER + "8,3,2024-03-29T20:33:00+00:00\n", "row 2, column review_duration: "),
@@ -197,7 +170,6 @@ def test_rows_that_other_programs_write_are_read_or_left_out_and_counted(tmp_pat
         (FULL + "8,2024-03-29,3,nan\n", "row 2, column interval: "),
         (FULL + "8,2024-03-29,3,,soon\n", "row 2, column due: expected a time"),
         (FULL + f"8,2024-03-29,3,,,,{'x' * 51}\n", "row 2, column kind: "),
-        (HEADER + "8,3,\udcff,1\n", "row 2, column 3: expected UTF-8"),
         (HEADER + '8,"3,2024-03-29\n', "row 2: expected csv"),
     ],
 )
@@ -205,7 +177,7 @@ def test_an_invalid_file_gives_an_error_with_the_row_and_the_column(
     tmp_path: Path, text: str, fault: str
 ) -> None:
     file = tmp_path / "log.csv"
-    file.write_bytes(text.encode(errors="surrogateescape"))
+    file.write_text(text)
     with pytest.raises(ReviewLogError, match=fault) as raised:
         anki_log.read(file)
     assert "\n" not in str(raised.value)
@@ -259,16 +231,6 @@ def test_an_import_that_is_interrupted_while_it_publishes_says_what_was_done(
 def test_an_endless_file_is_rejected() -> None:
     with pytest.raises(ReviewLogError, match=r"/dev/zero: row 1: expected csv, field larger than"):
         anki_log.read(Path("/dev/zero"))
-
-
-def test_the_order_of_the_rows_does_not_change_the_imported_log(
-    tmp_path: Path, record: list[Answer]
-) -> None:
-    rows = list(csv.reader(LOG.read_text(encoding="utf-8").splitlines()))
-    shuffled = tmp_path / "shuffled.csv"
-    with shuffled.open("w", encoding="utf-8", newline="") as out:
-        csv.writer(out).writerows([rows[0], *reversed(rows[1:])])
-    assert anki_log.read(shuffled) == record
 
 
 ZONE = "America/New_York"

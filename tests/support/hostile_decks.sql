@@ -31,9 +31,6 @@ CREATE VIRTUAL TABLE Notes USING fts5(id, flds, mod);
 INSERT INTO cards SELECT a.* FROM cards a, revlog, revlog, revlog, revlog;
 INSERT INTO notes SELECT a.* FROM notes a, revlog, revlog, revlog, revlog;
 
--- text as a card --
-UPDATE revlog SET cid = '[/b]' || char(10) || 'x' WHERE id % 2;
-
 -- text as a time --
 UPDATE revlog SET id = '[/b]' || char(27) || '[31m';
 
