@@ -258,6 +258,7 @@ def test_introspection_and_graphiql_are_enabled_only_in_development(offline_api:
 
 
 _PAGE = "{ pageInfo { endCursor } }"
+LEARNERS = 'learners(groupId: "g1", '
 RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
 
 
@@ -286,8 +287,8 @@ RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
         ('{ events(after: "WzBd") { edges { cursor } } }', "after: expected an endCursor"),
         ('{ itemStats(after: "WyJEVUUiLDEuNSwiaSJd") { totalCount } }', "ordered by RECENT"),
         *(
-            (f"{{ {lists}({arguments}) {_PAGE} }}", says)
-            for lists in ("deadLetters", "operations")
+            (f"{{ {lists}{arguments}) {_PAGE} }}", says)
+            for lists in ("deadLetters(", "operations(", "itemDifficulty(", LEARNERS)
             for arguments, says in (
                 ("first: 0", "first: expected an integer from 1 to 200"),
                 ("first: 201", "- found 201"),
@@ -495,40 +496,6 @@ def test_a_body_that_arrives_while_the_process_is_stalled_is_accepted(
 
     with client:
         assert run(read()) == "{ __typename }"
-
-
-def test_a_timer_is_not_started_for_a_body_that_has_already_arrived(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(asyncio, "wait", None)
-
-    async def receive() -> Any:
-        return {"type": "http.request", "body": DOCUMENT}
-
-    request = asyncio.run(protocol.read(Request(SCOPE, receive), {}, lambda _: None))
-    assert request.query == "{ __typename }"
-
-
-@pytest.mark.parametrize("late", range(4))
-def test_a_body_is_read_completely_whichever_part_is_late(late: int) -> None:
-    parts = [DOCUMENT[:3], b"", DOCUMENT[3:9], DOCUMENT[9:]]
-
-    async def read() -> str:
-        come, left = asyncio.Event(), list(enumerate(parts))
-
-        async def receive() -> Any:  # like a server, wait until the client has sent the part
-            if left[0][0] == late:
-                await come.wait()
-            number, part = left.pop(0)
-            return {"type": "http.request", "body": part, "more_body": number + 1 < len(parts)}
-
-        reading = asyncio.create_task(protocol.read(Request(SCOPE, receive), {}, lambda _: None))
-        await asyncio.sleep(0)
-        assert not reading.done()
-        come.set()
-        return (await reading).query
-
-    assert asyncio.run(read()) == "{ __typename }"
 
 
 PROGRESS = "{ userProgress { totalItemsLearned } }"

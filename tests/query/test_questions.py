@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -16,7 +15,8 @@ from starlette.responses import Response
 
 from progress.adapters.postgres import database
 from progress.projections.schema import BATCH, REALTIME
-from progress.query.graphql.schema import FIELDS, GRAPHQL
+from progress.query.graphql.schema import GRAPHQL
+from progress.query.read_models.groups import LearnerOrder
 from tests import oracle
 from tests.conftest import Store
 from tests.query.test_accesses import write_field
@@ -39,37 +39,6 @@ def test_a_publisher_reads_nothing(query_api: Api) -> None:
         answer = query_api.post(text, "ann", roles=["publisher"])
         assert answer["data"] is None
         assert [error["extensions"]["code"] for error in answer["errors"]] == ["FORBIDDEN"]
-
-
-def test_an_archived_item_is_nobody_s_task(query_api: Api, connection: database.Connection) -> None:
-    items = ("in play", "archived", "never described")
-    rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
-    catalogue = ({"item_id": items[0]}, {"item_id": items[1], "in_catalogue": False})
-    rows_by_hand.insert(connection, "items", *catalogue)
-    change_membership(connection, "ann", is_member=True)
-    long_ago = {"reviewed_at": "2020-01-01T00:00:00Z", "interval_days": 1, "lapses": 8}
-    memory = {"stability": 0, "difficulty": 50_000_000, "last_answered_on": "2020-01-01"}
-    sums = {"answers": 5, "correct_answers": 1}
-    for item in items:
-        row = {"user_id": "ann", "item_id": item, **sums, **long_ago, **memory}
-        rows_by_hand.insert(connection, "item_stats", {**row, "last_correct": False})
-        of_group = {"group_id": "g1", "item_id": item, "shard": 0, "learners": 3, **sums}
-        rows_by_hand.insert(connection, "group_items", of_group)
-    listed = "{ edges { node { itemId dueAt } } }"
-    filters = ("ALL", "STRUGGLING", "DUE", "LEECH", "FADING")
-    parts = " ".join(f"{name}: itemStats(filter: {name}) {listed}" for name in filters)
-    data = query_api.data(
-        f"""{{ {parts} workload(userId: "ann") {{ due }} knowledge {{ items fading }}
-          group(groupId: "g1") {{ hardestItems {{ itemId }} }} }}""",
-        user="ann",
-        roles=["support"],
-    )
-    found = {name: [edge["node"]["itemId"] for edge in data[name]["edges"]] for name in filters}
-    in_play = ["in play", "never described"]
-    assert found == {"ALL": sorted(items), **dict.fromkeys(filters[1:], in_play)}
-    assert all(edge["node"]["dueAt"] for edge in data["ALL"]["edges"])
-    assert (data["workload"], data["knowledge"]) == ({"due": 2}, {"items": 3, "fading": 2})
-    assert [item["itemId"] for item in data["group"]["hardestItems"]] == in_play
 
 
 def test_the_trail_lists_recorded_events(query_api: Api, connection: database.Connection) -> None:
@@ -765,122 +734,63 @@ def test_the_field_group_is_null_and_the_field_learners_is_empty_without_a_curre
         assert read(MEMBERS, group) == {"totalCount": 0, "edges": []}
 
 
-RISKS = """{
-  group(groupId: "g1") { members atRisk neverStudied inactive lowAccuracy }
-  learners(groupId: "g1", orderBy: URGENCY, first: %d%s) {
-    edges { cursor node { userId atRisk riskReasons } }
-  }
-}"""
-
-
-def test_learners_whom_a_talk_can_save_come_first_and_those_who_never_began_last(
-    groups_api: Api, rows: database.Connection
+@pytest.mark.parametrize("order", LearnerOrder)
+def test_the_joined_pages_of_learners_are_the_whole_list(
+    groups_api: Api, rows: database.Connection, order: LearnerOrder
 ) -> None:
-    """`bob` has no day. Each other has: days since the last day, answers, correct ones."""
-    today = datetime.now(UTC).date()
-    members = {
-        "ace": (0, 30, 29), "lost": (90, 0, 0), "near": (7, 0, 0), "sad": (8, 9, 1),
-        "slow": (3, 9, 9), "weak": (2, 20, 11), "worse": (2, 30, 5),
-    }  # fmt: skip
-    for user, (ago, answers, correct) in members.items():
+    for user in ("ann", "cid"):
         change_membership(rows, user, is_member=True)
-        day = today - timedelta(days=ago)
-        week: dict[str, object] = {"last_day": day, "last_study_date": day}
-        week |= {"zone_since": NOON, "timezone": "UTC"}
-        sums = {"answers": answers, "correct": correct}
-        week |= {f"{name}_{n}": sum_ for name, sum_ in sums.items() for n in range(1, 8)}
-        rows_by_hand.insert(rows, "member_weeks", {"user_id": user, **week})
-    data = api.read(ask(groups_api, RISKS % (200, ""), headers("g1")))["data"]
-    edges = data["learners"]["edges"]
-    low, inactive, never = ["LOW_ACCURACY"], ["INACTIVE"], ["NEVER_STUDIED"]
-    assert [(edge["node"]["userId"], edge["node"]["riskReasons"]) for edge in edges] == [
-        *(("worse", low), ("weak", low), ("near", inactive), ("sad", inactive)),
-        *(("lost", inactive), ("slow", []), ("ace", []), ("bob", never)),
-    ]
-    assert [edge["node"]["atRisk"] for edge in edges] == [*[True] * 5, False, False, True]
-    assert data["group"] == {
-        "members": 8,
-        "atRisk": 6,
-        "neverStudied": 1,
-        "inactive": 3,
-        "lowAccuracy": 2,
-    }
-    for place, edge in enumerate(edges):
-        after = f', after: "{edge["cursor"]}"'
-        page = api.read(ask(groups_api, RISKS % (3, after), headers("g1")))["data"]["learners"]
-        assert page["edges"] == edges[place + 1 : place + 4]
+
+    def list_users(first: int) -> list[str]:
+        def read(after: str | None) -> Row:
+            asked = ask(groups_api, LEARNERS, headers("g1"), first=first, after=after, order=order)
+            page: Row = api.read(asked)["data"]["learners"]
+            return page
+
+        return [edge["node"]["userId"] for page in pages(read) for edge in page["edges"]]
+
+    assert list_users(1) == list_users(3)
 
 
-SINCE = """query ($g: ID!, $day: Date!) { learners(groupId: $g) { edges { node {
-  userId since(date: $day) { answers accuracyRate studyDays daysWithGoal daysMet }
-  today: since(date: "%s") { answers } week: since(days: 7) { answers } } } } }"""
+LEARNERS = """query ($order: LearnerOrder, $first: Int, $after: String) {
+  learners(groupId: "g1", orderBy: $order, first: $first, after: $after) {
+    pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+    edges { cursor node { userId } } } }"""
 
 
-def test_what_members_did_since_a_day_is_about_today_and_the_366_days_before(
+def test_what_members_did_since_a_day_starts_at_most_366_days_ago(
     groups_api: Api, rows: database.Connection
 ) -> None:
-    change_membership(rows, "ann", is_member=True)
     today = datetime.now(UTC).date()
+    query = """query ($day: Date!) { learners(groupId: "g1") { edges { node {
+      since(date: $day) { answers } today: since(days: 1) { answers } } } } }"""
 
     def read(days: int) -> Any:
-        variables = {"g": "g1", "day": str(today - timedelta(days=days))}
-        return api.read(ask(groups_api, SINCE % today, headers("g1"), **variables))
+        day = str(today - timedelta(days=days))
+        return api.read(ask(groups_api, query, headers("g1"), day=day))
 
-    for user, day, answers in (
-        ("ann", 2, 3),
-        ("ann", 1, 4),
-        ("bob", 6, 1),
-        ("bob", 7, 2),
-        ("bob", 366, 5),
-        ("bob", 367, 6),
-    ):
-        row = {"user_id": user, "day": today - timedelta(days=day), "answers": answers}
-        rows_by_hand.insert(rows, "daily_stats", {**row, "correct_answers": 3})
-    zeros = {"daysWithGoal": 0, "daysMet": 0}
-    for days, ann, bob in ((2, 7, 0), (366, 7, 8)):
-        found = {e["node"]["userId"]: e["node"] for e in read(days)["data"]["learners"]["edges"]}
-        assert found["ann"]["since"] == {
-            **zeros, "answers": ann, "accuracyRate": 6 / 7, "studyDays": 2,
-        }  # fmt: skip
-        assert found["bob"]["since"]["answers"] == bob
-        assert found["ann"]["today"] == {"answers": 0}
-        assert [found[user]["week"]["answers"] for user in ("ann", "bob")] == [7, 1]
+    for ago in (366, 367):
+        row = {"user_id": "bob", "day": today - timedelta(days=ago), "answers": ago}
+        rows_by_hand.insert(rows, "daily_stats", row)
+    (edge,) = read(366)["data"]["learners"]["edges"]
+    assert edge["node"] == {"since": {"answers": 366}, "today": {"answers": 0}}
     error = read(367)["errors"][0]
     assert error["extensions"]["code"] == "BAD_USER_INPUT"
     assert error["message"].startswith("date: expected 20")
 
 
-def test_a_day_that_has_not_begun_for_a_member_counts_nothing_of_this_member(
-    groups_api: Api, rows: database.Connection
-) -> None:
-    """At any time, the dates of two of these zones differ."""
-    zones = {"east": "Pacific/Kiritimati", "west": "Pacific/Pago_Pago"}
-    for user, zone in zones.items():
-        change_membership(rows, user, is_member=True)
-        for ago, answers in ((0, 3), (6, 4), (7, 5)):
-            day = datetime.now(ZoneInfo(zone)).date() - timedelta(days=ago)
-            row = {"user_id": user, "day": day, "answers": answers}
-            rows_by_hand.insert(rows, "daily_stats", row)
-        force = {"user_id": user, "starts_at": "-infinity", "ends_at": "infinity"}
-        rows_by_hand.insert(rows, "zones_in_force", {**force, "timezone": zone, "day_start": "0"})
-    today = datetime.now(ZoneInfo(zones["east"])).date()
-    ahead = {"answers": 0, "accuracyRate": None, "studyDays": 0, "daysWithGoal": 0, "daysMet": 0}
-    answer = api.read(ask(groups_api, SINCE % today, headers("g1"), g="g1", day=str(today)))
-    found = {edge["node"]["userId"]: edge["node"] for edge in answer["data"]["learners"]["edges"]}
-    assert found["west"]["since"] == ahead
-    assert [found[user]["week"] for user in zones] == [{"answers": 7}] * 2
-    assert found["east"]["today"] == {"answers": 3}
-
-
-def test_since_takes_a_day_or_a_number_of_days(groups_api: Api) -> None:
-    query = '{ learners(groupId: "g1") { edges { node { since(%s) { answers } } } } }'
-    for arguments, message in {
-        "days: 0": "days: expected an integer from 1 to 366 - found 0",
-        "days: 367": "days: expected an integer from 1 to 366 - found 367",
-        'days: 7, date: "2024-03-01"': "date, days: expected one of them - found both",
-        "days: null, date: null": "date, days: expected one of them - found neither",
+def test_the_arguments_of_fields_about_a_group_are_checked(groups_api: Api) -> None:
+    since = 'learners(groupId: "g1") { edges { node { since(%s) { answers } } } }'
+    for query, message in {
+        since % "days: 0": "days: expected an integer from 1 to 366 - found 0",
+        since % "days: 367": "days: expected an integer from 1 to 366 - found 367",
+        since % 'days: 7, date: "2024-03-01"': "date, days: expected one of them - found both",
+        since % "days: null, date: null": "date, days: expected one of them - found neither",
+        'group(groupId: "g1") { hardestItems(first: 201) { itemId } }': (
+            "first: expected an integer from 1 to 200 - found 201"
+        ),
     }.items():
-        (error,) = api.read(ask(groups_api, query % arguments, headers("g1")))["errors"]
+        (error,) = api.read(ask(groups_api, f"{{ {query} }}", headers("g1")))["errors"]
         assert (error["extensions"]["code"], error["message"]) == ("BAD_USER_INPUT", message)
 
 
@@ -909,38 +819,6 @@ def test_a_past_day_of_a_class_is_about_at_most_50_members(
         )
 
 
-def test_queries_about_groups_and_difficulty_are_not_cached() -> None:
-    assert not any(FIELDS[name].cache for name in ("group", "learners", "itemDifficulty"))
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "{ itemDifficulty(first: %s) { totalCount } }",
-        '{ learners(groupId: "g1", first: %s) { totalCount } }',
-        '{ group(groupId: "g1") { hardestItems(first: %s) { itemId } } }',
-    ],
-)
-def test_the_argument_first_must_be_1_to_200(groups_api: Api, query: str) -> None:
-    for first in (0, -1, 201):
-        (error,) = api.read(ask(groups_api, query % first, headers("g1")))["errors"]
-        assert error["extensions"]["code"] == "BAD_USER_INPUT"
-        assert error["message"] == f"first: expected an integer from 1 to 200 - found {first}"
-    for allowed in ("1", "200", "null"):
-        assert code_of(ask(groups_api, query % allowed, headers("g1"))) is None
-
-
-def test_a_cursor_for_another_order_is_rejected(groups_api: Api) -> None:
-    query = """query($o: LearnerOrder, $a: String) {
-        learners(groupId: "g1", orderBy: $o, after: $a) { pageInfo { endCursor } } }"""
-    answer = api.read(ask(groups_api, query, headers("g1"), o="STREAK"))
-    cursor = answer["data"]["learners"]["pageInfo"]["endCursor"]
-    assert code_of(ask(groups_api, query, headers("g1"), o="STREAK", a=cursor)) is None
-    (error,) = api.read(ask(groups_api, query, headers("g1"), o="AT_RISK", a=cursor))["errors"]
-    assert error["extensions"]["code"] == "BAD_USER_INPUT"
-    assert error["message"].startswith("after: expected a cursor of a list ordered by AT_RISK")
-
-
 def test_what_may_be_read_of_groups_depends_on_their_size(
     groups_api: Api, rows: database.Connection
 ) -> None:
@@ -961,10 +839,3 @@ def test_what_may_be_read_of_groups_depends_on_their_size(
     assert [found(*one) for one in asked] == ["1330", "1480", None, "only", "only"]
     rows.run(rows_by_hand.BLOCKS["fill a group"])
     assert found(each, support) == str(200 + 200 * 310)
-
-
-def test_a_document_may_not_select_the_hardest_items_many_times(groups_api: Api) -> None:
-    lists = " ".join(f"a{n}: hardestItems {{ itemId }}" for n in range(30))
-    query = f'{{ group(groupId: "g1") {{ {lists} }} }}'
-    body = api.read(ask(groups_api, query, headers("g1")))
-    assert body["errors"][0]["extensions"]["code"] == "QUERY_TOO_COMPLEX"
