@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from http.client import HTTPException
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
@@ -27,15 +26,13 @@ from progress.event_store import dead_letters, log
 from progress.ingest import push
 from progress.projections.projector import Projector
 from progress.query.graphql import learner_mutations
-from progress.serve import ports, readiness
+from progress.serve import ports
 from tests.conftest import Store
-from tests.support import api, http_servers, recent_events, sample_events, subscription_client
+from tests.support import api, http_servers, recent_events, sample_events
 from tests.support.api import Api, Body
 from tests.support.fake_publisher import FakePublisher, forget_outages
-from tests.support.http_client import fetch_json
 from tests.support.postgres_servers import url_of
 from tests.support.pushes import encode_push
-from tests.support.socket_client import OpenSocket
 from tests.support.stage import append, connect
 
 TOPIC = "user-events"
@@ -256,17 +253,6 @@ def test_an_item_is_set_aside_and_resumed_after_every_recorded_event_about_it(wo
         f"{(ahead + timedelta(microseconds=1)).isoformat()}".replace("+00:00", "Z"),
         f"{(ahead + timedelta(seconds=1, microseconds=1)).isoformat()}".replace("+00:00", "Z"),
     ]
-
-
-def test_a_counted_event_is_not_hidden_by_a_cached_response(world: World) -> None:
-    user, goal = world.add_learner(), "{ goal { answersPerDay } }"
-    assert world.api.data(goal, user) == {"goal": None}
-    event = world.set_goal(user, 30)
-    assert event["counted"]
-    body = world.api.post(goal, user)
-    assert body["data"] == {"goal": {"answersPerDay": 30}}
-    rows = world.connection.run("SELECT max(global_position) FROM event_store.events")
-    assert int(body["extensions"]["projectedTo"]["position"]) == rows[0][0]
 
 
 def test_a_repeated_call_finds_the_recorded_event_even_after_midnight(world: World) -> None:
@@ -768,42 +754,3 @@ def test_only_a_rest_day_needs_the_announced_events(
         assert world.set_goal(user, 3)["counted"]
         assert world.api.data("{ goal { answersPerDay } }", user)["goal"] == {"answersPerDay": 3}
         assert world.rest_days(user) == []
-
-
-@pytest.mark.first_in_gate
-def test_a_function_that_dies_before_it_answers_has_published_once(
-    world: World, store: Store, open_socket: OpenSocket, empty_redis: str
-) -> None:
-    user = world.add_learner()
-    variables: dict[str, Any] = {
-        "REDIS_URL": empty_redis,
-        "PUBSUB_EMULATOR_HOST": world.sent.address,
-    }
-
-    url = url_of(store.url, "query")
-    query = 'mutation { setGoal(answersPerDay: 4, idempotencyKey: "k") { eventId counted } }'
-    with subscription_client.query_function(url, **variables) as function:
-        has_recorded = threading.Event()
-
-        def kill(request: PublishRequest) -> None:
-            function.kill()
-            world.record(*(message.data for message in request.messages))
-            has_recorded.set()
-
-        def has_died() -> bool:
-            """Call the function, which may answer after 3 s: its first call loads the client."""
-            try:
-                fetch_json(function.port, "POST", "/graphql", {"query": query}, **api.headers(user))
-            except (HTTPException, OSError):
-                return True
-            return False
-
-        world.sent.on_stored = kill
-        readiness.wait(has_died, "the death", seconds=60)
-        assert has_recorded.wait(60)
-    with subscription_client.query_function(url, **variables) as function:
-        socket = open_socket(function.port, user)
-        socket.subscribe("again", query)
-        (recorded,) = world.recorded(user)
-        assert socket.next_value("again") == {"eventId": recorded[0], "counted": True}
-    assert len(world.published()) == 1

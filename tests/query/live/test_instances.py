@@ -1,34 +1,29 @@
 """Streams of whole instances: changes, outages, limits, and released resources."""
 
-import asyncio
 import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
 import pytest
-from starlette.types import Message
 
 from progress.adapters.postgres import database
 from progress.projections import schema
-from progress.query.http.subscriptions import EventStream, OpenSubscription
 from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import (
     cache_instances,
     cli,
     http_client,
-    rows_by_hand,
-    stage,
     subscription_client,
     token_issuer,
 )
 from tests.support.function_process import FunctionProcess
-from tests.support.postgres_servers import OwnServer, url_of
+from tests.support.postgres_servers import OwnServer
 from tests.support.subscription_client import (
     PROGRESS,
     STREAK,
@@ -93,21 +88,6 @@ def test_open_streams_wait_and_new_streams_are_rejected_during_an_outage(
             assert stream.next_value()["totalSessionsCompleted"] == 1
             assert subscribe(function.port, STREAK, "bob").next_value()["current"] == 0
         stream.close()
-
-
-def test_streams_survive_broken_database_connections(
-    store: Store, recorder: LessonRecorder, subscribe: Subscribe
-) -> None:
-    with ExitStack() as stack:
-        connection = stack.enter_context(closing(stage.connect(store.url)))
-        url = url_of(store.url, "query")
-        function = stack.enter_context(subscription_client.query_function(url))
-        stream = subscribe(function.port, PROGRESS)
-        assert stream.next_value() is None
-        for done in range(1, 6):
-            connection.run(rows_by_hand.BLOCKS["hang up"])
-            recorder.add_lesson()
-            assert stream.next_value()["totalSessionsCompleted"] == done
 
 
 # The query selects one number under many long aliases. The results are so large that a few of them
@@ -247,29 +227,3 @@ def measure(function: FunctionProcess) -> tuple[int, int]:
     """Return the worker process's number of open files, and its resident memory in bytes."""
     worker = function.worker()
     return worker.num_fds(), worker.memory_info().rss
-
-
-def test_a_stream_releases_its_resources_although_it_is_still_referenced() -> None:
-    released: list[str] = []
-
-    async def next_result() -> bytes:
-        raise StopAsyncIteration
-
-    async def receive() -> Message:
-        await asyncio.Event().wait()
-        return {}
-
-    async def send(_: Message) -> None:
-        pass
-
-    async def scene() -> None:
-        resources = ExitStack()
-        resources.callback(released.append, "slot")
-        subscription = OpenSubscription(b"{}", next_result, lambda: None, ExitStack())
-        end = time.time() + 60
-        stream = EventStream(subscription, resources, expires_at=end, heartbeat=1)
-        del resources
-        await stream({"type": "http", "method": "POST"}, receive, send)
-        assert released == ["slot"]
-
-    asyncio.run(scene())

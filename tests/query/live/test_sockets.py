@@ -23,7 +23,6 @@ from progress.serve import ports, readiness
 from tests.conftest import Store
 from tests.support import api, function_process, node, subscription_client, token_issuer
 from tests.support.http_client import fetch_json
-from tests.support.recent_events import of
 from tests.support.socket_client import OpenSocket, RawSocket, Socket, frame
 from tests.support.subscription_client import PROGRESS, STREAK, LessonRecorder, Serve, Subscribe
 
@@ -131,22 +130,6 @@ def test_an_answer_is_the_same_as_over_http(port: int, open_socket: OpenSocket, 
         assert message["payload"] == expected
     else:
         assert message == {"id": "1", "type": "error", "payload": expected["errors"]}
-
-
-def test_a_subscription_about_a_learner_who_leaves_the_teacher_s_group_ends_with_forbidden(
-    port: int, open_socket: OpenSocket, recorder: LessonRecorder
-) -> None:
-    query = "subscription($of: ID) { progressUpdated(userId: $of) { totalSessionsCompleted } }"
-    recorder.append(of("LearnerJoinedGroup", "leo", 0, group_id="g1"))
-    socket = open_socket(port, "tom", roles=["teacher"], groups=["g1"])
-    socket.subscribe("1", query, of="leo")
-    assert socket.next_value("1") == {"totalSessionsCompleted": 0}
-    recorder.append(of("LearnerLeftGroup", "leo", 0, group_id="g1"))
-    (error,) = socket.receive()["payload"]["errors"]
-    assert (error["extensions"]["code"], error["path"]) == ("FORBIDDEN", ["progressUpdated"])
-    assert socket.receive() == {"id": "1", "type": "complete"}
-    socket.subscribe("1", CURRENT)  # the socket is still open
-    assert socket.next_value("1") == {"current": 0}
 
 
 def test_a_socket_is_closed_when_its_token_expires(port: int, open_socket: OpenSocket) -> None:
