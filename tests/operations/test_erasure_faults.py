@@ -7,7 +7,6 @@ beside the archive has an entry for each erased learner's digest.
 import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -21,11 +20,8 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import erasure_ledger, manifests
 from progress.archive.erasure_ledger import Entry
-from progress.errors import (
-    AttemptFailed,
-    ProgressError,
-)
-from progress.operations import erasure_rows, erasure_steps, records, runner
+from progress.errors import ProgressError
+from progress.operations import erasure_rows, records, runner
 from progress.operations.claimed_operations import ClaimedOperation
 from progress.operations.records import OperationKind
 from progress.projections import batch, rebuild, replacement, schema
@@ -33,7 +29,7 @@ from progress.projections.projector import Projector
 from progress.recovery import checks, ledger_erasures
 from progress.serve import readiness
 from tests.conftest import Store
-from tests.support import cli, model_rows, stage
+from tests.support import model_rows, stage
 from tests.support.erasure_fixtures import (
     BLOCKS,
     LEARNER,
@@ -78,51 +74,8 @@ def test_each_step_can_be_stopped_before_each_of_its_chunks(
     assert {first for first, block in before if block in CHUNKED} == {"check"}
 
 
-def test_the_first_step_does_not_read_the_dead_letters(
-    operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        raise ProgressError("a dead letter was read")
-
-    monkeypatch.setattr(erasure_rows, "count_further", fail)
-    operation_id = erase(operator)["id"]
-    with pytest.raises(AttemptFailed):
-        runner.run(UUID(operation_id))
-    states = [step["state"] for step in operator.get(operation_id)["steps"]]
-    assert states == ["SUCCEEDED", *["PENDING"] * 4]
-
-
-@pytest.mark.exhaustive
-def test_a_rebuild_during_an_erasure_is_rejected_and_told_what_runs(
-    operator: Operator, traced: Connection, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers: list[cli.Result] = []
-
-    def rebuild_meanwhile(*_: object) -> None:
-        answers.append(cli.progress(store.url, "rebuild"))
-
-    operation_id = erase(operator)["id"]
-    monkeypatch.setattr(erasure_steps, "_wait_for_requests", rebuild_meanwhile)
-    expect_erased(traced, operator.run(operation_id))
-    (answer,) = answers
-    cli.expect_failure(answer, "an erasure has been running since", "will end by", "wait until it")
-
-
-@pytest.fixture
-def folded_replacement(store: Store, traced: Connection) -> Iterator[replacement.Replacement]:
-    def connect() -> Connection:
-        return store.connect()
-
-    with replacement.open_replacement(connect) as second:
-        rebuild.fold(connect)
-        yield second
-
-
 def test_a_learner_who_is_erased_between_the_fold_and_the_swap_of_a_rebuild_does_not_reappear(
-    operator: Operator,
-    traced: Connection,
-    folded_replacement: replacement.Replacement,
-    monkeypatch: pytest.MonkeyPatch,
+    operator: Operator, store: Store, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last step of the erasure waits until the rebuild ends."""
     waits = 0
@@ -131,12 +84,14 @@ def test_a_learner_who_is_erased_between_the_fold_and_the_swap_of_a_rebuild_does
         nonlocal waits
         waits += 1
         if waits == 2:
-            folded_replacement.swap()
-            folded_replacement.connection.run("SELECT pg_advisory_unlock_all()")
+            second.swap()
+            second.connection.run("SELECT pg_advisory_unlock_all()")
 
-    operation_id = erase(operator)["id"]
-    monkeypatch.setattr(ClaimedOperation, "wait", swap_at_the_second_wait)
-    done = operator.run(operation_id)
+    with replacement.open_replacement(store.connect) as second:
+        rebuild.fold(store.connect)
+        operation_id = erase(operator)["id"]
+        monkeypatch.setattr(ClaimedOperation, "wait", swap_at_the_second_wait)
+        done = operator.run(operation_id)
     assert waits >= 2
     expect_erased(traced, done)
 
@@ -181,7 +136,6 @@ def test_the_learner_is_erased_from_every_read_model_schema(
 LOSE_ID = (
     """UPDATE operations.operations SET arguments = '{"erased": "00"}' WHERE operation_id = :id"""
 )
-ENTRY = Entry("ab" * 32, "5f0c1f0e-6a43-4c0e-9a53-0d2c6c1c7a11", datetime(2026, 11, 21, tzinfo=UTC))
 
 
 def fail_in(operator: Operator, step: str, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -252,29 +206,19 @@ def test_an_erasure_that_another_one_has_overtaken_succeeds_with_the_receipt_of_
     assert find_traces(traced, *NEEDLES) == []
 
 
-def test_an_empty_archive_has_no_erasures(archive: Storage) -> None:
+def test_the_ledger_keeps_the_first_entry_of_each_learner_and_names_a_damaged_one(
+    archive: Storage,
+) -> None:
     assert erasure_ledger.read_digests(archive) == set()
-
-
-def test_the_ledger_returns_the_written_entries(archive: Storage) -> None:
-    other = Entry("cd" * 32, ENTRY.operation_id, ENTRY.erased_at)
-    for entry in (ENTRY, other):
+    first, again = (
+        Entry("ab" * 32, operation_id, datetime(year, 1, 1, tzinfo=UTC))
+        for operation_id, year in (("the first", 2026), ("another", 2027))
+    )
+    for entry in (first, Entry("cd" * 32, first.operation_id, first.erased_at), again):
         erasure_ledger.write_entry(archive, entry)
-    with archive.writing("ranges/x.json") as output:
-        output.write(b"{}")
-    assert erasure_ledger.read_digests(archive) == {ENTRY.digest, other.digest}
-    assert erasure_ledger.read_entry(archive, ENTRY.digest) == ENTRY
-
-
-def test_an_entry_that_is_written_again_does_not_change(archive: Storage) -> None:
-    erasure_ledger.write_entry(archive, ENTRY)
-    again = Entry(ENTRY.digest, "another operation", datetime(2027, 1, 1, tzinfo=UTC))
-    erasure_ledger.write_entry(archive, again)
-    assert erasure_ledger.read_entry(archive, ENTRY.digest) == ENTRY
-
-
-def test_the_error_names_a_damaged_entry(archive: Storage) -> None:
-    with archive.writing(f"erasures/{ENTRY.digest}.json") as output:
-        output.write(b"{")
-    with pytest.raises(ProgressError, match=f"erasures/{ENTRY.digest}.json of the archive"):
-        erasure_ledger.read_entry(archive, ENTRY.digest)
+    archive.write("ranges/x.json", b"{}")
+    assert erasure_ledger.read_digests(archive) == {"ab" * 32, "cd" * 32}
+    assert erasure_ledger.read_entry(archive, first.digest) == first
+    archive.write(f"erasures/{first.digest}.json", b"{")
+    with pytest.raises(ProgressError, match=f"erasures/{first.digest}.json of the archive"):
+        erasure_ledger.read_entry(archive, first.digest)
