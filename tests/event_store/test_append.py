@@ -243,20 +243,6 @@ def ids(connection: Connection) -> list[str]:
     return [str(e.event_id) for e in PostgresEventStore(connection).read_all_events(1, 1_000)]
 
 
-def test_pending_events_are_appended_after_the_start_of_their_session(log: Connection) -> None:
-    first, second, third, begin, last = (
-        answer("s"),
-        answer("s"),
-        answer("s"),
-        session_started("s", "u"),
-        answer("s"),
-    )
-    deliver(log, encode_push([first, second]))
-    assert ids(log) == []
-    deliver(log, encode_push([third, begin, last]))
-    assert ids(log) == [e["event_id"] for e in (begin, first, second, third, last)]
-
-
 def test_a_pending_event_is_appended_when_a_redelivery_names_its_learner(log: Connection) -> None:
     event = answer("s")
     deliver(log, encode_push(event))

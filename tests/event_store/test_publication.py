@@ -10,7 +10,6 @@ import queue
 import secrets
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from google.pubsub_v1.types import PublishRequest
@@ -138,32 +137,6 @@ def publisher(store: Store, fake_publisher: FakePublisher) -> Iterator[Publisher
         yield made
 
 
-def test_a_retraction_is_published_like_every_event_and_recalls_nothing(
-    connection: Connection, publisher: Publisher
-) -> None:
-    _, goal, rest, *_ = sample_events.choices("ann")
-    append(connection, [goal])
-    assert publisher.run() == 1
-    retractions = [
-        sample_events.envelope(
-            "EventRetracted",
-            {"user_id": "ann", "retracted_event_id": event["event_id"]},
-            at=sample_events.BEGIN,
-        )
-        for event in (goal, rest)
-    ]
-    append(connection, [rest, *retractions])
-    assert publisher.run() == 3
-    messages = publisher.pubsub.messages(outgoing.TOPIC)
-    expected = [goal, rest, *retractions]
-    assert [message.attributes["ce-id"] for message in messages] == [
-        event["event_id"] for event in expected
-    ]
-    assert [json.loads(message.data)["data"] for message in messages] == [
-        event["data"] for event in expected
-    ]
-
-
 def test_a_message_is_a_cloud_event_that_matches_its_schema_and_has_no_personal_data(
     connection: Connection, publisher: Publisher
 ) -> None:
@@ -261,78 +234,10 @@ def test_a_worker_that_finds_the_shard_busy_returns_and_its_events_are_published
 
         publisher.pubsub.on_stored = meanwhile
         assert publisher.run() == 2 * len(sample_events.lesson("ann", 1))
-    assert waiting == [0]
-    published.check(connection, publisher.pubsub.messages(outgoing.TOPIC), "all")
-
-
-def test_another_worker_publishes_the_shard_afterwards(
-    connection: Connection, store: Store, publisher: Publisher
-) -> None:
-    append(connection, sample_events.lesson("ann", 1))
-    publisher.run()
-    append(connection, [sample_events.user_deleted("ann")])
-    with contextlib.closing(Publisher(store, publisher.pubsub, "all")) as other:
+        assert waiting == [0]
+        append(connection, [sample_events.user_deleted("ann")])
         assert other.run() == 1
-
-
-def test_if_the_messages_of_one_stream_are_refused_the_checkpoint_stays(
-    connection: Connection, publisher: Publisher
-) -> None:
-    append(connection, [*sample_events.lesson("ann", 1), *sample_events.lesson("una", 1)])
-    publisher.run_and_fail("refused", 1)
-    publisher.run()
     published.check(connection, publisher.pubsub.messages(outgoing.TOPIC), "all")
-
-
-class _Cancelling(ThreadPoolExecutor):
-    """An executor with an event that is set once the waiting calls have been cancelled."""
-
-    cancelled = threading.Event()
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        super().shutdown(wait=False, cancel_futures=cancel_futures)
-        self.cancelled.set()
-        super().shutdown(wait=wait)
-
-
-def test_after_a_refusal_no_further_request_begins(
-    connection: Connection, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(publication, "ThreadPoolExecutor", _Cancelling)
-    users = connection.run(model_rows.BLOCKS["learners of a shard"], shard=3, at_most=40)
-    append(connection, [sample_events.user_deleted(user) for (user,) in users])
-    refused = threading.Event()
-
-    def refuse_first(_: PublishRequest) -> None:
-        if not refused.is_set():
-            refused.set()
-            raise ConnectionError
-        _Cancelling.cancelled.wait()
-
-    publisher.pubsub.on_request = refuse_first
-    with pytest.raises(PubSubUnavailable):
-        publisher.run()
-    assert publisher.pubsub.attempts < len(users)
-
-
-@pytest.mark.parametrize("setting", ["milestones", "all"])
-def test_what_a_limit_leaves_out_of_a_window_is_in_the_next(
-    connection: Connection,
-    store: Store,
-    fake_publisher: FakePublisher,
-    monkeypatch: pytest.MonkeyPatch,
-    setting: PublishEvents,
-) -> None:
-    """Events take more bytes in a message than in the database, so the limit counts twice."""
-    monkeypatch.setattr(publication, "_AT_MOST", {"milestones": 1, "all": 1_000}[setting])
-    monkeypatch.setattr(publication, "_MAX_BYTES", 1_500)
-    deletions = [sample_events.user_deleted(user) for user in ("una", "ann")]
-    for number in range(9):  # the events of a deleted learner take bytes of the window, too
-        append(connection, sample_events.lesson("una", number))
-    append(connection, [*sample_events.lesson("bob", 20), *deletions])
-    with contextlib.closing(Publisher(store, fake_publisher, setting)) as publisher:
-        publisher.run()
-    published.check(connection, fake_publisher.messages(outgoing.TOPIC), setting)
 
 
 def test_a_checkpoint_never_moves_back(connection: Connection) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.event_store import dead_letters
 from progress.event_store import log as event_log
 from progress.event_store.log import PostgresEventStore
 from progress.ingest import push
@@ -86,127 +85,72 @@ def test_no_role_may_read_the_server_s_files(log: Connection, role: str) -> None
     assert refused(log, "SELECT lo_import('/etc/hostname')")
 
 
-def test_the_ingest_role_may_only_append(log: Connection) -> None:
+def test_the_project_and_batch_and_query_roles_may_read_the_log(log: Connection) -> None:
     log.run("SET ROLE progress_ingest")
-    append(log)
     tables = ("events", "sessions", "pending", "dead_letters", "poisoned", "poison_marks")
     for table in (*tables, "snapshots"):
         assert refused(log, f"SELECT FROM event_store.{table}")
-    for call in (
-        "record_batch('[]', true)",
-        "quarantine(1, 'x')",
-        "mark_poisoned('f', 1, 'x')",
-        "discard_letters('{1}', 'x')",
-    ):
-        assert refused(log, f"SELECT event_store.{call}")
-
-
-def test_the_project_and_batch_roles_may_append_but_the_query_role_may_not(log: Connection) -> None:
-    log.run("SET ROLE progress_query")
-    assert refused(log, "SELECT event_store.append('{}')")
-    for role in ("progress_project", "progress_batch"):  # these roles replay dead letters
-        log.run(f"SET ROLE {role}")
-        append(log)
-
-
-def test_the_project_and_batch_and_query_roles_may_read_the_log(log: Connection) -> None:
     for role in FUNCTIONS[1:]:
         log.run(f"SET ROLE {role}")
         assert len(PostgresEventStore(log).read_all_events(1, 10)) == 1
 
 
-def test_the_project_role_may_mark_events_as_poisoned(log: Connection) -> None:
-    log.run("SET ROLE progress_project")
-    log.run("SELECT event_store.quarantine(1, 'x'), event_store.mark_poisoned('f', 1, 'x')")
-    assert log.run("SELECT global_position FROM event_store.poisoned") == [[1]]
-    assert log.run("SELECT fingerprint, global_position FROM event_store.poison_marks") == [
-        ["f", 1]
-    ]
-    log.run("RESET ROLE")
-    assert log.run("SELECT count(*) FROM event_store.dead_letters WHERE kind = 'poisoned'") == [[1]]
-
-
-def test_the_project_role_may_replay_dead_letters_but_not_discard_them(log: Connection) -> None:
-    log.run("SELECT event_store.quarantine(1, 'x'), event_store.mark_poisoned('f', 1, 'x')")
-    ((letter,),) = log.run("SELECT max(letter_id) FROM event_store.dead_letters")
-    log.run("SET ROLE progress_project")
-    assert log.run("SELECT event_store.clear_marks(:letter, 'f')", letter=letter) == [[1]]
-    assert dead_letters.read(log, letter).replayed_at
-    assert refused(log, f"SELECT event_store.discard_letters('{{{letter}}}', 'x')")
-
-
-def test_the_query_role_may_discard_dead_letters_but_not_replay_them(log: Connection) -> None:
-    log.run("SET ROLE progress_query")
-    assert log.run("SELECT event_store.discard_letters('{1}', 'x')") == [[1]]
-    for call in (
-        "release(1)",
-        "clear_marks(1, 'f')",
-        "mark_replayed(1)",
-        "mark_failed(1, 'x', 'x')",
-    ):
-        assert refused(log, f"SELECT event_store.{call}")
-
-
-CALLS = {  # SQL functions of the schema `operations`, each with the roles that may call it
-    "accept('RUN_BATCH', 'u', 'k', '{}', '{}', 'b', 1, NULL)": "progress_batch progress_query",
-    "cancel(NULL, 'u')": "progress_query",
-    "retry(NULL, 60)": "progress_query",
-    "list_unclaimed()": "progress_batch",
-    "archive_is_due(1, '1 day')": "progress_batch",
+# SQL functions, each with the parts that may call it.
+CALLS = {
+    'event_store.append(\'{"messages": [], "events": []}\')': "ingest project batch",
+    "event_store.record_batch('[]', true)": "",
+    "event_store.quarantine(1, 'x')": "project batch",
+    "event_store.mark_poisoned('f', 1, 'x')": "project batch",
+    "event_store.discard_letters('{1}', 'x')": "query",
+    "event_store.release(1)": "project",
+    "event_store.clear_marks(1, 'f')": "project",
+    "event_store.mark_replayed(1)": "project batch",
+    "event_store.mark_failed(1, 'invalid', 'x')": "project batch",
+    "event_store.record_accesses('eve', 'admin', '{ann}')": "query project",
+    "event_store.redact_accesses('eve', 1)": "project",
+    "operations.accept('RUN_BATCH', 'u', 'k', '{}', '{}', 'b', 1, NULL)": "batch query",
+    "operations.cancel(NULL, 'u')": "query",
+    "operations.retry(NULL, 60)": "query",
+    "operations.list_unclaimed()": "batch",
+    "operations.archive_is_due(1, '1 day')": "batch",
 }
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_each_function_of_the_operations_schema_may_be_called_only_by_the_listed_roles(
+def test_each_sql_function_may_be_called_only_by_the_listed_roles(
     log: Connection, call: str
 ) -> None:
     for role in FUNCTIONS:
         log.run(f"SET ROLE {role}")
-        assert refused(log, f"SELECT operations.{call}") == (role not in CALLS[call].split())
+        assert refused(log, f"SELECT {call}") == (role[9:] not in CALLS[call].split()), role
 
 
-def rights(connection: Connection, role: str, table: str) -> set[str]:
-    return {
-        right
-        for right in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")
-        if connection.run(f"SELECT has_table_privilege('{role}', '{table}', '{right}')") == [[True]]
-    }
+# Of each table, what each part may do to it.
+RIGHTS = {
+    "operations.operations": {
+        "query": ["SELECT"], "project": ["SELECT", "UPDATE"], "batch": ["DELETE"]
+    },
+    "operations.steps": {"query": ["SELECT"], "project": ["SELECT", "UPDATE"]},
+    "event_store.accesses": {
+        "query": ["SELECT"], "project": ["SELECT"], "batch": ["SELECT", "DELETE"]
+    },
+    "event_store.snapshots": {
+        "query": ["SELECT"],
+        "project": ["SELECT", "INSERT", "DELETE"],
+        "batch": ["SELECT", "INSERT", "UPDATE", "DELETE"],
+    },
+}  # fmt: skip
 
 
-def test_only_the_project_role_may_change_operations_and_only_the_batch_role_may_delete_them(
-    log: Connection,
-) -> None:
-    expected = {"progress_query": {"SELECT"}, "progress_project": {"SELECT", "UPDATE"}}
-    for table, others in (("operations", {"progress_batch": {"DELETE"}}), ("steps", {})):
-        for role in FUNCTIONS:
-            own = (expected | others).get(role, set())
-            assert rights(log, role, f"operations.{table}") == own
-
-
-def test_only_the_project_and_batch_roles_may_write_snapshots(log: Connection) -> None:
+@pytest.mark.parametrize("table", RIGHTS)
+def test_each_role_has_only_the_listed_rights_to_a_table(log: Connection, table: str) -> None:
     for role in FUNCTIONS:
-        may_write = role in ("progress_project", "progress_batch")
-        written = {"INSERT", "DELETE"} & rights(log, role, "event_store.snapshots")
-        assert written == ({"INSERT", "DELETE"} if may_write else set())
-
-
-def test_readers_append_to_the_trace_of_who_read_whom_and_nobody_changes_it(
-    log: Connection,
-) -> None:
-    may = {
-        "progress_query": {"SELECT"},
-        "progress_project": {"SELECT"},
-        "progress_batch": {"SELECT", "DELETE"},
-    }
-    for role in FUNCTIONS:
-        assert rights(log, role, "event_store.accesses") == may.get(role, set())
-        log.run(f"SET ROLE {role}")
-        for call, callers in (
-            ("record_accesses('eve', 'admin', '{ann}')", ("progress_query", "progress_project")),
-            ("redact_accesses('eve', 1)", ("progress_project",)),
-        ):
-            assert refused(log, f"SELECT event_store.{call}") == (role not in callers)
-        log.run("RESET ROLE")
+        found = [
+            right
+            for right in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")
+            if log.run(f"SELECT has_table_privilege('{role}', '{table}', '{right}')") == [[True]]
+        ]
+        assert found == RIGHTS[table].get(role[9:], [])
 
 
 def test_append_ignores_the_search_path_of_the_session(log: Connection) -> None:

@@ -37,7 +37,7 @@ from progress.operations import erasure_rows
 from progress.recovery import waiting
 from progress.serve import ports, readiness
 from progress.serve.transport import former
-from tests.support import cli, model_rows, programs, pubsub_servers, sample_events
+from tests.support import cli, programs, pubsub_servers, sample_events
 from tests.support.postgres_servers import Server
 from tests.support.pubsub_servers import Inbox, Pubsub, Transport
 
@@ -250,22 +250,6 @@ def test_a_client_that_leaves_or_sends_garbage_is_no_error(
     assert "Traceback" not in log
 
 
-@pytest.mark.exhaustive
-def test_published_messages_are_kept_if_the_transport_is_killed(
-    transport: Transport, client: Pubsub
-) -> None:
-    port = ports.reserve()
-    topic = client.topic()
-    client.subscribe(topic, f"http://127.0.0.1:{port}/")
-    sent = client.publish(topic, *(b"%d" % n for n in range(200)))
-    transport.restart()
-    with pubsub_servers.inbox(port) as inbox:
-        assert ids(inbox.take(200)) == set(sent)
-        more = client.publish(topic, *(b"%d" % n for n in range(100)))
-        assert ids(inbox.take(100)) == set(more)
-    assert not set(sent) & set(more)
-
-
 @ours
 def test_a_refused_connection_does_not_count_as_an_attempt(pubsub: Pubsub) -> None:
     port = ports.reserve()
@@ -295,7 +279,8 @@ def test_the_count_of_attempts_is_kept_if_the_transport_is_killed(
     client.subscribe(topic, inbox.url, dead_letter_policy=policy)
     client.publish(topic, b"bad")
     before = [body["deliveryAttempt"] for body in inbox.take(4)]
-    transport.restart()
+    transport.end()
+    transport.start()
     readiness.wait(lambda: rows(owner)[0][3], "the end of the attempts")
     after = [body["deliveryAttempt"] for body in inbox.bodies.queue]
     assert before == [1, 2, 3, 4]
@@ -323,26 +308,6 @@ def hold_queue(owner: Connection) -> Iterator[None]:
     owner.run(BLOCKS["hold"])
     yield
     owner.run("ROLLBACK")
-
-
-@pytest.mark.exhaustive
-def test_the_transport_ends_when_its_sessions_end_and_resumes_after_a_restart(
-    transport: Transport, client: Pubsub, inbox: Inbox, owner: Connection
-) -> None:
-    inbox.answer = lambda _body: 500
-    topic = client.topic()
-    client.subscribe(topic, inbox.url)
-    sent = client.publish(topic, *(b"%d" % n for n in range(50)))
-    inbox.take(20)
-    model_rows.read_value(owner, "end sessions", application="transport")
-    assert transport.wait() == 1
-    inbox.answer = lambda _body: 204
-    inbox.bodies.queue.clear()
-    transport.start()
-    # A push that was in progress when the transport ended may be repeated.
-    missing = set(sent)
-    while missing:
-        missing -= ids(inbox.take(1))
 
 
 def test_a_shard_has_one_row_however_often_it_is_woken(

@@ -225,11 +225,6 @@ SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() A
 -- lives --
 SELECT count(*) > 0 FROM pg_stat_activity WHERE pid = :pid;
 
--- learners of a shard --
-SELECT user_id FROM (SELECT 'u' || number AS user_id FROM generate_series(1, 100 * :at_most) number) u
-WHERE event_store.shard_of('learner-' || user_id) = :shard
-LIMIT :at_most;
-
 -- pid --
 SELECT pg_backend_pid();
 

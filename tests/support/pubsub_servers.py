@@ -114,14 +114,6 @@ class Transport:
         processes.end(self._process, by=by, seconds=10)
         return self._process.returncode
 
-    def restart(self) -> None:
-        self.end()
-        self.start()
-
-    def wait(self) -> int:
-        assert self._process
-        return self._process.wait(20)
-
 
 @pytest.fixture(
     scope="module", params=["transport", pytest.param("emulator", marks=pytest.mark.exhaustive)]
