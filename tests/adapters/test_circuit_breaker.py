@@ -24,8 +24,6 @@ LONG = 60.0
 
 
 def closing(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run the test in its own event loop, and close the database at the end."""
-
     @functools.wraps(test)
     async def run(*, database: Database, **fixtures: Any) -> None:
         await test(database=database, **fixtures)
@@ -45,7 +43,6 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.fixture
 def database(wire: Wire) -> Database:
-    """A database client with at most three sessions, which connect through the proxy `wire`."""
     return Database(wire.url, name="query", size=3, search_path="event_store")
 
 
@@ -54,7 +51,6 @@ async def select(session: asyncpg.Connection) -> Any:
 
 
 async def ask(database: Database, seconds: float = LONG) -> Any:
-    """Run a statement in a request that must end within `seconds`."""
     with request_scope.begin(seconds):
         return await database.run(select)
 

@@ -15,8 +15,6 @@ NOWHERE = "postgresql://nobody@127.0.0.1:9/none"  # no server: `progress schedul
 
 
 class Cloud:
-    """A fake Cloud Scheduler, against which tests run `progress schedule`."""
-
     def __init__(self, scheduler: CloudScheduler, address: str) -> None:
         self.scheduler, self._address = scheduler, address
 

@@ -30,7 +30,6 @@ REFUSALS = {
 
 @pytest.fixture
 def instance(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Replace the connector with a fake that connects to a local server."""
     at = url.parse_url(postgres)
 
     class Connector:

@@ -183,7 +183,6 @@ def test_a_name_that_the_file_system_rejects_is_a_one_line_error(local: Folder) 
 
 
 def open_at(address: str, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    """Open a bucket at another address."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
     settings.current.cache_clear()
     return storage.open_storage("gs://b")
@@ -205,7 +204,6 @@ def test_a_dead_or_hanging_server_is_an_outage(
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds of each pause; nothing waits."""
     made: list[float] = []
     monkeypatch.setattr(retries, "time", SimpleNamespace(sleep=made.append))
     return made
@@ -433,8 +431,6 @@ class Account(Credentials):
 
 @pytest.fixture
 def find(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
-    """A function that makes Google's libraries find credentials, or raise an error."""
-
     def use(found: object) -> None:
         def answer(**_: object) -> object:
             if isinstance(found, Exception):
@@ -491,8 +487,6 @@ def test_an_outage_of_the_token_endpoint_is_retried_but_invalid_credentials_are_
 
 
 class Key(google.auth.iam.Signer):
-    """A key that signs in the place of the IAM API."""
-
     def __init__(self) -> None:
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.public = self._key.public_key()
@@ -502,7 +496,6 @@ class Key(google.auth.iam.Signer):
 
 
 def sign(signer: Signer) -> str:
-    """Return the signed URL of an object whose name needs quoting."""
     return signed_urls.sign(
         "bucket", "a folder/é.zip", file="progress-2026-03-29.zip",
         expires_at=datetime.now(UTC) + timedelta(minutes=10), signer=signer,

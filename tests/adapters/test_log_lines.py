@@ -213,7 +213,6 @@ def test_a_trace_belongs_to_a_project_only_on_google_cloud(
 
 
 def _line(severity: logs.Severity, message: str, **fields: object) -> dict[str, Any]:
-    """Write a log line; return its fields."""
     before, sys.stdout = sys.stdout, io.StringIO()
     try:
         logs.write(severity, message, **fields)

@@ -27,7 +27,6 @@ APPEND = "event_store/functions/append.sql"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the migrations folder, which a test may change."""
     return Path(shutil.copytree(migrations.FOLDER, tmp_path / "migrations"))
 
 

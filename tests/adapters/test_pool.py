@@ -16,8 +16,6 @@ IDLE_S = 300.0
 
 
 class _Server:
-    """The test's database, which can temporarily refuse connections."""
-
     def __init__(self, url: str) -> None:
         at = postgres_url.parse_url(url)
         self._to = {"host": at.host, "user": at.user, "database": at.database, "ssl": False}

@@ -47,7 +47,6 @@ each_driver = pytest.mark.parametrize("ask", [ask_pg8000, ask_asyncpg])
 def pool(
     request: pytest.FixtureRequest, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Any]:
-    """A function that runs a pooler in front of the store during a block."""
     if not pgbouncer.PROGRAM:
         skip_without(request, "pgbouncer")
     monkeypatch.setattr(session_settings, "_kept", set())

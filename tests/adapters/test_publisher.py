@@ -27,7 +27,6 @@ MESSAGES = st.lists(
 
 
 def publish(server: FakePublisher, messages: list[Packed]) -> list[int]:
-    """Publish the messages; return the counts that were reported."""
     reported: list[int] = []
     count = publisher.publish(
         messages, project="p", emulator=server.address, on_published=reported.append
@@ -88,7 +87,6 @@ def test_the_error_says_how_many_events_were_published_before(
 
 @pytest.fixture
 def pubsub(fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch) -> FakePublisher:
-    """A fake Pub/Sub, whose address is in the settings."""
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     monkeypatch.setattr(wakeups, "_PAUSE_S", 60.0)
     return fake_publisher

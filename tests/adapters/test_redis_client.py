@@ -213,7 +213,6 @@ def test_a_connection_is_released_although_the_server_does_not_read(
 
 
 async def until(client: Client) -> None:
-    """Wait until Redis responds."""
     async with asyncio.timeout(10):
         while True:
             with contextlib.suppress(RedisUnavailable):

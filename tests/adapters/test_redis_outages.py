@@ -79,7 +79,6 @@ def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[Valkey]:
 
 
 async def run(client: Client, *sent: commands.Command) -> list[commands.Reply]:
-    """Run the commands as soon as Redis responds."""
     async with asyncio.timeout(20):
         while True:
             with contextlib.suppress(RedisUnavailable):

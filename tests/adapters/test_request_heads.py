@@ -47,12 +47,10 @@ def connect(running: FunctionProcess, count: int) -> Iterator[list[socket.socket
 
 
 def responds(running: FunctionProcess) -> bool:
-    """Return whether the function responds to a push that is not an event or a command."""
     return running.post(b"not a push") is not None
 
 
 def ask(connection: socket.socket, head: bytes, step: int) -> bytes:
-    """Send a head in pieces of `step` bytes; return the beginning of the response."""
     with suppress(ConnectionError):  # the server may stop reading early
         for start in range(0, len(head), step):
             connection.sendall(head[start : start + step])

@@ -44,7 +44,6 @@ def dumped(request: pytest.FixtureRequest) -> Iterator[tuple[Machine, Path]]:
 
 
 def read_rights(connection: Connection) -> list[list[str]]:
-    """Return the owner and the sorted privileges of each database object."""
     rows = connection.run(recovery_fixtures.BLOCKS["rights"])
     return [[*row, *sorted(re.findall("[^{},]+", acl or ""))] for *row, acl in rows]
 
@@ -96,7 +95,6 @@ def test_one_list_of_statements_suffices_whatever_the_server_lacks(
     former, dump = dumped
 
     def mend(name: str, wanted: Sequence[Login]) -> bool:
-        """Migrate; return whether a superuser had to run statements before."""
         with closing(machine.connect(name, "other")) as owner:
             is_refused = False
             try:

@@ -19,7 +19,6 @@ def clear_caches() -> None:
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of SQL files that replaces this repository's sql/."""
     with monkeypatch.context() as patch:
         patch.setattr(files, "SQL", tmp_path)
         clear_caches()
@@ -97,7 +96,6 @@ def test_a_statement_sends_no_flush_and_a_kept_one_takes_one_round_trip(wire: Wi
 
 
 def kinds(sent: bytes) -> Iterator[str]:
-    """Yield the types of the messages that were sent to the server."""
     while sent:
         yield chr(sent[0])
         sent = sent[1 + int.from_bytes(sent[1:5], "big") :]

@@ -33,7 +33,6 @@ def authority() -> tls_certificates.Authority:
 
 @pytest.fixture(scope="module", params=[HOST, ELSEWHERE])
 def named(request: pytest.FixtureRequest) -> str:
-    """The host name in the server's certificate."""
     name: str = request.param
     return name
 
@@ -81,7 +80,6 @@ def test_redis_is_trusted_if_the_authority_in_the_url_signed_the_certificate(
 
 
 def check_is_not_trusted(url: str) -> None:
-    """Assert that no client connects to the server."""
     with pytest.raises(RedisUnavailable, match="certificate"):
         blocking_client.check(url)
     with pytest.raises(RedisUnavailable):

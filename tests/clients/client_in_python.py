@@ -72,7 +72,6 @@ class Client:
         return {**entry, "moved": round(moved)}
 
     def post(self, batch: Any, *, again: bool = False) -> bool:
-        """Return whether the next batch may be sent."""
         if not self.may_send():
             return False
         status, headers, answer = self.device.ask("POST", "/events", self.bearer, encode(batch))
@@ -97,7 +96,6 @@ class Client:
 
 
 def named(token: str) -> Any:
-    """Return whom the token names."""
     claims = token.split(".")[1:2]
     return json.loads(base64.urlsafe_b64decode(claims[0] + "=="))["sub"] if claims else None
 

@@ -142,7 +142,6 @@ class Device:
 
 
 def conform(request: pytest.FixtureRequest, text: str) -> tuple[int, str]:
-    """Return the exit code and the output of the command for the client with this text."""
     if not shutil.which("node"):
         skip_without(request, "node")
     module: dict[str, Any] = {}

@@ -47,8 +47,6 @@ await start("", indexedDBStorage("outbox"));
 
 @dataclass
 class Run:
-    """What a run of the client is given, and what it told."""
-
     given: dict[str, str]
     told: list[str] = field(default_factory=list)
 
@@ -71,7 +69,6 @@ class Client:
 
     @contextlib.contextmanager
     def start(self, run: Run, folder: Path) -> Iterator[None]:
-        """Start the client, which keeps its outbox in the folder; kill it after the block."""
         files = self._files
 
         class Handler(http_servers.Handler):
@@ -103,7 +100,6 @@ class Client:
 
 
 def kill_often(stack: Stack, client: Client, kills: int) -> int:
-    """Kill the client so many times; return the number of answers that were recorded."""
     drawn, answers = random.Random(1), 0
     for first in range(0, kills, KILLS_PER_LEARNER):
         learner = f"{client.name}-{first}"
@@ -127,7 +123,6 @@ def kill_often(stack: Stack, client: Client, kills: int) -> int:
 
 @contextlib.contextmanager
 def run_stack(client: Client) -> Iterator[Stack]:
-    """Run a local stack that the client's page may call."""
     with folders.create("killed") as folder:
         stack = Stack(folder / "data")
         up = ["up", "--detach", "--port", str(stack.port)]

@@ -34,8 +34,6 @@ Envelope = dict[str, Any]
 
 @dataclass
 class Content:
-    """The fields that decide whether two events with the same ID are equal."""
-
     type: str
     data: dict[str, Any]
     occurred_at: str | None  # None if the event has no time; the publish time is then used
@@ -68,14 +66,12 @@ class Outcomes:
     touched: set[UUID] = field(default_factory=set)
 
     def deliver(self, message_id: str, events: list[Envelope]) -> None:
-        """Record the events of one message, in order."""
         for index, event in enumerate(events):
             kind = self._take(event)
             if kind is not None:
                 self.letters.setdefault((message_id, index), kind)
 
     def _take(self, event: Envelope) -> str | None:
-        """Record an event; return the kind of its dead letter, if any."""
         identity, content = UUID(event["event_id"]), _content(event)
         whose = content.learner or self.sessions.get(content.session or "")
         if identity in self.stored and self.stored[identity].is_same(content, whose):
@@ -138,7 +134,6 @@ TYPES = ["SessionStarted", "CorrectAnswerGiven", "CorrectAnswerGiven", "Weird", 
 
 @st.composite
 def envelopes(draw: st.DrawFn) -> Envelope:
-    """Draw an event; events often share an id, session or learner, as there are few of each."""
     event_type = draw(st.sampled_from(TYPES))
     data: dict[str, Any] = {"session_id": draw(st.sampled_from(["s1", "s2"]))}
     metadata = {}

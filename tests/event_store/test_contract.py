@@ -180,7 +180,6 @@ def _is_float(event: Event, reason: str) -> bool:
 
 
 def answer(**changed: Any) -> str:
-    """Return a valid CorrectAnswerGiven with some fields of `data` changed."""
     event = example(EVENT_TYPES["CorrectAnswerGiven"])
     event["data"] |= changed
     return json.dumps(event)

@@ -370,7 +370,6 @@ def await_blocked(log: Connection, backends: int) -> list[int]:
 
 @pytest.fixture
 def half(log: Connection) -> tuple[DeadLetter, set[str]]:
-    """A bundle whose first half has become valid, and the event ids of that half."""
     good = [session_started(items=-99_999) for _ in range(50)]
     deliver(log, encode_push([*[0] * 999, *good, *[1] * 50], message_id="m"))
     mend(log, after=998)

@@ -119,7 +119,6 @@ def count_calls(take: Callable[[bytes], object], body: bytes) -> int:
 
 
 def measure(take: Callable[[bytes], object], body: bytes) -> float:
-    """Return the CPU time of a call, in seconds."""
     began = time.thread_time()
     with contextlib.suppress(ProgressError):
         take(body)

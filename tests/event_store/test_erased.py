@@ -27,7 +27,6 @@ LATE = {"occurred_at": "2199-01-01T00:00:00Z"}
 
 
 def append(connection: Connection, *events: Any, **options: Any) -> dict[str, int]:
-    """Append the events as one message; return the number of events per outcome."""
     body = encode_push(events[0] if len(events) == 1 else [*events], **options)
     outcomes = event_log.append(connection, [push.parse_delivery(body)]).outcomes
     return {name: count for name, count in outcomes.items() if count}
@@ -269,7 +268,6 @@ def test_a_dead_letter_is_emptied_if_its_replay_is_dropped(connection: Connectio
 
 
 def faulty(session: str) -> dict[str, Any]:
-    """Return an invalid answer without a learner."""
     return {"event_type": "CorrectAnswerGiven", "data": {"session_id": session, "note": "\0"}}
 
 

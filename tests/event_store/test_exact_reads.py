@@ -35,7 +35,6 @@ FROM event_store.events ORDER BY stream_version DESC
 
 
 def write_object(fields: dict[str, str]) -> str:
-    """Return the JSON of an object whose keys and values are JSON texts."""
     return f"{{{','.join(f'{key}:{value}' for key, value in fields.items())}}}"
 
 

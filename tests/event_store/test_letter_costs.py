@@ -39,7 +39,6 @@ def deliver(connection: Connection, content: object, poster: str = "") -> None:
 
 
 def close(connection: Connection, how: str) -> None:
-    """Close, empty or change the oldest open letter."""
     for letter in dead_letters.list_letters(connection, limit=1):
         connection.run(how, n=letter.letter_id)
 

@@ -38,8 +38,6 @@ _notes = st.sampled_from(
 
 
 class Entry(NamedTuple):
-    """An entry in a form, with the ids or other values that it holds."""
-
     form: str
     in_data: Any
     in_metadata: Any
@@ -68,7 +66,6 @@ class Entry(NamedTuple):
         return json.dumps(cloud | {"time": OLD["occurred_at"]} | {"userid": learner})
 
     def owner(self, attribute: str | None) -> Any:
-        """Return the name of the owner, NOBODY or UNKNOWN, as the contract says."""
         ids = [self.in_data, self.in_metadata, attribute]
         if self.form == "bare":
             ids = [self.in_metadata, attribute, self.in_data]
@@ -159,7 +156,6 @@ def test_an_erasure_leaves_of_letters_what_the_rule_says(
     groups = [[*range(len(texts))]] if shape == "bundle" else [[n] for n in range(len(texts))]
 
     def expect(before: list[Any], of: list[Any], *gone: str) -> list[Any]:
-        """Return what an erasure of what is `gone` leaves of letters."""
         left = []
         for group, letter in zip(groups, before, strict=True):
             theirs = {of[n] for n in group if letter}

@@ -25,7 +25,6 @@ DATA: dict[str, dict[str, Any]] = {
 
 
 def event(kind: str, user: Any = None, **data: Any) -> dict[str, Any]:
-    """Return an event whose session is ann's."""
     named = {} if user is None else {"user_id": user}
     return sample_events.envelope(kind, {**DATA[kind], "session_id": "s", **named, **data}, at=AT)
 

@@ -17,7 +17,6 @@ _FETCHED = "SELECT idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'event
 
 
 def reads(connection: Connection) -> int:
-    """Return the number of sequential scans of the log."""
     connection.run("SELECT pg_stat_force_next_flush()")
     count: int = model_rows.read_value(connection, "reads from end to end")
     return count

@@ -21,7 +21,6 @@ from tests.support.stage import append
 
 @pytest.fixture
 def trail(store: Store, connection: Connection) -> Store:
-    """A store with three sessions of two learners: 24 events."""
     for user, number in (("anna", 1), ("bert", 1), ("anna", 2)):
         append(connection, sample_events.lesson(user, number))
     return store

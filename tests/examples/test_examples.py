@@ -50,7 +50,6 @@ def _with_server(shell: str) -> str:
 
 
 def command(name: str, learner: str = "ann") -> list[str]:
-    """Return the README's command that contains the name, for this learner."""
     (line,) = (line for line in RUN.splitlines() if name in line)
     return ["bash", "-euc", _with_server(line).replace(" ann", f" {learner}")]
 
@@ -61,7 +60,6 @@ def run(environment: dict[str, str], name: str, learner: str = "ann") -> str:
 
 @contextlib.contextmanager
 def follow(environment: dict[str, str], name: str) -> Iterator[Iterator[str]]:
-    """Yield the lines that the program prints until the block ends."""
     with subprocess.Popen(
         ["timeout", str(WAIT_S), *command(name)],
         cwd=REPOSITORY,
@@ -77,7 +75,6 @@ def follow(environment: dict[str, str], name: str) -> Iterator[Iterator[str]]:
 
 
 def wait_for(text: str, program: Callable[[], str]) -> str:
-    """Run the program until its output contains the text, and return the output."""
     end = time.monotonic() + WAIT_S
     while text not in (printed := program()):
         assert time.monotonic() < end, printed
@@ -122,7 +119,6 @@ def test_an_endpoint_writes_who_reached_a_streak_of_30_days(
 
 
 def publish_streak(environment: dict[str, str], learner: str, *, days: int) -> None:
-    """Publish a completed session on each of the last days."""
     publish(environment, [event for ago in range(days) for event in study(learner, ago)])
 
 

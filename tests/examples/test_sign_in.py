@@ -28,15 +28,12 @@ _SDK = {
 
 @dataclass
 class Example:
-    """The served example: its address, and the values in its config.js."""
-
     address: str
     values: dict[str, object]
 
 
 @pytest.fixture
 def example(demo: browser.Stack) -> Iterator[Example]:
-    """The example with the values of the demo's stack."""
     jwks = data_folder.running(data_folder.at(str(demo.folder))).addresses["jwks_url"]
     issuer = jwks.removesuffix(urlsplit(jwks).path)
     oidc = {"issuer": issuer, "client": "example"}

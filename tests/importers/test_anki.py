@@ -184,7 +184,6 @@ def test_an_invalid_file_gives_an_error_with_the_row_and_the_column(
 
 
 def start_import(file: Path, emulator: str) -> subprocess.Popen[str]:
-    """Start an import without a database."""
     return subprocess.Popen(
         [sys.executable, "-m", "progress", "import", "anki", str(file)],
         env=settings.child_env(PUBSUB_EMULATOR_HOST=emulator, COLUMNS="200"),
@@ -194,7 +193,6 @@ def start_import(file: Path, emulator: str) -> subprocess.Popen[str]:
 
 
 def interrupt(command: subprocess.Popen[str]) -> str:
-    """Press Ctrl-C; return the last line that the command prints."""
     command.send_signal(signal.SIGINT)
     _, printed = command.communicate(timeout=60)
     assert command.returncode == 130, printed
@@ -254,7 +252,6 @@ def test_a_shift_keeps_the_sessions_and_moves_each_by_the_given_number_of_local_
 
 
 def append_first(connection: Connection, messages: list[publisher.Message]) -> None:
-    """Record the first message, which creates the account and stores the shift."""
     for message in messages[:1]:
         entries = envelope.decode(publisher.encode(message), Message())
         log.append(connection, [Delivery(Message(message_id="m"), entries)])

@@ -324,7 +324,6 @@ def write_deck(folder: Path, schema: int = 18, script: str = "") -> Path:
 
 @functools.cache
 def contents() -> dict[str, bytes]:
-    """Return a small file of each form that can be imported, by its suffix."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         old, new = (write_deck(folder, schema).read_bytes() for schema in (11, 18))

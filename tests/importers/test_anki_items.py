@@ -34,7 +34,6 @@ def write(folder: Path, notes: dict[int, str], *others: Entry) -> Path:
 def import_(
     connection: Connection, file: Path, user: str, *, in_catalogue: bool = False
 ) -> tuple[dict[str, str], dict[str, str], list[dict[str, object]]]:
-    """Return the answers' items with their events, the own words, and the described items."""
     read = anki_import.read(file, Learner(user, "UTC"), in_catalogue=in_catalogue)
     adopted = anki_import.adopt(connection, read)
     new = anki_import.select_new(connection, adopted)

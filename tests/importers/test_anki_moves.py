@@ -110,7 +110,6 @@ def ask_anki(file: Path) -> dict[str, date]:
 
 
 def ask(store: Store) -> tuple[dict[str, dict[str, Any]], int]:
-    """Return the items, and how many are due today."""
     query = """{
         itemStats(first: 100) { edges { node { itemId dueOn setAside mastery } } }
         dueForecast(days: 1) { items }

@@ -54,7 +54,6 @@ def read(log_: list[Answer], file: tuple[set[str], bool], learner: Learner) -> R
 
 
 def record(connection: Connection, messages: list[Message]) -> set[str]:
-    """Append the messages; return the outcomes of their events."""
     read_ = [envelope.decode(publisher.encode(message), Received()) for message in messages]
     deliveries = [Delivery(Received(message_id=str(uuid.uuid4())), entries) for entries in read_]
     outcomes = log.append(connection, deliveries).outcomes
@@ -111,7 +110,6 @@ def make_former(record_: Record, lost: set[int]) -> list[Message]:
 def require_once(
     suffix: str | tuple[str, ...], stored: list[StoredEvent], records: list[Record]
 ) -> None:
-    """Require an event of these types for each answer of the records, and no others."""
     found = [(e.occurred_at, e.event_data["item_id"]) for e in of(suffix, stored)]
     assert sorted(found) == sorted({(a.at, a.card_id) for each in records for a in each.answers})
 

@@ -49,7 +49,6 @@ lines = st.lists(st.sampled_from(valid + invalid), max_size=120)
 
 
 def outcomes(data: bytes) -> list[object]:
-    """Return for each entry what ingest records, or the reason why it rejects the entry."""
     entries = envelope.decode(data, Message(message_id="m", published_at=NOW))
     return [e.reason if isinstance(e, Rejection) else (e.event_type, e.data) for e in entries]
 
@@ -231,7 +230,6 @@ def test_an_import_warns_about_answers_in_the_future(
 
 
 def check_file(text: bytes, *options: str) -> tuple[int, list[dict[str, object]], int]:
-    """Check a file without a database; return the events, the faults and the exit code."""
     nowhere = "postgresql:///d?host=/nowhere"
     answer = cli.progress(
         nowhere, "publish", "--check", "--json", "-", *options, text=text.decode()

@@ -83,7 +83,6 @@ zones = st.fixed_dictionaries(
 
 
 def expect(rows: list[Review], zones: dict[str, str]) -> dict[str, Any]:
-    """Return the events of each learner's own history, by their ids."""
     answers: dict[str, dict[tuple[str, int], Answer]] = {user: {} for user in zones}
     for row in rows:
         at, days = START + timedelta(minutes=row.minute), float(row.days) if row.days else None
@@ -118,7 +117,6 @@ def join(cells: tuple[str, ...]) -> bytes:
 
 
 def convert(file: Path) -> Path:
-    """Return the rows as Parquet, with the types that DuckDB sees in them."""
     target = file.with_suffix(".parquet")
     with closing(duckdb.connect()) as duck:
         duck.execute(f"COPY (SELECT *, [1] AS other FROM '{file}') TO '{target}'")  # noqa: S608
@@ -126,7 +124,6 @@ def convert(file: Path) -> Path:
 
 
 def import_file(url: str, file: Path, pubsub: FakePublisher) -> tuple[dict[str, Any], list[str]]:
-    """Return the report and what it says of rows."""
     command = ("import", "reviews", str(file), "--json")
     answer = cli.progress(url, *command, PUBSUB_EMULATOR_HOST=pubsub.address)
     report: dict[str, Any] = json.loads(cli.expect_success(answer))

@@ -76,7 +76,6 @@ def find_item(user: str, card: object) -> str:
 
 
 def show(connection: Connection, user: str) -> Shown:
-    """Return the same of the learner's lists and words."""
     Projector(connection).catch_up_all()
     found, items, words = (
         [row for row in model_rows.read_table(connection, table) if row["user_id"] == user]
@@ -202,7 +201,6 @@ def test_list_events_that_no_fold_reads_change_no_import(
 
 
 def list_items(connection: Connection, list_id: str) -> dict[str, int | None]:
-    """Return the items of a list of the catalogue, with their positions."""
     Projector(connection).catch_up_all()
     rows = model_rows.read_table(connection, "listed_items")
     listed = [row for row in rows if row["list_id"] == list_id and row["is_listed"]]

@@ -62,7 +62,6 @@ def serve(text: str, url: str = "unused") -> AbstractContextManager[FunctionProc
 
 @pytest.fixture
 def ingest(store: Store) -> Iterator[FunctionProcess]:
-    """The ingest function, which waits `ENOUGH_S` seconds for a body."""
     patient = f"Admission(timeout_s={ENOUGH_S})"
     text = function_process.edit("ingest", "Admission()", patient)
     with serve(text, store.url) as running:
@@ -71,51 +70,43 @@ def ingest(store: Store) -> Iterator[FunctionProcess]:
 
 @pytest.fixture
 def small() -> Iterator[FunctionProcess]:
-    """A function that reserves at most 1 MiB for bodies."""
     with serve(SOURCE.format(capacity=MIB, timeout_s=ENOUGH_S)) as running:
         yield running
 
 
 @pytest.fixture
 def large() -> Iterator[FunctionProcess]:
-    """A function that reserves as much memory for bodies as ingest does."""
     with serve(SOURCE.format(capacity=32 * MIB, timeout_s=ENOUGH_S)) as running:
         yield running
 
 
 @pytest.fixture
 def hasty() -> Iterator[FunctionProcess]:
-    """A function that reserves at most 1 MiB for bodies and waits 2 s for a body."""
     with serve(SOURCE.format(capacity=MIB, timeout_s=2)) as running:
         yield running
 
 
 def push(size: int) -> bytes:
-    """Return a push of one event with a body of this size."""
     whole = encode_push(session_started(), attributes={"padding": "x"})
     return whole.replace(b'"x"', b'"%s"' % (b"x" * (size - len(whole) + 1)))
 
 
 def reserved(running: FunctionProcess) -> int:
-    """Return the number of bytes that are reserved for bodies."""
     return int(http_client.fetch(running.port, "GET", "/reserved", seconds=60)[1])
 
 
 def await_reserved(running: FunctionProcess, size: int) -> None:
-    """Wait until at least `size` bytes are reserved."""
     while reserved(running) < size:
         pass
 
 
 def hold(client: Client, running: FunctionProcess, size: int) -> None:
-    """Begin a body of `size` bytes, and wait until memory is reserved for it."""
     client.begin(size)
     client.send(b"x")
     await_reserved(running, size)
 
 
 def await_free(running: FunctionProcess, size: int) -> None:
-    """Wait until a body of this size is admitted."""
     with closing(Client(running)) as other:
         while other.post(b"x" * size) != 204:
             pass

@@ -61,7 +61,6 @@ def bad() -> Delivery:
 
 
 def transactions(store: Store) -> list[int]:
-    """Return the number of events that each transaction appended."""
     with closing(store.connect()) as connection:
         rows = connection.run(
             "SELECT count(*) FROM event_store.events GROUP BY xmin ORDER BY min(global_position)"
@@ -160,7 +159,6 @@ def test_all_requests_fail_if_the_database_is_down(gate: Gate, pool: ThreadPoolE
 
 @pytest.fixture
 def connections() -> list[Connection]:
-    """The connections that `recording` has opened."""
     return []
 
 
@@ -235,7 +233,6 @@ def fails(call: Future[Committed]) -> bool:
 
 
 def lead_group(gate: Gate, pool: ThreadPoolExecutor) -> tuple[GroupCommit, Future[Committed]]:
-    """Return a group and the call of its leader. The leader waits for the gate to open."""
     group = GroupCommit(gate, ignore, timeout_s=ENOUGH)
     leader = pool.submit(group.append, delivery())
     gate.reached.wait()

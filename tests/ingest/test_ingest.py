@@ -20,7 +20,6 @@ from tests.support.pushes import PUBLISHED, encode_push
 
 @pytest.fixture
 def ingest(store: Store, fake_publisher: FakePublisher) -> Iterator[Client]:
-    """A client of the ingest function, which runs in this process."""
     with pushes.load_ingest(store.url, fake_publisher) as client:
         yield client
 

@@ -25,7 +25,6 @@ Send = Callable[..., list[Any]]
 
 
 def check(path: str, method: str, status: int, headers: Mapping[str, str], body: bytes) -> Any:
-    """Return the status and the answer, which the document must describe."""
     described = DOCUMENT["paths"][path][method]["responses"][str(status)]
     for name, header in described.get("headers", {}).items():
         Draft202012Validator(header["schema"]).validate(headers[name])
@@ -37,8 +36,6 @@ def check(path: str, method: str, status: int, headers: Mapping[str, str], body:
 
 @pytest.fixture
 def send(store: Store, fake_publisher: FakePublisher) -> Iterator[Send]:
-    """Return a function that posts as a learner and as a publisher, and checks both answers."""
-
     def send(path: str, media_type: str, body: object, *, token: bool = True) -> list[Any]:
         data = body if isinstance(body, str) else json.dumps(body, default=repr)
         raw = body if isinstance(body, bytes) else data.encode(errors="replace")

@@ -58,7 +58,6 @@ def issuer() -> Iterator[Issuer]:
 
 @pytest.fixture
 def ingest(store: Store, fake_publisher: FakePublisher, issuer: Issuer) -> Iterator[Client]:
-    """A client of the ingest function, which runs in this process."""
     environment = issuer.environment(store.url)
     with pushes.load_ingest(store.url, fake_publisher, environment) as client:
         yield client
@@ -83,7 +82,6 @@ def send(
 
 
 def tell(client: Client, body: object, media_type: str = "application/json") -> dict[str, Any]:
-    """Post the body; return the response, without what is zero or empty."""
     response = send(client, body, media_type)
     assert response.status_code == 200, response.text
     told: dict[str, Any] = response.get_json()

@@ -24,8 +24,6 @@ HOME = f"http://127.0.0.1:{PAGE}/?state={STATE}"
 
 
 class IssuerClient:
-    """A client that sends requests to the issuer over TCP."""
-
     def __init__(self, path: Path):
         self.folder = data_folder.at(str(path))
         self._issuer = Issuer(self.folder, port=PORT, page_port=PAGE)
@@ -91,7 +89,6 @@ def test_sign_in_redirects_to_the_page_with_a_token(
 
 
 def parse_redirect(client: IssuerClient, location: str) -> tuple[str, str, list[str]]:
-    """Return the address of the redirect, and the user and roles of the token in its fragment."""
     back, _, token = location.partition("#token=")
     key = jwt.PyJWK(json.loads(development_key.jwks(client.folder.key))["keys"][0]).key
     claims = jwt.decode(token, key, algorithms=["RS256"], audience=development_key.AUDIENCE)
@@ -129,7 +126,6 @@ CHALLENGE = "ZtNPunH49FD35FWYhT5Tv8I7vRKQJ8uxMaL0_9eHjNA"
 
 
 def authorize(client: IssuerClient, page: str = CLIENT) -> tuple[int, dict[str, str], str]:
-    """Open the sign-in page as a client of OpenID Connect does, and submit its form."""
     asked = {
         "response_type": "code", "client_id": "app", "redirect_uri": page, "state": STATE,
         "code_challenge": CHALLENGE, "code_challenge_method": "S256",

@@ -57,7 +57,6 @@ def test_one_system_has_the_database_and_takes_a_lost_lock_again(
     store: Store, connection: database.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def lose() -> None:
-        """End the lock's session, and return once another one has the lock."""
         (before,) = connection.run(HOLDERS)
         connection.run("SELECT pg_terminate_backend(:pid)", pid=before[0])
         async with asyncio.timeout(10):

@@ -165,7 +165,6 @@ def test_an_event_of_a_mutation_that_is_called_twice_at_once_is_recorded_and_cou
 
 
 def publish_twice(system: Served, mutation: str, kind: str, **data: object) -> str:
-    """Call a mutation twice at once with one key; return the id of its event."""
     key = str(uuid.uuid4())
     query = f'mutation {{ made: {mutation}, idempotencyKey: "{key}") {{ eventId counted }} }}'
     with ThreadPoolExecutor(2) as pool:
@@ -178,7 +177,6 @@ def publish_twice(system: Served, mutation: str, kind: str, **data: object) -> s
 
 
 def kill_system(system: Served) -> None:
-    """Kill the supervisor, and with it all processes; start the system again."""
     system.end(by=signal.SIGKILL)
     system.up()
 

@@ -57,7 +57,6 @@ def stack() -> Iterator[Stack]:
 
 
 def assert_page_and_schedule(stack: Stack) -> None:
-    """Assert that pages of this machine may call the stack, and that `open` and `schedule` work."""
     page = {"origin": "http://localhost:5173", "access-control-request-method": "POST"}
     asked = urllib.request.Request(
         f"http://127.0.0.1:{stack.port}/graphql", headers=page, method="OPTIONS"
@@ -77,7 +76,6 @@ def assert_page_and_schedule(stack: Stack) -> None:
 
 
 def have_ended(pids: dict[str, list[int]]) -> bool:
-    """Return whether all of these processes have ended; a zombie counts as ended."""
     for pid in (pid for numbers in pids.values() for pid in numbers):
         with contextlib.suppress(psutil.NoSuchProcess):
             if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
@@ -112,7 +110,6 @@ def assert_strict(stack: Stack, *, unknown: str, pending: str) -> None:
 
 
 def assert_post(stack: Stack) -> None:
-    """Assert that ingest takes the token of a publisher, and that this token reads nothing."""
     token = stack.run("token", "--role", "publisher").stdout.strip()
     headers = http_client.headers(token)
     url = urlsplit(stack.env()["events_url"])

@@ -160,7 +160,6 @@ def client(transport: Transport) -> Iterator[Pubsub]:
 
 @pytest.fixture
 def owner(transport: Transport) -> Iterator[Connection]:
-    """A session of the owner of the transport's database."""
     with contextlib.closing(database.connect(transport.url)) as connection:
         yield connection
 
@@ -176,7 +175,6 @@ def post(
     key: str = pubsub_servers.KEY,
     **attributes: str,
 ) -> int:
-    """Publish as our own processes do; return the status."""
     texts = [base64.b64encode(data).decode() for data in messages]
     body = {"messages": [{"data": text, "attributes": attributes} for text in texts]}
     connection = http.client.HTTPConnection(ports.HOST, transport.port, timeout=20)
@@ -188,7 +186,6 @@ def post(
 
 
 def rows(owner: Connection) -> list[list[Any]]:
-    """Return the subscription, id, data and state of each message in the queue."""
     listed: list[list[Any]] = owner.run(BLOCKS["rows"])
     return listed
 
@@ -303,7 +300,6 @@ def test_a_publisher_that_times_out_during_a_write_does_not_block_other_publishe
 
 @contextlib.contextmanager
 def hold_queue(owner: Connection) -> Iterator[None]:
-    """Lock the queue, so that all writes wait until the block ends."""
     owner.run("BEGIN")
     owner.run(BLOCKS["hold"])
     yield

@@ -37,7 +37,6 @@ ANSWERS = "{ userProgress { totalSessionsCompleted } }"
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that the user of PostgreSQL may read."""
     with folders.create("clock") as made:
         made.chmod(0o755)
         yield made

@@ -52,12 +52,10 @@ def delivery(chance: random.Random, *, learners: int = 3) -> list[Message]:
 
 
 def wake(shard: int) -> bytes:
-    """Return the body of a push that wakes the shard."""
     return encode_push({"command": "wake", "shard": shard})
 
 
 def kill_command(stack: Stack, name: str) -> None:
-    """Start a command, and kill the command while it uses the database."""
     process = stack.start(name)
     readiness.wait(
         lambda: process.poll() is not None or bool(stack.count("at work", name="progress-cli")),
@@ -74,7 +72,6 @@ def kill_backend(stack: Stack) -> None:
 
 
 def kill_supervisor(stack: Stack) -> None:
-    """Kill the supervisor, and with it all processes; start the stack again."""
     stack.signal("supervisor", signal.SIGKILL)
     stack.up()
 
@@ -103,7 +100,6 @@ VICTIMS: Kills = {part: killer(part) for part in PARTS} | {
 def kill_each(
     stack: Stack, chance: random.Random, victims: Iterable[str], kills: Kills, *senders: Send
 ) -> None:
-    """Kill each victim during a delivery, of which each sender sends a part."""
     sending: list[Future[None]] = []
     with ThreadPoolExecutor(16) as pool:
         for victim in victims:

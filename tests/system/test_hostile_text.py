@@ -46,7 +46,6 @@ Case = tuple[str, list[str], str]  # a command, its arguments, and a part of its
 
 
 def list_commands(command: object, path: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the names of all commands, such as `shards list`."""
     inner = command.commands if isinstance(command, TyperGroup) else {}
     if not inner or (path and getattr(command, "invoke_without_command", False)):
         yield " ".join(path)
@@ -56,7 +55,6 @@ def list_commands(command: object, path: tuple[str, ...] = ()) -> Iterator[str]:
 
 @pytest.fixture
 def hostile(connection: Connection) -> Connection:
-    """A store with the hostile text in each place that accepts it."""
     sample_events.record_lessons(connection, TEXT, lessons=1)
     batch.run(connection)
     at = sample_events.BEGIN
@@ -68,7 +66,6 @@ def hostile(connection: Connection) -> Connection:
 
 
 def end_operation(connection: Connection, state: str) -> UUID:
-    """Store an operation that ended in this state, with the hostile text in error and result."""
     kind = OperationKind.RUN_BATCH
     operation_id = records.accept(connection, kind, caller=TEXT, key=state, subject=None)
     connection.run(

@@ -39,7 +39,6 @@ CODINGS = {
 
 
 def statuses(port: int, path: bytes, headers: bytes, body: bytes) -> list[int]:
-    """Send a request; return the statuses of all responses until the connection closes."""
     received = b""
     with closing(socket.create_connection(("127.0.0.1", port), timeout=30)) as wire:
         wire.sendall(b"POST %b HTTP/1.1\r\nHost: here\r\n%b\r\n\r\n%b" % (path, headers, body))

@@ -29,7 +29,6 @@ class _Stack(browser.Stack):
 
 @contextmanager
 def _running(endpoint: str, **more: str) -> Iterator[browser.Stack]:
-    """Run a stack that exports to this endpoint."""
     with folders.create("telemetry") as folder, pytest.MonkeyPatch.context() as patch:
         made = _Stack(folder, ports.reserve())
         for name, value in {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **_SOON, **more}.items():
@@ -56,7 +55,6 @@ def stack(receiver: Collector) -> Iterator[browser.Stack]:
 
 
 def _one(spans: list[Span], part: str, name: str, parent: Span | None = None) -> Span:
-    """Return the first span with this component, name and parent."""
     matching = [
         span
         for span in spans
@@ -197,7 +195,6 @@ def test_a_hanging_endpoint_does_not_delay_the_stack() -> None:
 
 
 def _complaints(driven: RunningStack) -> dict[str, list[str]]:
-    """Return the log lines about failed exports, by function."""
     logs: dict[str, list[str]] = {}
     for part in ("ingest", "project", "query"):
         log = driven.folder / "logs" / f"{part}.log"

@@ -23,7 +23,6 @@ _BESIDE = ("bench", "clients", "examples", "infra", "tests", ".")
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of this clone, built without the network."""
     return package.build_wheel(files.ROOT, tmp_path_factory.mktemp("wheel"))
 
 
