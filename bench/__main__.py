@@ -14,13 +14,9 @@ from bench import (
     daily,
     first_view,
     folds,
-    imports,
     ingest,
-    lists,
     server,
     starts,
-    tasks,
-    upserts,
     visible,
 )
 from bench.lines import Line, RowSkipped
@@ -31,14 +27,10 @@ Row = Callable[[Server], Iterator[Line]]
 ROWS: dict[str, Row] = {
     "append": appends.measure_appends,
     "history": folds.compare_with_short,
-    "folds": upserts.compare_with_folds,
     "ingest": ingest.measure_load,
-    "import": imports.measure_imports,
     "starts": starts.compare_with_empty,
     "miss": daily.measure_misses,
     "hit": daily.measure_hits,
-    "tasks": tasks.measure_tasks,
-    "lists": lists.measure_lists,
     "visible": visible.measure_visible,
     "first view": first_view.measure_first_view,
 }

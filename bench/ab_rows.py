@@ -27,7 +27,6 @@ from bench import envelopes, function_client, logs, page, processes, request_bat
 from bench.request_batch import RequestBatch
 from bench.server import Server, Store, read_cpu_microseconds
 from bench.server import run as run_server
-from bench.statements import blocks
 from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
@@ -174,7 +173,7 @@ def _run_project(store: Store, redis_url: str) -> Iterator[FunctionProcess]:
 
 def _read_other_sessions(store: Store, connection: Connection) -> float:
     """Return the CPU time of the sessions of the database but this one."""
-    ((pid,),) = connection.run(blocks("upserts")["pid"])
+    ((pid,),) = connection.run("SELECT pg_backend_pid()")
     return store.cpu_microseconds() - read_cpu_microseconds(pid)
 
 
@@ -257,7 +256,7 @@ def measure_large_appends(server: Server) -> Generator[Costs]:
 
 def _measure(connection: Connection, work: Callable[[], int]) -> Costs:
     """Return the costs of one of the units whose number `work` returns."""
-    ((pid,),) = connection.run(blocks("upserts")["pid"])
+    ((pid,),) = connection.run("SELECT pg_backend_pid()")
     own, session = time.process_time(), read_cpu_microseconds(pid)
     units = work()
     spent = 1e6 * (time.process_time() - own)

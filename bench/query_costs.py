@@ -51,19 +51,17 @@ def _rows(plan: dict[str, Any]) -> int:
 class Costing:
     """An executor of GraphQL documents that measures each document's cost and uses no cache."""
 
-    def __init__(self, reader: Reader, caller: Caller, *, explains: bool) -> None:
+    def __init__(self, reader: Reader, caller: Caller) -> None:
         self.context = Context(caller, Queries(reader), datetime.now(UTC), AccessTrace(reader))
-        self._work, self._explains = 0, explains
+        self._work = 0
         self._cache = ResponseCache(None, RateLimiter(None, 10**9), reader)
-        if explains:
-            for pool in (reader._database, reader._as_of._database):  # noqa: SLF001 - see _explain
-                _explain(pool, self._add)
+        for pool in (reader._database, reader._as_of._database):  # noqa: SLF001 - see _explain
+            _explain(pool, self._add)
 
     async def answer(self, document: str) -> tuple[GraphQLResponse, int]:
         """Return the response, and how many rows and buffers the document's statements read.
 
-        The number is the same in every run. Without `explains`, nothing is counted, and the
-        number is 0. Counting slows PostgreSQL down.
+        The number is the same in every run. Counting slows PostgreSQL down.
         """
         self._work = 0
         with request_scope.begin(_TIMEOUT_S):
@@ -74,8 +72,7 @@ class Costing:
                 introspection=False,
                 log=RequestLog("query", _TRACE),
             )
-        if self._explains:
-            await asyncio.sleep(0.001)  # let the event loop deliver the last messages
+        await asyncio.sleep(0.001)  # let the event loop deliver the last messages
         return answer, self._work
 
     def _add(self, message: str) -> None:
@@ -105,9 +102,7 @@ def _explain(of: Database, record: Callable[[str], None]) -> None:
 
 
 @asynccontextmanager
-async def open_database(
-    url: str, user: str, role: Role, *, explains: bool = True
-) -> AsyncIterator[Costing]:
+async def open_database(url: str, user: str, role: Role) -> AsyncIterator[Costing]:
     """Open the database inside the block; yield an executor of this caller's documents."""
     async with open_reader(url) as reader:
-        yield Costing(reader, Caller(user, role, groups=(GROUP,)), explains=explains)
+        yield Costing(reader, Caller(user, role, groups=(GROUP,)))

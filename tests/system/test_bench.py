@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from bench import __main__, appends, page, server, upserts, walks
+from bench import __main__, appends, page, server, walks
 from bench.lines import Line, Rounds, RowSkipped
 from bench.server import Server
 from progress.adapters.postgres import statements
@@ -47,14 +47,6 @@ def test_appends_are_compared_with_each_peer_in_each_load() -> None:
     peers = 2 if "message-db" in lines[-1].against else 1
     assert len(lines) == 3 * peers + 1
     assert all(line.value > 0 and line.against for line in lines)
-
-
-@pytest.mark.exhaustive
-def test_the_folds_are_compared_with_upserts_of_the_rows_that_they_write() -> None:
-    with server.run() as postgres:
-        (line,) = upserts.compare_with_folds(postgres, learners=20, rounds=1)
-    assert line.at_most
-    assert line.value > 0
 
 
 def test_the_query_of_the_page_is_read_from_the_script_of_the_page() -> None:
