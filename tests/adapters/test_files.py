@@ -169,19 +169,6 @@ USES: dict[str, Callable[[Storage], object]] = {
 each_use = pytest.mark.parametrize("use", USES.values(), ids=USES)
 
 
-def test_a_name_that_the_file_system_rejects_is_a_one_line_error(local: Folder) -> None:
-    name = "n" * 300
-    calls: list[Callable[[], object]] = [
-        lambda: local.has(name),
-        lambda: local.files(name),
-        lambda: list(local.list_tree(name)),
-        Folder(local._path / name).folders,
-    ]
-    for call in calls:
-        with pytest.raises(ProgressError, match="File name too long"):
-            call()
-
-
 def open_at(address: str, monkeypatch: pytest.MonkeyPatch) -> Storage:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
     settings.current.cache_clear()

@@ -4,10 +4,9 @@ import contextlib
 import json
 import os
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import google.auth
@@ -22,7 +21,7 @@ from progress.adapters.pubsub import backlog, clients, undelivered
 from progress.adapters.pubsub.backlog import Backlog
 from progress.errors import PubSubUnavailable
 from progress.serve import ports
-from tests.support import forwarding, programs, tls_certificates
+from tests.support import programs, tls_certificates
 from tests.support.fake_publisher import FakePublisher, serve_grpc
 
 HOST = "127.0.0.1"
@@ -106,17 +105,6 @@ def test_a_backlog_that_is_not_pulled_is_not_idle_and_has_no_messages() -> None:
         assert (unknown.is_idle, unknown.messages) == (False, 0)
 
 
-@pytest.mark.parametrize("limit", [0, 1, 9, 30, 60, 90])
-def test_a_connection_that_ends_within_the_response_is_reported(
-    fake_publisher: FakePublisher, limit: int
-) -> None:
-    with (
-        _forward_at_most(fake_publisher.address, limit) as address,
-        pytest.raises(PubSubUnavailable, match=r"UNAVAILABLE|INTERNAL"),
-    ):
-        clients.publish("projects/p/topics/t", MESSAGES, emulator=address, timeout_s=10)
-
-
 @each_call
 def test_half_a_message_in_the_response_is_reported(call: Call) -> None:
     with serve_grpc(AnyMethod()) as address, pytest.raises(PubSubUnavailable, match="INTERNAL"):
@@ -141,27 +129,6 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     environment["GRPC_ENABLE_FORK_SUPPORT"] = "1"  # the library's default
     programs.run([sys.executable, "-c", script], environment)
     assert sorted(fake_publisher.shards()) == [1, 2, 3]
-
-
-def test_grpc_handles_no_fork_of_a_process_that_only_starts_commands() -> None:
-    script = """
-import subprocess
-from concurrent.futures import ThreadPoolExecutor
-from progress.serve import processes
-import grpc
-server = grpc.server(ThreadPoolExecutor(1))
-server.add_insecure_port("127.0.0.1:0")
-server.start()
-for _ in range(20):
-    assert processes.start(["true"], output=subprocess.DEVNULL).wait() == 0
-server.stop(None)
-"""
-    environment = {**os.environ, "GRPC_VERBOSITY": "INFO"}
-    environment.pop("GRPC_ENABLE_FORK_SUPPORT", None)
-    completed = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
-    )
-    assert "fork_posix" not in completed.stderr
 
 
 def test_the_emulator_is_that_of_the_settings_not_that_of_the_environment(
@@ -229,18 +196,3 @@ class AnyMethod(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no typ
 
     def service(self, _: object) -> grpc.RpcMethodHandler:
         return grpc.unary_unary_rpc_method_handler(lambda _request, _context: b"\x0a\x05ab")
-
-
-@contextlib.contextmanager
-def _forward_at_most(address: str, limit: int) -> Iterator[str]:
-    """Forward connections to a server; end each after `limit` bytes of the server's response."""
-    host, _, port = address.partition(":")
-
-    def forward(client: socket.socket) -> None:
-        server = socket.create_connection((host, int(port)))
-        forwarding.forward(client, server, limit=limit)
-
-    with socket.create_server((HOST, 0)) as listener:
-        forwarding.accept(listener, forward)
-        yield f"{HOST}:{listener.getsockname()[1]}"
-        listener.shutdown(socket.SHUT_RDWR)

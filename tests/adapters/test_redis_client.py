@@ -155,20 +155,6 @@ def test_callers_do_not_wait_while_the_client_reconnects_after_the_back_off(
         assert with_client(url, each_attempt, timeout_s=_TIMEOUT_S) < 10
 
 
-def test_the_back_off_begins_with_the_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(async_client, "_BACK_OFF_S", 60)
-
-    async def work(client: Client) -> None:
-        for message in ("there is no connection", "less than a second ago"):
-            with pytest.raises(RedisUnavailable, match=message):
-                await client.run(commands.ping())
-        assert 0 < client._back_off_until - asyncio.get_running_loop().time() <= 60
-
-    with serve(None) as url:
-        pass
-    with_client(url, work, timeout_s=10)
-
-
 def test_a_server_that_hangs_after_a_pause_is_noticed_while_callers_keep_coming(
     own: cache_instances.Valkey,
 ) -> None:

@@ -312,30 +312,6 @@ def test_a_replayed_bundle_becomes_the_dead_letter_of_its_first_rejected_entry(
     assert waiting(log)[999:] == [conflicting, last]
 
 
-def test_a_bundle_is_not_replayed_if_its_payload_is_not_the_expected_array(log: Connection) -> None:
-    deliver(log, encode_push([1] * 1_001))
-    bundle = waiting(log)[-1]
-    for text in ("[1]", "1", "[1,", "[1,1,1]"):
-        log.run(
-            "UPDATE event_store.dead_letters SET payload = :t WHERE indexes IS NOT NULL", t=text
-        )
-        assert dead_letters.replay(log, bundle.letter_id) is not None
-        assert waiting(log)[-1].indexes == bundle.indexes
-
-
-def test_a_bundle_keeps_its_entries_if_its_replay_needs_the_index_of_another_dead_letter(
-    log: Connection,
-) -> None:
-    deliver(log, encode_push([1] * 3_000, message_id="m"))
-    bundle = waiting(log)[-1]
-    log.run(  # occupy index 1998: the replay would give this index to the next bundle
-        "UPDATE event_store.dead_letters SET index_in_message = 1998 WHERE index_in_message = 0"
-    )
-    with pytest.raises(EventStoreError, match="need the index of another dead letter"):
-        dead_letters.replay(log, bundle.letter_id)
-    assert held(waiting(log)[-1]) == [1] * 2_001
-
-
 @contextmanager
 def stopped(store: Store, place: int) -> Iterator[None]:
     """Make inserts of one dead letter wait until the `with` block ends.

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from typing import Any
 
 import pytest
 from flask import Request
@@ -193,18 +192,6 @@ def test_each_connection_that_breaks_is_closed(store: Store, connections: list[C
     with pytest.raises(DatabaseUnavailable):
         GroupCommit(connect, ignore).append(delivery())
     assert [each._usock for each in connections] == [None, None]
-
-
-def test_the_connection_is_closed_after_an_unexpected_error(
-    store: Store, recording: GroupCommit, connections: list[Connection]
-) -> None:
-    recording.append(delivery())
-    no_event: Any = None
-    with pytest.raises(AttributeError):
-        recording.append(Delivery(Message(message_id="bad"), [no_event]))
-    assert [each._usock for each in connections] == [None]
-    recording.append(delivery())
-    assert (len(connections), transactions(store)) == (2, [1, 1])
 
 
 def test_events_are_appended_only_once_if_the_reply_to_the_commit_is_lost(

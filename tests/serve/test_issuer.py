@@ -3,7 +3,6 @@
 import asyncio
 import html
 import json
-import os
 import re
 import stat
 import time
@@ -209,23 +208,6 @@ def test_only_one_of_two_concurrent_uses_of_a_code_succeeds(
     monkeypatch.setattr(Path, "unlink", unlink_second)
     assert sign_in_codes.redeem(client.folder.codes, code) is None
     assert others[1] == ("ann", [], [])
-
-
-def test_a_code_can_be_redeemed_while_another_code_is_issued(
-    client: IssuerClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code, stat_of = sign_in_codes.issue(client.folder.codes, "ann", []), Path.stat
-    redeemed: list[object] = []
-
-    def redeem_first(file: Path, **options: bool) -> os.stat_result:
-        if file.parent == client.folder.codes and not redeemed:
-            redeemed.append(None)
-            redeemed.append(sign_in_codes.redeem(client.folder.codes, code))
-        return stat_of(file, **options)
-
-    monkeypatch.setattr(Path, "stat", redeem_first)
-    assert sign_in_codes.issue(client.folder.codes, "ben", [])
-    assert redeemed[1] == ("ann", [], [])
 
 
 def test_a_code_expires_after_ten_minutes(

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from progress.serve import log_files, process_specs
+from progress.serve import log_files
 from tests.support import folders
 
 LIMIT = 100_000
@@ -38,21 +38,6 @@ def test_a_log_is_cut_while_several_processes_write(tmp_path: Path) -> None:
     assert folders.list_open_files(tmp_path) == []
 
 
-def test_a_log_is_cut_at_ten_megabytes(tmp_path: Path) -> None:
-    assert log_files.LIMIT == 10 * 2**20
-    log = tmp_path / "part.log"
-    text = b"z" * (log_files.LIMIT - 2) + b"\n"
-    log.write_bytes(text)
-    log_files.cut_all(tmp_path)
-    assert log.read_bytes() == text
-    with log_files.open_log(log) as output:
-        output.write(b"\n")
-        log_files.cut_all(tmp_path)
-        output.write(b"next\n")
-    assert log.read_bytes() == b"next\n"
-    assert log.with_suffix(".log.old").read_bytes() == text + b"\n"
-
-
 _LOGS = """
 from progress.adapters.telemetry import logs
 import sys
@@ -75,12 +60,3 @@ def test_a_full_disk_does_not_stop_a_process_or_the_cuts(tmp_path: Path) -> None
         assert size > 100_000
         log_files.cut_all(disk, LIMIT)
         assert log.stat().st_size == size
-
-
-def test_each_function_has_a_folder_for_its_control_socket(tmp_path: Path) -> None:
-    environment = {"PROGRESS_DATA_DIR": str(tmp_path)}
-    part = process_specs.function("ingest", 1, environment)
-    assert Path(part.environment["XDG_RUNTIME_DIR"]).is_relative_to(tmp_path)
-    # Without this folder, gunicorn would use the home folder.
-    assert Path(part.environment["XDG_RUNTIME_DIR"]).is_dir()
-    assert folders.list_open_files(tmp_path) == []

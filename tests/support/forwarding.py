@@ -1,6 +1,5 @@
 """Proxies in front of servers."""
 
-import math
 import selectors
 import socket
 import threading
@@ -26,24 +25,17 @@ def accept(listener: socket.socket, handle: Callable[[socket.socket], None]) -> 
     threading.Thread(target=serve, daemon=True).start()
 
 
-def forward(client: socket.socket, server: socket.socket, *, limit: float = math.inf) -> None:
-    """Forward data in both directions until one side closes or fails; close both.
-
-    Close them earlier if the server has sent `limit` bytes.
-    """
+def forward(client: socket.socket, server: socket.socket) -> None:
+    """Forward data in both directions until one side closes or fails; close both."""
     with suppress(OSError), client, server, selectors.DefaultSelector() as ready:
         ready.register(client, selectors.EVENT_READ, (client, server))
         ready.register(server, selectors.EVENT_READ, (server, client))
         while True:
             for key, _ in ready.select():
                 source, target = key.data
-                data = source.recv(_CHUNK if source is client else int(min(_CHUNK, limit)))
-                if not data:
+                if not (data := source.recv(_CHUNK)):
                     return
                 target.sendall(data)
-                limit -= len(data) if source is server else 0
-                if limit <= 0:
-                    return
 
 
 @contextmanager
