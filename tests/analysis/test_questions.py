@@ -1,22 +1,17 @@
-"""Each question returns the oracle's rows, but omits rows about fewer than 20 learners.
-
-Retention computed from the archive equals that of the live read model, also for the real log.
-"""
+"""Each question returns the oracle's rows, but omits rows about fewer than 20 learners."""
 
 import dataclasses
 import functools
 import json
 import random
 import tempfile
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,17 +20,13 @@ from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
 from progress.analysis import questions
 from progress.analysis.questions import FEWEST_LEARNERS, Days, Question
-from progress.demo import loading, sm2
 from progress.errors import ProgressError
-from progress.importers import anki_log
 from progress.projections import batch
-from progress.projections.projector import Projector
 from tests import oracle
 from tests.oracle import analyses
 from tests.oracle.events import event_uuid
 from tests.support import archives, cli, event_logs, model_rows, sample_events, written_archives
 from tests.support.event_logs import Log
-from tests.support.stage import append
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MONDAY = datetime(2024, 3, 4, 12, tzinfo=UTC)
@@ -351,52 +342,6 @@ def test_the_error_says_that_the_archive_changed_while_it_was_read(tmp_path: Any
 
     with pytest.raises(ProgressError, match="changed while it was being read: run the command"):
         questions.ask(archive, questions.COHORTS, Days(), replace)
-
-
-@pytest.mark.exhaustive
-def test_retention_in_the_real_log_equals_the_numbers_in_the_specification(
-    tmp_path: Path, connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # In the specification, the intervals are those of SM-2, each answer changes the interval, and
-    # it is rounded to the nearest day. `sm2` rounds up, and ignores an answer within 12 hours of
-    # the preceding answer. Here, it is changed to compute intervals as the specification does.
-    monkeypatch.setattr(sm2, "_DAY_GAP", timedelta(0))
-    monkeypatch.setattr(sm2, "math", SimpleNamespace(ceil=round))
-    monkeypatch.setattr(questions, "FEWEST_LEARNERS", 1)
-    archive = storage.open_storage(str(tmp_path))
-    memories: dict[str, sm2.Sm2Memory | None] = defaultdict(lambda: None)
-    answers = []
-    for answer in anki_log.read(loading.LOG):
-        memory = sm2.repeat(memories[answer.card_id], answer.at, answer.rating)
-        memories[answer.card_id] = memory
-        answers.append(msgspec.structs.replace(answer, interval_days=memory.interval_days))
-    messages = loading.messages(answers=answers)
-    published = [event for message in messages for event in message.events]
-    envelopes: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(published))
-    written_archives.write(archive, written_archives.record(envelopes))
-    rows = questions.ask(archive, questions.RETENTION, Days(), lambda *_: None)
-    asked, recalled = Counter[str](), Counter[str]()
-    for row in rows:
-        asked[row.maturity] += row.asked
-        recalled[row.maturity] += row.recalled
-    assert asked == {"YOUNG": 5_715, "MATURE": 657}
-    rates = {maturity: round(100 * recalled[maturity] / asked[maturity], 1) for maturity in asked}
-    assert rates == {"YOUNG": 77.1, "MATURE": 86.3}
-    assert read_live_retention(connection, envelopes) == {
-        (str(row.week), row.maturity): (row.asked, row.recalled) for row in rows
-    }
-
-
-def read_live_retention(
-    connection: Connection, envelopes: list[dict[str, Any]]
-) -> dict[tuple[str, str], tuple[int, int]]:
-    for first in range(0, len(envelopes), 1_000):
-        append(connection, envelopes[first : first + 1_000])
-    Projector(connection).catch_up_all()
-    return {
-        (row["week"], row["maturity"]): (row["asked"], row["recalled"])
-        for row in model_rows.read(connection, "retention by week")
-    }
 
 
 def analyse(folder: Path, *words: str) -> str:

@@ -154,7 +154,7 @@ def query_past(fetch: QueryClient, user: str = "ann", /, **moments: Any) -> list
 
 
 def compare_all(fetch: QueryClient, connection: Connection, **moments: Any) -> None:
-    compare(fetch, model_rows.read_events(connection, "counted"), NOW, **moments)
+    compare(fetch, model_rows.read_events(connection), NOW, **moments)
 
 
 def noon_of_day(day: int) -> datetime:

@@ -50,12 +50,8 @@ def wait_for_lock(observer: database.Connection, pid: int, running: Future[Any])
         assert not running.done(), "the work ended without waiting for a lock"
 
 
-def read_events(connection: database.Connection, block: str = "stored") -> list[oracle.Event]:
-    """Return the events that the named statement selects from the log.
-
-    `stored` selects all events, `counted` all except poisoned events.
-    """
-    return [oracle.Event(**row) for row in read(connection, block)]
+def read_events(connection: database.Connection) -> list[oracle.Event]:
+    return [oracle.Event(**row) for row in read(connection, "events")]
 
 
 def read_rows(connection: database.Connection) -> Rows:

@@ -3,15 +3,13 @@
 
 -- daily_stats --
 SELECT user_id, day, answers, correct_answers, sessions_completed, study_seconds,
-    study_seconds / 60 AS study_time_minutes, items_learned, items_reviewed, reviews, new_mastery_count,
-    correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
+    items_learned, items_reviewed, reviews, new_mastery_count,
     response_ms::float8 / nullif(timed_answers, 0) AS average_response_ms,
     scores::float8 / nullif(scored_sessions, 0) AS average_score
 FROM daily_stats;
 
 -- hourly_stats --
 SELECT user_id, hour, answers, correct_answers,
-    correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
     response_ms::float8 / nullif(timed_answers, 0) AS average_response_ms
 FROM hourly_stats;
 
@@ -19,16 +17,9 @@ FROM hourly_stats;
 SELECT user_id, day || ' ' || maturity AS cell, asked, recalled, recalled::float8 / nullif(asked, 0) AS rate
 FROM retention_stats;
 
--- retention by week --
-SELECT to_char(date_trunc('week', day::timestamp), 'YYYY-MM-DD') AS week, maturity,
-    count(DISTINCT user_id) AS learners, sum(asked)::bigint AS asked, sum(recalled)::bigint AS recalled
-FROM retention_stats
-GROUP BY 1, 2;
-
 -- weekly_stats --
 SELECT user_id, monday, active_days, answers, correct_answers, sessions_completed, study_seconds,
-    study_seconds / 60 AS study_time_minutes, items_learned, items_reviewed, reviews, new_mastery_count,
-    correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
+    items_learned, items_reviewed, reviews, new_mastery_count,
     response_ms::float8 / nullif(timed_answers, 0) AS average_response_ms,
     scores::float8 / nullif(scored_sessions, 0) AS average_score
 FROM weekly_stats;
@@ -36,7 +27,6 @@ FROM weekly_stats;
 -- learner_sessions --
 SELECT user_id, session_id, started_at, ended_at, completed_at, score, duration_seconds, item_count,
     answers, correct_answers, items, items_new, items_missed,
-    correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
     response_ms::float8 / nullif(timed_answers, 0) AS average_response_ms
 FROM learner_sessions;
 
@@ -45,7 +35,6 @@ SELECT user_id, day || ' ' || bin AS day_and_bin, tests, correct, predicted, los
 
 -- item_stats --
 SELECT user_id, item_id, answers, correct_answers,
-    correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
     response_ms::float8 / nullif(timed_answers, 0) AS average_response_ms,
     first_answered_at, last_answered_at, first_correct_at,
     interval_days, easiness_factor, reviewed_at, lapses,
@@ -83,7 +72,6 @@ SELECT user_id, item_id || ' ' || day AS item_and_day, answers, correct_answers 
 -- item_difficulty --
 SELECT item_id, '' AS one, sum(learners)::int AS learners, sum(answers)::int AS answers,
     sum(correct_answers)::int AS correct_answers, sum(lapses)::int AS lapses,
-    sum(correct_answers)::float8 / nullif(sum(answers), 0)::float8 AS accuracy_rate,
     sum(response_ms)::float8 / nullif(sum(timed_answers), 0)::float8 AS average_response_ms
 FROM item_difficulty
 GROUP BY item_id;
@@ -91,7 +79,6 @@ GROUP BY item_id;
 -- group_items --
 SELECT group_id, item_id, sum(learners)::int AS learners, sum(answers)::int AS answers,
     sum(correct_answers)::int AS correct_answers, sum(lapses)::int AS lapses,
-    sum(correct_answers)::float8 / nullif(sum(answers), 0)::float8 AS accuracy_rate,
     sum(response_ms)::float8 / nullif(sum(timed_answers), 0)::float8 AS average_response_ms
 FROM group_items
 GROUP BY group_id, item_id;
@@ -119,7 +106,6 @@ FROM milestones;
 -- user_progress --
 SELECT user_id, '' AS one, items_learned AS total_items_learned, items_mastered,
     sessions_completed AS total_sessions_completed, study_seconds / 60 AS total_study_time_minutes,
-    correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
     (WITH met AS (
         SELECT coalesce(lower(split_part(i.language, '-', 1)), 'und') AS language, i.kind
         FROM item_stats s JOIN items i USING (item_id)
@@ -178,11 +164,13 @@ ORDER BY c.relname;
 -- failures --
 SELECT error FROM event_store.poison_marks;
 
--- stored --
+-- events --
+-- The stored events, except the poisoned ones.
 SELECT event_id, event_type AS type, event_data AS data, occurred_at, created_at,
     CASE WHEN starts_with(stream_id, 'learner-') THEN substr(stream_id, 9) END AS user_id,
     coalesce(event_data ->> 'user_id', metadata ->> 'user_id') IS NOT NULL AS names_learner
-FROM event_store.events;
+FROM event_store.events
+WHERE global_position NOT IN (SELECT global_position FROM poisoned_events);
 
 -- pending --
 SELECT count(*) FROM event_store.pending;
@@ -268,13 +256,6 @@ SELECT sum(answers) FROM user_progress;
 
 -- schemas --
 SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'progress_%';
-
--- counted --
-SELECT event_id, event_type AS type, event_data AS data, occurred_at, created_at,
-    CASE WHEN starts_with(stream_id, 'learner-') THEN substr(stream_id, 9) END AS user_id,
-    coalesce(event_data ->> 'user_id', metadata ->> 'user_id') IS NOT NULL AS names_learner
-FROM event_store.events
-WHERE global_position NOT IN (SELECT global_position FROM poisoned_events);
 
 -- end sessions --
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity

@@ -120,7 +120,5 @@ def poison(connection: database.Connection, user: str) -> int:
 
 
 def find_differences(connection: database.Connection) -> list[str]:
-    world = oracle.see(
-        model_rows.read_events(connection, "counted"), datetime(2024, 6, 1, tzinfo=UTC)
-    )
+    world = oracle.see(model_rows.read_events(connection), datetime(2024, 6, 1, tzinfo=UTC))
     return model_rows.compare(model_rows.read_rows(connection), model_rows.compute_rows(world))
