@@ -21,7 +21,7 @@ from tests.conftest import Store
 from tests.oracle.days import week
 from tests.oracle.events import CATALOGUE
 from tests.oracle.word_lists import STAFF, find_list, list_numbers, lists
-from tests.support import api, model_rows, plain_fields, sample_events
+from tests.support import api, model_rows, sample_events
 from tests.support.api import QUERY, Api, select_all
 from tests.support.event_logs import ITEMS, LEARNERS, SESSIONS, Disturbance, Log, disturbances, logs
 from tests.support.postgres_servers import Server, url_of
@@ -50,7 +50,7 @@ def _call(alias: str, arguments: str = "") -> str:
 
 
 MODELS = {model.field: model.name for model in (*REALTIME, *BATCH) if model.field}
-PLAIN = [name for name in plain_fields.NAMES if "asOf" in QUERY.fields[name].args]
+PLAIN = [name for name in api.PLAIN_FIELDS if "asOf" in QUERY.fields[name].args]
 FORGETTING = ((ITEMS[0], 30), (ITEMS[1], 0), (ITEMS[2], 365))
 _IN_RANGE = ", from: $from, to: $to"
 _LIST = ", first: 30, filter: $filter, orderBy: $orderBy, from: $start, to: $end"

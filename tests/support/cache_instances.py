@@ -25,13 +25,12 @@ from progress.query.cache.keys import CacheKey, cache_key
 from progress.query.cache.responses import ResponseCache
 from progress.query.graphql.schema import FIELDS
 from progress.query.rate_limits import RateLimiter
-from progress.query.read_models import rows
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Parameters, Reader
 from progress.query.read_models.rows import PeriodLength
 from progress.serve import ports, readiness
 from tests.conftest import Store
-from tests.support import event_loop, plain_fields, sample_events
+from tests.support import api, event_loop, sample_events
 from tests.support.sample_events import Envelope
 from tests.support.stage import append, connect
 
@@ -139,59 +138,47 @@ FROM, TO = datetime(2024, 3, 25, tzinfo=UTC).date(), datetime(2024, 4, 30, tzinf
 
 
 RANGE = {"from": FROM, "to": TO}
-Compute = Callable[[Queries, str, datetime], Awaitable[object]]
-
-
-def _compute(name: str) -> Compute:
-    return lambda queries, user, at: plain_fields.fetch(queries, name, user, at)
-
-
-# For each cached root field: its arguments, and the computation of its result.
-_FIELDS: dict[str, tuple[dict[str, Any], Compute]] = {
-    **{name: ({}, _compute(name)) for name in plain_fields.NAMES},
-    "dueForecast": ({"days": 60}, lambda q, user, at: q.get_due_forecast(user, 60, at=at)),
-    "itemStats": ({"first": 50}, lambda q, user, at: q.get_item_stats(user, first=50, at=at)),
-    "item": ({"itemId": "i0"}, lambda q, user, at: q.get_item(user, "i0", at=at)),
-    "domainStats": ({}, lambda q, user, at: q.get_domain_stats(user, at=at)),
-    "levelStats": ({}, lambda q, user, at: q.get_level_stats(user, at=at)),
-    "itemHistory": ({"itemId": "i0"}, lambda q, user, at: q.get_item_history(user, "i0", at=at)),
-    "knowledge": ({}, lambda q, user, at: q.get_knowledge(user, at=at)),
-    "knowledgeCurve": (RANGE, lambda q, user, at: q.get_knowledge_curve(user, FROM, TO, at=at)),
-    "sessions": ({"first": 20}, lambda q, user, at: q.get_sessions(user, first=20, at=at)),
-    "session": ({"id": "ann-4"}, lambda q, user, at: q.get_session(user, "ann-4", at=at)),
-    "masteryCurve": (RANGE, lambda q, user, at: q.get_mastery_curve(user, FROM, TO, at=at)),
-    "itemForgetting": (
-        {"itemId": "i0"},
-        lambda q, user, at: q.run(user, rows.select_item_forgetting(rows.Moment(at), "i0", 30)),
-    ),
-    "milestones": ({"first": 50}, lambda q, user, _: q.get_milestones(user, first=50)),
-    "restDays": (
-        RANGE,
-        lambda q, user, at: q.run(user, rows.select_rest_days(rows.Moment(at), FROM, TO)),
-    ),
-    "retention": (
-        {**RANGE, "by": PeriodLength.WEEK},
-        lambda q, user, at: q.run(
-            user, rows.select_retention(rows.Moment(at), FROM, TO, PeriodLength.WEEK)
-        ),
-    ),
-    "dailyStats": (RANGE, lambda q, user, _: q.get_stats_range(user, FROM, TO)),
-    "weeklyStats": (RANGE, lambda q, user, _: q.get_weekly_stats(user, FROM, TO)),
-    "monthlyStats": (RANGE, lambda q, user, _: q.get_monthly_stats(user, FROM, TO)),
+# The arguments of each cached root field.
+_ARGUMENTS: dict[str, dict[str, Any]] = {
+    **{name: {} for name in (*api.PLAIN_FIELDS, "domainStats", "levelStats", "knowledge")},
+    **dict.fromkeys(("knowledgeCurve", "masteryCurve", "restDays"), RANGE),
+    **dict.fromkeys(("dailyStats", "weeklyStats", "monthlyStats"), RANGE),
+    "dueForecast": {"days": 60},
+    "itemStats": {"first": 50},
+    "item": {"itemId": "i0"},
+    "itemHistory": {"itemId": "i0"},
+    "sessions": {"first": 20},
+    "session": {"id": "ann-4"},
+    "itemForgetting": {"itemId": "i0", "days": 30},
+    "milestones": {"first": 50},
+    "retention": {**RANGE, "by": PeriodLength.WEEK},
+}
+# The results of the fields that have no SELECT.
+_COMPUTE: dict[str, Callable[[Queries, str, datetime], Awaitable[object]]] = {
+    "itemStats": lambda q, user, at: q.get_item_stats(user, first=50, at=at),
+    "itemHistory": lambda q, user, at: q.get_item_history(user, "i0", at=at),
+    "knowledge": lambda q, user, at: q.get_knowledge(user, at=at),
+    "knowledgeCurve": lambda q, user, at: q.get_knowledge_curve(user, FROM, TO, at=at),
+    "sessions": lambda q, user, at: q.get_sessions(user, first=20, at=at),
+    "session": lambda q, user, at: q.get_session(user, "ann-4", at=at),
+    "masteryCurve": lambda q, user, at: q.get_mastery_curve(user, FROM, TO, at=at),
+    "milestones": lambda q, user, _: q.get_milestones(user, first=50),
 }
 
 
 def all_keys(user: str) -> list[CacheKey]:
     keys = [
         cache_key(FIELDS[name].cache, name, user, arguments, SELECTION)
-        for name, (arguments, _) in _FIELDS.items()
+        for name, arguments in _ARGUMENTS.items()
     ]
     return [key for key in keys if key]
 
 
 async def read(queries: Queries, key: CacheKey, at: datetime) -> bytes:
-    _, compute = _FIELDS[key.name]
-    return msgspec.json.encode(await compute(queries, key.user_id, at))
+    if query := FIELDS[key.name].sql:
+        found = queries.run(key.user_id, query.build(at, _ARGUMENTS[key.name]))
+        return msgspec.json.encode(await found)
+    return msgspec.json.encode(await _COMPUTE[key.name](queries, key.user_id, at))
 
 
 @contextmanager
