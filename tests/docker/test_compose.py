@@ -4,7 +4,6 @@ import importlib.metadata
 import importlib.util
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from packaging.requirements import Requirement
 
 from infra.docker.grafana import write_dashboard
 from progress.settings import Settings
-from tests.support import compose_file, promtool
+from tests.support import compose_file, programs, promtool
 from tests.support.terraform import REPOSITORY
 
 FOLDER = compose_file.FOLDER
@@ -30,10 +29,7 @@ _PINNED = re.compile(r"[\w./-]+:v?\d[\w.-]*@sha256:[0-9a-f]{64}")
 
 def test_the_compose_file_matches_the_compose_specification() -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
-    done = subprocess.run(
-        [*command, str(compose_file.FILE)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout
+    programs.run([*command, compose_file.FILE])
 
 
 def test_the_system_has_known_settings_and_the_command_of_a_server() -> None:

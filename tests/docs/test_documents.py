@@ -4,7 +4,6 @@ import functools
 import json
 import pkgutil
 import re
-import subprocess
 import tomllib
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from progress import cli
 from progress.archive import manifests
 from progress.event_store import entries, envelope, events
 from progress.settings import Settings
+from tests.support import programs
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -150,13 +150,8 @@ def test_the_license_is_the_one_that_the_package_names() -> None:
 def test_every_file_with_another_license_is_listed() -> None:
     """Licences and data of others are in the folders that THIRD_PARTY.md names."""
     listed = (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8")
-    names = subprocess.run(
-        ["git", "ls-files", "data/*.csv", "*LICENSE*", "*.min.*"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
+    command = ["git", "ls-files", "data/*.csv", "*LICENSE*", "*.min.*"]
+    names = programs.run(command, folder=ROOT).split()
     folders = {str(Path(name).parent) for name in names} - {"."}
     assert folders == {"data", "progress/query/graphiql"}
     for folder in folders:

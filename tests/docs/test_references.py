@@ -5,14 +5,13 @@ import functools
 import importlib
 import io
 import re
-import subprocess
 import tokenize
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from progress.adapters.telemetry import metric_fields
-from tests.support import gate, xdist_scheduling
+from tests.support import gate, programs, xdist_scheduling
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,12 +37,8 @@ _EXAMPLE = re.compile(r"^ {4}(?:>>>|\.\.\.) .*$", re.MULTILINE)
 _WRITTEN = {"app.mjs", "backend_override.tf"}
 
 
-def _list_files() -> list[str]:
-    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return [name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
-
-
-FILES = _list_files()
+_TRACKED = programs.run(["git", "ls-files"], folder=ROOT).splitlines()
+FILES = [name for name in _TRACKED if (ROOT / name).is_file()]
 
 
 def read_prose(name: str) -> str:

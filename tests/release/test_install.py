@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 import zipfile
 from importlib import metadata
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+
+from tests.support import programs
 
 ROOT = Path(__file__).parents[2]
 _UV = f'#!/bin/sh\necho "$@" >"$LOG"\nexec {ROOT}/.venv/bin/uv "$@"\n'
@@ -61,14 +62,8 @@ def _install(folder: Path, **settings: str) -> tuple[int, str, bool]:
         "UV_FIND_LINKS": str(folder / "wheels"),
         "UV_OFFLINE": "1",
     }
-    done = subprocess.run(
-        [".ci/install", sys.executable, "environment", "-r", "lock.txt"],
-        cwd=folder,
-        env=environment | settings,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [".ci/install", sys.executable, "environment", "-r", "lock.txt"]
+    done = programs.try_run(command, environment | settings, folder=folder)
     return done.returncode, done.stderr, log.exists()
 
 

@@ -4,7 +4,6 @@ import itertools
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import release
 
 from progress.serve import readiness
 from tests.conftest import skip_without
-from tests.support import gcloud_syntax, token_issuer
+from tests.support import gcloud_syntax, programs, token_issuer
 from tests.support.function_process import FunctionProcess
 from tests.support.release_runs import ROOT, Releases
 from tests.support.release_world import SERVICES, image
@@ -199,10 +198,8 @@ def test_the_query_function_passes_the_smoke_test_unless_the_token_is_invalid(
     if token:
         environment["SMOKE_TOKEN"] = token_issuer.token("ann") if "learner" in token else token
     green = f"smoke.Green('http://127.0.0.1:{query_process.port}')"
-    done = subprocess.run(
-        [sys.executable, "-c", f"import smoke; {green}.check(tries=1)"],
-        env=environment, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    command = [sys.executable, "-c", f"import smoke; {green}.check(tries=1)"]
+    done = programs.try_run(command, environment)
     assert bool(done.returncode) == failed, done.stderr
     assert ("green's GraphQL gave an unexpected response: 401" in done.stderr) == failed
 

@@ -4,7 +4,6 @@ import importlib.metadata
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ import yaml
 
 from progress import __version__
 from tests.conftest import skip_without
-from tests.support import gcloud_syntax
+from tests.support import gcloud_syntax, programs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,12 +79,6 @@ def texts(node: object) -> Iterator[str]:
         yield node
 
 
-def ran(*words: str | Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100
-    )  # fmt: skip
-
-
 def run_step(folder: Path, step: Node, program: str, script: str, **environment: str) -> Any:
     """Run a step of a workflow with a fake program; GITHUB_OUTPUT is the file `output`."""
     (folder / program).write_text(f"#!/bin/bash\n{script}")
@@ -94,26 +87,17 @@ def run_step(folder: Path, step: Node, program: str, script: str, **environment:
         "PATH": f"{folder}:{os.environ['PATH']}",
         "GITHUB_OUTPUT": str(folder / "output"),
     }
-    return subprocess.run(
-        ["bash", "-e", "-c", step["run"]],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=100,
-    )  # fmt: skip
-
-
-def zizmor(what: Path) -> "subprocess.CompletedProcess[str]":
-    config = ROOT / ".github/zizmor.yml"
-    return ran(BIN / "zizmor", "--offline", "--config", config, "--no-progress", what)
+    return programs.try_run(["bash", "-e", "-c", step["run"]], environment, folder=folder)
 
 
 def test_zizmor_accepts_the_workflows() -> None:
-    done = zizmor(FOLDER)
-    assert done.returncode == 0, done.stdout
+    options = ("--offline", "--config", ROOT / ".github/zizmor.yml", "--no-progress")
+    programs.run([BIN / "zizmor", *options, FOLDER])
 
 
 def test_each_workflow_matches_the_schema() -> None:
     schema = ("--builtin-schema", "vendor.github-workflows")
-    done = ran(BIN / "check-jsonschema", *schema, *FILES)
-    assert done.returncode == 0, done.stdout
+    programs.run([BIN / "check-jsonschema", *schema, *FILES])
 
 
 @each_file
@@ -215,7 +199,7 @@ def test_every_lock_file_except_that_of_checkov_is_audited_for_vulnerabilities()
     audited = set(
         re.findall(r"-r (\S*requirements\S*\.txt)", step["run"].partition("pip-audit")[2])
     )
-    tracked = ran("git", "-C", str(ROOT), "ls-files", "*requirements*.txt").stdout.split()
+    tracked = programs.run(["git", "-C", ROOT, "ls-files", "*requirements*.txt"]).split()
     # checkov reads only this repository and has no cloud access, so its lock file is not audited.
     assert audited == {*tracked} - {"infra/checkov/requirements.txt"}
     assert "--ignore-vuln" not in step["run"]
@@ -230,10 +214,10 @@ def test_the_scripts_accept_the_arguments_of_the_workflows() -> None:
         for step, _, _ in steps(file):
             match = re.search(r"python3 (\S+\.py)( \w+)?", step.get("run", ""))
             if match:
-                result = ran(sys.executable, match[1], *(match[2] or "").split(), "--help")
-                assert result.returncode == 0
+                command = [sys.executable, ROOT / match[1], *(match[2] or "").split(), "--help"]
+                text = programs.run(command)
                 for flag in re.findall(r"(--[a-z-]+)", step["run"]):
-                    assert flag in result.stdout, (file, flag)
+                    assert flag in text, (file, flag)
 
 
 def test_workflows_use_only_the_service_accounts_that_bootstrap_allows() -> None:

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import grpc
 from google.cloud.scheduler_v1 import types
 from google.protobuf import timestamp_pb2
 
-from tests.support.fake_publisher import serve_grpc
+from tests.support.fake_publisher import describe, serve_grpc
 
 JOBS = {
     "progress-batch": "*/5 * * * *",
@@ -18,10 +19,8 @@ JOBS = {
 }
 LAST = datetime(2026, 11, 20, 2, tzinfo=UTC)
 
-Request = Any
 
-
-class CloudScheduler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
+class CloudScheduler:
     def __init__(self, project: str, region: str) -> None:
         self.parent = f"projects/{project}/locations/{region}"
         self.calls: list[str] = []
@@ -34,54 +33,45 @@ class CloudScheduler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has n
         failed.last_attempt_time = timestamp_pb2.Timestamp(seconds=int(LAST.timestamp()))
         failed.status.code = 4
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        service, _, method = details.method.lstrip("/").partition("/")
-        if service != "google.cloud.scheduler.v1.CloudScheduler":
-            return None
-        request = getattr(types, f"{method}Request")
+    def describe(self) -> grpc.GenericRpcHandler:
+        enabled, paused = types.Job.State.ENABLED, types.Job.State.PAUSED
+        self._methods = {
+            "ListJobs": self._list,
+            **dict.fromkeys(("GetJob", "RunJob"), self._find),
+            "PauseJob": partial(self._switch, old=enabled, new=paused),
+            "ResumeJob": partial(self._switch, old=paused, new=enabled),
+        }
+        answers = {name: partial(self._answer, name) for name in self._methods}
+        return describe("google.cloud.scheduler.v1.CloudScheduler", types, **answers)
 
-        def answer(request: Request, context: grpc.ServicerContext) -> Any:
-            self.calls.append(f"{method} {getattr(request, 'name', '').rpartition('/')[2]}".strip())
-            if self.refusal:
-                context.abort(self.refusal, "no")
-            return getattr(self, method)(request, context)
+    def _answer(self, method: str, request: Any, context: grpc.ServicerContext) -> Any:
+        self.calls.append(f"{method} {getattr(request, 'name', '').rpartition('/')[2]}".strip())
+        if self.refusal:
+            context.abort(self.refusal, "no")
+        return self._methods[method](request, context)
 
-        return grpc.unary_unary_rpc_method_handler(
-            answer,
-            request_deserializer=request.deserialize,
-            response_serializer=lambda it: type(it).serialize(it),
-        )
-
-    def ListJobs(self, request: Request, _: grpc.ServicerContext) -> Any:  # noqa: N802 - Google's name
+    def _list(self, request: Any, _: grpc.ServicerContext) -> Any:
         jobs = list(self.jobs.values()) if request.parent == self.parent else []
         at = int(request.page_token or 0)  # one job per page
         more = str(at + 1) if at + 1 < len(jobs) else ""
         return types.ListJobsResponse(jobs=jobs[at : at + 1], next_page_token=more)
 
-    def PauseJob(self, request: Request, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        return self._switch(request, context, types.Job.State.ENABLED, types.Job.State.PAUSED)
-
-    def ResumeJob(self, request: Request, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        return self._switch(request, context, types.Job.State.PAUSED, types.Job.State.ENABLED)
-
-    def _switch(self, request: Request, context: grpc.ServicerContext, old: Any, new: Any) -> Any:
+    def _switch(self, request: Any, context: grpc.ServicerContext, old: Any, new: Any) -> Any:
         job = self._find(request, context)
         if job.state != old:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, "it is in another state")
         job.state = new
         return job
 
-    def _find(self, request: Request, context: grpc.ServicerContext) -> Any:
+    def _find(self, request: Any, context: grpc.ServicerContext) -> Any:
         job = {job.name: job for job in self.jobs.values()}.get(request.name)
         if job is None:
             context.abort(grpc.StatusCode.NOT_FOUND, "Job not found.")
         return job
 
-    GetJob = RunJob = _find
-
 
 @contextmanager
 def serve(project: str = "p", region: str = "europe-west1") -> Iterator[tuple[str, CloudScheduler]]:
     scheduler = CloudScheduler(project, region)
-    with serve_grpc(scheduler) as address:
+    with serve_grpc(scheduler.describe()) as address:
         yield address, scheduler

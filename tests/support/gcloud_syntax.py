@@ -4,8 +4,9 @@ import functools
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
+
+from tests.support import programs
 
 # Print the calls that gcloud's own parser rejects. No call is made.
 _PARSE = """
@@ -30,10 +31,7 @@ def find_sdk() -> Path | None:
 def find_rejected(sdk: Path, folder: Path, calls: list[list[str]]) -> list[list[str]]:
     own = sdk / "platform/bundledpythonunix/bin/python3"
     python = str(own) if own.exists() else os.environ.get("CLOUDSDK_PYTHON", "python3")
-    done = subprocess.run(
-        [python, "-S", "-c", _PARSE, str(sdk)], input=json.dumps(calls), text=True,
-        capture_output=True, check=False, timeout=100,
-        env={"CLOUDSDK_CONFIG": str(folder / "config"), "PATH": os.environ["PATH"]},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    environment = {"CLOUDSDK_CONFIG": str(folder / "config"), "PATH": os.environ["PATH"]}
+    command = [python, "-S", "-c", _PARSE, sdk]
+    output = programs.run(command, environment, text=json.dumps(calls))
+    return [json.loads(line) for line in output.splitlines()]

@@ -3,16 +3,26 @@
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+Ended = subprocess.CompletedProcess[str]
 
 
-def run(
+def run(command: Sequence[str | Path], *environment: Mapping[str, str], **options: Any) -> str:
+    """Return the output of a command that must succeed; the options are those of `try_run`."""
+    done = try_run(command, *environment, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def try_run(
     command: Sequence[str | Path],
-    environment: Mapping[str, str],
+    environment: Mapping[str, str] | None = None,
     *,
     text: str = "",
     folder: Path | None = None,
-) -> str:
-    done = subprocess.run(
+) -> Ended:
+    return subprocess.run(
         command,
         env=environment,
         cwd=folder,
@@ -22,5 +32,3 @@ def run(
         timeout=250,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout

@@ -2,13 +2,13 @@
 
 import json
 import shutil
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import skip_without
+from tests.support import programs
 
 
 def check_config(request: pytest.FixtureRequest, file: Path) -> None:
@@ -24,7 +24,4 @@ def check_queries(request: pytest.FixtureRequest, queries: Iterable[str], folder
 
 def _check(request: pytest.FixtureRequest, kind: str, file: Path) -> None:
     program = shutil.which("promtool") or skip_without(request, "promtool")
-    done = subprocess.run(
-        [program, "check", kind, str(file)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    programs.run([program, "check", kind, file])

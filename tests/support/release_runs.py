@@ -12,10 +12,8 @@ import json
 import re
 import shlex
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -26,6 +24,7 @@ import release
 import smoke
 import watch
 
+from tests.support import http_servers
 from tests.support.release_world import JOBS, SERVICES, CallRejected, World, image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -192,64 +191,46 @@ class Releases:
         self.world = world.copy() if world else World.after_first_apply(self.world.address)
 
 
-class _Web(BaseHTTPRequestHandler):
-    """HTTP fakes of Google's APIs, of the load balancer and of green's query function."""
+@contextlib.contextmanager
+def _serve(cloud: Releases) -> Iterator[str]:
+    """Run HTTP fakes of Google's APIs, of the load balancer and of green's query function."""
 
-    def do_GET(self) -> None:
-        if not self.path.endswith("/ready"):
-            self._respond(404, {})
-            return
-        self._cloud.ready_checks += 1
-        if self._cloud.ready_checks <= self._cloud.unready:
-            self._respond(503, {"status": "unavailable"})
-        else:
-            self._respond(*self._cloud.ready)
+    class Web(http_servers.Handler):
+        def do_GET(self) -> None:  # noqa: N802 - the name in http.server
+            if not self.path.endswith("/ready"):
+                return self._answer(404, {})
+            cloud.ready_checks += 1
+            if cloud.ready_checks <= cloud.unready:
+                return self._answer(503, {"status": "unavailable"})
+            return self._answer(*cloud.ready)
 
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"])).decode()
-        if not self.path.startswith("/v1/projects/p/location/global/prometheus/api/v1/query"):
-            self._respond(*self._cloud.graphql)
-            return
-        assert self.headers["authorization"] == "Bearer token"
-        (query,) = parse_qs(body)["query"]
-        self._cloud.queries.append(query)
-        if self._cloud.fails_query(len(self._cloud.queries)):
-            self._respond(503, {})
-            return
-        revision = re.findall(r'revision_name="([^"]+)"', query)[0]
-        value = self._cloud.monitoring(query, revision)
-        result = [] if value is None else [{"metric": {}, "value": [1.5, str(value)]}]
-        self._respond(
-            200, {"status": "success", "data": {"resultType": "vector", "result": result}}
-        )
+        def do_POST(self) -> None:  # noqa: N802 - the name in http.server
+            body = self.read_body().decode()
+            if not self.path.startswith("/v1/projects/p/location/global/prometheus/api/v1/query"):
+                return self._answer(*cloud.graphql)
+            assert self.headers["authorization"] == "Bearer token"
+            (query,) = parse_qs(body)["query"]
+            cloud.queries.append(query)
+            if cloud.fails_query(len(cloud.queries)):
+                return self._answer(503, {})
+            value = cloud.monitoring(query, re.findall(r'revision_name="([^"]+)"', query)[0])
+            result = [] if value is None else [{"metric": {}, "value": [1.5, str(value)]}]
+            data = {"resultType": "vector", "result": result}
+            return self._answer(200, {"status": "success", "data": data})
 
-    @property
-    def _cloud(self) -> Releases:
-        cloud: Releases = self.server.cloud  # type: ignore[attr-defined]  # ours
-        return cloud
+        def _answer(self, status: int, body: object) -> None:
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
+            is_routed = self.headers["x-progress-revision"] == KEY
+            self.respond(status, content, **({"x-progress-revision": "green"} if is_routed else {}))
 
-    def _respond(self, status: int, body: object) -> None:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("content-length", str(len(content)))
-        if self.headers["x-progress-revision"] == KEY:
-            self.send_header("x-progress-revision", "green")
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        pass
+    with http_servers.serve(Web) as address:
+        yield address
 
 
 @pytest.fixture
 def cloud() -> Iterator[Releases]:
     """A cloud where blue serves version `a` and Monitoring shows no errors."""
-    web = ThreadingHTTPServer(("127.0.0.1", 0), _Web)
-    web.daemon_threads = True
-    address = f"http://127.0.0.1:{web.server_address[1]}"
-    made = Releases(World.after_first_apply(address), monitoring=make_measurements())
-    vars(web)["cloud"] = made
-    threading.Thread(target=web.serve_forever, args=(0.01,), daemon=True).start()
-    yield made
-    web.shutdown()
-    web.server_close()
+    made = Releases(World(), monitoring=make_measurements())
+    with _serve(made) as address:
+        made.world = World.after_first_apply(address)
+        yield made

@@ -4,14 +4,13 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from progress import settings
-from tests.support import cli
+from tests.support import cli, programs
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
@@ -68,22 +67,16 @@ class Shell:
             program.chmod(0o755)
         self.path = [str(programs), *self.path]
 
-    def run(self, line: str, **changed: str) -> subprocess.CompletedProcess[str]:
+    def run(self, line: str, **changed: str) -> programs.Ended:
         environment = {
             **self.environment,
             **changed,
             "GCLOUD_STATE": str(self.folder / "gcloud.json"),
         }
         path = ":".join([*self.path, os.environ["PATH"]])
-        return subprocess.run(
-            ["bash", "-c", line],
-            env=settings.child_env(**environment, PATH=path, PYTHONPATH=str(ROOT), COLUMNS="200"),
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=250,
-            check=False,
-        )
+        environment |= {"PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        known = settings.child_env(**environment)
+        return programs.try_run(["bash", "-c", line], known, folder=self.folder)
 
     def type(self, *lines: str, **changed: str) -> str:
         output = ""

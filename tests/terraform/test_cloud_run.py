@@ -2,13 +2,12 @@
 
 import re
 import shutil
-import subprocess
 
 import pytest
 
 from progress.adapters import startup
 from progress.recovery import rebuild_units
-from tests.support import terraform
+from tests.support import programs, terraform
 from tests.support.cloud_run import container, only, plain_settings, secret_ids, template, templates
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Values, find_attributes
@@ -18,8 +17,7 @@ from tests.support.terraform_state import Deployment, Values, find_attributes
 def test_the_terraform_files_are_formatted() -> None:
     folder = terraform.REPOSITORY / "infra"
     command = ["terraform", f"-chdir={folder}", "fmt", "-check", "-recursive"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "")
+    assert programs.run(command) == ""
 
 
 def test_a_second_plan_after_apply_shows_no_change(deployment: Deployment) -> None:

@@ -4,7 +4,6 @@ import ast
 import json
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import skip_without
-from tests.support import gcloud_syntax
+from tests.support import gcloud_syntax, programs
 from tests.support.terraform import REPOSITORY
 from tests.support.terraform_environments import Environments
 
@@ -50,13 +49,9 @@ class Preflight:
     def run(self, *arguments: str) -> tuple[int, list[str]]:
         """Return the exit code, and the lines about checks that did not pass."""
         path = f"{self.folder}{os.pathsep}{os.environ['PATH']}"
-        done = subprocess.run(
-            [sys.executable, self.folder / "preflight", *arguments],
-            env={**os.environ, "PATH": path, "FAKE": str(self.folder), **self.variables},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = {**os.environ, "PATH": path, "FAKE": str(self.folder), **self.variables}
+        command = [sys.executable, self.folder / "preflight", *arguments]
+        done = programs.try_run(command, environment)
         lines = (done.stdout + done.stderr).splitlines()
         return done.returncode, [line for line in lines if not line.startswith(("ok ", "      "))]
 
@@ -245,12 +240,7 @@ def test_an_older_python_is_named_before_it_fails(program: str) -> None:
     ast.parse(text, feature_version=(3, 8))
     old = 'import sys; sys.version_info = (3, 10, 9); sys.version = "3.10.9 (main)"'
     code = f"{old}\nfor name in ('dataclasses', 'webbrowser'): sys.modules[name] = None"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}\nexec({text!r})"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = programs.try_run([sys.executable, "-c", f"{code}\nexec({text!r})"])
     assert (done.returncode, done.stderr) == (
         1,
         f"infra/{program} needs Python 3.11 or newer, and this is 3.10.9\n",
