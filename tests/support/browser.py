@@ -26,7 +26,7 @@ from playwright.sync_api import (
 from progress.adapters.pubsub import publisher
 from progress.demo import loading
 from progress.importers import envelope_lines
-from progress.serve import data_folder, development_key, ports
+from progress.serve import data_folder, development_key, ports, readiness
 from tests.support import cli, folders, programs, recent_events
 
 # The headless shell comes first: it has no window, and takes half as much CPU time as Chromium.
@@ -126,6 +126,10 @@ class Stack:
             on_published=lambda _count: None,
         )
 
+    def record(self, *envelopes: Envelope) -> None:
+        """Publish events, and wait until they are counted."""
+        self.progress("publish", "-", "--wait", text="\n".join(encode(*envelopes)))
+
     def token(self, user: str, role: str = "learner", groups: Sequence[str] = ()) -> str:
         key = data_folder.at(str(self.folder)).key
         return development_key.token(key, user, [role], groups=groups)
@@ -210,6 +214,9 @@ class Visit:
         address = f"{self.stack.page}graphql"
         response = self.page.request.post(address, data={"query": query}, headers=headers)
         return response.json()["data"]
+
+    def wait_for(self, query: str, data: object, *caller: str) -> None:
+        readiness.wait(lambda: self.ask(query, *caller) == data, query, seconds=30)
 
     def settle_last(self) -> None:
         self.page.wait_for_selector("[data-key=known] div:not(.ghost) > .bar")

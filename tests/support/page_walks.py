@@ -389,49 +389,35 @@ def load(stack: Stack) -> Stack:
     """
     stack.progress("demo", "--class", "--learners", f"{LEARNERS}", "--port", f"{stack.port}")
     now = datetime.now(UTC)
-    before = now - timedelta(days=9)
+
+    def told(kind: str, **data: object) -> browser.Envelope:
+        return browser.envelope(kind, now - timedelta(days=9), **data)
+
     item = {"item_id": LONG_ITEM, "domains": ["R", "W"], "cefr_level": "C2", "headword": LONG}
     events = [
-        browser.envelope("ItemPublished", before, **item),
-        browser.envelope("UserPreferencesChanged", before, user_id="long-1", display_name=LONG),
+        told("ItemPublished", **item),
+        told("UserPreferencesChanged", user_id="long-1", display_name=LONG),
     ]
     for user in ("long-1", LONG):
-        group = {"user_id": user, "group_id": "long-1", "group_name": LONG}
         events += [
-            browser.envelope("LearnerJoinedGroup", before, **group),
-            browser.envelope("GoalSet", before, user_id=user, answers_per_day=3),
+            told("LearnerJoinedGroup", user_id=user, group_id="long-1", group_name=LONG),
+            told("GoalSet", user_id=user, answers_per_day=3),
             browser.envelope("RestDayTaken", now, user_id=user, date=f"{now.date()}"),
             *browser.lesson(user, 2, 9, ago=timedelta(days=2), item=LONG_ITEM),
         ]
     for name, rank in (("N5", 1), ("N4", 2)):
         level = {"list_id": name.lower(), "name": name, "scale": "JLPT", "rank": rank}
-        events.append(browser.envelope("ListPublished", before, **level))
+        events.append(told("ListPublished", **level))
     listed = [("n5", item) for item in _read_items()] + [("n4", LONG_ITEM), (LONG_LIST, LONG_ITEM)]
-    events += [
-        *(browser.envelope("ItemListed", before, list_id=to, item_id=item) for to, item in listed),
-        *(
-            browser.envelope(
-                "ListAssigned", before, list_id=one, group_id=group, due_on="2099-01-01"
-            )
-            for one, group in (("n5", CLASS), (LONG_LIST, "long-1"))
-        ),
-        browser.envelope(
-            "ListPublished", before, user_id=classes.FIRST, list_id="deck-1", name=LONG
-        ),
-        *(
-            browser.envelope(
-                "ItemListed",
-                before,
-                user_id=classes.FIRST,
-                list_id="deck-1",
-                item_id=item,
-                headword=word,
-            )
-            for item, word in (("own-1", "snowdrop"), ("own-2", LONG), (LONG_ITEM, ""))
-        ),
-        *browser.lesson(classes.FIRST, 1, 1, item="own-1"),
-    ]
-    stack.progress("publish", "-", "--wait", text="\n".join(browser.encode(*events)))
+    events += [told("ItemListed", list_id=to, item_id=item) for to, item in listed]
+    for one, group in (("n5", CLASS), (LONG_LIST, "long-1")):
+        events.append(told("ListAssigned", list_id=one, group_id=group, due_on="2099-01-01"))
+    own = {"user_id": classes.FIRST, "list_id": "deck-1"}
+    events.append(told("ListPublished", name=LONG, **own))
+    for one, word in (("own-1", "snowdrop"), ("own-2", LONG), (LONG_ITEM, "")):
+        events.append(told("ItemListed", item_id=one, headword=word, **own))
+    events += browser.lesson(classes.FIRST, 1, 1, item="own-1")
+    stack.record(*events)
     stack.progress("batch")
     return stack
 

@@ -15,14 +15,21 @@ from tests.support.browser import Stack, Visits
 SLOW_MS = 20_000
 
 
-def test_a_learner_sets_changes_and_removes_the_goal(visit: Visits, demo: Stack) -> None:
+def test_learners_set_change_undo_and_remove_their_own_goal_only_today(
+    visit: Visits, demo: Stack
+) -> None:
     visitor = visit()
-    page = visitor.open(browser.create_learner(demo))
+    user = browser.create_learner(demo)
+    page = visitor.open(user)
     today = page.get_by_role("region", name="Today")
-    page.get_by_role("button", name="Set a goal").click()
     dialog = page.get_by_role("dialog", name="Daily goal")
     answers = dialog.get_by_label("Answers per day")
+    undo = dialog.get_by_role("button", name="Undo the last change")
+    change = page.get_by_role("button", name="Change the goal")
+    with page.expect_response(lambda response: "GoalSet" in (response.request.post_data or "")):
+        page.get_by_role("button", name="Set a goal").click()
     expect(dialog).to_contain_text("you gave 4 answers on average")
+    expect(undo).to_have_count(0)
     for wrong in ("0", "1001", "2.5", ""):
         answers.fill(wrong)
         answers.press("Enter")
@@ -32,14 +39,35 @@ def test_a_learner_sets_changes_and_removes_the_goal(visit: Visits, demo: Stack)
     answers.press("Enter")
     expect(today).to_contain_text("26 more to your goal of 30", timeout=SLOW_MS)
     expect(dialog).to_have_count(0)
-    change = page.get_by_role("button", name="Change the goal")
     change.click()
     expect(answers).to_have_value("30")
+    answers.fill("20")
+    dialog.get_by_role("button", name="Save").click()
+    expect(today).to_contain_text("your goal of 20", timeout=SLOW_MS)
+    change.click()
+    expect(dialog).to_contain_text("the goal was 30 answers a day")
+    assert visitor.find_violations("dialog") == []
+    undo.click()
+    expect(today).to_contain_text("your goal of 30", timeout=SLOW_MS)
+    expect(page.get_by_role("status").first).to_have_text("Undone")
+    change.click()
+    expect(dialog).to_contain_text("Before the last change, you had no goal.")
     dialog.get_by_role("button", name="Remove the goal").click()
     expect(today).to_contain_text("Answers today", timeout=SLOW_MS)
+    commands = "[data-command]"
+    expect(page.locator(commands)).to_have_count(2)
+    past = datetime.now(UTC) - timedelta(days=2)
+    page.evaluate(f"location.hash = '#/?on={past:%Y-%m-%d}'")
+    expect(page.locator(".then")).to_be_visible(timeout=SLOW_MS)
+    expect(page.locator(commands)).to_have_count(0)
+    other = visit().open(f"support-{uuid.uuid4()}", "support", at=f"#/learner/{user}")
+    expect(other.get_by_role("region", name="Today")).to_be_visible(timeout=SLOW_MS)
+    expect(other.locator(commands)).to_have_count(0)
 
 
-def test_a_learner_takes_rest_days_and_sees_which_are_refused(visit: Visits, demo: Stack) -> None:
+def test_a_learner_takes_rest_days_sees_which_are_refused_and_takes_one_back(
+    visit: Visits, demo: Stack
+) -> None:
     visitor = visit(viewport={"width": 320, "height": 700}, locale="en-GB")
     page = visitor.open(browser.create_learner(demo))
     open_dialog = page.locator("[data-command=rest]")
@@ -72,6 +100,28 @@ def test_a_learner_takes_rest_days_and_sees_which_are_refused(visit: Visits, dem
     today = page.get_by_role("region", name="Today")
     expect(today).to_contain_text("Rest days ahead: ")
     expect(today).to_contain_text(f"{later.day} {later:%b}")
+    open_dialog.click()
+    undo = dialog.get_by_role("button", name="Take back")
+    expect(undo).to_have_count(2, timeout=SLOW_MS)
+    assert visitor.find_violations("dialog") == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+    def refuse(route: Route) -> None:
+        is_mutation = "mutation" in (route.request.post_data or "")
+        route.fulfill(json=error("BAD_USER_INPUT")) if is_mutation else route.continue_()
+
+    page.route("**/graphql", refuse)
+    undo.last.click()
+    expect(dialog.get_by_role("alert")).to_have_text("This can no longer be undone.")
+    page.unroute("**/graphql")
+    # After a refusal, the dialog loads the days again, and takes no command meanwhile.
+    expect(dialog).to_have_attribute("aria-busy", "false", timeout=SLOW_MS)
+    undo.last.click()
+    expect(dialog).to_have_count(0, timeout=SLOW_MS)
+    expect(page.get_by_role("status").first).to_have_text("Undone")
+    open_dialog.click()
+    expect(days.nth(start + 1)).to_be_enabled(timeout=SLOW_MS)
+    expect(undo).to_have_count(1)
 
 
 def test_a_learner_sets_an_item_aside_and_takes_it_back(visit: Visits, demo: Stack) -> None:
@@ -180,91 +230,8 @@ def test_the_page_says_if_a_change_is_refused_or_fails_or_is_not_counted_yet(
     expect(today).not_to_contain_text(waiting)
 
 
-@pytest.mark.exhaustive
-def test_a_learner_undoes_the_goal_s_last_change(visit: Visits, demo: Stack) -> None:
-    visitor = visit()
-    page = visitor.open(browser.create_learner(demo))
-    today = page.get_by_role("region", name="Today")
-    dialog = page.get_by_role("dialog", name="Daily goal")
-    for button, answers in (("Set a goal", 30), ("Change the goal", 20)):
-        page.get_by_role("button", name=button).click()
-        dialog.get_by_label("Answers per day").fill(f"{answers}")
-        dialog.get_by_role("button", name="Save").click()
-        expect(today).to_contain_text(f"your goal of {answers}", timeout=SLOW_MS)
-    page.get_by_role("button", name="Change the goal").click()
-    expect(dialog).to_contain_text("the goal was 30 answers a day")
-    assert visitor.find_violations("dialog") == []
-    undo = dialog.get_by_role("button", name="Undo the last change")
-    undo.click()
-    expect(today).to_contain_text("your goal of 30", timeout=SLOW_MS)
-    expect(page.get_by_role("status").first).to_have_text("Undone")
-    page.get_by_role("button", name="Change the goal").click()
-    expect(dialog).to_contain_text("Before the last change, you had no goal.")
-    undo.click()
-    expect(today).to_contain_text("Answers today", timeout=SLOW_MS)
-    with page.expect_response(lambda response: "GoalSet" in (response.request.post_data or "")):
-        page.get_by_role("button", name="Set a goal").click()
-    expect(dialog).to_be_visible()
-    expect(undo).to_have_count(0)
-
-
-def test_a_learner_takes_a_rest_day_back(visit: Visits, demo: Stack) -> None:
-    visitor = visit(viewport={"width": 320, "height": 700}, locale="ja")
-    page = visitor.open(browser.create_learner(demo))
-    open_dialog = page.locator("[data-command=rest]")
-    open_dialog.click()
-    dialog = page.get_by_role("dialog", name="休養日をとる")
-    dialog.get_by_role("radio").nth(1).check(timeout=SLOW_MS)
-    dialog.get_by_role("button", name="休養日にする").click()
-    expect(dialog).to_have_count(0, timeout=SLOW_MS)
-    today = page.locator("[data-key=today]")
-    expect(today).to_contain_text("これからの休養日", timeout=SLOW_MS)
-    open_dialog.click()
-    undo = dialog.get_by_role("button", name="取り消す")
-    expect(undo).to_have_count(1, timeout=SLOW_MS)
-    assert visitor.find_violations("dialog") == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    page.route("**/graphql", refuse_mutation)
-    undo.click()
-    expect(dialog.get_by_role("alert")).to_have_text("これはもう取り消せません。")
-    page.unroute("**/graphql")
-    # After a refusal, the dialog loads the days again, and takes no command meanwhile.
-    expect(dialog).to_have_attribute("aria-busy", "false", timeout=SLOW_MS)
-    undo.click()
-    expect(dialog).to_have_count(0, timeout=SLOW_MS)
-    expect(page.get_by_role("status").first).to_have_text("取り消しました")
-    expect(today).not_to_contain_text("これからの休養日", timeout=SLOW_MS)
-    open_dialog.click()
-    expect(dialog.get_by_role("radio").nth(1)).to_be_enabled(timeout=SLOW_MS)
-    expect(undo).to_have_count(0)
-
-
-def refuse_mutation(route: Route) -> None:
-    if "mutation" in (route.request.post_data or ""):
-        return route.fulfill(json=error("BAD_USER_INPUT"))
-    return route.continue_()
-
-
 def error(code: str) -> dict[str, Any]:
     return {"data": None, "errors": [{"message": "no", "extensions": {"code": code}}]}
-
-
-def test_only_learners_themselves_change_things_and_only_today(visit: Visits, demo: Stack) -> None:
-    user = browser.create_learner(demo)
-    page = visit(locale="ja").open(user)
-    take = page.locator("[data-command]")
-    expect(take).to_have_count(2)
-    take.nth(1).click()
-    dialog = page.get_by_role("dialog", name="1日の目標")
-    expect(dialog).to_contain_text("この4週間は、学習した日に平均4問回答しています。")
-    page.keyboard.press("Escape")
-    past = datetime.now(UTC) - timedelta(days=2)
-    page.evaluate(f"location.hash = '#/?on={past:%Y-%m-%d}'")
-    expect(page.locator(".then")).to_be_visible(timeout=SLOW_MS)
-    expect(take).to_have_count(0)
-    other = visit().open(f"support-{uuid.uuid4()}", "support", at=f"#/learner/{user}")
-    expect(other.get_by_role("region", name="Today")).to_be_visible(timeout=SLOW_MS)
-    expect(other.locator("[data-command]")).to_have_count(0)
 
 
 @pytest.mark.exhaustive

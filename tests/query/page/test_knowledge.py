@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from progress.serve import readiness
 from tests.support import browser
 from tests.support.browser import DEMO, Stack, Visit, Visits
 
@@ -49,17 +48,28 @@ def learn(demo: Stack, right: int, wrong: int, *days_ago: int) -> str:
 
 
 def wait_for_items(visitor: Visit, user: str, items: int) -> None:
-    text = f'{{ knowledge(userId: "{user}") {{ items }} }}'
-    readiness.wait(lambda: visitor.ask(text)["knowledge"]["items"] == items, text, seconds=30)
+    visitor.wait_for(
+        f'{{ knowledge(userId: "{user}") {{ items }} }}', {"knowledge": {"items": items}}
+    )
 
 
-def test_the_view_shows_how_many_items_the_learner_is_expected_to_know(visit: Visits) -> None:
+def test_the_learner_s_page_begins_with_the_estimate_and_leads_to_its_levels(
+    visit: Visits,
+) -> None:
     visitor = visit()
     question = (
         f'{{ knowledge(userId: "{DEMO}") {{ items expected levels {{ level expected fading }} }} }}'
     )
     before = visitor.ask(question)["knowledge"]
-    page = visitor.open(at=KNOWLEDGE)
+    page = visitor.open()
+    tile = card(page, "known")
+    expect(tile).to_contain_text(re.compile(r"((more|fewer) than|as many as) on"))
+    expect(tile.locator(".ghost")).to_have_count(0)  # other numbers keep the place at first
+    shown = figure(tile)
+    tile.get_by_role("link", name="Levels and exam").click()
+    visitor.settle()
+    expect(page).to_have_title("What I know · Progress")
+    assert figure(card(page, "now")) == shown
     known = visitor.ask(question)["knowledge"]
     # Knowledge fades from minute to minute, so the page shows a number between the two answers.
     expected, items = figure(card(page, "now"))
@@ -75,19 +85,6 @@ def test_the_view_shows_how_many_items_the_learner_is_expected_to_know(visit: Vi
         assert halves_up(level["expected"]) <= shown_items <= halves_up(first["expected"])
         expect(row.get_by_role("cell").last).to_have_text(f"{level['fading']:,}")
     expect(card(page, "trust")).to_contain_text("It sees only right and wrong")
-
-
-def test_the_learner_s_page_begins_with_the_estimate_and_leads_to_the_view(visit: Visits) -> None:
-    visitor = visit()
-    page = visitor.open()
-    tile = card(page, "known")
-    expect(tile).to_contain_text(re.compile(r"((more|fewer) than|as many as) on"))
-    expect(tile.locator(".ghost")).to_have_count(0)  # other numbers keep the place at first
-    shown = figure(tile)
-    tile.get_by_role("link", name="Levels and exam").click()
-    visitor.settle()
-    expect(page).to_have_title("What I know · Progress")
-    assert figure(card(page, "now")) == shown
 
 
 @pytest.mark.exhaustive
@@ -108,6 +105,18 @@ def test_the_day_of_an_exam_stays_in_the_browser_and_shows_what_remains_then(vis
     visitor.settle()
     assert figure(exam) == (then, items)
     expect(page.get_by_label("Day of the exam")).to_have_value(str(day))
+    page.evaluate(f"localStorage.setItem('exam-day:{DEMO}', '2024-03-01')")
+    page.reload()
+    visitor.settle()
+    expect(exam).to_contain_text("1 March 2024 is not ahead")
+    expect(page.get_by_label("Day of the exam")).to_have_value("")
+    pick(page, "2024-02-01")
+    expect(exam).to_contain_text("1 February 2024 is not ahead")
+    guess = "More than a year ahead, no test has checked this estimate."
+    for days, count in ((400, 1), (300, 0)):
+        pick(page, str(datetime.now(UTC).date() + timedelta(days)))
+        expect(exam).to_contain_text("Expected on")
+        expect(exam.get_by_text(guess)).to_have_count(count)
     pick(page, "")
     expect(exam).to_contain_text("Choose a day")
     assert page.evaluate("localStorage.length") == 0
@@ -117,25 +126,6 @@ def pick(page: Page, day: str) -> None:
     date_input = page.get_by_label("Day of the exam")
     date_input.fill(day)
     date_input.dispatch_event("change")
-
-
-@pytest.mark.exhaustive
-def test_an_exam_that_has_passed_asks_for_another_day(visit: Visits) -> None:
-    visitor = visit()
-    page = visitor.open(at=KNOWLEDGE)
-    page.evaluate(f"localStorage.setItem('exam-day:{DEMO}', '2024-03-01')")
-    page.reload()
-    visitor.settle()
-    expect(card(page, "exam")).to_contain_text("1 March 2024 is not ahead")
-    expect(page.get_by_label("Day of the exam")).to_have_value("")
-    pick(page, "2024-02-01")
-    expect(card(page, "exam")).to_contain_text("1 February 2024 is not ahead")
-    guess = "More than a year ahead, no test has checked this estimate."
-    pick(page, str(datetime.now(UTC).date() + timedelta(days=400)))
-    expect(card(page, "exam")).to_contain_text(guess)
-    pick(page, str(datetime.now(UTC).date() + timedelta(days=300)))
-    expect(card(page, "exam")).to_contain_text("Expected on")
-    expect(card(page, "exam")).not_to_contain_text(guess)
 
 
 def test_the_curve_ends_with_the_number_expected_now_and_the_lowest_estimates_are_listed(
@@ -261,8 +251,7 @@ def test_a_teacher_sees_what_the_group_is_expected_to_know_and_is_forgetting(
         demo.publish(joined, *browser.lesson(user, 1, ago=timedelta(days=300), item=item))
     visitor = visit()
     text = f'{{ group(groupId: "{group}") {{ members knowledge {{ items }} }} }}'
-    counted = {"group": {"members": 3, "knowledge": {"items": 3}}}
-    readiness.wait(lambda: visitor.ask(text) == counted, text, seconds=30)
+    visitor.wait_for(text, {"group": {"members": 3, "knowledge": {"items": 3}}})
     page = visitor.open("tess", "teacher", groups=[group])
     expected, items = figure(card(page, "knowledge"))
     assert expected < items == 3

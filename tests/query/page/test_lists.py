@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 from playwright.sync_api import expect
 
-from progress.serve import readiness
 from tests.support import browser
 from tests.support.browser import Stack, Visit, Visits
 
@@ -43,7 +42,7 @@ def learn_deck(demo: Stack, visitor: Visit) -> str:
         "lists": {"edges": [{"node": node} for node in nodes]},
         "itemStats": {"totalCount": 2},
     }
-    readiness.wait(lambda: visitor.ask(text, user, "learner") == counted, text, seconds=30)
+    visitor.wait_for(text, counted, user, "learner")
     return user
 
 
@@ -75,6 +74,9 @@ def test_lists_lead_to_their_words_and_to_what_is_missing(visit: Visits, demo: S
     expect(page.get_by_text("Lists: Animals", exact=True)).to_be_visible()
     page.get_by_role("link", name="Animals").last.click()
     expect(words).to_have_count(3)
+    visitor.move("#/knowledge")  # without levels, there is no table of them
+    expect(page.locator("[data-key=now]")).to_contain_text("of 2 words")
+    expect(page.locator("[data-key=now] table")).to_have_count(0)
 
 
 def test_others_see_the_lists_of_the_catalogue_and_ids_of_own_words(
@@ -99,15 +101,6 @@ def test_others_see_the_lists_of_the_catalogue_and_ids_of_own_words(
     visitor.move(f"#/list/{user}-1/{user}?on=2024-09-20")
     expect(page.get_by_text("This page shows the end of 20 September 2024.")).to_be_visible()
     expect(page.locator("[data-key=members]").get_by_role("cell").first).to_have_text("New")
-
-
-def test_a_collection_without_levels_leads_to_its_lists(visit: Visits, demo: Stack) -> None:
-    visitor = visit()
-    user = learn_deck(demo, visitor)
-    page = visitor.open(user, at="#/knowledge")
-    expect(page.locator("[data-key=now]")).to_contain_text("of 2 words")
-    expect(page.locator("[data-key=now] table")).to_have_count(0)
-    expect(page.locator("[data-key=fading]")).to_be_visible()
 
 
 def test_the_chosen_scale_of_levels_is_kept_and_leads_to_its_lists(visit: Visits) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from progress.serve import readiness
 from tests.support import browser
 from tests.support.browser import Stack, Visit, Visits
 
@@ -32,7 +31,7 @@ def set_task(demo: Stack, visitor: Visit) -> tuple[str, list[str]]:
         tasks {{ edges {{ node {{ members {{ edges {{ node {{ known }} }} }} }} }} }} }} }}"""
     members = {"edges": [{"node": {"known": 1}}, {"node": {"known": 2}}]}
     counted = {"group": {"tasks": {"edges": [{"node": {"members": members}}]}}}
-    readiness.wait(lambda: visitor.ask(text) == counted, text, seconds=30)
+    visitor.wait_for(text, counted)
     return group, users
 
 

@@ -187,6 +187,19 @@ test('a school is read to the end before quiet groups come first', async () => {
   assert.equal(new Readers('ann').sentence(access)[1].textContent, 'Ms Lane (t-1)');
 });
 
+test('a fault of the program is no missing network', async () => {
+  const { toProblem } = await page('problems');
+  const faults = [];
+  globalThis.reportError = ({ message }) => faults.push(message);
+  for (const [onLine, missing] of [[true, 'unloaded'], [false, 'offline']]) {
+    Object.defineProperty(globalThis, 'navigator', { value: { onLine }, configurable: true });
+    const kinds = ['Failed to fetch dynamically imported module: a.js', 'x is not a function']
+      .map((message) => toProblem(new TypeError(message)).kind);
+    assert.deepEqual(kinds, [missing, 'fault']);
+  }
+  assert.deepEqual(faults, Array(2).fill('x is not a function'));
+});
+
 for (const [seconds, minutes, isRejected, renews] of [
   [3_600, 58.9, false, false], [3_600, 59.1, false, true], [3_600, 2, true, true],
   [80, 0.6, false, false], [80, 0.7, false, true], // half of a short life

@@ -46,6 +46,12 @@ for (const [language, ...ranges] of [
   });
 }
 
+test('whoever learns one language selects none', async () => {
+  const { offered } = await page('languages');
+  const shown = (...tags) => offered(tags.map((language) => ({ language })));
+  assert.deepEqual([shown('de'), shown('de', 'und'), shown('de', 'fr')], [[], [], ['de', 'fr']]);
+});
+
 test('only all is 100 percent and only none is 0 percent', async () => {
   const { percent, recallShare, share } = await page('format');
   const rates = [0, 0.0004, 0.004, 0.5, 0.9975, 1, null];
