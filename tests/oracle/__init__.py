@@ -3,12 +3,11 @@
 Each function loops over all events, without state, increments or SQL.
 """
 
-from tests.oracle.catalogue import archived, catalogue, language_of, set_aside
+from tests.oracle.catalogue import catalogue, language_of, set_aside
 from tests.oracle.days import (
     daily_stats,
     day_of,
     day_start,
-    hourly_stats,
     items_on,
     monthly_stats,
     weekly_stats,
@@ -36,7 +35,6 @@ from tests.oracle.groups import (
 )
 from tests.oracle.items import (
     count_masteries,
-    item,
     item_difficulty,
     item_history,
     item_stats,
@@ -44,32 +42,23 @@ from tests.oracle.items import (
     mastery_curve,
 )
 from tests.oracle.levels import domain_stats, forecast, level_stats
-from tests.oracle.lists import (
-    assignments,
-    listed_items,
-    lists,
-    own_listed_items,
-    own_lists,
-    own_words,
-)
+from tests.oracle.lists import lists
 from tests.oracle.memory import (
     by_recall,
     calibration,
     calibration_of_all,
-    expected_known,
     fading,
     group_knowledge,
     item_distribution,
     item_forgetting,
     item_memory,
-    item_states,
     items_fading,
     knowledge,
     knowledge_curve,
     remembered_item,
 )
 from tests.oracle.milestones import milestone_id, milestones
-from tests.oracle.retention import retention, retention_stats
+from tests.oracle.retention import retention
 from tests.oracle.sessions import given, sessions
 from tests.oracle.standing import (
     due_forecast,

@@ -24,7 +24,6 @@ Range = tuple[date, date]
 
 
 def retention(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
-    """Return (learners, asked, recalled) by week and maturity."""
     cells = defaultdict(list)
     for test in tests_on(world, days):
         cells[week_of(test.day)[0].isoformat(), test.maturity].append(test)
@@ -188,7 +187,6 @@ class ItemTest(NamedTuple):
 
 
 def find_item_tests(user_id: str, answers: Sequence[Answer]) -> list[ItemTest]:
-    """Return the tests among the answers to one item, which are in order."""
     found: list[ItemTest] = []
     for n, answer in enumerate(answers):
         before = memories.remember(answers[:n])
@@ -208,7 +206,6 @@ def find_item_tests(user_id: str, answers: Sequence[Answer]) -> list[ItemTest]:
 
 
 def memory(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
-    """Return (learners, tests, recalled) by age and stability."""
     cells = memory_numbers(world, days, fewest)
     return {cell: (row["learners"], row["tests"], row["recalled"]) for cell, row in cells.items()}
 
@@ -290,7 +287,6 @@ def _class(days: float) -> int:
 
 
 def tests_on(world: World, days: Range) -> Iterator[RetentionTest]:
-    """Yield the retention tests of all learners on these days."""
     for user_id in learners(world):
         for test in find_tests(world, world.answers(user_id)):
             if days[0] <= test.day <= days[1]:
@@ -298,7 +294,6 @@ def tests_on(world: World, days: Range) -> Iterator[RetentionTest]:
 
 
 def learners(world: World) -> set[str]:
-    """Return the learners who have events and are not deleted."""
     return {event.user_id for event in world.events if event.user_id} - world.deleted
 
 

@@ -39,7 +39,6 @@ class Description:
 
 
 def descriptions(world: World) -> dict[str, Description]:
-    """Return the latest description of each described item."""
     latest: dict[str, Description] = {}
     for event in world.events:
         if event.type in DESCRIPTIONS:
@@ -64,13 +63,11 @@ def valid_language(value: object) -> str | None:
 
 
 def valid_kind(value: object) -> str | None:
-    """Return the value if it is a text of 1 to 50 characters without control characters."""
     is_kind = isinstance(value, str) and re.fullmatch("[^\x00-\x1f\x7f-\x9f]{1,50}", value)
     return value if is_kind else None  # type: ignore[return-value]
 
 
 def archived(world: World) -> set[str]:
-    """Return the items whose latest catalogue event is ItemArchived."""
     last = {e.data["item_id"]: e.type for e in world.events if e.type in CATALOGUE}
     return {item_id for item_id, type_ in last.items() if type_ == "ItemArchived"}
 
@@ -103,14 +100,12 @@ def language_of(world: World, item_id: str) -> str:
 
 
 def catalogue(world: World, pairs: set[Pair] | None = None) -> set[str]:
-    """Return the items that are described and not archived, of these pairs or of any."""
     described = descriptions(world)
     items = described.keys() - archived(world)
     return {item_id for item_id in items if pairs is None or described[item_id].pair in pairs}
 
 
 def catalogue_items(world: World, kind: str, pairs: set[Pair]) -> dict[str, int]:
-    """Return the number of items of these pairs in each domain or level, except UNKNOWN."""
     described = descriptions(world)
     counts: dict[str, int] = {}
     for item_id in catalogue(world, pairs):
@@ -121,7 +116,6 @@ def catalogue_items(world: World, kind: str, pairs: set[Pair]) -> dict[str, int]
 
 
 def names(description: Description, kind: str) -> tuple[str, ...]:
-    """Return the domains of a described item, or its level if `kind` is not "domain"."""
     return description.domains if kind == "domain" else (description.level,)
 
 
@@ -141,7 +135,6 @@ def described_items(world: World) -> Rows:
 
 @defines("catalogue_counts")
 def catalogue_counts(world: World) -> Rows:
-    """Return the number of items in each domain and level, except UNKNOWN, by pair."""
     return {
         (kind, f"{name} {pair[0]} {pair[1] or ''}"): {"items": count}
         for kind in ("domain", "level")

@@ -4,7 +4,7 @@ import calendar
 import functools
 import importlib.resources
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -70,7 +70,6 @@ def day_start(world: World, user_id: str, day: date) -> datetime:
 
 
 def last_days(world: World, user_id: str, count: int) -> set[date]:
-    """Return the last `count` local days: today and the days before it."""
     return _days_until(day_of(world, user_id, world.now), count)
 
 
@@ -80,23 +79,19 @@ def _days_until(last: date, count: int) -> set[date]:
 
 
 def day(world: World, event: Event) -> date:
-    """Return the local day of a learner's event."""
     assert event.user_id is not None
     return day_of(world, event.user_id, event.occurred_at)
 
 
 def firsts(events: list[Event]) -> list[Event]:
-    """Return the first event of each item."""
     return [e for e in events if e == only(events, e.data["item_id"])[0]]
 
 
 def masteries(world: World, user_id: str) -> list[Event]:
-    """Return, for each item, its first review with an interval of 7 days or more."""
     return firsts([e for e in world.reviews(user_id) if interval_days(e) >= 7])
 
 
 def answer_sums(answers: list[Event]) -> Row:
-    """Return the fields that are sums and means over answers."""
     correct = [e for e in answers if grade(e) >= 2]
     times = counted_ms(answers)
     return {
@@ -117,7 +112,6 @@ def study_seconds(world: World, user_id: str, days: set[date]) -> int:
 
 
 def completion_sums(completions: list[Event]) -> Row:
-    """Return the fields that are sums and means over completed sessions."""
     scores = [s for e in completions if (s := e.data.get("score")) is not None]
     return {
         "sessions_completed": len(completions),
@@ -126,7 +120,6 @@ def completion_sums(completions: list[Event]) -> Row:
 
 
 def reviewed_later(world: World, user_id: str, answers: list[Event]) -> int:
-    """Return the number of items in `answers` that were first answered on an earlier day."""
     first_days = {e.data["item_id"]: day(world, e) for e in firsts(world.answers(user_id))}
     return len(
         {e.data["item_id"] for e in answers if first_days[e.data["item_id"]] < day(world, e)}
@@ -154,20 +147,17 @@ def stats_of(world: World, user_id: str, days: set[date]) -> Row:
 
 
 def days_with_rows(world: World, user_id: str) -> list[date]:
-    """Return the days with an answer, a completed session or a review."""
     events = world.answers(user_id) + world.completions(user_id) + world.reviews(user_id)
     return sorted({day(world, e) for e in events})
 
 
 def counted_ms(answers: list[Event]) -> list[int]:
-    """Return the times of the answers that have one, each limited to 60 seconds."""
     times = [answer_ms(e) for e in answers]
     return [min(time, 60_000) for time in times if time is not None]
 
 
 @defines_by_learner("daily_stats")
 def daily_stats(world: World, user_id: str) -> dict[date, Row]:
-    """Return the learner's rows, keyed by day."""
     return {d: stats_of(world, user_id, {d}) for d in days_with_rows(world, user_id)}
 
 
@@ -180,7 +170,6 @@ def hour(world: World, answer: Event) -> int:
 
 @defines_by_learner("hourly_stats")
 def hourly_stats(world: World, user_id: str) -> dict[int, Row]:
-    """Return the learner's rows, keyed by hour; each hour with an answer has a row."""
     answers = world.answers(user_id)
     hours = sorted({hour(world, answer) for answer in answers})
     return {
@@ -198,8 +187,23 @@ def week(day: date) -> Period:
 
 
 def month(day: date) -> Period:
-    """Return the first and the last day of the day's calendar month."""
     return day.replace(day=1), day.replace(day=calendar.monthrange(day.year, day.month)[1])
+
+
+def curve_weeks(
+    world: World, user_id: str, events: list[Event], first: date, last: date
+) -> Iterator[tuple[date, date, date]]:
+    """Yield each week from the first event, with a Monday from `first` to `last`.
+
+    A week has its Monday, its last day, and the last day that counts: today, and all later days.
+    """
+    today = day_of(world, user_id, world.now)
+    monday = week(min(day(world, event) for event in events))[0] if events else date.max
+    while monday <= week(today)[0]:
+        end = week(monday)[1]
+        if first <= monday <= last:
+            yield (monday, today, date.max) if end >= today else (monday, end, end)
+        monday += timedelta(days=7)
 
 
 @defines_by_learner("weekly_stats")
@@ -209,12 +213,10 @@ def weekly_rows(world: World, user_id: str) -> dict[date, Row]:
 
 
 def weekly_stats(world: World, user_id: str) -> dict[date, Row]:
-    """Return the learner's rows, keyed by the Monday of each week."""
     return _with_slipped_back(world, user_id, week)
 
 
 def monthly_stats(world: World, user_id: str) -> dict[date, Row]:
-    """Return the learner's rows, keyed by the first day of each month."""
     return _with_slipped_back(world, user_id, month)
 
 
@@ -269,5 +271,4 @@ def _periods(world: World, user_id: str, period: Callable[[date], Period]) -> di
 
 
 def study_days(world: World, user_id: str) -> set[date]:
-    """Return the days with at least one answer or completed session."""
     return {day(world, e) for e in world.answers(user_id) + world.completions(user_id)}

@@ -94,6 +94,10 @@ class World:
         """Return the events about lists and groups' lists, whatever the time."""
         return tuple(e for e in self.present.events if e.type in (*OF_LISTS, *ASSIGNMENTS))
 
+    @functools.cached_property
+    def learners(self) -> list[str]:
+        return sorted({event.user_id for event in self.events if event.user_id})
+
     def display_name(self, user_id: str) -> str | None:
         """Return the present name, whatever the time of the query; None if there is none."""
         if user_id in self.deleted or user_id not in self.named:
@@ -131,7 +135,6 @@ class World:
         return self.of(user_id, "ReviewProcessed", CARD)
 
     def completions(self, user_id: str) -> list[Event]:
-        """Return the first completion of each session of the learner."""
         firsts: dict[str, Event] = {}
         for event in self.of(user_id, "SessionCompleted"):
             firsts.setdefault(event.data["session_id"], event)
@@ -185,7 +188,6 @@ def grade(answer: Event) -> int:
 
 
 def answer_ms(answer: Event) -> int | None:
-    """Return the time of an answer; None if it has none."""
     if answer.type != CARD:
         time: int | None = answer.data.get("response_time_ms")
         return time
@@ -194,7 +196,6 @@ def answer_ms(answer: Event) -> int | None:
 
 
 def interval_days(review: Event) -> int:
-    """Return the days that a review has chosen."""
     if review.type != CARD:
         days: int = review.data["new_interval"]
         return days
@@ -284,7 +285,6 @@ def _is_card(data: Mapping[str, Any]) -> bool:
 
 
 def _is_number(value: object, *, most: int) -> bool:
-    """Return whether the value is None or a number from 0 to `most`."""
     return value is None or (type(value) in (int, float) and 0 <= value <= most)  # type: ignore[operator]
 
 
@@ -300,7 +300,6 @@ def _is_stored_time(due: object) -> bool:
 
 
 def rest_date(event: Event) -> date | None:
-    """Return the date of a RestDayTaken; None if it is invalid or not in 2000 to 2099."""
     text = event.data.get("date")
     if not isinstance(text, str) or not re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         return None
@@ -316,7 +315,6 @@ def only(events: Iterable[Event], item_id: str) -> list[Event]:
 
 
 def ratio(part: float, whole: int) -> float | None:
-    """Return a rate or a mean, not rounded; None if `whole` is 0."""
     return part / whole if whole else None
 
 
@@ -330,8 +328,6 @@ _OF_LEARNER: dict[str, _OfLearner[Any]] = {}
 
 
 def defines(model: str) -> Callable[[_OfAll], _OfAll]:
-    """Register the function that computes a model whose rows do not belong to learners."""
-
     def register(function: _OfAll) -> _OfAll:
         _DEFINITIONS[model] = function
         return function
@@ -340,13 +336,12 @@ def defines(model: str) -> Callable[[_OfAll], _OfAll]:
 
 
 def defines_by_learner(model: str) -> Callable[[_OfLearner[_Key]], _OfLearner[_Key]]:
-    """Register the function that computes the rows of one learner in a model."""
-
     def register(function: _OfLearner[_Key]) -> _OfLearner[_Key]:
         def rows_of_all(world: World) -> Rows:
-            learners = sorted({e.user_id for e in world.events if e.user_id})
             return {
-                (user, key): row for user in learners for key, row in function(world, user).items()
+                (user, key): row
+                for user in world.learners
+                for key, row in function(world, user).items()
             }
 
         _DEFINITIONS[model] = rows_of_all
@@ -361,7 +356,6 @@ def defined_models() -> frozenset[str]:
 
 
 def model_rows(world: World, model: str) -> Rows:
-    """Return all rows that the model's table should have."""
     return _DEFINITIONS[model](world)
 
 

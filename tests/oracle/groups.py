@@ -32,11 +32,9 @@ COUNTED = 50  # A learner's items count in this many groups: those that the lear
 
 @defines("group_members")
 def group_members(world: World) -> Rows:
-    """Return each learner's current membership in each group that the learner joined or left."""
-    learners = sorted({event.user_id for event in world.events if event.user_id})
     return {
         (event.data["group_id"], user): {"is_member": event.type == "LearnerJoinedGroup"}
-        for user in learners
+        for user in world.learners
         for event in world.of(user, *MEMBERSHIPS)  # the latest event comes last and wins
     }
 
@@ -44,14 +42,13 @@ def group_members(world: World) -> Rows:
 @defines("group_names")
 def group_names(world: World) -> Rows:
     """Return the latest name that each learner's joins give each group."""
-    learners = sorted({event.user_id for event in world.events if event.user_id})
     return {
         (event.data["group_id"], user): {
             "group_name": name,
             "named_at": event.occurred_at,
             "named_id": event.event_id,
         }
-        for user in learners
+        for user in world.learners
         for event in world.of(user, "LearnerJoinedGroup")
         if (name := group_name(event))
     }
@@ -97,7 +94,6 @@ def find_groups(world: World, text: str = "") -> list[tuple[str, str | None]]:
 
 
 def counted_members(world: World) -> dict[str, list[str]]:
-    """Return the members whose items count in the group, by group."""
     counted: dict[str, list[str]] = {}
     for user in {user for _, user in group_members(world)}:
         decisions = {event.data["group_id"]: event for event in world.of(user, *MEMBERSHIPS)}
@@ -127,7 +123,6 @@ def member_weeks(world: World, user_id: str) -> dict[str, Row]:
 
 @defines("group_items")
 def group_items(world: World) -> Rows:
-    """Return the sums over the counted members' rows in item_stats, by group and item."""
     return {
         (group, item): row
         for group, users in counted_members(world).items()
@@ -136,13 +131,11 @@ def group_items(world: World) -> Rows:
 
 
 def learner(world: World, user_id: str) -> Row:
-    """Return a group member's standing, as a teacher sees it."""
-    today = day_of(world, user_id, world.now)
-    week = stats_of(world, user_id, {today - n * DAY for n in range(7)})
+    week = stats_of(world, user_id, last_days(world, user_id, 7))
     studied = study_days(world, user_id)
     reasons = {
         "NEVER_STUDIED": not studied,
-        "INACTIVE": bool(studied) and not any(day >= today - 6 * DAY for day in studied),
+        "INACTIVE": bool(studied) and max(studied) < min(last_days(world, user_id, 7)),
         "LOW_ACCURACY": week["answers"] >= 20 and week["correct_answers"] / week["answers"] < 0.6,
     }
     return {
@@ -163,15 +156,15 @@ def learner(world: World, user_id: str) -> Row:
 
 def since(world: World, user_id: str, span: date | int) -> Row:
     """Return what the learner did from a local day to today, or in the last `span` local days."""
-    today = day_of(world, user_id, world.now)
-    count = span if isinstance(span, int) else (today - span).days + 1
-    days = {today - n * DAY for n in range(count)}
+    if not isinstance(span, int):
+        span = (day_of(world, user_id, world.now) - span).days + 1
+    days = last_days(world, user_id, span)
     sums = stats_of(world, user_id, days)
     goals = {day: goal for day in days if (goal := goal_on(world, user_id, day))}
     return {
         "answers": sums["answers"],
         "accuracy_rate": sums["accuracy_rate"],
-        "study_days": len(days & set(study_days(world, user_id))),
+        "study_days": len(days & study_days(world, user_id)),
         "days_with_goal": len(goals),
         "days_met": sum(
             stats_of(world, user_id, {day})["answers"] >= goal for day, goal in goals.items()
@@ -180,8 +173,6 @@ def since(world: World, user_id: str, span: date | int) -> Row:
 
 
 def learners(world: World, group_id: str, order_by: str) -> list[Row]:
-    """Return the standing of each member of the group, sorted by `order_by`."""
-
     def inactive(row: Row) -> tuple[object, ...]:
         studied = row["last_study_date"]
         return studied is not None, studied
@@ -199,7 +190,7 @@ def learners(world: World, group_id: str, order_by: str) -> list[Row]:
             "ACCURACY": (accuracy is None, accuracy),
             "STREAK": (-row["current_streak"],),
             "PRAISE": (
-                -len(last_days(world, row["user_id"], 7) & set(study_days(world, row["user_id"]))),
+                -len(last_days(world, row["user_id"], 7) & study_days(world, row["user_id"])),
                 *(accuracy is None, -(accuracy or 0), -answers),
             ),
             "URGENCY": (
@@ -214,26 +205,20 @@ def learners(world: World, group_id: str, order_by: str) -> list[Row]:
 
 
 def group(world: World, group_id: str) -> Row | None:
-    """Return the group's standing; None if it has no member."""
     of = members(world, group_id)
     if not of:
         return None
-    answers = correct = active = 0
     risks = [learner(world, user)["risk_reasons"] for user in of]
-    for user in of:
-        today = day_of(world, user, world.now)
-        days = {today - n * DAY for n in range(7)}
-        week = stats_of(world, user, days)
-        answers += week["answers"]
-        correct += week["correct_answers"]
-        active += bool(days & set(study_days(world, user)))
+    days = {user: last_days(world, user, 7) for user in of}
+    weeks = [stats_of(world, user, days[user]) for user in of]
+    answers = sum(week["answers"] for week in weeks)
     return {
         "group_id": group_id,
         "name": name_of(world, group_id),
         "members": len(of),
-        "active_last7_days": active,
+        "active_last7_days": sum(bool(days[user] & study_days(world, user)) for user in of),
         "answers_last7_days": answers,
-        "accuracy_last7_days": ratio(correct, answers),
+        "accuracy_last7_days": ratio(sum(week["correct_answers"] for week in weeks), answers),
         "at_risk": sum(bool(reasons) for reasons in risks),
         "never_studied": sum("NEVER_STUDIED" in reasons for reasons in risks),
         "inactive": sum("INACTIVE" in reasons for reasons in risks),

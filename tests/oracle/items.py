@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import date, timedelta
+from datetime import date
 
 from tests.oracle.catalogue import (
     Description,
@@ -13,7 +13,7 @@ from tests.oracle.catalogue import (
     out_of_play,
     set_aside,
 )
-from tests.oracle.days import answer_sums, day, day_of, last_days, week
+from tests.oracle.days import answer_sums, curve_weeks, day, day_of, last_days, week
 from tests.oracle.events import (
     CARD,
     Event,
@@ -32,7 +32,6 @@ from tests.oracle.retention import find_tests
 
 @defines_by_learner("item_stats")
 def item_stats(world: World, user_id: str) -> dict[str, Row]:
-    """Return the learner's rows, keyed by item; each item with an answer or a review has a row."""
     events = world.answers(user_id) + world.reviews(user_id)
     return {
         item_id: item_of(world, user_id, item_id) for item_id in {e.data["item_id"] for e in events}
@@ -131,7 +130,6 @@ def _mastery(answers: list[Event], reviews: list[Event]) -> str:
 
 
 def count_masteries(world: World, user_id: str, until: date = date.max) -> Row:
-    """Return how many items were in each class by the events on local days up to `until`."""
     answers, reviews = (
         [event for event in events if day(world, event) <= until]
         for events in (world.answers(user_id), world.reviews(user_id))
@@ -160,25 +158,15 @@ def mastery_weeks(world: World, user_id: str) -> dict[date, Row]:
 
 def mastery_curve(world: World, user_id: str, first: date, last: date) -> list[Row]:
     """Return a point for each ISO week with its Monday from `first` to `last`."""
-    days = [day(world, event) for event in world.answers(user_id) + world.reviews(user_id)]
-    if not days:
-        return []
-    today = day_of(world, user_id, world.now)
-    points = []
-    monday, current = week(min(days))[0], week(today)[0]
-    while monday <= current:
-        is_current = monday == current
-        end = today if is_current else week(monday)[1]
-        if first <= monday <= last:
-            counts = count_masteries(world, user_id, date.max if is_current else end)
-            points.append({"start": monday, "end": end, **counts})
-        monday += timedelta(days=7)
-    return points
+    events = world.answers(user_id) + world.reviews(user_id)
+    return [
+        {"start": monday, "end": end, **count_masteries(world, user_id, until)}
+        for monday, end, until in curve_weeks(world, user_id, events, first, last)
+    ]
 
 
 @defines_by_learner("item_days")
 def item_days(world: World, user_id: str) -> dict[str, Row]:
-    """Return the answers of each item on each local day, keyed by item and day."""
     answers: dict[str, list[Event]] = {}
     for answer in world.answers(user_id):
         key = f"{answer.data['item_id']} {day(world, answer)}"
@@ -228,19 +216,14 @@ def sums(world: World, learners: Iterable[str]) -> dict[str, Row]:
     return {item: row for item, row in summed.items() if row["learners"]}
 
 
-def learners(world: World) -> list[str]:
-    return sorted({event.user_id for event in world.events if event.user_id})
-
-
 @defines("item_difficulty")
 def difficulty_rows(world: World) -> Rows:
-    return {(item, ""): row for item, row in sums(world, learners(world)).items()}
+    return {(item, ""): row for item, row in sums(world, world.learners).items()}
 
 
 def item_difficulty(world: World, level: str | None = None, domain: str | None = None) -> list[Row]:
-    """Return the items that at least 5 learners have answered, the lowest accuracy first."""
     return difficulties(
-        world, learners(world), fewest_learners=5, fewest_answers=1, level=level, domain=domain
+        world, world.learners, fewest_learners=5, fewest_answers=1, level=level, domain=domain
     )
 
 
@@ -253,7 +236,6 @@ def difficulties(
     level: str | None = None,
     domain: str | None = None,
 ) -> list[Row]:
-    """Return the items with enough learners and answers, the lowest accuracy first."""
     described = descriptions(world)
     listed = []
     for item, row in sums(world, of).items():

@@ -48,7 +48,6 @@ def forecast(today: date, catalogue_items: int, mastered: int, recent: int) -> R
 
 @defines_by_learner("mastery_days")
 def mastery_days(world: World, user_id: str) -> dict[str, Row]:
-    """Return the number of items that were mastered, by level, language and day."""
     days = [
         f"{level} {language_of(world, item_id)} {d}"
         for level in LEVELS
@@ -112,19 +111,13 @@ def _rows(world: World, user_id: str, kind: str, language: str | None) -> dict[s
         if language in (None, language_of(world, row["item_id"])):
             for name in row["domains"] if kind == "domain" else [row["level"]]:
                 studied.setdefault(name, []).append(row)
-    return {
-        name: _row(world, kind, name, items, totals.get(name, 0)) for name, items in studied.items()
-    }
-
-
-def _row(world: World, kind: str, name: str, items: list[Row], count: int) -> Row:
-    total = None if name == "UNKNOWN" else count
-    return {
-        kind: name,
-        **sums_of_items(items),
-        "catalogue_items": total,
-        "progress_rate": ratio(_mastered_in_catalogue(world, items), total) if total else None,
-    }
+    rows: dict[str, Row] = {}
+    for name, items in studied.items():
+        total = None if name == "UNKNOWN" else totals.get(name, 0)
+        rate = ratio(_mastered_in_catalogue(world, items), total) if total else None
+        sums = sums_of_items(items)
+        rows[name] = {kind: name, **sums, "catalogue_items": total, "progress_rate": rate}
+    return rows
 
 
 def sums_of_items(items: list[Row]) -> Row:

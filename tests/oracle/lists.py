@@ -1,7 +1,5 @@
 """Lists, the assignments of lists to groups, and own words: present ones, whatever the time."""
 
-from collections.abc import Iterable
-
 from tests.oracle.events import (
     ASSIGNMENTS,
     OF_LISTS,
@@ -21,9 +19,8 @@ def _of(world: World, user_id: str | None) -> list[Event]:
     return [e for e in world.listed if e.type in OF_LISTS and e.user_id == user_id]
 
 
-def _latest(events: Iterable[Event], *types: str) -> Event | None:
-    found = [e for e in events if e.type in types]
-    return max(found, key=lambda e: e.when) if found else None
+def _latest(events: list[Event], *types: str) -> Event | None:
+    return next((e for e in reversed(events) if e.type in types), None)
 
 
 def find_lists(world: World, user_id: str | None) -> dict[str, Row]:
@@ -58,7 +55,7 @@ def find_items(world: World, user_id: str | None) -> dict[tuple[str, str], Row]:
             "is_listed": e.type == "ItemListed",
             "position": e.data.get("position") if e.type == "ItemListed" else None,
         }
-        for e in sorted(events, key=lambda e: e.when)
+        for e in events
     }
 
 
@@ -81,7 +78,7 @@ def assignments(world: World) -> Rows:
             "is_assigned": e.type == "ListAssigned",
             "due_on": e.data["due_on"] if e.type == "ListAssigned" else None,
         }
-        for e in sorted(world.listed, key=lambda e: e.when)
+        for e in world.listed
         if e.type in ASSIGNMENTS
     }
 
@@ -107,6 +104,6 @@ def own_words(world: World, user_id: str) -> dict[str, Row]:
             "headword": e.data["headword"],
             "kind": e.data.get("kind") or None,
         }
-        for e in sorted(said, key=lambda e: e.when)
+        for e in said
         if e.data.get("headword") is not None
     }

@@ -12,11 +12,11 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from tests.oracle.catalogue import LEVELS, Description, descriptions, language_of, out_of_play
-from tests.oracle.days import day, day_of, week
+from tests.oracle.days import curve_weeks, day, day_of, week
 from tests.oracle.events import Row, World, defines_by_learner, grade
 from tests.oracle.groups import members
 from tests.oracle.items import item as find_item
-from tests.oracle.items import item_stats, learners
+from tests.oracle.items import item_stats
 
 W = (
     *(0.212, 1.2931, 2.3065, 8.2956, 6.4133, 0.8334, 3.0194, 0.001, 1.8722, 0.1666, 0.796),
@@ -116,7 +116,6 @@ def remember(answers: Iterable[Answer]) -> Memory | None:
 
 
 def remember_next(memory: Memory | None, answer: Answer) -> Memory:
-    """Return the memory after one more answer."""
     if memory is None:
         return Memory(first_state(answer.grade), answer)
     return Memory(next_state(memory.state, answer.grade, _gap(memory.last, answer)), answer)
@@ -148,7 +147,6 @@ def histories(world: World, user_id: str) -> dict[str, list[Answer]]:
 
 
 def memories(world: World, user_id: str, until: date = date.max) -> dict[str, Memory]:
-    """Return the memory of each item from the answers up to the local day `until`."""
     found = {
         item: remember(answer for answer in answers if answer.day <= until)
         for item, answers in histories(world, user_id).items()
@@ -156,21 +154,16 @@ def memories(world: World, user_id: str, until: date = date.max) -> dict[str, Me
     return {item: memory for item, memory in found.items() if memory}
 
 
-def item_states(world: World, user_id: str) -> dict[str, Row]:
-    """Return the state of each answered item, in integers as it is stored and exported."""
-    return {
-        item: {**memory.state._asdict(), "answered_on": memory.last.day}
-        for item, memory in memories(world, user_id).items()
-    }
-
-
 @defines_by_learner("memory")
 def stored_memories(world: World, user_id: str) -> dict[str, Row]:
     """Return the columns of item_stats about the memory of each answered item."""
-    known = memories(world, user_id)
     return {
-        item: {**row, "last_correct": known[item].last.is_correct}
-        for item, row in item_states(world, user_id).items()
+        item: {
+            **memory.state._asdict(),
+            "answered_on": memory.last.day,
+            "last_correct": memory.last.is_correct,
+        }
+        for item, memory in memories(world, user_id).items()
     }
 
 
@@ -209,7 +202,6 @@ def knowledge_weeks(world: World, user_id: str) -> dict[date, Row]:
 
 
 def item_memory(world: World, user_id: str, item_id: str) -> Row:
-    """Return the fields `estimated_recall` and `memory` of an item; None without an answer."""
     memory = memories(world, user_id).get(item_id)
     if memory is None:
         return {"estimated_recall": None, "memory": None}
@@ -312,21 +304,11 @@ def item_distribution(world: World, user_id: str) -> list[Row]:
 
 def knowledge_curve(world: World, user_id: str, first: date, last: date) -> list[Row]:
     """Return a point for each ISO week with its Monday from `first` to `last`."""
-    today = day_of(world, user_id, world.now)
-    days = [answer.day for answers in histories(world, user_id).values() for answer in answers]
-    if not days:
-        return []
     points = []
-    monday, current = week(min(days))[0], week(today)[0]
-    while monday <= current:
-        is_current = monday == current
-        end = today if is_current else week(monday)[1]
-        if first <= monday <= last:
-            known = memories(world, user_id, date.max if is_current else end).values()
-            expected = rounded(add(estimate(memory, end) for memory in known), 1)
-            row = {"start": monday, "end": end, "items": len(known), "expected": expected}
-            points.append(row)
-        monday += 7 * DAY
+    for monday, end, until in curve_weeks(world, user_id, world.answers(user_id), first, last):
+        known = memories(world, user_id, until).values()
+        expected = rounded(add(estimate(memory, end) for memory in known), 1)
+        points.append({"start": monday, "end": end, "items": len(known), "expected": expected})
     return points
 
 
@@ -361,13 +343,11 @@ def item_forgetting(world: World, user_id: str, item_id: str, days: int = 30) ->
 
 
 def calibration(world: World, user_id: str) -> Row | None:
-    """Return how well the tests of the last 365 local days were predicted; None if under 50."""
     return calibrate(last_tests(world, user_id))
 
 
 def calibration_of_all(world: World) -> Row | None:
-    """Return the same of all learners' tests; None if under 20 learners have one."""
-    tests = [found for user in learners(world) if (found := last_tests(world, user))]
+    tests = [found for user in world.learners if (found := last_tests(world, user))]
     if len(tests) < FEWEST_LEARNERS:
         return None
     return calibrate([test for found in tests for test in found])
@@ -426,14 +406,7 @@ def loss(is_correct: bool, predicted: float) -> int:
     return millionths(-math.log(p if is_correct else 1 - p))
 
 
-def expected_known(world: World, user_id: str) -> float:
-    expected = knowledge(world, user_id)["expected"]
-    assert isinstance(expected, float)
-    return expected
-
-
 def group_knowledge(world: World, group_id: str) -> Row:
-    """Return the members' items and expected knowledge, each member by the own today."""
     estimates = [
         estimate(memory, day_of(world, user, world.now))
         for user in sorted(members(world, group_id))
@@ -443,7 +416,6 @@ def group_knowledge(world: World, group_id: str) -> Row:
 
 
 def items_fading(world: World, group_id: str, first: int = 10) -> list[Row]:
-    """Return the items that are fading for at least 3 members, most such members first."""
     users = members(world, group_id)
     faded = [item for user in users for item in fading(world, user)]
     answered = [item for user in users for item in memories(world, user)]

@@ -3,7 +3,6 @@
 import json
 import math
 import uuid
-from bisect import bisect_right
 from datetime import date
 from fractions import Fraction
 
@@ -43,7 +42,6 @@ def milestone_id(user_id: str, row: Row) -> uuid.UUID:
 
 @defines_by_learner("milestones")
 def milestone_rows(world: World, user_id: str) -> dict[str, Row]:
-    """Return the rows of the table, keyed by kind and by day, level or value."""
     rows = {}
     for row in milestones(world, user_id):
         part = row["reached_on"] if row["kind"] == "GOAL_MET" else row["level"] or row["value"]
@@ -54,7 +52,6 @@ def milestone_rows(world: World, user_id: str) -> dict[str, Row]:
 
 
 def _order(row: Row) -> tuple[int, int, int, int]:
-    """Return the sort key: newest first, then by kind, by level, and by value, largest first."""
     level = LEVELS.index(row["level"]) if row["level"] else 0
     return (-row["reached_on"].toordinal(), KINDS.index(row["kind"]), level, -(row["value"] or 0))
 
@@ -63,32 +60,22 @@ def _row(kind: str, value: int | None, level: str | None, reached_on: date) -> R
     return {"kind": kind, "value": value, "level": level, "reached_on": reached_on}
 
 
-def streak_values(longest: int) -> list[int]:
-    """Return the values of STREAK up to `longest`: each further 365 days after the first 365."""
-    return [n for n in range(1, longest + 1) if n in (3, 7, 14, 30, 50, 100, 200) or n % 365 == 0]
-
-
-def item_values(items: int) -> list[int]:
-    """Return the values of ITEMS_LEARNED and ITEMS_MASTERED up to `items`."""
-    return [n for n in range(1, items + 1) if n in (10, 50, 100, 250, 500) or n % 1000 == 0]
-
-
 def _streaks(world: World, user_id: str) -> list[Row]:
     studied = sorted(study_days(world, user_id))
     reached: dict[int, date] = {}
     for run in runs(world, user_id):  # oldest first: the earliest day of a value comes first
         days = [d for d in studied if run.starts <= d <= run.ends]
-        for value in streak_values(len(days)):
-            reached.setdefault(value, days[value - 1])
+        for value, on in enumerate(days, 1):
+            if value in (3, 7, 14, 30, 50, 100, 200) or value % 365 == 0:
+                reached.setdefault(value, on)
     return [_row("STREAK", value, None, on) for value, on in reached.items()]
 
 
 def _items(kind: str, days: list[date]) -> list[Row]:
-    """Return the milestones of a number of items, given the day of each item."""
-    ordered = sorted(days)
     return [
-        _row(kind, value, None, next(d for d in ordered if bisect_right(ordered, d) >= value))
-        for value in item_values(len(days))
+        _row(kind, value, None, on)
+        for value, on in enumerate(sorted(days), 1)
+        if value in (10, 50, 100, 250, 500) or value % 1000 == 0
     ]
 
 

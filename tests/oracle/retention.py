@@ -20,8 +20,6 @@ MATURITIES = ("YOUNG", "MATURE")
 
 
 class RetentionTest(NamedTuple):
-    """An answer that counts as a retention test, with its local day and maturity."""
-
     user_id: str
     answer: Event
     day: date
@@ -49,7 +47,6 @@ def find_tests(world: World, answers: Iterable[Event]) -> Iterator[RetentionTest
 
 
 def latest_review(world: World, answer: Event) -> Event | None:
-    """Return the latest review of the item that occurred earlier than the answer."""
     assert answer.user_id is not None
     reviews = only(world.reviews(answer.user_id), answer.data["item_id"])
     earlier = [review for review in reviews if review.occurred_at < answer.occurred_at]
@@ -58,7 +55,6 @@ def latest_review(world: World, answer: Event) -> Event | None:
 
 @defines_by_learner("retention_stats")
 def retention_stats(world: World, user_id: str) -> dict[str, Row]:
-    """Return the learner's rows, keyed by day and maturity; each row counts at least one test."""
     tests = list(find_tests(world, world.answers(user_id)))
     return {
         f"{when} {maturity}": count_tests(
@@ -69,7 +65,6 @@ def retention_stats(world: World, user_id: str) -> dict[str, Row]:
 
 
 def retention(world: World, user_id: str, by: str) -> dict[date, Row]:
-    """Return the counts of each period with a test, keyed by the period's first day."""
     tests = list(find_tests(world, world.answers(user_id)))
     period = _PERIODS[by]
     return {
@@ -88,7 +83,6 @@ def retention(world: World, user_id: str, by: str) -> dict[date, Row]:
 
 
 def count_tests(tests: list[RetentionTest]) -> Row:
-    """Return the number of tests, the number of recalled tests, and the rate."""
     recalled = [t for t in tests if t.is_recalled]
     rate = ratio(len(recalled), len(tests))
     return {"asked": len(tests), "recalled": len(recalled), "rate": rate}

@@ -8,7 +8,6 @@ from tests.oracle.events import CARD, Event, Row, World, answer_ms, defines_by_l
 
 @defines_by_learner("learner_sessions")
 def learner_sessions(world: World, user_id: str) -> dict[str, Row]:
-    """Return the rows of the learner's sessions, keyed by session."""
     answers = [e for e in world.answers(user_id) if e.data.get("session_id") is not None]
     completions = world.completions(user_id)
     others = world.of(user_id, "SessionStarted", "SessionAbandoned")
@@ -50,13 +49,11 @@ def _of(events: Iterable[Event], session: str) -> list[Event]:
 
 
 def sessions(world: World, user_id: str) -> list[Row]:
-    """Return the learner's sessions, newest first; ties by id."""
     rows = [{"id": s, **row} for s, row in learner_sessions(world, user_id).items()]
     return sorted(sorted(rows, key=lambda r: r["id"]), key=lambda r: r["started_at"], reverse=True)
 
 
 def given(world: World, user_id: str, session: str) -> list[Row]:
-    """Return the answers of a session in order, the first 1,000."""
     answers = [e for e in world.answers(user_id) if e.data.get("session_id") == session]
     return [
         {

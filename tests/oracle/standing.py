@@ -53,7 +53,6 @@ def only_rest_between(first: date, last: date, resting: Iterable[date]) -> bool:
 
 
 def runs(world: World, user_id: str) -> list[Run]:
-    """Return the learner's runs, oldest first."""
     resting = rest_days(world, user_id).keys()
     found: list[Run] = []
     for studied in sorted(study_days(world, user_id)):
@@ -66,7 +65,6 @@ def runs(world: World, user_id: str) -> list[Run]:
 
 @defines_by_learner("learning_streaks")
 def learning_streaks(world: World, user_id: str) -> dict[date, Row]:
-    """Return the learner's runs, keyed by first day."""
     return {r.starts: {"ends": r.ends, "study_days": r.study_days} for r in runs(world, user_id)}
 
 
@@ -92,7 +90,6 @@ def streak(world: World, user_id: str) -> Row:
 
 
 def user_progress(world: World, user_id: str) -> Row | None:
-    """Return the summary; None if the learner is deleted or has no event of a known type."""
     known = world.of(user_id, *LEARNERS)
     if not known:
         return None
@@ -116,14 +113,12 @@ def user_progress(world: World, user_id: str) -> Row | None:
 
 @defines_by_learner("user_progress")
 def progress_rows(world: World, user_id: str) -> dict[str, Row]:
-    """Return the learner's row under an empty key; nothing if the learner has no row."""
     row = user_progress(world, user_id)
     return {"": {**row, "items_mastered": len(masteries(world, user_id))}} if row else {}
 
 
 @defines_by_learner("display_names")
 def display_names(world: World, user_id: str) -> dict[str, Row]:
-    """Return the learner's row under an empty key; nothing if no event was about the name."""
     if user_id in world.deleted or user_id not in world.named:
         return {}
     event = world.named[user_id]
@@ -134,19 +129,17 @@ def display_names(world: World, user_id: str) -> dict[str, Row]:
 def due_forecast(world: World, user_id: str, days: int) -> dict[date, Row]:
     """Count the items due on each of `days` days from today; overdue items are counted today."""
     today = day_of(world, user_id, world.now)
-    due_days = _due_days(world, user_id)
-    forecast = {}
-    for n in range(days):
-        counted = [
-            due_on for counts_on, due_on in due_days.values() if counts_on == today + n * DAY
-        ]
-        overdue = sum(1 for due_on in counted if due_on < today) if n == 0 else 0
-        forecast[today + n * DAY] = {"items": len(counted), "overdue": overdue}
-    return forecast
+    due_days = _due_days(world, user_id).values()
+    return {
+        on: {
+            "items": sum(counted == on for counted, _ in due_days),
+            "overdue": sum(counted == on and due < today for counted, due in due_days),
+        }
+        for on in (today + n * DAY for n in range(days))
+    }
 
 
 def due_today(world: World, user_id: str) -> set[str]:
-    """Return the items that the forecast counts under today's date."""
     today = day_of(world, user_id, world.now)
     return {item_id for item_id, (day, _) in _due_days(world, user_id).items() if day == today}
 
@@ -191,21 +184,16 @@ def goals(world: World, user_id: str) -> dict[UUID, Row]:
 
 
 def goal_on(world: World, user_id: str, local_day: date) -> int:
-    """Return the goal in force on the local day; 0 if there is none."""
     set_by_then = [e for e in world.of(user_id, "GoalSet") if day(world, e) <= local_day]
     return set_by_then[-1].data["answers_per_day"] if set_by_then else 0
 
 
 def goal(world: World, user_id: str) -> Row | None:
-    """Return today's goal and the numbers of days with a met goal.
-
-    Return None if no goal is in force today.
-    """
     today = day_of(world, user_id, world.now)
     if goal_on(world, user_id, today) == 0:
         return None
     rows = daily_stats(world, user_id)
-    last_30_days = [today - timedelta(days=n) for n in range(30)]
+    last_30_days = [today - n * DAY for n in range(30)]
 
     def answers(local_day: date) -> int:
         return rows[local_day]["answers"] if local_day in rows else 0
@@ -240,10 +228,9 @@ def search_learners(world: World, text: str, first: int = 20) -> list[Row]:
         name = row["display_name"]
         return row["user_id"] != text, not starts, name is None, name or "", row["user_id"]
 
-    learners = sorted({event.user_id for event in world.events if event.user_id})
     found = [
         {"user_id": user, "display_name": world.display_name(user)}
-        for user in learners
+        for user in world.learners
         if world.of(user, *LEARNERS)
         and any(folded(text) in folded(part) for part in (user, world.display_name(user)))
     ]

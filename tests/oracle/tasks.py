@@ -13,7 +13,6 @@ MOST = 2_000  # items of a list about which it is said who knows them
 
 
 def _tasks(world: World) -> list[tuple[str, date, List]]:
-    """Return the group, the last day and the list of each task: latest day first, then by ids."""
     found = {one.id: one for one in all_lists(world, None) if not one.archived}
     tasks = [
         (group, date.fromisoformat(row["due_on"]), found[list_id])
@@ -51,7 +50,6 @@ def of_learner(world: World, user_id: str, reader: Reader = LEARNER) -> list[Row
 
 
 def of_group(world: World, group_id: str) -> list[tuple[Row, list[Row]]]:
-    """Return each task, and its members: those who know fewest of the items first."""
     tasks = []
     for group, due_on, found in _tasks(world):
         if group == group_id:

@@ -17,7 +17,6 @@ ANKI = Path(__file__).resolve().parents[2] / "data" / "anki_reviews.csv"
 
 
 def states(answers: list[Answer]) -> list[State]:
-    """Return the state after each answer."""
     found: list[State] = []
     for n, one in enumerate(answers):
         gap = max((one.day - answers[n - 1].day).days, 0)

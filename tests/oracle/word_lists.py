@@ -18,6 +18,7 @@ from tests.oracle.memory import add, estimate, item_memory, memories, rounded
 from tests.oracle.standing import due_today, folded
 
 MOST = 20_000  # members of a list that count
+NAMES = ("id", "own", "name", "scale", "rank")
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,6 @@ def all_lists(world: World, user_id: str | None) -> list[List]:
 
 
 def members(world: World, found: List) -> list[str]:
-    """Return the members of a list in its order, at most 20,000."""
     gone = set() if found.own else archived(world)
     listed = [item for item in found.position if item not in gone]
 
@@ -76,21 +76,22 @@ def members(world: World, found: List) -> list[str]:
     return sorted(listed, key=place)[:MOST]
 
 
+def visible(world: World, user_id: str, reader: Reader) -> list[List]:
+    return [*all_lists(world, None), *(all_lists(world, user_id) if reader.is_learner else [])]
+
+
 def find_list(world: World, user_id: str, list_id: str, reader: Reader = LEARNER) -> List | None:
-    visible = [*all_lists(world, None), *(all_lists(world, user_id) if reader.is_learner else [])]
-    return next((one for one in visible if one.id == list_id), None)
+    found = visible(world, user_id, reader)
+    return next((one for one in found if one.id == list_id), None)
 
 
 def item_lists(world: World, user_id: str, item_id: str, reader: Reader) -> list[Row]:
-    """Return what the reader sees of the lists that name the item, in the order of lists."""
-    visible = [*all_lists(world, None), *(all_lists(world, user_id) if reader.is_learner else [])]
-    naming = [one for one in visible if item_id in members(world, one) and not one.archived]
-    names = ("id", "own", "name", "scale", "rank")
-    return [{name: getattr(one, name) for name in names} for one in sorted(naming, key=_place)]
+    found = visible(world, user_id, reader)
+    naming = [one for one in found if item_id in members(world, one) and not one.archived]
+    return [{name: getattr(one, name) for name in NAMES} for one in sorted(naming, key=_place)]
 
 
 def list_numbers(world: World, user_id: str, found: List) -> Row:
-    """Return the fields of a list but its members."""
     among, stats = members(world, found), item_stats(world, user_id)
     rows = [stats[item] for item in among if item in stats]
     mastered = {row["item_id"] for row in rows if row["mastery"] in ("SHORT_TERM", "LONG_TERM")}
@@ -98,10 +99,7 @@ def list_numbers(world: World, user_id: str, found: List) -> Row:
     first = {e.data["item_id"]: day(world, e) for e in masteries(world, user_id)}
     known = memories(world, user_id)
     return {
-        **{
-            name: getattr(found, name)
-            for name in ("id", "own", "name", "scale", "rank", "archived")
-        },
+        **{name: getattr(found, name) for name in (*NAMES, "archived")},
         "items": len(among),
         **sums_of_items(rows),
         "progress_rate": ratio(len(mastered), len(among)),
@@ -116,18 +114,16 @@ def list_numbers(world: World, user_id: str, found: List) -> Row:
 def lists(
     world: World, user_id: str, scale: str | None = None, reader: Reader = LEARNER
 ) -> list[Row]:
-    """Return the lists of the learner's own and of the groups, or all of a scale."""
     if not world.of(user_id, *LEARNERS):
         return []
-    own = all_lists(world, user_id) if reader.is_learner else []
-    catalogue = all_lists(world, None)
-    if scale is None:
-        assigned = assigned_lists(world, user_id, reader)
-        visible = [*own, *(one for one in catalogue if one.id in assigned)]
-    else:
-        visible = [one for one in (*own, *catalogue) if one.scale == scale]
-    shown = sorted((one for one in visible if not one.archived), key=_place)
-    return [list_numbers(world, user_id, one) for one in shown]
+    assigned = assigned_lists(world, user_id, reader)
+    shown = [
+        one
+        for one in visible(world, user_id, reader)
+        if not one.archived
+        and (one.scale == scale if scale is not None else one.own or one.id in assigned)
+    ]
+    return [list_numbers(world, user_id, one) for one in sorted(shown, key=_place)]
 
 
 def _place(one: List) -> tuple[object, ...]:
@@ -136,7 +132,6 @@ def _place(one: List) -> tuple[object, ...]:
 
 
 def assigned_lists(world: World, user_id: str, reader: Reader = LEARNER) -> set[str]:
-    """Return the ids of the lists that are assigned to a group of the learner now."""
     return {
         list_id
         for (group, list_id), row in assignments(world).items()
@@ -147,19 +142,17 @@ def assigned_lists(world: World, user_id: str, reader: Reader = LEARNER) -> set[
 
 
 def list_items(world: World, user_id: str, found: List, reader: Reader = LEARNER) -> list[Row]:
-    """Return a row for each member, in the list's order."""
     return [shown_item(world, user_id, item, reader) for item in members(world, found)]
 
 
 def scales(world: World, user_id: str, reader: Reader = LEARNER) -> list[Row]:
-    visible = [*all_lists(world, None), *(all_lists(world, user_id) if reader.is_learner else [])]
-    of_scales = [one.scale for one in visible if one.scale and not one.archived]
+    found = visible(world, user_id, reader)
+    of_scales = [one.scale for one in found if one.scale and not one.archived]
     rows: list[Row] = [{"name": one, "lists": of_scales.count(one)} for one in {*of_scales}]
     return sorted(rows, key=lambda row: (-row["lists"], row["name"]))[:100]
 
 
 def own_word(world: World, user_id: str, item: str, reader: Reader = LEARNER) -> Row | None:
-    """Return the own word that the reader sees; None if there is none."""
     if not reader.is_learner or not world.of(user_id, *LEARNERS):
         return None
     row = own_words(world, user_id).get(item)
@@ -194,7 +187,6 @@ def find_item(world: World, user_id: str, item: str, reader: Reader = LEARNER) -
 
 
 def search(world: World, user_id: str, text: str, reader: Reader = LEARNER) -> set[str]:
-    """Return the learner's items that a search finds."""
     return {
         item
         for item in item_stats(world, user_id)

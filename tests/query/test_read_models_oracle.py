@@ -428,7 +428,7 @@ def compare_group(
     assert fetch(groups.get_hardest_items(reader, group, 1, **moment)) == hardest[:1]
     known = {
         user: {
-            "expected_known": oracle.expected_known(world, user),
+            "expected_known": oracle.knowledge(world, user)["expected"],
             "weeks": learner_weeks(world, user),
             **(past and {**past, "group_id": group}),
         }

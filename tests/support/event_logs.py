@@ -417,7 +417,6 @@ def moments(change: str, zones: tuple[str, ...]) -> tuple[datetime, ...]:
 
 
 def _walk(start: datetime) -> list[datetime]:
-    """Return `start`, and the same time on the next seven days."""
     return [start + timedelta(days=n) for n in range(8)]
 
 
@@ -485,8 +484,8 @@ def _crowd(pool: list[datetime]) -> st.SearchStrategy[list[Any]]:
     leaves = st.lists(st.tuples(st.integers(3, 50), _numbered(either(*pool))), max_size=3)
     return st.builds(
         lambda groups, joins, leaves: [
-            *(_membership("LearnerJoinedGroup", n + 3, *joins[n % 3]) for n in range(groups)),
-            *(_membership("LearnerLeftGroup", group, *drawn) for group, drawn in leaves),
+            *(_of_ann(MEMBERSHIPS[0], joins[n % 3], group_id=f"g{n + 3}") for n in range(groups)),
+            *(_of_ann(MEMBERSHIPS[1], drawn, group_id=f"g{group}") for group, drawn in leaves),
         ],
         st.integers(48, 52),
         joins,
@@ -494,37 +493,28 @@ def _crowd(pool: list[datetime]) -> st.SearchStrategy[list[Any]]:
     )
 
 
-def _membership(
-    kind: str, group: int, occurred_at: datetime, first: int, numbers: list[int]
-) -> tuple[Envelope, int, list[int]]:
-    """Return ann's event about the group, with the first byte of its id and delivery numbers."""
-    data = {"user_id": "ann", "group_id": f"g{group}"}
-    return _envelope((kind, data, {}), occurred_at, is_extended=False), first, numbers
-
-
 def _collect(pool: list[datetime]) -> st.SearchStrategy[list[Any]]:
     """Return a strategy for ann's correct answers and reviews of 7 to 12 more items."""
     times = st.lists(_numbered(either(*pool)), min_size=7, max_size=12)
+    answered = {"session_id": "s1", "response_time_ms": 1000}
+    reviewed = {"new_interval": 7, "easiness_factor": 2.5}
     return st.builds(
         lambda answers, reviews: [
-            *(_learn("CorrectAnswerGiven", n, *drawn) for n, drawn in enumerate(answers)),
-            *(_learn("ReviewProcessed", n, *drawn) for n, drawn in enumerate(reviews)),
+            *(_of_ann(ANSWERS[0], one, item_id=f"c{n}", **answered) for n, one in answers),
+            *(_of_ann("ReviewProcessed", one, item_id=f"c{n}", **reviewed) for n, one in reviews),
         ],
-        times,
-        times,
+        times.map(enumerate),
+        times.map(enumerate),
     )
 
 
-def _learn(
-    kind: str, item: int, occurred_at: datetime, first: int, numbers: list[int]
+def _of_ann(
+    kind: str, drawn: tuple[datetime, int, list[int]], **data: object
 ) -> tuple[Envelope, int, list[int]]:
-    """Return ann's event about the item, with the first byte of its id and delivery numbers."""
-    data: Envelope = {"item_id": f"c{item}", "user_id": "ann"}
-    if kind == "ReviewProcessed":
-        data |= {"new_interval": 7, "easiness_factor": 2.5}
-    else:
-        data |= {"session_id": "s1", "response_time_ms": 1000}
-    return _envelope((kind, data, {}), occurred_at, is_extended=False), first, numbers
+    """Return ann's event, with the first byte of its id and delivery numbers."""
+    occurred_at, first, numbers = drawn
+    parts = kind, {"user_id": "ann", **data}, {}
+    return _envelope(parts, occurred_at, is_extended=False), first, numbers
 
 
 def _event(
