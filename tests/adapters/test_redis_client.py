@@ -126,18 +126,6 @@ def test_callers_do_not_wait_again_for_a_server_with_invalid_replies(answer: byt
         assert is_left_alone(url)
 
 
-@pytest.mark.parametrize("answer", ANSWERS)
-def test_maintenance_fails_in_time_if_the_server_sends_invalid_replies(
-    answer: bytes | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(blocking_client, "_TIMEOUT_S", _TIMEOUT_S)
-    with serve(answer) as url:
-        began = time.monotonic()
-        with pytest.raises(RedisUnavailable):
-            blocking_client.check(url)
-        assert time.monotonic() - began < 5 * _TIMEOUT_S
-
-
 def test_callers_do_not_wait_while_the_client_reconnects_after_the_back_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

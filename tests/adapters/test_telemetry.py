@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
-from progress.adapters.telemetry import logs, metric_fields, otlp, tracing
+from progress.adapters.telemetry import logs, otlp, tracing
 from progress.errors import PubSubUnavailable
 from progress.event_store import outgoing
 from progress.files import ROOT
@@ -267,14 +267,6 @@ def test_the_sampling_ratio_overrides_the_flag_of_the_sender(
     assert len(receiver.spans) == 2
 
 
-def test_the_standard_opentelemetry_variables_are_accepted_as_settings() -> None:
-    names = ("TRACES_SAMPLER", "TRACES_SAMPLER_ARG", "RESOURCE_ATTRIBUTES", "SERVICE_NAME",
-             "BSP_SCHEDULE_DELAY", "METRIC_EXPORT_INTERVAL", "EXPORTER_OTLP_HEADERS",
-             "EXPORTER_OTLP_TIMEOUT", "EXPORTER_OTLP_PROTOCOL", "EXPORTER_OTLP_COMPRESSION",
-             "EXPORTER_OTLP_TRACES_ENDPOINT", "EXPORTER_OTLP_METRICS_ENDPOINT")  # fmt: skip
-    assert settings.read({f"OTEL_{name}": "1" for name in names}) == Settings()
-
-
 # one function with an event loop, one with threads
 @pytest.mark.first_in_gate
 @pytest.mark.parametrize("name", ["query", "project"])
@@ -318,10 +310,3 @@ def test_nothing_is_exported_and_a_warning_is_logged_if_credentials_are_missing(
     (line,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert line["severity"] == "WARNING"
     assert line["message"].startswith("traces and metrics are not exported: ")
-
-
-def test_every_unit_of_the_metric_fields_has_histogram_buckets() -> None:
-    declared = metric_fields.load()
-    fields = [*declared.metric_fields.values(), *declared.exported.values()]
-    units = {field.unit for field in fields if field.kind == "distribution"}
-    assert units <= otlp._BOUNDS.keys()

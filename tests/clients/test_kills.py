@@ -24,7 +24,7 @@ import pytest
 from progress import settings
 from progress.serve import ports, readiness
 from tests.conftest import skip_without
-from tests.support import browser, folders, http_servers, node
+from tests.support import browser, fault_stack, folders, http_servers, node
 from tests.support.fault_stack import Stack
 
 KILLS_PER_LEARNER = 5  # a learner may post 60 times a minute
@@ -121,19 +121,6 @@ def kill_often(stack: Stack, client: Client, kills: int) -> int:
     return answers
 
 
-@contextlib.contextmanager
-def run_stack(client: Client) -> Iterator[Stack]:
-    with folders.create("killed") as folder:
-        stack = Stack(folder / "data")
-        up = ["up", "--detach", "--port", str(stack.port)]
-        try:
-            started = stack.run(*up, CORS_ORIGINS=client.origin)
-            assert started.returncode == 0, started.stderr
-            yield stack
-        finally:
-            stack.run("down")
-
-
 def count_answers(stack: Stack, learner: str) -> dict[str, int]:
     """Return the number of answers of each item, once every event is folded."""
     stack.await_delivery()
@@ -156,7 +143,8 @@ def clients(client_app: Path) -> dict[str, Client]:
 
 @pytest.fixture(scope="module")
 def stack(clients: dict[str, Client]) -> Iterator[Stack]:
-    with run_stack(clients["chromium"]) as running:
+    """The client's page may call it."""
+    with fault_stack.run_stack(CORS_ORIGINS=clients["chromium"].origin) as running:
         yield running
 
 

@@ -104,19 +104,3 @@ def test_events_are_counted_by_what_has_become_of_them(
         recorded=2, recorded_before=1, pending=1, dead_letters=1, missing=1, waiting={"s4": 1}
     )
     assert seen == [2, 4, 5]
-
-
-def test_nobody_waits_when_all_events_have_arrived(
-    connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(_: float) -> None:
-        raise AssertionError
-
-    monkeypatch.setattr("progress.event_store.arrivals.time.sleep", fail)
-    started = parse(envelopes.session_started("whole"), 0)
-    before = arrivals.read_before(connection, [started.event_id])
-    append(connection, started)
-    found = arrivals.await_arrivals(
-        connection, [started.event_id], before, [], on_arrival=lambda _: None
-    )
-    assert found.recorded == 1

@@ -276,11 +276,6 @@ def test_the_asyncapi_document_has_every_event_type_in_the_right_topic() -> None
         assert (ROOT / "schemas" / path).is_file()
 
 
-def test_reviews_and_what_is_set_aside_arrive_on_the_topic_of_the_algorithm() -> None:
-    on_topic = {name for name, topic in TOPICS.items() if topic == "algorithm-events"}
-    assert on_topic == {"ReviewProcessed", "CardReviewed", "ItemSetAside", "ItemResumed"}
-
-
 def test_the_generated_files_are_up_to_date() -> None:
     assert files.find_stale(ROOT) == [], "run progress schema events"
 

@@ -242,18 +242,6 @@ def test_an_erasure_and_the_ageing_of_letters_do_not_deadlock(
     assert [letter["payload"] for letter in letters(connection)] == ["", ""]
 
 
-def test_the_entries_of_a_replayed_bundle_have_arrived_with_it(connection: Connection) -> None:
-    append(connection, bundle('"for ann"', '"for ben"'))
-    connection.run(
-        "UPDATE event_store.dead_letters SET received_at = received_at - interval '9 days'"
-    )
-    bundled = letters(connection)[-1]
-    dead_letters.replay(connection, bundled["letter_id"])
-    first, second = letters(connection)[-2:]
-    assert (first["letter_id"], first["payload"]) == (bundled["letter_id"], '"for ann"')
-    assert (second["payload"], second["received_at"]) == ('"for ben"', bundled["received_at"])
-
-
 def test_a_dead_letter_is_emptied_if_its_replay_is_dropped(connection: Connection) -> None:
     """The replay comes before the erasure has redacted the learner's dead letters."""
     append(connection, started("ann-1", "a-9"))

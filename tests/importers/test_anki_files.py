@@ -53,12 +53,21 @@ entries = st.lists(
 ).map(lambda rows: [*rows, Entry(START_MS - 1, 1)])
 
 
-def collection(folder: Path, schema: int = 18, day_start: int | None = None) -> bytes:
-    file = folder / f"collection-{schema}"
+def write_deck(folder: Path, schema: int = 18, script: str = "", *, day_start: int = 3) -> Path:
+    file = folder / "collection.anki2"
     file.unlink(missing_ok=True)
     rows = [Entry(START_MS + n, card) for n, card in enumerate(NOTES)]
     anki_files.make_collection(file, NOTES, rows, schema=schema, day_start=day_start)
-    return file.read_bytes()
+    run(file, script)
+    return file
+
+
+def run(file: Path, *scripts: str) -> None:
+    """Run each script on the database; ignore a script that does not fit its tables."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        for script in scripts:
+            with contextlib.suppress(sqlite3.Error):
+                connection.executescript(script)
 
 
 def test_the_newest_collection_of_a_package_is_read(tmp_path: Path) -> None:
@@ -69,7 +78,7 @@ def test_the_newest_collection_of_a_package_is_read(tmp_path: Path) -> None:
         ("collection.anki21", 11, {"collection.anki2": old}),
         ("collection.anki21b", 18, {"collection.anki2": old, "meta": b"\x08\x03"}),
     ):
-        members = others | {name: collection(tmp_path, schema, day_start=3)}
+        members = others | {name: write_deck(tmp_path, schema).read_bytes()}
         file = anki_files.make_package(tmp_path / f"{name}.colpkg", members)
         read = anki_collection.read(file)
         expected = expected or read
@@ -125,8 +134,7 @@ def test_an_item_without_a_kind_keeps_the_event_of_an_earlier_version(tmp_path: 
 def test_a_word_in_the_english_lists_gets_a_level_and_a_word_in_kana_gets_only_a_language(
     tmp_path: Path,
 ) -> None:
-    file = tmp_path / "words.anki2"
-    file.write_bytes(collection(tmp_path))
+    file = write_deck(tmp_path)
     items = {event["data"]["item_id"]: event["data"] for event in published(file)}
     assert (items["1"]["cefr_level"], items["1"]["language"]) == ("A1", "en")
     assert (items["4"].get("cefr_level"), items["4"]["language"]) == (None, "ja")
@@ -210,7 +218,7 @@ def write(folder: Path, content: bytes) -> Path:
 
 
 def test_the_error_about_an_unreadable_file_says_what_to_do(tmp_path: Path) -> None:
-    whole = collection(tmp_path)
+    whole = write_deck(tmp_path).read_bytes()
     package = anki_files.make_package(tmp_path / "a", {"collection.anki21b": whole}).read_bytes()
     newer = anki_files.make_collection(tmp_path / "newer", NOTES, [], schema=19).read_bytes()
     older = anki_files.make_collection(tmp_path / "older", NOTES, [], schema=9).read_bytes()
@@ -280,16 +288,12 @@ def test_the_machine_sets_the_default_time_zone_and_the_collection_sets_the_defa
     zone = tmp_path / "zoneinfo" / "Asia"
     zone.mkdir(parents=True)
     monkeypatch.setattr(anki_import, "_ZONE_FILE", zone / "Tokyo")
-    file = tmp_path / "a.anki2"
-    file.write_bytes(collection(tmp_path, day_start=5))
+    file = write_deck(tmp_path, day_start=5)
     learner = anki_import.read(file, LEARNER).learner
     assert (learner.timezone, learner.day_start_hour) == ("Asia/Tokyo", 5)
     chosen = anki_import.read(file, anki_events.Learner("anna", "Europe/Berlin", 0)).learner
     assert (chosen.timezone, chosen.day_start_hour) == ("Europe/Berlin", 0)
 
-
-DECK = {1: "<b>to apple</b>\x1fback", 2: "{{c1::House::a building}}", 3: "日本[にほん]"}
-ROWS = [Entry(START_MS + n, card) for n, card in enumerate([*DECK, 1])]
 
 # Parts that the patterns of strip_markup look for.
 PARTS = (
@@ -299,27 +303,6 @@ PARTS = (
 
 BLOCKS = blocks(str(Path(__file__).parents[1] / "support" / "hostile_decks"))
 CHANGES = {name: script for name, script in BLOCKS.items() if name.startswith("change")}
-
-
-def run(file: Path, *scripts: str) -> None:
-    """Run each script on the database; ignore a script that does not fit its tables."""
-    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        for script in scripts:
-            with contextlib.suppress(sqlite3.Error):
-                connection.executescript(script)
-
-
-def loosen(file: Path) -> None:
-    """Replace each table that the import reads by one without keys and constraints."""
-    run(file, BLOCKS["loosen"])
-
-
-def write_deck(folder: Path, schema: int = 18, script: str = "") -> Path:
-    file = folder / "collection.anki2"
-    file.unlink(missing_ok=True)
-    anki_files.make_collection(file, DECK, ROWS, schema=schema, day_start=3)
-    run(file, script)
-    return file
 
 
 @functools.cache
@@ -446,8 +429,7 @@ def test_a_collection_that_takes_too_long_is_rejected(
 ) -> None:
     monkeypatch.setattr(anki_collection, "_TIME_LIMIT_S", 0.0)
     file = write_deck(tmp_path)
-    loosen(file)
-    run(file, BLOCKS["repeat cards"])
+    run(file, BLOCKS["loosen"], BLOCKS["repeat cards"])
     assert "cannot be read within 0 s: in Anki, run Tools >" in import_or_reject(file)
 
 
@@ -457,7 +439,7 @@ def test_a_collection_with_unusual_rows_is_imported_or_rejected(
 ) -> None:
     file = write_deck(tmp_path, schema)
     if is_loose:
-        loosen(file)
+        run(file, BLOCKS["loosen"])
     run(file, *(CHANGES[name] for name in changes))
     import_or_reject(file)
 
@@ -482,8 +464,7 @@ def test_a_damaged_file_is_imported_or_rejected(
 
 def test_the_command_rejects_a_hostile_deck_with_one_line(tmp_path: Path) -> None:
     file = write_deck(tmp_path)
-    loosen(file)
-    run(file, BLOCKS["text as a time"])
+    run(file, BLOCKS["loosen"], BLOCKS["text as a time"])
     reason = r"row 1 of the answers: expected an integer, an integer"
     for command in (("import", "anki", str(file)), ("demo", "--anki", str(file))):
         cli.expect_failure(cli.progress("", *command), reason, r"found ('[/b]\x1b[31m', 1, 3")

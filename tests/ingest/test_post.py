@@ -115,20 +115,6 @@ def test_each_entry_counts_once_by_what_became_of_it(
     }
 
 
-def test_entries_are_erased_with_the_start_of_their_session_whatever_their_faults(
-    ingest: Client, store: Store
-) -> None:
-    with closing(store.connect()) as connection:
-        forbid(connection, "gone")
-    faulty = [answer(occurred_at="soon"), {"data": {"session_id": "s"}}]
-    assert tell(ingest, [*faulty, session_started("s", "gone"), answer()]) == {"erased": 4}
-    assert letters(store) == []
-    later = session_started("t", "gone")
-    assert len(tell(ingest, answer("t", occurred_at="soon"))["dead_letters"]) == 1
-    assert tell(ingest, later) == {"erased": 1}
-    assert [reason for _, reason, *_ in letters(store)] == ["erased"]
-
-
 FUTURE = "expected a time at most 10 minutes ahead of the clock - at $.occurred_at"
 TIME = re.compile(r", which shows (\S+)")
 
@@ -298,12 +284,6 @@ def test_only_a_token_whose_one_role_is_publisher_may_post(ingest: Client) -> No
         authorization = f"Bearer {token_issuer.token('p', roles=roles)}"
         status = send(ingest, [], Authorization=authorization).status_code
         assert status == (200 if roles in accepted else 403), roles
-
-
-def test_an_expired_token_and_one_of_another_issuer_get_401(ingest: Client) -> None:
-    for claims in ({"exp": 1}, {"iss": "https://other.test"}, {"aud": "other"}):
-        authorization = f"Bearer {token(**claims)}"
-        assert send(ingest, [], Authorization=authorization).status_code == 401
 
 
 def test_a_misspelt_type_is_recorded_and_told(ingest: Client) -> None:

@@ -72,11 +72,11 @@ class Stack:
         # The tests send more requests than the default rate limit allows.
         return {"PROGRESS_DATA_DIR": str(self.folder.path), "RATE_LIMIT_PER_MINUTE": "1000000"}
 
-    def try_up(self) -> cli.Result:
-        return self.run("up", "--detach", "--port", str(self.port))
+    def try_up(self, **changed: str) -> cli.Result:
+        return self.run("up", "--detach", "--port", str(self.port), **changed)
 
-    def up(self) -> None:
-        started = self.try_up()
+    def up(self, **changed: str) -> None:
+        started = self.try_up(**changed)
         assert started.returncode == 0, started.stderr
 
     @property
@@ -232,11 +232,11 @@ class Stack:
 
 
 @contextlib.contextmanager
-def run_stack() -> Iterator[Stack]:
+def run_stack(**changed: str) -> Iterator[Stack]:
     with folders.create("faults") as folder:
         stack = Stack(folder / "data")
         try:
-            stack.up()
+            stack.up(**changed)
             yield stack
         finally:
             stack.run("down")
