@@ -143,8 +143,11 @@ def _take_apart(connection: Connection, letter: DeadLetter, indexes: list[list[i
     ((owners, ranges),) = database.run(connection, _FILE, "owners", letter_id=letter.letter_id)
     if owners is None:
         owners, ranges = rejections.read_owners(payload, indexes, letter.attributes)
+    owned = zip(ranges or indexes, owners, strict=True)
     try:
-        entries = envelope.decode_bundle(payload, ranges or indexes, owners, message)
+        owner_of = {i: owner for (first, last), owner in owned for i in range(first, last + 1)}
+        parts = rejections.split_bundle(payload, ranges or indexes)
+        entries = envelope.decode_parts(parts, message, owner_of)
     except ValueError as error:  # the stored payload was changed
         return _mark_failed(connection, letter, letter.kind, str(error))
     log.take_apart(connection, letter.letter_id, Delivery(message, entries))

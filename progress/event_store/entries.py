@@ -46,6 +46,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
             return None
         return to_uuid(f"pubsub:{self.subscription}:{self.message_id}:{index}")
 
+    def age_ms(self, at: datetime) -> int | None:
+        """Return the milliseconds from publication to `at`; None without a publish time."""
+        published = self.published_at
+        return None if published is None else round((at - published).total_seconds() * 1_000)
+
 
 class ParsedEvent(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A valid event; SQL reads its JSON as an `event_store.incoming_event`."""

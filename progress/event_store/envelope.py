@@ -1,9 +1,7 @@
 """Decode the bytes of one message into events to append and rejections to keep as dead letters.
 
-msgspec decodes a well-formed event in one step. Unusual JSON (an escaped NUL, a long run of
-digits, many brackets, or anything that msgspec rejects) is decoded by slower code in `json_input`.
-A parser then reads the object in its form (the envelope, a flat object or a CloudEvent), completes
-it from its message, and checks it against the catalogue.
+`json_input` decodes the JSON, and `forms` makes an envelope of an object in another form. A parser
+completes the envelope from its message, and checks it against the catalogue.
 
 If a message has more than 999 faulty entries, the first 999 become separate dead letters. All
 others share one dead letter, the bundle.
@@ -67,19 +65,6 @@ def _slice(parts: Iterable[bytes], give_way: Callable[[], object]) -> Iterator[b
         yield part
 
 
-def decode_bundle(
-    payload: bytes, ranges: list[list[int]], owner_of_range: list[str], message: Message
-) -> list[ParsedEvent | Rejection]:
-    """Return a bundle's entries with their indexes.
-
-    The entries keep their owners, because their payload is masked. Raise ValueError if the payload
-    is not an array with exactly one entry for each index.
-    """
-    owned = zip(ranges, owner_of_range, strict=True)
-    owner_of = {i: owner for (first, last), owner in owned for i in range(first, last + 1)}
-    return decode_parts(rejections.split_bundle(payload, ranges), message, owner_of)
-
-
 def decode_parts(
     parts: Iterable[tuple[int, bytes]], message: Message, owner_of: Mapping[int, str] = {}
 ) -> list[ParsedEvent | Rejection]:
@@ -88,23 +73,21 @@ def decode_parts(
     `owner_of` has the owners of a bundle that is replayed.
     """
     entries: list[ParsedEvent | Rejection] = []
-    alone, rest = 0, rejections.Bundle()
+    alone, bundle = 0, None
     needs_id, needs_type = not message.has_id, "event_type" not in message.attributes
     for index, part in parts:
         owner = owner_of.get(index, "")
-        if alone == MOST_REJECTIONS and _is_malformed(part, needs_id, needs_type):
-            rest.add(part, index, owner or owners.find(part, message.attributes))
-            continue
-        entry = decode_part(part, index, message, owner=owner)
-        if isinstance(entry, ParsedEvent):
-            entries.append(entry)
-        elif alone < MOST_REJECTIONS:
-            entries.append(entry)
-            alone += 1
-        else:
-            rest.add(part, index, entry.owners[0])
-    if rest.ranges:
-        entries.append(rest.to_rejection(message))
+        if alone < MOST_REJECTIONS or not _is_malformed(part, needs_id, needs_type):
+            entry = decode_part(part, index, message, owner=owner)
+            if isinstance(entry, ParsedEvent) or alone < MOST_REJECTIONS:
+                entries.append(entry)
+                alone += isinstance(entry, Rejection)
+                continue
+            owner = entry.owners[0]
+        bundle = bundle or rejections.Bundle()
+        bundle.add(part, index, owner or owners.find(part, message.attributes))
+    if bundle:
+        entries.append(bundle.to_rejection(message))
     return entries
 
 
@@ -143,7 +126,7 @@ def decode_part(
         if not reason:
             return parser.parse(index, may_hold_email=b"email" in part or b"\\u00" in part)
     except SerializationError as error:
-        reason = rejections.place_in_form(str(error), parser.form)
+        reason = forms.locate(str(error), parser.form)
     owner = owner or owners.of(body, message.attributes)
     rejection = rejections.reject(part, index, reason, owner, mask)
     if not malformed:
@@ -173,12 +156,9 @@ class _EventParser:
         if self.attributes and not single:
             self.attributes = rejections.drop_event_id(self.attributes)
         self.form = forms.ENVELOPE
-        self.data = body.get("data")
-        self.event_type = body.get("event_type")
-        if self.data is None or self.event_type is None or "specversion" in body:
+        if body.get("data") is None or body.get("event_type") is None or "specversion" in body:
             body, self.form = forms.to_envelope(body)
-            self.data, self.event_type = body.get("data"), body.get("event_type")
-        self.body = body
+        self.body, self.data, self.event_type = body, body.get("data"), body.get("event_type")
         self.event_id = body.get("event_id")
         if self.event_id is None:
             self.event_id = self.attributes.get("event_id")
@@ -245,8 +225,7 @@ class _EventParser:
         if event_type == _CARD and data.get("due") is not None and _CARD in events.EVENT_TYPES:
             with contextlib.suppress(SerializationError):  # `_check_rules` rejects it
                 data = {**data, "due": timestamps.to_stored(data["due"], "$.data.due")}
-        event = _assign_stream(event_id, event_type, occurred_at, data, metadata)
-        event.index = index
+        event = _assign_stream(index, event_id, event_type, occurred_at, data, metadata)
         self.event = event
         if self.message.is_replay:
             _check_unmasked(event)
@@ -267,8 +246,7 @@ class _EventParser:
         metadata = _parse_object(self.body.get("metadata"), "$.metadata")
         if not self.message.is_replay:
             metadata.pop(TIME_SOURCE, None)
-        if POSTED_BY in metadata:
-            del metadata[POSTED_BY]
+        metadata.pop(POSTED_BY, None)
         if self.is_learners:
             metadata[POSTED_BY] = "learner"
             if self.message.poster:
@@ -297,6 +275,7 @@ class _EventParser:
 
 
 def _assign_stream(
+    index: int,
     event_id: str,
     event_type: str,
     occurred_at: datetime,
@@ -321,7 +300,7 @@ def _assign_stream(
     if learner is not None and event_type != "SessionStarted":
         session_id = None
     return ParsedEvent(
-        index=0,
+        index=index,
         event_id=event_id,
         event_type=event_type,
         occurred_at=occurred_at,

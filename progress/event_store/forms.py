@@ -50,3 +50,12 @@ def find_type(body: dict[str, Any], attributes: Mapping[str, str]) -> Any:
     if event_type is None and type(data) is dict:
         event_type = data.get("type")
     return attributes.get("event_type") if event_type is None else event_type
+
+
+def locate(reason: str, form: dict[str, str]) -> str:
+    """Return a reason about an envelope with the place of the field in the object's own form."""
+    text, at, place = reason.rpartition(" - at ")
+    for name, own in form.items():
+        if place == name or place.startswith(f"{name}."):
+            return f"{text}{at}{own}{place.removeprefix(name)}"
+    return reason

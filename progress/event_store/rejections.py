@@ -33,15 +33,6 @@ def reject_bytes(payload: bytes, index: int, reason: str, owner: str = owners.UN
     return reject(payload, index, reason, owner, masking.mask_shapes)
 
 
-def place_in_form(reason: str, form: dict[str, str]) -> str:
-    """Return a reason about an envelope with the place of the field in the object's own form."""
-    text, at, place = reason.rpartition(" - at ")
-    for name, own in form.items():
-        if place == name or place.startswith(f"{name}."):
-            return f"{text}{at}{own}{place.removeprefix(name)}"
-    return reason
-
-
 def keep_event_attributes(attributes: dict[str, str]) -> dict[str, str]:
     """Return the masked attributes that a replay may use to fill in missing fields of an event."""
     return {n: masking.mask_shapes(v) for n, v in attributes.items() if n in _ATTRIBUTES}

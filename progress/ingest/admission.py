@@ -5,14 +5,12 @@ redelivers it. Without the limit, the framework would read every body into memor
 """
 
 import contextlib
-import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import IO, Self, TypeVar
 
 from flask import Request
-from flask.typing import ResponseReturnValue
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped] # it ships no types
 from werkzeug.exceptions import ClientDisconnected, ServiceUnavailable
 
@@ -58,15 +56,6 @@ class Admission:
         self._places = threading.Semaphore(large_at_once * _WAITING)
         self._decoding = threading.Condition()
         self._senders: set[str] = set()  # of the large bodies that are being decoded
-
-    def limit(self, handler: Handler[int]) -> Callable[[Request], ResponseReturnValue]:
-        """Decorate `handler` so that it runs only for admitted requests."""
-
-        @functools.wraps(handler)
-        def handle(request: Request) -> ResponseReturnValue:
-            return push_request.respond(self.admit(request, handler))
-
-        return handle
 
     def admit(
         self, request: Request, handler: Handler[_T], most: int = _MAX_BODY, sender: str = ""

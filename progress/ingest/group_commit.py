@@ -27,7 +27,6 @@ from progress.errors import (
 )
 from progress.event_store import Appended, analysts, log
 from progress.event_store.log import Delivery
-from progress.ingest import metrics
 
 # The limits of a shared transaction. A request that exceeds a limit gets a transaction of its own.
 _MOST_EVENTS = 1_000
@@ -60,11 +59,6 @@ class _Ticket:
         self.turn = threading.Event()
         self.outcome: Appended | ProgressError | None = None
         self.committed_at = datetime.now(UTC)  # the time of queueing, until the commit replaces it
-
-    def others(self) -> Others:
-        every = self.outcome.others if isinstance(self.outcome, Appended) else []
-        own = (other for other in every if other[0] == self.place)
-        return {index: (outcome, reason) for _, index, outcome, reason in own}
 
 
 class Committed(NamedTuple):
@@ -153,7 +147,9 @@ class GroupCommit:
                     raise ticket.outcome
         finally:
             self._finish(group)  # even after an error, because some requests may be committed
-        return Committed(ticket.committed_at, ticket.others())
+        every = ticket.outcome.others if isinstance(ticket.outcome, Appended) else []
+        own = {at: (said, why) for place, at, said, why in every if place == ticket.place}
+        return Committed(ticket.committed_at, own)
 
     def _await_turn(self, ticket: _Ticket) -> None:
         """Wait for the outcome or for leadership; raise DeadlineExceeded at the deadline."""
@@ -171,7 +167,11 @@ class GroupCommit:
         try:
             self._commit(group, deadline)
         finally:
-            self._fail_remaining(group)
+            for ticket in group:  # an unexpected exception may have ended the commit
+                if ticket.outcome is None:
+                    why = "the thread that was committing was stopped"
+                    ticket.outcome = InstanceUnavailable(why)
+                    self._close()
             with self._mutex:
                 successor = self._queue[0] if self._queue else None
                 self._is_led = successor is not None
@@ -194,7 +194,7 @@ class GroupCommit:
         try:
             wakes = any(ticket.wakes for ticket, _ in committed)
             if shards and wakes:
-                delays = [metrics.age_ms(t.delivery, t.committed_at) or 0 for t, _ in committed]
+                delays = [t.delivery.message.age_ms(t.committed_at) or 0 for t, _ in committed]
                 self._wake(sorted(shards), max(0, *delays))
             for ticket, _ in committed:
                 ticket.waiting.clear() if wakes else ticket.waiting.update(shards)
@@ -216,13 +216,6 @@ class GroupCommit:
                 size += 1
             group, self._queue = self._queue[:size], self._queue[size:]
         return group
-
-    def _fail_remaining(self, group: list[_Ticket]) -> None:
-        """If an unexpected exception ended the commit, fail each ticket that has no outcome."""
-        for ticket in group:
-            if ticket.outcome is None:
-                ticket.outcome = InstanceUnavailable("the thread that was committing was stopped")
-                self._close()
 
     def _commit(self, group: list[_Ticket], deadline: float) -> None:
         """Commit the group together; if the log rejects it, commit each ticket alone."""

@@ -81,7 +81,7 @@ class Announcements:
                 await self._redis.run(commands.withdraw(user_id, scope, event_id))
             else:
                 await self._reader.fetch(
-                    *("query/published_events", "withdraw"),
+                    *("query/learner_mutations", "withdraw"),
                     user_id=user_id,
                     scope=scope,
                     event_id=event_id,
@@ -89,7 +89,7 @@ class Announcements:
 
     async def _insert(self, event: Announced, content: bytes) -> tuple[bool, Sequence[str | bytes]]:
         rows = await self._reader.fetch(
-            *("query/published_events", "announce"),
+            *("query/learner_mutations", "announce"),
             user_id=event.user_id,
             scope=_scope(event),
             event_id=event.event_id,

@@ -31,14 +31,14 @@ MIB = 1 << 20
 SOURCE = """
     import functions_framework
     from progress.adapters import request_deadlines
+    from progress.adapters.pubsub import push_request
     from progress.ingest.admission import Admission
 
     request_deadlines._SLOW_S = {timeout_s}
     admission = Admission({capacity}, timeout_s={timeout_s})
 
-    @admission.limit
-    def ingest(request, body, arrived):
-        return 204
+    def ingest(request):
+        return push_request.respond(admission.admit(request, lambda *_: 204))
 """
 
 # A wrapper that responds to GET /reserved with the number of reserved bytes. Such a request does

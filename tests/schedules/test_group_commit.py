@@ -9,6 +9,7 @@ import pytest
 
 from progress.errors import EventStoreError, ProgressError, PubSubUnavailable, Unavailable
 from progress.event_store import Appended
+from progress.event_store.entries import Message
 from progress.ingest import group_commit
 from tests.schedules import event_loop
 from tests.schedules.threads import SeededThreads
@@ -74,7 +75,6 @@ def _commit(seed: int) -> None:
             close=lambda *_, **__: None,
         ),
         tracing=SimpleNamespace(child_span=lambda *_: contextlib.nullcontext()),
-        metrics=SimpleNamespace(age_ms=lambda *_: 0),
     ):
         _deliver_all(threads, database)
 
@@ -86,7 +86,9 @@ def _deliver_all(threads: SeededThreads, database: _Database) -> None:
     def deliver(number: int) -> None:
         threads.pause(4)
         is_bad = threads.random.random() < 0.1
-        delivery: Any = SimpleNamespace(number=number, is_bad=is_bad, entries=[1] * 400, size=1)
+        delivery: Any = SimpleNamespace(
+            message=Message(), number=number, is_bad=is_bad, entries=[1] * 400, size=1
+        )
         begins = threads.now
         try:
             commits.append(delivery)

@@ -173,7 +173,7 @@ class EventPublisher:
         PubSubUnavailable.
         """
         (found,) = await self._reader.fetch(
-            "query/published_events",
+            "query/learner_mutations",
             "find",
             user_id=event.user_id,
             event_id=event.event_id,
@@ -226,7 +226,7 @@ class EventPublisher:
         """Return whether `projectedTo` has passed the event."""
         began = time.monotonic()
         found = await self._reader.fetch(
-            "query/published_events", "position", event_id=event.event_id
+            "query/learner_mutations", "position", event_id=event.event_id
         )
         if not found:
             return False

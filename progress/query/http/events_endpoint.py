@@ -158,7 +158,7 @@ class EventsEndpoint:
     async def _mark(self, redis: "Client", learner: str, now: datetime) -> None:
         """Mark who has posted, unless they are erased: a token may outlive its learner."""
         with contextlib.suppress(Unavailable), request_scope.begin(_MARK_TIMEOUT_S):
-            block = "query/learner_posts", "is erased"
+            block = "query/erased_learners", "is erased"
             (found,) = await self._reader.fetch(*block, user_id=learner)
             if not found["is_erased"]:
                 redis.send(commands.mark_poster(learner, _day(now)))

@@ -1,4 +1,4 @@
--- The events that a learner publishes with a mutation (progress/query/graphql/learner_mutations.py).
+-- What a mutation of the learner asks before it publishes its event, and announces.
 
 -- find --
 -- Whether the learner has events, and is deleted or erased; their local day; the recorded event with the given id.
