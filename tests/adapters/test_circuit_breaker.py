@@ -157,10 +157,6 @@ def test_clients_are_told_to_retry_no_earlier_than_the_next_probe() -> None:
     assert DatabaseUnavailable.retry_after_s >= async_client._PAUSE_S
 
 
-async def divide(session: asyncpg.Connection) -> None:
-    await session.fetch("SELECT 1 / 0")
-
-
 @closing
 async def test_a_rejected_statement_is_not_retried_and_its_session_is_reused(
     database: Database,
@@ -169,7 +165,7 @@ async def test_a_rejected_statement_is_not_retried_and_its_session_is_reused(
 
     async def record(session: asyncpg.Connection) -> None:
         pids.append(session.get_server_pid())
-        await divide(session)
+        await session.fetch("SELECT 1 / 0")
 
     for count in (1, 2):
         with (
@@ -213,20 +209,6 @@ async def test_a_statement_is_repeated_on_a_new_session_if_the_session_is_read_o
         await asyncio.gather(*(database.run(become_read_only) for _ in range(2)))
         await database.run(write)
     assert len(set(pids)) == len(pids) == 2
-
-
-@closing
-async def test_closing_waits_until_no_statement_is_being_cancelled(
-    wire: Wire, database: Database
-) -> None:
-    assert await ask(database) == 1  # opens the session, which may take longer than the statement
-    with request_scope.begin(SHORT), pytest.raises(DatabaseUnavailable):
-        await database.run(
-            lambda session: session.fetch("SELECT pg_sleep(60)", timeout=SHORT / 2),
-        )
-    assert len(asyncio.all_tasks()) > 1
-    await database.close()
-    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 def test_closing_ends_calls_that_an_event_loop_would_cancel_at_its_end(

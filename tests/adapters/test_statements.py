@@ -44,28 +44,21 @@ def test_a_part_fills_a_name_in_braces_and_may_include_blocks(made: Path) -> Non
         statements.fill("made", "all", name="f")
 
 
-def test_a_trace_gives_the_place_of_each_line(made: Path) -> None:
-    (made / "outer.sql").write_text("-- all --\nSELECT {inner one},\n{folds}\nFROM t;\n")
+def test_a_trace_gives_the_place_of_each_line_and_of_a_part_of_several_lines(made: Path) -> None:
+    text = "-- all --\nSELECT {inner one},\n{folds}\n{columns}\nFROM t\nWHERE u;\n"
+    (made / "outer.sql").write_text(text)
     (made / "inner.sql").write_text("\n-- one --\n1\n-- two --\n2,\n3\n")
-    assert statements.trace("outer", "all", {"folds": "{inner two}"}).splitlines() == [
+    parts = {"folds": "{inner two}", "columns": "a,\nb"}
+    assert statements.trace("outer", "all", parts).splitlines() == [
         "-- sql/outer.sql:2, sql/inner.sql:3",
         "SELECT 1,",
         "-- sql/inner.sql:5",
         "2,",
         "3",
         "-- sql/outer.sql:4",
-        "FROM t;",
-    ]
-
-
-def test_a_trace_gives_the_place_of_the_line_after_a_part_of_several_lines(made: Path) -> None:
-    (made / "outer.sql").write_text("-- all --\nSELECT\n{columns}\nFROM t\nWHERE u;\n")
-    assert statements.trace("outer", "all", {"columns": "a,\nb"}).splitlines() == [
-        "-- sql/outer.sql:2",
-        "SELECT",
         "a,",
         "b",
-        "-- sql/outer.sql:4",
+        "-- sql/outer.sql:5",
         "FROM t",
         "WHERE u;",
     ]

@@ -4,7 +4,6 @@ A bundle is one dead letter for all faulty entries after 999.
 """
 
 import json
-import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -202,17 +201,6 @@ def held(letter: DeadLetter) -> list[Any]:
     entries: list[Any] = json.loads(letter.payload)
     assert isinstance(entries, list)
     return entries
-
-
-@pytest.mark.exhaustive
-def test_the_memory_for_faulty_entries_is_proportional_to_the_length_of_the_text() -> None:
-    body = encode_push(b"[" + b'{"event_id": "a"} ,' * 60_000 + b"[[[[[1]]]]]]")
-    tracemalloc.start()
-    delivery = push.parse_delivery(body)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert len(delivery.entries) == 1_000
-    assert peak < 10 * len(body)
 
 
 def test_only_malformed_and_invalid_entries_are_bundled(log: Connection) -> None:

@@ -43,17 +43,12 @@ def positions(connection: Connection, after: int = 0) -> list[int]:
     return [row[0] for row in rows]
 
 
-def pid(connection: Connection) -> int:
-    number: int = connection.run("SELECT pg_backend_pid()")[0][0]
-    return number
-
-
 def test_no_append_overtakes_an_append_whose_transaction_is_open(
     connect: Callable[[], Connection],
 ) -> None:
     """Report JasperFx/marten#3321: a projection skipped an event that committed late."""
     slow, fast, reader = connect(), connect(), connect()
-    fast_pid = pid(fast)
+    fast_pid = fast.run("SELECT pg_backend_pid()")[0][0]
     slow.run("BEGIN")
     log.append(slow, [events(2, "slow")])
     with ThreadPoolExecutor() as pool:

@@ -47,10 +47,6 @@ def ignore(_: list[int], _delay_ms: int) -> None:
     """Send no wake-ups."""
 
 
-def deliveries(count: int) -> list[Delivery]:
-    return [delivery() for _ in range(count)]
-
-
 def bad() -> Delivery:
     """Return a delivery with an invalid event id; the database rejects any batch with this id."""
     event = ParsedEvent(
@@ -123,7 +119,7 @@ def test_the_next_leader_commits_all_waiting_requests_in_one_transaction(
 ) -> None:
     woken = list[list[int]]()
     group = GroupCommit(gate, lambda shards, _: woken.append(shards))
-    for call in run_behind_gate(group, gate, pool, *deliveries(20)):
+    for call in run_behind_gate(group, gate, pool, *(delivery() for _ in range(20))):
         call.result()
     assert transactions(store) == [1, 20]
     assert woken == [[SHARD], [SHARD]]  # once per transaction, not per request

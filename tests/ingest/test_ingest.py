@@ -11,10 +11,9 @@ from werkzeug.test import Client
 
 from progress.adapters.postgres import database
 from tests.conftest import Store
-from tests.support import function_process, model_rows, pushes
+from tests.support import model_rows, pushes
 from tests.support.envelopes import session_started
 from tests.support.fake_publisher import FakePublisher
-from tests.support.postgres_servers import OwnServer
 from tests.support.pushes import PUBLISHED, encode_push
 
 
@@ -132,19 +131,6 @@ def test_bodies_that_are_no_pushes_become_one_dead_letter_each(
         assert [ingest.post("/", data=body).status_code for _ in range(2)] == [204, 204]
         found = letters(store)
         assert (len(found), found[-1][0], found[-1][-1]) == (number, "malformed", 0), body
-
-
-def test_ingest_rejects_pushes_while_the_database_is_down_and_accepts_them_afterwards(
-    own_server: OwnServer,
-) -> None:
-    bodies = [encode_push(session_started()) for _ in range(20)]
-    with function_process.run("ingest", {"DATABASE_URL": own_server.url}) as running:
-        assert running.post(bodies[0]) == 204
-        own_server.stop()
-        assert {running.post(body) for body in bodies[1:]} == {503}
-        own_server.start()
-        assert {running.post(body) for body in bodies} == {204}
-    assert count(own_server.url) == len(bodies)
 
 
 @pytest.fixture

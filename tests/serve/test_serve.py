@@ -11,7 +11,6 @@ import socket
 import struct
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -146,34 +145,6 @@ def test_no_path_takes_an_invalid_token(system: Served, monkeypatch: pytest.Monk
         for name in test_auth.BAD.keys() - {"deep"}:  # its head is too large to be read to its end
             bad = http_client.headers(test_auth.BAD[name](), **rest)
             assert system.post_to(path, asked, **bad)[0] == 401, (path, name)
-
-
-def test_an_event_of_a_mutation_that_is_called_twice_at_once_is_recorded_and_counted(
-    system: Served,
-) -> None:
-    system.post_events(sample_events.lesson("goals", 2, items=2))
-    _, day = system.ask("goals", "{ dueForecast(days: 2) { date } }")["dueForecast"]
-    goal = publish_twice(system, "setGoal(answersPerDay: 20", "GoalSet", answers_per_day=20)
-    assert system.ask("goals", "{ goal { answersPerDay } }") == {"goal": {"answersPerDay": 20}}
-    taken = f'takeRestDay(date: "{day["date"]}"'
-    rest = publish_twice(system, taken, "RestDayTaken", date=day["date"])
-    for each in (goal, rest):
-        retract = f'retractEvent(eventId: "{each}"'
-        publish_twice(system, retract, "EventRetracted", retracted_event_id=each)
-    assert system.ask("goals", "{ goal { answersPerDay } }") == {"goal": None}
-    system.check()
-
-
-def publish_twice(system: Served, mutation: str, kind: str, **data: object) -> str:
-    key = str(uuid.uuid4())
-    query = f'mutation {{ made: {mutation}, idempotencyKey: "{key}") {{ eventId counted }} }}'
-    with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(lambda _: system.ask("goals", query)["made"], range(2))
-    assert one == two
-    assert one["counted"]
-    recorded = sample_events.envelope(kind, {"user_id": "goals", **data}, at=datetime.now(UTC))
-    system.envelopes.append(recorded | {"event_id": one["eventId"]})
-    return str(one["eventId"])
 
 
 def kill_system(system: Served) -> None:

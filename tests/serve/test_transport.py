@@ -381,15 +381,11 @@ def test_a_dump_waits_for_what_waits_for_ingest_and_else_says_what_it_lacks(
     assert post(transport, "user-events", b"{}", b"{}") == 200
     assert post(transport, wakeups.TOPIC, wakeups.wake_command(1)) == 200
     assert waiting.await_ingest(owner, seconds=0.2) == 2
-    later = threading.Timer(0.3, lambda: _connect_and_empty(transport.url))
-    later.start()
-    assert waiting.await_ingest(owner, seconds=20) == 0
-    later.join()
-
-
-def _connect_and_empty(url: str) -> None:
-    with contextlib.closing(database.connect(url)) as connection:
-        connection.run(BLOCKS["empty"])
+    with contextlib.closing(database.connect(transport.url)) as other:
+        later = threading.Timer(0.3, lambda: other.run(BLOCKS["empty"]))
+        later.start()
+        assert waiting.await_ingest(owner, seconds=20) == 0
+        later.join()
 
 
 def test_an_erasure_takes_the_learner_out_of_what_waits(

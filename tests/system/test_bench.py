@@ -1,17 +1,13 @@
 """The benchmarks' ratios and exit codes."""
 
 import contextlib
-import inspect
-import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from bench import __main__, appends, page, server, walks
+from bench import __main__, appends, server
 from bench.lines import Line, Rounds, RowSkipped
 from bench.server import Server
-from progress.adapters.postgres import statements
-from progress.query.execution import documents
 
 
 def test_each_round_has_a_ratio_and_the_result_is_the_median_of_these_ratios() -> None:
@@ -47,19 +43,3 @@ def test_appends_are_compared_with_each_peer_in_each_load() -> None:
     peers = 2 if "message-db" in lines[-1].against else 1
     assert len(lines) == 3 * peers + 1
     assert all(line.value > 0 and line.against for line in lines)
-
-
-def test_the_query_of_the_page_is_read_from_the_script_of_the_page() -> None:
-    document = documents.read(page.document(), introspection=False)
-    assert document.errors == []
-    assert document.is_query("Page")
-
-
-def test_a_walk_counts_files_their_lines_and_those_of_the_functions_that_run() -> None:
-    sys.setprofile(walks._note)
-    try:
-        numbers = walks.count(bool, lambda: statements.number("SELECT :id", "one"))
-    finally:
-        sys.setprofile(None)
-    functions = len(inspect.getsourcelines(statements.number)[0])
-    assert numbers == (1, len(inspect.getsourcelines(statements)[0]), functions)

@@ -28,6 +28,8 @@ SMUGGLING: dict[str, tuple[bytes, bytes]] = {
     "a negative length": (b"Content-Length: -1", HIDDEN),
     "a length in Python's notation": (b"Content-Length: 0_5", b"12345" + HIDDEN),
     "a folded line": (b"X-A: b\r\n c\r\nContent-Length: 5", b"12345" + HIDDEN),
+    "a chunk whose size is no number": (CHUNKED, b"zz\r\nx\r\n" + HIDDEN),
+    "a chunk without its end": (CHUNKED, b"1\r\nxyz" + HIDDEN),
     "a zero byte": (b"X-A: a\0b\r\nContent-Length: 5", b"12345" + HIDDEN),
 }
 CODINGS = {

@@ -139,28 +139,6 @@ def test_a_query_has_child_spans_for_its_statement_and_redis(
     assert redis.attributes.keys() == {"db.system.name", "db.operation.name"}
 
 
-def test_an_operation_continues_the_trace_of_its_mutation(
-    stack: browser.Stack, receiver: Collector
-) -> None:
-    names = [("query", "query"), ("query", "publish progress-commands"), ("project", "project")]
-    spans = receiver.wait_for(*names)
-    mutation = _one(spans, "query", "query")
-    assert mutation.attributes["progress.operation"] == "mutation"
-    called = _one(spans, "query", "publish progress-commands", mutation)
-    _one(spans, "project", "project", called)
-
-
-def test_log_lines_name_their_trace(stack: browser.Stack, receiver: Collector) -> None:
-    names = [("ingest", "ingest"), ("project", "fold"), ("project", "project")]
-    trace_id = receiver.wait_for(*names)[0].trace_id
-    lines = RunningStack(stack.folder).emitted().lines
-    named = [line for line in lines if line.get("logging.googleapis.com/trace") == trace_id]
-    assert {"ingest", "wake"} <= {line.get("operation") for line in named}
-    assert all(line["logging.googleapis.com/trace_sampled"] is True for line in named)
-    spans = {span.span_id for span in receiver.spans}
-    assert all(line["logging.googleapis.com/spanId"] in spans for line in named)
-
-
 def test_each_process_exports_its_own_service_name(
     stack: browser.Stack, receiver: Collector
 ) -> None:
