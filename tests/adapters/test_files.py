@@ -517,8 +517,6 @@ def test_the_signature_covers_method_and_object_and_file_name_and_expiry() -> No
 
 
 class FakeIam:
-    """The IAM API, which signs with the account's name, or fails with `error`."""
-
     error: Exception | None = None
 
     def __init__(self, _request: object, _credentials: object, account: str) -> None:

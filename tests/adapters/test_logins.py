@@ -49,8 +49,6 @@ OWNED_BY = {"cloud_sql": "cloudsqlsuperuser", "neon": "keeper"}
 
 
 class Service:
-    """A server whose databases belong to a role that is not a superuser."""
-
     def __init__(self, server: OwnServer, kind: str) -> None:
         self._server = server
         with closing(self.admin("postgres")) as admin:
@@ -60,7 +58,6 @@ class Service:
             admin.run(f"CREATE DATABASE kept OWNER {OWNED_BY[kind]}")
 
     def admin(self, name: str = "kept") -> Connection:
-        """Connect as the superuser to inspect the database."""
         return database.connect(self._server.url.replace("@/postgres?", f"@/{name}?"))
 
     def url(self, user: str = "keeper", password: str = KEPT) -> str:

@@ -100,7 +100,6 @@ _TIMEOUT_S = 0.1  # seconds
 
 
 def is_left_alone(url: str) -> bool:
-    """Return whether 20 failing round trips took less time than ten timeouts."""
     return with_client(url, cost, timeout_s=_TIMEOUT_S) < 10
 
 

@@ -25,8 +25,6 @@ ANN = cache_instances.all_keys("ann")
 
 
 class Condition(NamedTuple):
-    """How a server begins and ends to be in this condition."""
-
     begin: Callable[[Valkey], object]
     end: Callable[[Valkey], object]
 

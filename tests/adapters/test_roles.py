@@ -31,7 +31,6 @@ WRITTEN = """
     scope="module", params=[EMBEDDED, pytest.param(OLDEST, marks=pytest.mark.exhaustive)]
 )
 def dumped(request: pytest.FixtureRequest) -> Iterator[tuple[Machine, Path]]:
-    """A server with a database that has events, and the dump of this database."""
     with start_machine(find_programs(request, request.param)) as machine:
         dump = machine.folder / "dump"
         machine.create("progress")

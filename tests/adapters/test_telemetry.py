@@ -240,7 +240,6 @@ def test_each_fold_records_the_time_of_each_projection(
     sample_events.record_lessons(connection, "ann")
 
     def times() -> dict[str, float]:
-        """Return the newest sum of each projection's times, in ms."""
         name = "progress.projection_ms"
         return {p.labels["projection"]: p.total for p in [*receiver.points] if p.name == name}
 

@@ -45,7 +45,6 @@ def app(client_app: Path) -> Path:
 
 
 def shell(stack: Stack, text: str, folder: Path | None = None, **more: str) -> str:
-    """Run lines of a page as if the stack had the address of the page."""
     text = text.replace(".venv/bin/progress", " ".join(cli.COMMAND))
     text = text.replace("8080", str(stack.port)).replace("curl ", "curl --silent ")
     variables = {**os.environ, "PROGRESS_DATA_DIR": str(stack.folder.path), **more}

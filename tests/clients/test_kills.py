@@ -122,7 +122,6 @@ def kill_often(stack: Stack, client: Client, kills: int) -> int:
 
 
 def count_answers(stack: Stack, learner: str) -> dict[str, int]:
-    """Return the number of answers of each item, once every event is folded."""
     stack.await_delivery()
     stack.await_projection()
     counts: dict[str, int] = {}
@@ -143,7 +142,6 @@ def clients(client_app: Path) -> dict[str, Client]:
 
 @pytest.fixture(scope="module")
 def stack(clients: dict[str, Client]) -> Iterator[Stack]:
-    """The client's page may call it."""
     with fault_stack.run_stack(CORS_ORIGINS=clients["chromium"].origin) as running:
         yield running
 

@@ -54,8 +54,6 @@ class Content:
 
 @dataclass
 class Outcomes:
-    """The expected contents of the event store after a sequence of deliveries."""
-
     # the stream and the id of each event, in the order of positions
     log: list[tuple[str, UUID]] = field(default_factory=list)
     stored: dict[UUID, Content] = field(default_factory=dict)
@@ -157,7 +155,6 @@ def envelopes(draw: st.DrawFn) -> Envelope:
 
 @st.composite
 def deliveries(draw: st.DrawFn) -> list[list[tuple[str, list[Envelope]]]]:
-    """Draw batches of messages with their ids; some messages are delivered more than once."""
     contents = draw(st.lists(st.lists(envelopes(), min_size=1, max_size=5), min_size=1, max_size=6))
     again = draw(st.lists(st.sampled_from(range(len(contents))), max_size=3))
     order = draw(st.permutations([*range(len(contents)), *again]))

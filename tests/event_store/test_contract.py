@@ -71,7 +71,6 @@ BY_TYPE_IN_DRAFT_7 = {name: validator(name, Draft7Validator) for name in EVENT_T
 
 
 def find_reason(text: str) -> str | None:
-    """Return ingest's reason to reject the event, or None. The message has no attributes."""
     message = Message(published_at=datetime(2024, 5, 1, tzinfo=UTC))
     (entry,) = envelope.decode(text.encode(), message)
     return entry.reason if isinstance(entry, entries.Rejection) else None

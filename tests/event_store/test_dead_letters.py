@@ -322,7 +322,6 @@ def stopped(store: Store, place: int) -> Iterator[None]:
 
 
 def await_blocked(log: Connection, backends: int) -> list[int]:
-    """Wait until `backends` server processes wait for a lock; return their process ids."""
     while True:
         rows = log.run(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "

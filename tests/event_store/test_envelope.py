@@ -52,7 +52,6 @@ def without(name: str) -> dict[str, Any]:
 
 
 def literal(text: str) -> bytes:
-    """Return `GOOD` as JSON, with this JSON text as the value of `data.note`."""
     return json.dumps(with_data(note="HERE")).replace('"HERE"', text).encode()
 
 
@@ -243,7 +242,6 @@ def test_attributes_fill_in_what_a_cloud_event_and_a_flat_event_omit() -> None:
 
 
 def derived(body: Any, message_id: str = "m") -> list[str]:
-    """Return the ids of the events of a push whose message id is `m`."""
     entries = push.parse_delivery(encode_push(body, message_id=message_id)).entries
     return [entry.event_id or "" for entry in entries if isinstance(entry, ParsedEvent)]
 

@@ -33,7 +33,6 @@ def append(connection: Connection, *events: Any, **options: Any) -> dict[str, in
 
 
 def forbid(connection: Connection, learner: str) -> bytes:
-    """Forbid the learner's events; return the digest of the learner's id."""
     digest, _ = connection.run(
         "SELECT digest, erased_at FROM event_store.forbid_learner(:learner, :operation)",
         learner=learner,
@@ -171,7 +170,6 @@ def test_what_nobody_can_decode_is_nobodys(text: str) -> None:
 
 
 def emptied(text: str) -> dict[str, object]:
-    """Return the columns that change in a dead letter that nobody can decode."""
     content = text.encode()
     return {
         "payload": "", "attributes": {}, "event_id": None, "event_type": None, "indexes": None,

@@ -100,7 +100,6 @@ def write(folder: Path, schema: int) -> Path:
 
 
 def ask_anki(file: Path) -> dict[str, date]:
-    """Return the days on which the cards are due: Anki's review cards, and those of relearning."""
     query = """
         SELECT id, CASE WHEN odid THEN odue ELSE due END FROM cards
         WHERE type = 2 AND queue <> -1

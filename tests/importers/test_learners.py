@@ -100,7 +100,6 @@ def expect(rows: list[Review], zones: dict[str, str]) -> dict[str, Any]:
 
 
 def write(file: Path, rows: list[Review], zones: dict[str, str], faults: list[Any]) -> list[str]:
-    """Write the rows, with the zone in the learner's first; return the faults' reasons."""
     left, reasons = dict(zones), list[str]()
     lines = [join(HEADER), *(join(row.cells(left.pop(row.user, ""))) for row in rows)]
     for place, line in faults:
@@ -257,7 +256,6 @@ def kill(
 
 
 def find_open(process: subprocess.Popen[bytes], folder: Path) -> bool:
-    """Return whether the process has opened a file of the folder that has no name."""
     opened = Path(f"/proc/{process.pid}/fd")
     with contextlib.suppress(FileNotFoundError):  # the process closes files, and ends
         return any(str(one.readlink()).startswith(f"{folder}/") for one in opened.iterdir())

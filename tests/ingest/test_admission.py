@@ -1,6 +1,6 @@
 """A body gets 429 if the memory for bodies is exhausted. No client holds this memory forever.
 
-Bodies over 64 MiB, other methods than GET and POST, and bad chunks are rejected.
+Bodies over 64 MiB, and other methods than GET and POST, are rejected.
 """
 
 import contextlib
@@ -68,22 +68,22 @@ def ingest(store: Store) -> Iterator[FunctionProcess]:
         yield running
 
 
-@pytest.fixture
-def small() -> Iterator[FunctionProcess]:
-    with serve(SOURCE.format(capacity=MIB, timeout_s=ENOUGH_S)) as running:
+def accept(capacity: int, timeout_s: float = ENOUGH_S) -> AbstractContextManager[FunctionProcess]:
+    return serve(SOURCE.format(capacity=capacity, timeout_s=timeout_s))
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[FunctionProcess]:
+    with accept(MIB) as running:
         yield running
 
 
 @pytest.fixture
-def large() -> Iterator[FunctionProcess]:
-    with serve(SOURCE.format(capacity=32 * MIB, timeout_s=ENOUGH_S)) as running:
-        yield running
-
-
-@pytest.fixture
-def hasty() -> Iterator[FunctionProcess]:
-    with serve(SOURCE.format(capacity=MIB, timeout_s=2)) as running:
-        yield running
+def small(shared: FunctionProcess) -> FunctionProcess:
+    """A function that reserves at most 1 MiB for bodies, and holds none from an earlier test."""
+    while reserved(shared):
+        pass
+    return shared
 
 
 def push(size: int) -> bytes:
@@ -143,8 +143,8 @@ def test_a_body_over_the_memory_limit_is_admitted_while_no_other_body_is_arrivin
         assert one.post(body) == 204
 
 
-def test_a_body_of_unknown_length_reserves_16_mib(large: FunctionProcess) -> None:
-    with clients(large, 3) as (one, two, three):
+def test_a_body_of_unknown_length_reserves_16_mib() -> None:
+    with accept(32 * MIB) as large, clients(large, 3) as (one, two, three):
         for client in (one, two):
             client.begin(None)
             client.chunk(b"x")
@@ -157,8 +157,8 @@ def test_a_body_of_unknown_length_reserves_16_mib(large: FunctionProcess) -> Non
 
 
 @pytest.mark.exhaustive
-def test_a_body_of_unknown_length_reserves_more_memory_as_it_grows(large: FunctionProcess) -> None:
-    with clients(large, 2) as (one, two):
+def test_a_body_of_unknown_length_reserves_more_memory_as_it_grows() -> None:
+    with accept(32 * MIB) as large, clients(large, 2) as (one, two):
         hold(one, large, 12 * MIB)
         for status in (429, 204):
             assert two.post_chunks(*[b"x" * MIB] * 24) == status
@@ -197,10 +197,8 @@ def test_an_incomplete_body_frees_its_memory_and_does_not_become_a_dead_letter(
 
 @pytest.mark.first_in_gate
 @pytest.mark.parametrize("length", [MIB, 1_000, None], ids=["large", "small", "chunked"])
-def test_a_slow_body_times_out_and_frees_its_memory(
-    hasty: FunctionProcess, length: int | None
-) -> None:
-    with clients(hasty, 2) as (slow, other):
+def test_a_slow_body_times_out_and_frees_its_memory(length: int | None) -> None:
+    with accept(MIB, timeout_s=2) as hasty, clients(hasty, 2) as (slow, other):
         slow.begin(length)
         slow.send(b"100000\r\n" if length is None else b"", b"x")
         assert slow.status() == 408
@@ -209,8 +207,7 @@ def test_a_slow_body_times_out_and_frees_its_memory(
 
 
 def test_a_rejected_body_that_arrives_slowly_is_cut_off() -> None:
-    source = SOURCE.format(capacity=MIB, timeout_s=8)  # the first body keeps its memory for 8 s
-    with serve(source) as running, clients(running, 2) as (held, slow):
+    with accept(MIB, timeout_s=8) as running, clients(running, 2) as (held, slow):
         hold(held, running, 60_000)
         slow.begin(MIB)
         slow.send(b"x")
@@ -219,9 +216,9 @@ def test_a_rejected_body_that_arrives_slowly_is_cut_off() -> None:
 
 @pytest.mark.first_in_gate
 @pytest.mark.parametrize("method", ["POST", "GET"])
-def test_a_discarded_body_is_not_held_in_memory(small: FunctionProcess, method: str) -> None:
+def test_a_discarded_body_is_not_held_in_memory(method: str) -> None:
     body = b"x" * (30 * MIB)
-    with clients(small, 5) as (held, *others):
+    with accept(MIB) as small, clients(small, 5) as (held, *others):
         hold(held, small, 60_000)
         before = small.peak_memory()
 
@@ -257,19 +254,13 @@ def test_an_array_of_a_million_numbers_is_recorded_quickly_in_little_memory(
 
 @pytest.mark.first_in_gate
 @pytest.mark.parametrize("length", [65 * MIB, None], ids=["a length", "chunked"])
-def test_a_body_over_64_mib_gets_413_and_is_discarded(
-    small: FunctionProcess, length: int | None
-) -> None:
-    before = small.peak_memory()
-    with clients(small, 1) as (one,):
-        parts = [b"x" * MIB] * 65
-        if length is None:
-            assert one.post_chunks(*parts) == 413
-        else:
-            assert one.post(b"".join(parts)) == 413
+def test_a_body_over_64_mib_gets_413_and_is_discarded(length: int | None) -> None:
+    parts = [b"x" * MIB] * 65
+    with accept(MIB) as own, clients(own, 1) as (one,):
+        before = own.peak_memory()
+        assert (one.post_chunks(*parts) if length is None else one.post(b"".join(parts))) == 413
         assert one.post(b"x") == 204  # the connection stays usable
-    if length is not None:
-        assert small.peak_memory() - before < 10 * MIB
+        assert length is None or own.peak_memory() - before < 10 * MIB
 
 
 def test_a_body_over_64_mib_does_not_reserve_memory_while_it_arrives(
@@ -282,15 +273,12 @@ def test_a_body_over_64_mib_does_not_reserve_memory_while_it_arrives(
         assert other.post(b"x" * 1_000) == 204
 
 
-@pytest.mark.first_in_gate
-@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])
-def test_methods_other_than_get_and_post_get_405(
-    ingest: FunctionProcess, store: Store, method: str
-) -> None:
-    with closing(HTTPConnection("127.0.0.1", ingest.port, timeout=30)) as connection:
-        connection.request(method, "/", b"" if method == "HEAD" else b"x")
-        response = connection.getresponse()
-        assert (response.status, response.getheader("Allow")) == (405, "GET, POST")
+def test_methods_other_than_get_and_post_get_405(ingest: FunctionProcess, store: Store) -> None:
+    for method in ("HEAD", "PUT", "DELETE"):
+        with closing(HTTPConnection("127.0.0.1", ingest.port, timeout=30)) as connection:
+            connection.request(method, "/", b"" if method == "HEAD" else b"x")
+            response = connection.getresponse()
+            assert (response.status, response.getheader("Allow")) == (405, "GET, POST")
     assert letters(store) == []
 
 
@@ -335,7 +323,6 @@ def test_two_large_bodies_are_decoded_at_a_time_and_one_of_each_sender(
         return False
 
     def decode_others(_: bytearray) -> list[bool]:
-        """Decode beside a body of eve and one of ann."""
         sent = ((large, "eve"), (large, "ben"), (large[1:], "eve"))
         return [has_turn(body, sender) for body, sender in sent]
 

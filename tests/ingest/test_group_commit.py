@@ -72,8 +72,6 @@ def end_other_sessions(store: Store) -> None:
 
 
 class Gate:
-    """A `connect` function that waits until the gate opens, then connects or raises an error."""
-
     def __init__(self, store: Store) -> None:
         self.open = threading.Event()
         self.reached = threading.Event()
@@ -103,7 +101,6 @@ def await_queue(group: GroupCommit, length: int) -> None:
 def run_behind_gate(
     group: GroupCommit, gate: Gate, pool: ThreadPoolExecutor, *others: Delivery
 ) -> list[Future[Committed]]:
-    """Start a leader, which waits at the gate. Queue `others` behind the leader. Open the gate."""
     first = pool.submit(group.append, delivery())
     gate.reached.wait()
     rest = [pool.submit(group.append, other) for other in others]
@@ -152,34 +149,29 @@ def test_all_requests_fail_if_the_database_is_down(gate: Gate, pool: ThreadPoolE
     assert [type(result.exception()) for result in results] == [DatabaseUnavailable] * 3
 
 
-@pytest.fixture
-def connections() -> list[Connection]:
-    return []
+@pytest.mark.parametrize("is_broken", [True, False])
+def test_a_connection_that_is_broken_or_has_become_read_only_is_replaced(
+    store: Store, *, is_broken: bool
+) -> None:
+    connections = []
 
-
-@pytest.fixture
-def recording(store: Store, connections: list[Connection]) -> GroupCommit:
     def connect() -> Connection:
         connections.append(store.connect())
         return connections[-1]
 
-    return GroupCommit(connect, ignore)
-
-
-@pytest.mark.parametrize("is_broken", [True, False])
-def test_a_connection_that_is_broken_or_has_become_read_only_is_replaced(
-    store: Store, recording: GroupCommit, connections: list[Connection], *, is_broken: bool
-) -> None:
-    recording.append(delivery())
+    group = GroupCommit(connect, ignore)
+    group.append(delivery())
     if is_broken:
         end_other_sessions(store)
     else:
         connections[0].run("SET default_transaction_read_only = on")
-    recording.append(delivery())
+    group.append(delivery())
     assert (len(connections), transactions(store)) == (2, [1, 1])
 
 
-def test_each_connection_that_breaks_is_closed(store: Store, connections: list[Connection]) -> None:
+def test_each_connection_that_breaks_is_closed(store: Store) -> None:
+    connections = []
+
     def connect() -> Connection:
         connections.append(store.connect())
         end_other_sessions(store)

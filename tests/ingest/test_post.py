@@ -120,7 +120,6 @@ TIME = re.compile(r", which shows (\S+)")
 
 
 def assert_names_time(reason: str) -> None:
-    """The reason has the words of the dead letter, and the server's time."""
     (now,) = TIME.findall(reason)
     assert abs(datetime.fromisoformat(now) - datetime.now(UTC)) < timedelta(seconds=10)
     assert TIME.sub("", reason) == FUTURE
@@ -471,7 +470,6 @@ def order(delivery: Delivery) -> int:
 
 
 def rows(stage: Stage) -> tuple[list[Any], list[Any], set[Any]]:
-    """Return the events, the pending events, and the dead letters, which may have been repeated."""
     return (
         stage.admin.run(
             "SELECT global_position, event_id, stream_id, stream_version, event_data "

@@ -91,7 +91,6 @@ def assert_an_analyst_sees(database_url: str, user: str) -> None:
 
 
 def assert_rejected(result: cli.Result, reason: str, lines: int) -> None:
-    """Assert that a command has published nothing, because of the reason in one of the lines."""
     assert result.returncode == 1
     why, summary = result.stderr.splitlines()
     assert why.startswith(reason)
@@ -99,7 +98,6 @@ def assert_rejected(result: cli.Result, reason: str, lines: int) -> None:
 
 
 def assert_strict(stack: Stack, *, unknown: str, pending: str) -> None:
-    """Assert that --strict fails for an event of an unknown type, and for a pending event."""
     for text, fault in (
         (unknown, "1 event types are unknown; nothing was published"),
         (pending, "1 events are pending: publish their SessionStarted"),

@@ -36,7 +36,6 @@ def test_the_files_of_the_recipe_are_enough(tmp_path: Path) -> None:
 
 
 def apply(tree: Path) -> set[str]:
-    """Insert each part of the model before its mark, or write a new file; return the names."""
     names = set()
     for part in MODEL.read_text("utf-8").split("## ")[1:]:
         place, _, text = part.partition("\n")

@@ -48,7 +48,6 @@ def receiver() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def stack(receiver: Collector) -> Iterator[browser.Stack]:
-    """A stack that exports to the receiver and has handled one request of each kind."""
     with _running(receiver.url) as made:
         exercise(made)
         yield made
