@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -53,9 +53,9 @@ class Mutant:
     by: str
 
 
-def load_mutants(path: Path = HERE / "mutants.toml") -> list[Mutant]:
-    """Return the mutants of a TOML file, in which a heading is an SQL file and a name."""
-    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+def load_mutants() -> list[Mutant]:
+    """Return the mutants of mutants.toml, in which a heading is an SQL file and a name."""
+    tables = tomllib.loads((HERE / "mutants.toml").read_text(encoding="utf-8"))
     return [
         Mutant(name, file, **change)
         for file, entries in tables.items()
@@ -64,7 +64,7 @@ def load_mutants(path: Path = HERE / "mutants.toml") -> list[Mutant]:
 
 
 def load_deliveries() -> list[Delivery]:
-    lines = DELIVERIES.read_text(encoding="utf-8").splitlines() if DELIVERIES.exists() else []
+    lines = DELIVERIES.read_text(encoding="utf-8").splitlines()
     return [_parse(json.loads(line)) for line in lines]
 
 
@@ -96,14 +96,13 @@ def break_sql(mutant: Mutant) -> str:
 
 
 @contextmanager
-def broken_sql(*mutants: Mutant) -> Iterator[None]:
-    """Run the block with the mutants' SQL; raise LookupError if a file lacks a mutant's `text`."""
+def broken_sql(mutant: Mutant) -> Iterator[None]:
+    """Run the block with the mutant's SQL; raise LookupError if the file lacks its `text`."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         copy = Path(folder) / "sql"
         shutil.copytree(files.SQL, copy)
         patch.setattr(files, "SQL", copy)
-        for mutant in mutants:
-            (copy / f"{mutant.file}.sql").write_text(break_sql(mutant), encoding="utf-8")
+        (copy / f"{mutant.file}.sql").write_text(break_sql(mutant), encoding="utf-8")
         _clear_caches()
         try:
             yield
@@ -111,38 +110,28 @@ def broken_sql(*mutants: Mutant) -> Iterator[None]:
             _clear_caches()
 
 
-@contextmanager
-def stage_with(url: str, mutant: Mutant) -> Iterator[Stage]:
-    """Open a stage with the mutant's folds; raise LookupError if the SQL file lacks `text`."""
-    with broken_sql(mutant), _open_stage(url) as stage:
-        yield stage
-
-
 def _clear_caches() -> None:
     """Clear the caches that depend on the SQL files."""
     for kept in (
-        statements.parse,
-        statements.blocks,
-        statements.load,
-        read_model_schema.parts,
-        read_model_schema.fingerprint,
+        *(statements.parse, statements.blocks, statements.load),
+        *(read_model_schema.parts, read_model_schema.fingerprint),
     ):
         kept.cache_clear()
 
 
 @contextmanager
-def _open_stage(url: str) -> Iterator[Stage]:
-    connection = database.connect(url)
-    schema = read_model_schema.schema_name()
-    read_model_schema.create(connection)
-    stage = Stage(url)
-    try:
-        yield stage
-    finally:
-        stage.sweep()
-        stage.close()
-        read_model_schema.drop(connection, schema)
-        connection.close()
+def stage_with(url: str, mutant: Mutant) -> Iterator[Stage]:
+    """Open a stage with the mutant's folds; raise LookupError if the SQL file lacks `text`."""
+    with broken_sql(mutant), closing(database.connect(url)) as connection:
+        schema = read_model_schema.schema_name()
+        read_model_schema.create(connection)
+        stage = Stage(url)
+        try:
+            yield stage
+        finally:
+            stage.sweep()
+            stage.close()
+            read_model_schema.drop(connection, schema)
 
 
 def is_killed_by(stage: Stage, log: Log, how: Disturbance) -> bool:
@@ -191,9 +180,8 @@ def _shrink(stage: Stage, log: Log, how: Disturbance) -> Log:
 
 def main(url: str) -> None:
     """Find the deliveries that mutants.jsonl lacks, and add them."""
-    connection = database.connect(url)
-    migrations.apply(connection)
-    connection.close()
+    with closing(database.connect(url)) as connection:
+        migrations.apply(connection)
     known = load_deliveries()
     for mutant in load_mutants():
         if any(mutant.name in delivery.mutants for delivery in known):

@@ -20,7 +20,6 @@ def find_delivery(mutant: Mutant) -> Delivery:
 
 @pytest.fixture(scope="module")
 def url(servers: Callable[[str], Server]) -> Iterator[str]:
-    """The URL of a database that the mutants use one after another."""
     with servers(EMBEDDED).open_database() as url:
         yield url
 

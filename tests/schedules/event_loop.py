@@ -159,8 +159,18 @@ async def pause(source: random.Random, seconds: float = 0.0) -> None:
     await asyncio.sleep(source.randrange(5) * seconds / 4)
 
 
-def raise_first(results: list[Any]) -> None:
-    """Raise the first error among the results of tasks; a cancelled task is none."""
-    for result in results:
+async def gather(
+    source: random.Random,
+    *work: Coroutine[Any, Any, object],
+    cancelled: float = 0,
+    seconds: float = 1,
+) -> None:
+    """Run tasks to their ends, and cancel this share of them; raise their first error."""
+    tasks = [asyncio.create_task(one) for one in work]
+    for task in tasks:
+        if source.random() < cancelled:
+            await pause(source, seconds)
+            task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(result, Exception):
             raise result

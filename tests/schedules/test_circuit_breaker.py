@@ -81,12 +81,7 @@ async def _break(source: random.Random) -> None:
             with request_scope.begin(10) as scope:
                 await outages.call(scope)
 
-    callers = [asyncio.create_task(call_often()) for _ in range(_CALLERS)]
-    for caller in callers:
-        if source.random() < 0.2:
-            await pause(source, 1)
-            caller.cancel()
-    event_loop.raise_first(await asyncio.gather(*callers, return_exceptions=True))
+    await event_loop.gather(source, *(call_often() for _ in range(_CALLERS)), cancelled=0.2)
     await asyncio.sleep(4 * _AWAY_S)
     # The database is back: the next call reaches it, although the breaker may still be open.
     with request_scope.begin(10) as scope:

@@ -56,13 +56,8 @@ class _Connection:
 async def _use_pool(source: random.Random) -> None:
     server = _Server(source)
     pool = async_client.Pool(server.connect, _SIZE, 1.0)
-    callers = [asyncio.create_task(_call(pool, source)) for _ in range(_CALLERS)]
-    for caller in callers:
-        if source.random() < 0.3:
-            await pause(source, 0.5)
-            caller.cancel()
-    ended = await asyncio.gather(*callers, return_exceptions=True)
-    event_loop.raise_first(ended)
+    callers = (_call(pool, source) for _ in range(_CALLERS))
+    await event_loop.gather(source, *callers, cancelled=0.3, seconds=0.5)
     await asyncio.sleep(10)  # until the cancelled statements have ended
     # No place is lost: as many callers as the pool has places get a connection at once.
     server.source = random.Random(1)  # from now on, nothing is refused

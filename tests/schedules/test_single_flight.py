@@ -46,12 +46,7 @@ async def _share(source: random.Random) -> None:
                 assert late <= 1e-6, "a caller waited beyond its deadline"
             assert began >= asked, "a result from before the question"
 
-    callers = [asyncio.create_task(call()) for _ in range(_CALLERS)]
-    for caller in callers:
-        if source.random() < 0.3:
-            await pause(source, 1)
-            caller.cancel()
-    event_loop.raise_first(await asyncio.gather(*callers, return_exceptions=True))
+    await event_loop.gather(source, *(call() for _ in range(_CALLERS)), cancelled=0.3)
     assert flights.in_progress("key", 0) is None, "a computation that has ended is still joined"
 
 
@@ -88,8 +83,7 @@ async def _read_positions(source: random.Random) -> None:
             assert position >= last, "the position goes back"
             last = position
 
-    callers = [asyncio.create_task(call()) for _ in range(4)]
-    event_loop.raise_first(await asyncio.gather(*callers, return_exceptions=True))
+    await event_loop.gather(source, *(call() for _ in range(4)))
 
 
 @pytest.mark.parametrize("seeds", event_loop.CHUNKS)

@@ -105,13 +105,10 @@ def make_collection(
         for other in others:
             connection.execute(_BLOCKS["add card"], msgspec.structs.asdict(other))
         for entry in entries:
-            connection.execute(_BLOCKS["add answer"], _values(entry))
+            fields = msgspec.structs.asdict(entry)
+            values = {**fields, "id": entry.at_ms, "time": entry.time_ms}
+            connection.execute(_BLOCKS["add answer"], values)
     return file
-
-
-def _values(entry: Entry) -> dict[str, int]:
-    fields = msgspec.structs.asdict(entry)
-    return {**fields, "id": entry.at_ms, "time": entry.time_ms}
 
 
 def make_package(

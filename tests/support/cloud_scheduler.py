@@ -1,6 +1,6 @@
 """A fake Cloud Scheduler, which Google's client library calls over gRPC."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -35,7 +35,7 @@ class CloudScheduler:
 
     def describe(self) -> grpc.GenericRpcHandler:
         enabled, paused = types.Job.State.ENABLED, types.Job.State.PAUSED
-        self._methods = {
+        self._methods: dict[str, Callable[[Any, Any], Any]] = {
             "ListJobs": self._list,
             **dict.fromkeys(("GetJob", "RunJob"), self._find),
             "PauseJob": partial(self._switch, old=enabled, new=paused),

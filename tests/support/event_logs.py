@@ -513,8 +513,8 @@ def _of_ann(
 ) -> tuple[Envelope, int, list[int]]:
     """Return ann's event, with the first byte of its id and delivery numbers."""
     occurred_at, first, numbers = drawn
-    parts = kind, {"user_id": "ann", **data}, {}
-    return _envelope(parts, occurred_at, is_extended=False), first, numbers
+    envelope = _envelope((kind, {"user_id": "ann", **data}, {}), occurred_at, is_extended=False)
+    return envelope, first, numbers
 
 
 def _event(

@@ -12,8 +12,6 @@ BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
 
 Rows = dict[str, oracle.Rows]
 
-_KEY_COLUMNS = 2  # the first two columns of a statement's result identify a row
-
 
 def compared_models() -> list[str]:
     defined = oracle.defined_models()
@@ -59,12 +57,9 @@ def read_rows(connection: database.Connection) -> Rows:
 
 
 def read_model(connection: database.Connection, model: str) -> oracle.Rows:
-    return dict(map(_split_key, read(connection, model)))
-
-
-def _split_key(row: oracle.Row) -> tuple[tuple[Any, ...], oracle.Row]:
-    columns = list(row.items())
-    return tuple(value for _, value in columns[:_KEY_COLUMNS]), dict(columns[_KEY_COLUMNS:])
+    """Return the rows; the first two columns of the statement's result are the key."""
+    rows = (list(row.items()) for row in read(connection, model))
+    return {(first, second): dict(others) for (_, first), (_, second), *others in rows}
 
 
 def compute_rows(world: oracle.World) -> Rows:
