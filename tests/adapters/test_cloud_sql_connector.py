@@ -93,11 +93,12 @@ def test_the_database_is_unavailable_without_credentials(monkeypatch: pytest.Mon
         database.connect(CLOUD)
 
 
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [("instance_connection_name", "instance"), ("db_name", None), ("db_iam_user", None)],
-)
-def test_the_error_names_an_invalid_or_missing_setting(setting: str, value: str | None) -> None:
-    dsn = msgspec.structs.replace(CLOUD, **{setting: value})
-    with pytest.raises(SettingsError, match=setting.upper()):
-        database.connect(dsn)
+def test_the_error_names_an_invalid_or_missing_setting() -> None:
+    for setting, value in [
+        ("instance_connection_name", "instance"),
+        ("db_name", None),
+        ("db_iam_user", None),
+    ]:
+        dsn = msgspec.structs.replace(CLOUD, **{setting: value})
+        with pytest.raises(SettingsError, match=setting.upper()):
+            database.connect(dsn)

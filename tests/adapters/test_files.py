@@ -116,11 +116,11 @@ def test_a_purged_file_is_gone_with_its_former_generations(place: Storage) -> No
     assert (tree, place.has("u/c"), list(place.list_tree("missing"))) == (former, True, [])
 
 
-@pytest.mark.parametrize("location", ["", "s3://b/p", "gs//b/p", "gs://"])
-def test_an_invalid_storage_location_is_rejected(location: str) -> None:
+def test_an_invalid_storage_location_is_rejected() -> None:
     """Otherwise a backup would go to a local folder, which is lost when the container ends."""
-    with pytest.raises(ProgressError, match=r"expected .*gs://bucket/prefix"):
-        storage.open_storage(location)
+    for location in ["", "s3://b/p", "gs//b/p", "gs://"]:
+        with pytest.raises(ProgressError, match=r"expected .*gs://bucket/prefix"):
+            storage.open_storage(location)
 
 
 def test_a_written_file_and_its_new_folders_are_synced_to_the_disk(
@@ -278,17 +278,17 @@ def test_an_upload_completes_as_long_as_bytes_arrive(
     assert not bucket.cancelled
 
 
-@pytest.mark.parametrize(
-    ("refusal", "error", "why"),
-    [(503, StorageUnavailable, "stalled"), (403, ProgressError, "HTTP 403")],
-)
 def test_an_upload_that_the_bucket_refuses_fails_and_leaves_nothing(
-    bucket: Bucket, remote: Storage, refusal: int, error: type[Exception], why: str
+    bucket: Bucket, remote: Storage
 ) -> None:
-    bucket.refusals = [refusal] * 100
-    with pytest.raises(error, match=why) as raised:
-        remote.write("x", DATA)
-    assert (raised.type, bucket.objects) == (error, {})
+    for refusal, error, why in [
+        (503, StorageUnavailable, "stalled"),
+        (403, ProgressError, "HTTP 403"),
+    ]:
+        bucket.refusals = [refusal] * 100
+        with pytest.raises(error, match=why) as raised:
+            remote.write("x", DATA)
+        assert (raised.type, bucket.objects) == (error, {})
 
 
 def test_an_upload_fails_if_the_bucket_loses_confirmed_bytes(
@@ -379,25 +379,22 @@ COLDER = {
 }
 
 
-@pytest.mark.parametrize(
-    ("rules", "soft_delete_s", "days"),
-    [
+def test_objects_can_be_restored_until_the_soft_delete_after_their_expiry_has_ended(
+    bucket: Bucket, remote: Storage
+) -> None:
+    """The lifetime has a day more, because Cloud Storage deletes expired objects with a delay."""
+    for rules, soft_delete_s, days in [
         ([expire(age=7)], None, 15),  # Google's default soft delete: a week
         ([expire(age=7)], 0, 8),
         ([expire(age=30), expire(age=7), COLDER], 86_400, 9),
         ([expire(age=7, matchesPrefix=["temp/"])], 0, None),
         ([COLDER], 0, None),
         ([], None, None),
-    ],
-)
-def test_objects_can_be_restored_until_the_soft_delete_after_their_expiry_has_ended(
-    bucket: Bucket, remote: Storage, rules: object, soft_delete_s: int | None, days: int | None
-) -> None:
-    """The lifetime has a day more, because Cloud Storage deletes expired objects with a delay."""
-    bucket.settings["lifecycle"] = {"rule": rules}
-    if soft_delete_s is not None:
-        bucket.settings["softDeletePolicy"] = {"retentionDurationSeconds": str(soft_delete_s)}
-    assert remote.lifetime() == (days and timedelta(days=days))
+    ]:
+        bucket.settings["lifecycle"] = {"rule": rules}
+        if soft_delete_s is not None:
+            bucket.settings["softDeletePolicy"] = {"retentionDurationSeconds": str(soft_delete_s)}
+        assert remote.lifetime() == (days and timedelta(days=days))
 
 
 class Account(Credentials):
@@ -449,9 +446,10 @@ def caused_by_an_outage() -> Exception:
     return error
 
 
-@pytest.mark.parametrize(
-    ("error", "raised", "why", "attempts"),
-    [
+def test_an_outage_of_the_token_endpoint_is_retried_but_invalid_credentials_are_reported(
+    find: Find,
+) -> None:
+    for error, raised, why, attempts in [
         *(
             (error, StorageUnavailable, "there is no access token", retries.ATTEMPTS)
             for error in (
@@ -461,16 +459,12 @@ def caused_by_an_outage() -> Exception:
             )
         ),
         (ERRORS.RefreshError("invalid_grant"), ProgressError, "invalid: invalid_grant", 1),
-    ],
-)
-def test_an_outage_of_the_token_endpoint_is_retried_but_invalid_credentials_are_reported(
-    find: Find, error: Exception, raised: type[Exception], why: str, attempts: int
-) -> None:
-    credentials = Account(error)
-    find(credentials)
-    with pytest.raises(raised, match=why):
-        storage.open_storage("gs://b").has("x")
-    assert credentials.requests == attempts
+    ]:
+        credentials = Account(error)
+        find(credentials)
+        with pytest.raises(raised, match=why):
+            storage.open_storage("gs://b").has("x")
+        assert credentials.requests == attempts
 
 
 class Key(google.auth.iam.Signer):
@@ -542,17 +536,17 @@ def test_the_iam_api_signs_on_behalf_of_the_account(find: Find, iam: type[FakeIa
     assert sign(signer).rpartition("=")[2].startswith(ACCOUNT.encode().hex())
 
 
-@pytest.mark.parametrize("error_type", [ERRORS.RefreshError, ERRORS.TransportError])
 def test_an_outage_is_reported_if_the_iam_api_does_not_respond(
-    find: Find, iam: type[FakeIam], error_type: type[Exception]
+    find: Find, iam: type[FakeIam]
 ) -> None:
-    iam.error = error_type("no route")
-    find(Account())
-    with pytest.raises(StorageUnavailable, match="did not sign the URL: no"):
-        sign(signed_urls.load_signer())
-    find(Account(iam.error))
-    with pytest.raises(StorageUnavailable, match="did not sign the URL: no"):
-        signed_urls.load_signer()
+    for error_type in [ERRORS.RefreshError, ERRORS.TransportError]:
+        iam.error = error_type("no route")
+        find(Account())
+        with pytest.raises(StorageUnavailable, match="did not sign the URL: no"):
+            sign(signed_urls.load_signer())
+        find(Account(iam.error))
+        with pytest.raises(StorageUnavailable, match="did not sign the URL: no"):
+            signed_urls.load_signer()
 
 
 def test_credentials_that_cannot_sign_are_rejected(find: Find) -> None:

@@ -106,13 +106,11 @@ def test_text_that_operators_need_is_not_masked(text: str) -> None:
     assert lines.mask_secrets(text) == text
 
 
-@pytest.mark.parametrize(
-    "piece", ["a@", "://", "password=", "eyJ", "Bearer ", "%40", "'", "\\u0040"]
-)
-def test_masking_takes_linear_time(piece: str) -> None:
+def test_masking_takes_linear_time() -> None:
     """Masking a text that is 16 times as long takes about 16 times as long, not 256 times."""
-    short, long = (_work(piece * count) for count in (1_000, 16_000))
-    assert long < 64 * short
+    for piece in ["a@", "://", "password=", "eyJ", "Bearer ", "%40", "'", "\\u0040"]:
+        short, long = (_work(piece * count) for count in (1_000, 16_000))
+        assert long < 64 * short
 
 
 def _work(text: str) -> float:

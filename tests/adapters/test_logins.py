@@ -217,26 +217,23 @@ def test_a_login_has_only_the_privileges_of_its_group(service: Service) -> None:
     assert rights == [[False] * 5]
 
 
-@pytest.mark.parametrize(
-    ("name", "password"),
-    [
+def test_user_names_and_passwords_may_contain_any_character(service: Service) -> None:
+    for name, password in [
         ("progress-query@some-project.iam", "a"),
         ("O'Neil\"; DROP ROLE keeper; --", "'; DROP ROLE keeper; --"),
         ("back\\slash", "pass\\word"),
         ("percent %I %L :login", "%s $1 :password"),
         ("Ünïcode", "naïve ☃"),
         ("MixedCase", "$$; RAISE 'x'; $$"),
-    ],
-)
-def test_user_names_and_passwords_may_contain_any_character(
-    service: Service, name: str, password: str
-) -> None:
-    (login,) = logins.parse(f"progress_query={quote(name, safe='@')}:{quote(password, safe='')}")
-    assert (login.name, login.password) == (name, password)
-    admit(service, login)
-    admit(service, login)
-    service.connect(name, password).close()
-    assert groups(service, name) == ["progress_query"]
+    ]:
+        (login,) = logins.parse(
+            f"progress_query={quote(name, safe='@')}:{quote(password, safe='')}"
+        )
+        assert (login.name, login.password) == (name, password)
+        admit(service, login)
+        admit(service, login)
+        service.connect(name, password).close()
+        assert groups(service, name) == ["progress_query"]
 
 
 def test_the_error_names_a_missing_login_if_the_setting_contains_no_password(
@@ -246,13 +243,11 @@ def test_the_error_names_a_missing_login_if_the_setting_contains_no_password(
         admit(service, Login("progress_query", "nobody@project.iam", None))
 
 
-@pytest.mark.parametrize("name", ["keeper", "postgres"])
-def test_a_login_setting_that_names_an_owner_or_a_superuser_is_rejected(
-    service: Service, name: str
-) -> None:
-    with pytest.raises(ProgressError, match=f"{name}: it has more privileges"):
-        admit(service, Login("progress_query", name, "taken"))
-    service.connect().close()
+def test_a_login_setting_that_names_an_owner_or_a_superuser_is_rejected(service: Service) -> None:
+    for name in ["keeper", "postgres"]:
+        with pytest.raises(ProgressError, match=f"{name}: it has more privileges"):
+            admit(service, Login("progress_query", name, "taken"))
+        service.connect().close()
 
 
 @pytest.mark.parametrize("group", ["batch", "analyst"])  # whose time limits the owner may not set
@@ -367,9 +362,8 @@ def test_migrate_applies_the_migrations_and_creates_the_logins(
     service.connect("told", "new").close()
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
+def test_an_invalid_setting_is_reported_without_its_password() -> None:
+    for text, message in [
         ("progress_query", "entry 1: expected group=login"),
         ("progress_query=a progress_query=", "entry 2: expected group=login"),
         ("progress_query=a:", "entry 1: expected group=login"),
@@ -381,12 +375,10 @@ def test_migrate_applies_the_migrations_and_creates_the_logins(
         (f"progress_query={'a' * 64}:s3cr3t", "is longer than 63 bytes"),
         ("progress_query=a progress_batch=%FF:s3cr3t", "entry 2: expected UTF-8"),
         ("progress_query=a:s3cr3t%FF", "entry 1: expected UTF-8"),
-    ],
-)
-def test_an_invalid_setting_is_reported_without_its_password(text: str, message: str) -> None:
-    with pytest.raises(SettingsError, match=message) as refused:
-        logins.parse(text)
-    assert "s3cr3t" not in str(refused.value)
+    ]:
+        with pytest.raises(SettingsError, match=message) as refused:
+            logins.parse(text)
+        assert "s3cr3t" not in str(refused.value)
 
 
 def test_an_empty_setting_is_parsed_as_no_logins() -> None:

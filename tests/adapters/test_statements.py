@@ -92,10 +92,3 @@ def kinds(sent: bytes) -> Iterator[str]:
     while sent:
         yield chr(sent[0])
         sent = sent[1 + int.from_bytes(sent[1:5], "big") :]
-
-
-def test_python_fills_parts_into_sql_in_one_way() -> None:
-    verbs = "SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|COPY|GRANT|SET|CASE WHEN"
-    formatted = re.compile(rf"""f["'](?:{verbs}) |blocks\(.*\]\.replace\(|CASE.*\.format\(""")
-    for path in (files.ROOT / "progress").rglob("*.py"):
-        assert not formatted.search(path.read_text(encoding="utf-8")), path

@@ -3,7 +3,6 @@
 from contextlib import closing
 from datetime import UTC, datetime
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +20,7 @@ def test_a_time_comes_back_with_its_microseconds_and_in_utc(
     assert all(at.tzinfo is UTC for at in found)
 
 
-@pytest.mark.parametrize("text", ["infinity", "-infinity", "0044-03-15 12:00:00+00 BC"])
-def test_a_time_that_python_does_not_have_is_a_text(store: Store, text: str) -> None:
-    with closing(database.connect(store.url)) as connection:
-        assert connection.run("SELECT CAST(:at AS timestamptz)", at=text) == [[text]]
+def test_a_time_that_python_does_not_have_is_a_text(store: Store) -> None:
+    for text in ["infinity", "-infinity", "0044-03-15 12:00:00+00 BC"]:
+        with closing(database.connect(store.url)) as connection:
+            assert connection.run("SELECT CAST(:at AS timestamptz)", at=text) == [[text]]

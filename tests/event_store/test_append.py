@@ -235,16 +235,6 @@ def ids(connection: Connection) -> list[str]:
     return [str(e.event_id) for e in PostgresEventStore(connection).read_all_events(1, 1_000)]
 
 
-def test_a_pending_event_is_appended_when_a_redelivery_names_its_learner(log: Connection) -> None:
-    event = answer("s")
-    deliver(log, encode_push(event))
-    appended = deliver(log, encode_push({**event, "metadata": {"user_id": "u7"}}))
-    assert {*appended.shards} == shards_of(log, {uuid.UUID(event["event_id"])})
-    (stored,) = PostgresEventStore(log).read_events("learner-u7", 1)
-    assert (str(stored.event_id), stored.metadata) == (event["event_id"], {})
-    assert log.run("SELECT count(*) FROM event_store.pending") == [[0]]
-
-
 def test_a_redelivery_without_an_event_time_is_recognized_despite_another_publish_time(
     log: Connection,
 ) -> None:
@@ -359,26 +349,24 @@ def test_an_event_without_an_id_or_a_time_gets_both(log: Connection) -> None:
 ODD_ID = "%s:x{y}\\'\u202e" + 190 * "\U0001f600"
 
 
-@pytest.mark.parametrize("learner", ["", 201 * "x", "a\0b", "\ud800"])
-def test_the_learner_of_a_stream_needs_a_valid_id(log: Connection, learner: str) -> None:
+def test_the_learner_of_a_stream_needs_a_valid_id(log: Connection) -> None:
     """The events of an answer name no learner, so that only the stream does."""
     store = PostgresEventStore(log)
-    with pytest.raises(
-        SerializationError, match=r"expected a string .* at .*stream_id|stream_id: "
-    ):
-        store.append_events(f"learner-{learner}", [answer()])
+    for learner in ("", 201 * "x", "a\0b", "\ud800"):
+        with pytest.raises(SerializationError, match="stream_id"):
+            store.append_events(f"learner-{learner}", [answer()])
     assert store.append_events(f"learner-{ODD_ID}", [answer()]).stream_version == 1
     assert models_batch.run(log).swept == 1
     assert len(store.read_events(f"learner-{ODD_ID}")) == 1
 
 
-@pytest.mark.parametrize("value", [float("nan"), 10**400, "\ud800", "a\0b", object()])
-def test_values_that_cannot_be_stored_are_rejected(log: Connection, value: object) -> None:
-    event = answer()
-    event["data"]["said"] = value
-    with pytest.raises(SerializationError, match="expected a "):
-        PostgresEventStore(log).append_events("learner-u", [event])
-    assert not ids(log)
+def test_values_that_cannot_be_stored_are_rejected(log: Connection) -> None:
+    for value in [float("nan"), 10**400, "\ud800", "a\0b", object()]:
+        event = answer()
+        event["data"]["said"] = value
+        with pytest.raises(SerializationError, match="expected a "):
+            PostgresEventStore(log).append_events("learner-u", [event])
+        assert not ids(log)
 
 
 def test_a_value_that_cannot_be_sent_leaves_the_connection_usable(log: Connection) -> None:

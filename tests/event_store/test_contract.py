@@ -204,10 +204,10 @@ BREAKING = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("reason", REASONS)
-def test_each_listed_rule_rejects_an_event_that_the_schema_accepts(reason: str) -> None:
-    assert reason in (find_reason(BREAKING[reason]) or "")
-    assert ANY_EVENT.is_valid(json.loads(BREAKING[reason]))
+def test_each_listed_rule_rejects_an_event_that_the_schema_accepts() -> None:
+    for reason in REASONS:
+        assert reason in (find_reason(BREAKING[reason]) or "")
+        assert ANY_EVENT.is_valid(json.loads(BREAKING[reason]))
 
 
 def test_the_example_of_each_event_type_is_valid_and_has_every_field() -> None:

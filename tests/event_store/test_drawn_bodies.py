@@ -42,9 +42,9 @@ def nest(left: bytes, right: bytes) -> Body:
     return lambda size: left * (size // len(left + right)) + right * (size // len(left + right))
 
 
-def repeat_entries(unit: bytes, *, left: bytes = b"[", right: bytes = b"1]") -> Body:
+def repeat_entries(unit: bytes, *, left: bytes = b"[") -> Body:
     """Return a body of entries that are short enough to be decoded; 4 are SMALL, and 16 LARGE."""
-    entry = ENTRY + repeat(unit, left, right)(62_000) + b"}"
+    entry = ENTRY + repeat(unit, left)(62_000) + b"}"
     return lambda size: b"[" + b",".join([entry] * (size // len(entry))) + b"]"
 
 

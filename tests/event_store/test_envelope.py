@@ -4,7 +4,6 @@ import json
 from typing import Any
 from uuid import NAMESPACE_OID, uuid4, uuid5
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,9 +58,8 @@ def test_an_empty_array_has_no_entries() -> None:
     assert decoded(b" [ ]\n") == []
 
 
-@pytest.mark.parametrize(
-    ("payload", "reason"),
-    [
+def test_a_malformed_payload_is_rejected_with_the_reason() -> None:
+    for payload, reason in [
         (b"", "expected JSON, found nothing - at $"),
         (b"null", "expected an object - at $"),
         (b"[" * 5_000 + b"]" * 5_000, "expected an object - at $"),
@@ -88,12 +86,10 @@ def test_an_empty_array_has_no_entries() -> None:
         ),
         (with_data(note="x" * 1_048_576), "expected at most 1048576 bytes - at $"),
         ([[GOOD]], "expected an object - at $"),
-    ],
-)
-def test_a_malformed_payload_is_rejected_with_the_reason(payload: bytes | Any, reason: str) -> None:
-    kind, reported = letter(payload)
-    assert kind == "malformed"
-    assert reported.startswith(reason)
+    ]:
+        kind, reported = letter(payload)
+        assert kind == "malformed"
+        assert reported.startswith(reason)
 
 
 ID_RULE = "expected a string of 1 to 200 characters - at "
@@ -113,9 +109,8 @@ CLOUD_EVENT: dict[str, Any] = {
 FLAT = {**GOOD["data"], "type": GOOD["event_type"]}
 
 
-@pytest.mark.parametrize(
-    ("payload", "reason"),
-    [
+def test_an_invalid_event_is_rejected_with_the_violated_rule() -> None:
+    for payload, reason in [
         ({**GOOD, "event_id": 5}, ID_RULE + "$.event_id"),
         ({**GOOD, "event_id": ""}, ID_RULE + "$.event_id"),
         ({**GOOD, "event_id": "x" * 201}, ID_RULE + "$.event_id"),
@@ -159,12 +154,8 @@ FLAT = {**GOOD["data"], "type": GOOD["event_type"]}
         (literal("9" * 9_000), "expected a number that is a finite double - at $.data.note"),
         (literal("[" * 63 + "]" * 63), "expected at most 64 levels - at $"),
         (literal('{"a":' * 5_000 + "1" + "}" * 5_000), "expected at most 64 levels - at $"),
-    ],
-)
-def test_an_invalid_event_is_rejected_with_the_violated_rule(
-    payload: bytes | Any, reason: str
-) -> None:
-    assert letter(payload) == ("invalid", reason)
+    ]:
+        assert letter(payload) == ("invalid", reason)
 
 
 def test_the_largest_values_that_the_database_can_hold_are_appended(
@@ -204,9 +195,8 @@ def test_a_missing_event_type_is_read_from_the_data() -> None:
     assert event({"event_id": "e", "data": data}).event_type == "SessionAbandoned"
 
 
-@pytest.mark.parametrize(
-    ("body", "metadata"),
-    [
+def test_an_event_may_have_another_form() -> None:
+    for body, metadata in [
         ({**without("data"), "event_data": GOOD["data"]}, GOOD["metadata"]),
         ({**without("data"), "data": None, "event_data": GOOD["data"]}, GOOD["metadata"]),
         ({**GOOD, "event_data": {"other": 1}}, GOOD["metadata"]),
@@ -221,13 +211,11 @@ def test_a_missing_event_type_is_read_from_the_data() -> None:
             | {"metadata": {"user_id": "u-2"}},
             {"user_id": "u-1"},
         ),
-    ],
-)
-def test_an_event_may_have_another_form(body: Any, metadata: dict[str, str]) -> None:
-    parsed = event(body, event_type="New")  # the body wins
-    assert (parsed.event_id, parsed.event_type) == (GOOD["event_id"], GOOD["event_type"])
-    assert parsed.occurred_at == moment(GOOD["occurred_at"], "")
-    assert (parsed.data, parsed.metadata) == (GOOD["data"], metadata)
+    ]:
+        parsed = event(body, event_type="New")  # the body wins
+        assert (parsed.event_id, parsed.event_type) == (GOOD["event_id"], GOOD["event_type"])
+        assert parsed.occurred_at == moment(GOOD["occurred_at"], "")
+        assert (parsed.data, parsed.metadata) == (GOOD["data"], metadata)
 
 
 def test_attributes_fill_in_what_a_cloud_event_and_a_flat_event_omit() -> None:
@@ -262,19 +250,16 @@ def test_an_event_of_a_message_without_an_id_gets_that_of_its_message_and_index(
     assert (entry.kind, entry.reason[:17]) == ("malformed", "expected event_id")
 
 
-@pytest.mark.parametrize(
-    ("written", "read"),
-    [
+def test_an_rfc_3339_time_is_converted_to_utc() -> None:
+    for written, read in [
         ("2024-03-29t20:32:32z", "2024-03-29T20:32:32Z"),
         ("2024-03-29T23:59:60Z", "2024-03-30T00:00:00Z"),
         ("2024-03-29T23:59:60.5+01:00", "2024-03-29T23:00:00.5Z"),
         ("2024-03-29T20:32:32.1234569Z", "2024-03-29T20:32:32.123456Z"),
         ("2024-03-29T20:32:32.5-23:59", "2024-03-30T20:31:32.5Z"),
         ("9999-12-31T23:59:59-01:00", "9999-12-31T23:59:59.999999Z"),
-    ],
-)
-def test_an_rfc_3339_time_is_converted_to_utc(written: str, read: str) -> None:
-    assert event({**GOOD, "occurred_at": written}).occurred_at == moment(read, "")
+    ]:
+        assert event({**GOOD, "occurred_at": written}).occurred_at == moment(read, "")
 
 
 def test_the_event_time_is_taken_from_the_first_available_of_four_sources() -> None:
@@ -332,9 +317,8 @@ STARTED = {
 }
 
 
-@pytest.mark.parametrize(
-    ("payload", "learner", "session", "stream"),
-    [
+def test_the_learner_and_the_session_and_the_stream_are_derived_from_the_event() -> None:
+    for payload, learner, session, stream in [
         (without("metadata"), None, "s-1", None),
         ({**GOOD, "event_type": "ItemArchived"}, None, None, "item-i-9"),
         (GOOD, "u-1", None, None),
@@ -342,13 +326,9 @@ STARTED = {
         ({**GOOD, "event_type": "New"}, "u-1", None, "other-New"),
         ({"event_id": "e", "event_type": "New"}, None, None, "other-New"),
         ({**GOOD, "event_type": "UserDeleted", "data": {}}, "u-1", None, None),
-    ],
-)
-def test_the_learner_and_the_session_and_the_stream_are_derived_from_the_event(
-    payload: Any, learner: str | None, session: str | None, stream: str | None
-) -> None:
-    parsed = event(payload)
-    assert (parsed.learner, parsed.session_id, parsed.stream_id) == (learner, session, stream)
+    ]:
+        parsed = event(payload)
+        assert (parsed.learner, parsed.session_id, parsed.stream_id) == (learner, session, stream)
 
 
 CREATED = {"event_id": "e", "event_type": "UserCreated", "occurred_at": "2024-01-01T00:00:00Z"}

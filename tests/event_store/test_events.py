@@ -35,48 +35,40 @@ def test_every_event_type_accepts_valid_data_and_unknown_fields() -> None:
         events.check(events.EVENT_TYPES[event_type], {**data, "more": [1]})
 
 
-INTEGERS = [
-    ("SessionStarted", "item_count", 0, 4_294_967_295),
-    ("CorrectAnswerGiven", "response_time_ms", 0, 9_223_372_036_854_775_807),
-    ("IncorrectAnswerGiven", "response_time_ms", 0, 9_223_372_036_854_775_807),
-    ("SessionCompleted", "score", 0, 4_294_967_295),
-    ("SessionCompleted", "duration_seconds", 0, 9_223_372_036_854_775_807),
-    ("ReviewProcessed", "new_interval", 0, 4_294_967_295),
-    ("UserCreated", "day_start_hour", 0, 23),
-    ("UserPreferencesChanged", "day_start_hour", 0, 23),
-    ("GoalSet", "answers_per_day", 0, 1000),
-    ("CardReviewed", "rating", 1, 4),
-    ("ListPublished", "rank", 0, 2_147_483_647),
-    ("ItemListed", "position", 0, 2_147_483_647),
-]
+def test_an_integer_field_accepts_only_integers_in_its_range() -> None:
+    for event_type, field, low, high in [
+        ("SessionStarted", "item_count", 0, 4_294_967_295),
+        ("CorrectAnswerGiven", "response_time_ms", 0, 9_223_372_036_854_775_807),
+        ("IncorrectAnswerGiven", "response_time_ms", 0, 9_223_372_036_854_775_807),
+        ("SessionCompleted", "score", 0, 4_294_967_295),
+        ("SessionCompleted", "duration_seconds", 0, 9_223_372_036_854_775_807),
+        ("ReviewProcessed", "new_interval", 0, 4_294_967_295),
+        ("UserCreated", "day_start_hour", 0, 23),
+        ("UserPreferencesChanged", "day_start_hour", 0, 23),
+        ("GoalSet", "answers_per_day", 0, 1000),
+        ("CardReviewed", "rating", 1, 4),
+        ("ListPublished", "rank", 0, 2_147_483_647),
+        ("ItemListed", "position", 0, 2_147_483_647),
+    ]:
+        rule = f"expected an integer from {low} to {high:,} - at $.data.{field}"
+        for bad in (low - 1, high + 1, True, 5.0, "5", [5], 10**30):
+            assert fault(event_type, **{field: bad}) == rule
+        for good in (low, high):
+            events.check(events.EVENT_TYPES[event_type], {**GOOD[event_type], field: good})
 
 
-@pytest.mark.parametrize(("event_type", "field", "low", "high"), INTEGERS)
-def test_an_integer_field_accepts_only_integers_in_its_range(
-    event_type: str, field: str, low: int, high: int
-) -> None:
-    rule = f"expected an integer from {low} to {high:,} - at $.data.{field}"
-    for bad in (low - 1, high + 1, True, 5.0, "5", [5], 10**30):
-        assert fault(event_type, **{field: bad}) == rule
-    for good in (low, high):
-        events.check(events.EVENT_TYPES[event_type], {**GOOD[event_type], field: good})
-
-
-@pytest.mark.parametrize(
-    ("event_type", "field", "high"),
-    [
+def test_a_number_has_bounds() -> None:
+    for event_type, field, high in [
         ("ReviewProcessed", "easiness_factor", 1_000),
         ("CardReviewed", "interval_days", 2**32 - 1),
         ("CardReviewed", "duration_ms", 10**12),
-    ],
-)
-def test_a_number_has_bounds(event_type: str, field: str, high: int) -> None:
-    for good in (0, -0.0, 0.5, high, float(high)):
-        assert accepts(event_type, **{field: good})
-    for bad in (-0.01, high + 0.01, high + 1, 10**30, True, "2"):
-        assert fault(event_type, **{field: bad}) == (
-            f"expected a number from 0 to {high:,} - at $.data.{field}"
-        )
+    ]:
+        for good in (0, -0.0, 0.5, high, float(high)):
+            assert accepts(event_type, **{field: good})
+        for bad in (-0.01, high + 0.01, high + 1, 10**30, True, "2"):
+            assert fault(event_type, **{field: bad}) == (
+                f"expected a number from 0 to {high:,} - at $.data.{field}"
+            )
 
 
 def test_a_reviewed_card_has_a_next_review_and_a_learner() -> None:
@@ -91,9 +83,8 @@ def test_a_reviewed_card_has_a_next_review_and_a_learner() -> None:
     assert accepts("CardReviewed", interval_days=None, session_id=None)
 
 
-@pytest.mark.parametrize(
-    ("sent", "stored"),
-    [
+def test_a_due_time_is_stored_in_utc_with_microseconds() -> None:
+    for sent, stored in [
         ("2024-03-01T09:30:00.1234567+09:30", "2024-03-01T00:00:00.123456Z"),
         ("2024-02-29t23:59:60z", "2024-03-01T00:00:00.000000Z"),
         ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z"),
@@ -105,19 +96,21 @@ def test_a_reviewed_card_has_a_next_review_and_a_learner() -> None:
         ("2024-03-01T00:00:00", None),
         ("2024-03-01T00:00:00.000000Z\n", None),
         (1_709_251_200, None),
-    ],
-)
-def test_a_due_time_is_stored_in_utc_with_microseconds(sent: object, stored: str | None) -> None:
-    data = {**GOOD["CardReviewed"], "due": sent}
-    body = {"event_id": "e", "event_type": "CardReviewed", "occurred_at": "2024-03-01T00:00:00Z"}
-    entry = envelope.decode(json.dumps({**body, "data": data}).encode(), entries.Message())[0]
-    if stored:
-        assert isinstance(entry, entries.ParsedEvent)
-        assert entry.data == {**data, "due": stored}
-    else:
-        assert isinstance(entry, entries.Rejection)
-        assert entry.kind == "invalid"
-        assert entry.reason.endswith("in UTC from year 1 to 9999 - at $.data.due")
+    ]:
+        data = {**GOOD["CardReviewed"], "due": sent}
+        body = {
+            "event_id": "e",
+            "event_type": "CardReviewed",
+            "occurred_at": "2024-03-01T00:00:00Z",
+        }
+        entry = envelope.decode(json.dumps({**body, "data": data}).encode(), entries.Message())[0]
+        if stored:
+            assert isinstance(entry, entries.ParsedEvent)
+            assert entry.data == {**data, "due": stored}
+        else:
+            assert isinstance(entry, entries.Rejection)
+            assert entry.kind == "invalid"
+            assert entry.reason.endswith("in UTC from year 1 to 9999 - at $.data.due")
 
 
 OPTIONAL = {
@@ -132,24 +125,20 @@ IN_PAIRS = {"user_id", "session_id"}  # of CardReviewed, which needs one of them
 OF_TYPE = {"CardReviewed": IN_PAIRS, **{kind: {"user_id"} for kind in events.OF_LISTS}}
 
 
-@pytest.mark.parametrize(
-    ("event_type", "field"),
-    [(event_type, field) for event_type, data in GOOD.items() for field in data],
-)
-def test_a_required_field_must_be_present_and_not_null(event_type: str, field: str) -> None:
-    left_out = {key: value for key, value in GOOD[event_type].items() if key != field}
-    if field in OPTIONAL | OF_TYPE.get(event_type, set()):
-        events.check(events.EVENT_TYPES[event_type], left_out)
-        assert accepts(event_type, **{field: None})
-        return
-    with pytest.raises(SerializationError, match=rf"found none - at \$\.data\.{field}$"):
-        events.check(events.EVENT_TYPES[event_type], left_out)
-    assert fault(event_type, **{field: None}).endswith(f", found none - at $.data.{field}")
+def test_a_required_field_must_be_present_and_not_null() -> None:
+    for event_type, field in [(kind, name) for kind, data in GOOD.items() for name in data]:
+        left_out = {key: value for key, value in GOOD[event_type].items() if key != field}
+        if field in OPTIONAL | OF_TYPE.get(event_type, set()):
+            events.check(events.EVENT_TYPES[event_type], left_out)
+            assert accepts(event_type, **{field: None})
+            continue
+        with pytest.raises(SerializationError, match=rf"found none - at \$\.data\.{field}$"):
+            events.check(events.EVENT_TYPES[event_type], left_out)
+        assert fault(event_type, **{field: None}).endswith(f", found none - at $.data.{field}")
 
 
-@pytest.mark.parametrize(
-    ("event_type", "field", "low", "high"),
-    [
+def test_a_name_has_a_number_of_code_points_and_no_control_character() -> None:
+    for event_type, field, low, high in [
         ("UserCreated", "display_name", 0, 100),
         ("UserPreferencesChanged", "display_name", 0, 100),
         ("LearnerJoinedGroup", "group_name", 0, 100),
@@ -157,19 +146,17 @@ def test_a_required_field_must_be_present_and_not_null(event_type: str, field: s
         ("ListPublished", "scale", 0, 100),
         ("ItemListed", "headword", 0, 200),
         ("ItemListed", "kind", 0, 50),
-    ],
-)
-def test_a_name_has_a_number_of_code_points_and_no_control_character(
-    event_type: str, field: str, low: int, high: int
-) -> None:
-    good = ("Ann", "x", "\N{FOX FACE}" * high, "\u5c71\u7530 \u592a\u90ce", "a\u00a0b")
-    assert all(accepts(event_type, **{field: name}) for name in good)
-    assert accepts(event_type, **{field: ""}) == accepts(event_type, **{field: None}) == (low == 0)
-    rule = f"a string of {f'{low} to' if low else 'at most'} {high} characters"
-    rule += " without control characters" + (", or null" if field == "display_name" else "")
-    bad = ("a\n", "\n", "a\tb", "\x00", "\x1f", "\x7f", "\x80", "\x9f", 5, True, ["Ann"])
-    for name in ("x" * (high + 1), *bad):
-        assert fault(event_type, **{field: name}) == f"expected {rule} - at $.data.{field}"
+    ]:
+        good = ("Ann", "x", "\N{FOX FACE}" * high, "\u5c71\u7530 \u592a\u90ce", "a\u00a0b")
+        assert all(accepts(event_type, **{field: name}) for name in good)
+        assert (
+            accepts(event_type, **{field: ""}) == accepts(event_type, **{field: None}) == (low == 0)
+        )
+        rule = f"a string of {f'{low} to' if low else 'at most'} {high} characters"
+        rule += " without control characters" + (", or null" if field == "display_name" else "")
+        bad = ("a\n", "\n", "a\tb", "\x00", "\x1f", "\x7f", "\x80", "\x9f", 5, True, ["Ann"])
+        for name in ("x" * (high + 1), *bad):
+            assert fault(event_type, **{field: name}) == f"expected {rule} - at $.data.{field}"
 
 
 def test_item_fields_accept_only_declared_values() -> None:
@@ -203,11 +190,11 @@ def test_a_rest_day_must_be_a_real_day_from_2000_to_2099() -> None:
     assert accepted == {day.isoformat() for day in real}
 
 
-@pytest.mark.parametrize("bad", ["2024-1-01", "2024-01-01\n", "20240101", "2024-01-01T00:00", 5])
-def test_a_rest_day_must_have_the_exact_form_of_a_date(bad: object) -> None:
-    assert fault("RestDayTaken", date=bad) == (
-        "expected a day from 2000-01-01 to 2099-12-31 in the form YYYY-MM-DD - at $.data.date"
-    )
+def test_a_rest_day_must_have_the_exact_form_of_a_date() -> None:
+    for bad in ["2024-1-01", "2024-01-01\n", "20240101", "2024-01-01T00:00", 5]:
+        assert fault("RestDayTaken", date=bad) == (
+            "expected a day from 2000-01-01 to 2099-12-31 in the form YYYY-MM-DD - at $.data.date"
+        )
 
 
 def test_a_language_must_be_a_language_tag() -> None:

@@ -27,9 +27,8 @@ def test_masked_json_is_still_valid_json(value: Any, *, plain: bool) -> None:
         json.loads(masking.mask_json(written))
 
 
-@pytest.mark.parametrize(
-    ("text", "masked"),
-    [
+def test_an_email_address_in_json_is_masked() -> None:
+    for text, masked in [
         (r'"\nann@b.org"', r'"\n***@b.org"'),
         (r'"\u0061nn@b.org"', r'"\u0061***@b.org"'),
         (r'"\ud83d\ude00nn@b.org"', r'"\ud83d\ude00***@b.org"'),
@@ -38,22 +37,20 @@ def test_masked_json_is_still_valid_json(value: Any, *, plain: bool) -> None:
         (r'"\"an n\"@b.org"', r'"\"***@b.org"'),
         ('{"a": "@ann", "b": "ann@b.org"}', '{"a": "@ann", "b": "a***@b.org"}'),
         ('["a","@ann"]', '["a","@ann"]'),
-    ],
-)
-def test_an_email_address_in_json_is_masked(text: str, masked: str) -> None:
-    assert masking.mask_json(text) == masked
+    ]:
+        assert masking.mask_json(text) == masked
 
 
-@pytest.mark.parametrize("text", ['"an n"@b.org', "\\u0040ann@b.org", "x\\u0040ann@b.org"])
-def test_an_email_address_in_any_text_is_masked(text: str) -> None:
-    assert "nn" not in masking.mask_shapes(text).replace("an n", "nn")
+def test_an_email_address_in_any_text_is_masked() -> None:
+    for text in ['"an n"@b.org', "\\u0040ann@b.org", "x\\u0040ann@b.org"]:
+        assert "nn" not in masking.mask_shapes(text).replace("an n", "nn")
 
 
-@pytest.mark.parametrize("name", [*entries.IDS, *entries.LATER_IDS])
-def test_an_id_that_equals_an_email_address_in_the_event_is_not_masked(name: str) -> None:
-    data = {"email": "ann@b.org", name: "ann@b.org", "note": "ann@b.org"}
-    masked = {"email": "a***@b.org", name: "ann@b.org", "note": "a***@b.org"}
-    assert masking.mask_emails({"data": data}) == {"data": masked}
+def test_an_id_that_equals_an_email_address_in_the_event_is_not_masked() -> None:
+    for name in [*entries.IDS, *entries.LATER_IDS]:
+        data = {"email": "ann@b.org", name: "ann@b.org", "note": "ann@b.org"}
+        masked = {"email": "a***@b.org", name: "ann@b.org", "note": "a***@b.org"}
+        assert masking.mask_emails({"data": data}) == {"data": masked}
 
 
 def test_masking_many_email_addresses_does_not_take_quadratic_time() -> None:

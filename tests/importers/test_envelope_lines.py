@@ -9,7 +9,6 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,18 +141,13 @@ def test_a_line_is_rejected_if_an_earlier_event_has_the_same_id_but_other_conten
     assert row.reason.startswith("an earlier event of this line has this id with other content")
 
 
-@pytest.mark.parametrize(
-    ("name", "nearest"),
-    [
+def test_the_declared_type_nearest_to_a_misspelt_type_is_found_if_one_is_similar() -> None:
+    for name, nearest in [
         ("CorectAnswerGiven", "CorrectAnswerGiven"),
         ("session_started", "SessionStarted"),
         ("xyz", None),
-    ],
-)
-def test_the_declared_type_nearest_to_a_misspelt_type_is_found_if_one_is_similar(
-    name: str, nearest: str | None
-) -> None:
-    assert envelope_lines.find_nearest_type(name) == nearest
+    ]:
+        assert envelope_lines.find_nearest_type(name) == nearest
 
 
 def test_a_misspelt_field_is_matched_to_the_declared_field_unless_the_event_has_both() -> None:
@@ -179,11 +173,11 @@ def test_a_misspelt_field_is_matched_to_the_declared_field_unless_the_event_has_
     assert envelope_lines.find_misspelt(undeclared) == {}
 
 
-@pytest.mark.parametrize("data", [b"{", b'{"event_id": "\xff"}', b"[" * 100_000])
-def test_a_line_that_is_not_json_is_rejected_and_has_no_misspelt_fields(data: bytes) -> None:
-    assert envelope_lines.find_misspelt(data) == {}
-    [line] = envelope_lines.check([data], NOW)
-    assert line.reason
+def test_a_line_that_is_not_json_is_rejected_and_has_no_misspelt_fields() -> None:
+    for data in [b"{", b'{"event_id": "\xff"}', b"[" * 100_000]:
+        assert envelope_lines.find_misspelt(data) == {}
+        [line] = envelope_lines.check([data], NOW)
+        assert line.reason
 
 
 FUTURE = (datetime(2999, 4, 5, 6, 7, 8, tzinfo=UTC), datetime(2998, 4, 5, 6, 7, 8, tzinfo=UTC))

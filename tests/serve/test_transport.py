@@ -523,9 +523,8 @@ def list_types(data: bytes) -> list[str]:
     return [entry.event_type for entry in entries if isinstance(entry, ParsedEvent)]
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "status"),
-    [
+def test_an_invalid_request_is_rejected_with_the_status_of_pubsub(pubsub: Pubsub) -> None:
+    for path, body, status in [
         ("projects/p/topics/missing:publish", '{"messages": [{"data": "e30="}]}', 404),
         ("projects/p/topics/missing", "{}", 404),
         ("projects/p/topics/t:publish", '{"messages": [{"data": "e30=", "colour": 1}]}', 400),
@@ -536,12 +535,8 @@ def list_types(data: bytes) -> list[str]:
             '{"messages": [{"data": "e30=", "orderingKey": "\\u0000"}]}',
             400,
         ),
-    ],
-)
-def test_an_invalid_request_is_rejected_with_the_status_of_pubsub(
-    pubsub: Pubsub, path: str, body: str, status: int
-) -> None:
-    connection = http.client.HTTPConnection(urlsplit(pubsub.rest_url).netloc)
-    with contextlib.closing(connection):
-        connection.request("POST", f"/v1/{path}", body, {"Content-Type": "application/json"})
-        assert connection.getresponse().status == status
+    ]:
+        connection = http.client.HTTPConnection(urlsplit(pubsub.rest_url).netloc)
+        with contextlib.closing(connection):
+            connection.request("POST", f"/v1/{path}", body, {"Content-Type": "application/json"})
+            assert connection.getresponse().status == status

@@ -63,10 +63,6 @@ class Client:
         self._answers.read(length)
         return status
 
-    def is_closed(self) -> bool:
-        """Return whether the server has closed the connection without another response."""
-        return self._answers.read() == b""
-
     def end_sending(self) -> None:
         self._socket.shutdown(socket.SHUT_WR)
 

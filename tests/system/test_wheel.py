@@ -1,6 +1,5 @@
 """The wheel holds everything: its commands work outside of a clone."""
 
-import ast
 import importlib.metadata
 import os
 import shutil
@@ -66,18 +65,6 @@ def test_the_build_of_the_image_makes_the_same_wheel(wheel: Path, tmp_path: Path
     built = package.build_wheel(tmp_path / "source", tmp_path)
     assert (built.name, built.read_bytes()) == (wheel.name, wheel.read_bytes())
     assert {"requirements.txt", "requirements-dev.txt"} <= {*seen}
-
-
-def test_only_one_module_knows_where_the_folders_are() -> None:
-    """Others name files beside their module, or folders below those of `progress.files`."""
-    climbing = [
-        path.name
-        for path in files.PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Attribute) and node.attr in ("parent", "parents")
-        if "__file__" in ast.unparse(node)
-    ]
-    assert climbing == ["files.py"]
 
 
 @pytest.mark.exhaustive

@@ -83,7 +83,6 @@ class Bucket(Storage):
         return sorted(name[len(self._prefix) : -1] for name in objects.prefixes)
 
     def files(self, folder: str) -> list[str]:
-        """Return the names of the objects in a folder; an empty list if it does not exist."""
         prefix = f"{self._prefix}{folder}/"
         with self._translate_errors():
             objects = self._bucket.list_blobs(prefix=prefix, delimiter="/", **_limits())
@@ -101,7 +100,6 @@ class Bucket(Storage):
         self._delete(self._blob(path))
 
     def read(self, path: str) -> Content | None:
-        """Return a small object; None if it does not exist."""
         blob = self._blob(path)
         with self._translate_errors():
             try:
@@ -116,7 +114,6 @@ class Bucket(Storage):
         return Content(data, str(blob.generation))
 
     def replace(self, path: str, data: bytes, generation: str | None) -> str:
-        """Replace a small object if `generation` is still current; return the new generation."""
         blob, current = self._blob(path), int(generation or 0)
         with self._translate_errors():
             try:

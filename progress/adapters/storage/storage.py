@@ -57,10 +57,10 @@ class Storage(Protocol):
         """Yield a file's bytes."""
 
     def folders(self) -> list[str]:
-        """Return the names of the folders."""
+        """Return the names of the folders; an empty list if the storage does not exist."""
 
     def files(self, folder: str) -> list[str]:
-        """Return the names of the complete files directly in a folder."""
+        """Return the names of the complete files directly in a folder, which may not exist."""
 
     def has(self, path: str) -> bool:
         """Return whether the file exists."""
@@ -135,14 +135,12 @@ class Folder(Storage):
         return file
 
     def folders(self) -> list[str]:
-        """Return the names of the folders; an empty list if the storage does not exist."""
         with _translate_errors():
             if not self._path.exists():
                 return []
             return sorted(entry.name for entry in self._path.iterdir() if entry.is_dir())
 
     def files(self, folder: str) -> list[str]:
-        """Return the names of the files in a folder; an empty list if it does not exist."""
         path = self._path / folder
         with _translate_errors():
             if not path.exists():
@@ -172,7 +170,6 @@ class Folder(Storage):
         return Content(data, _generation(data))
 
     def replace(self, path: str, data: bytes, generation: str | None) -> str:
-        """Replace a small file, unless its generation has changed since it was read."""
         with _translate_errors():
             _make_folder(self._path)
             with _locked(self._path):
