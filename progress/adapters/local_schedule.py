@@ -23,7 +23,6 @@ class LastRun(msgspec.Struct, frozen=True):
 
 
 def read(folder: Path) -> Schedule:
-    """Return the state of the schedule."""
     is_paused = pause_file(folder).exists()
     last = _read_last_run(folder)
     is_due = last is not None and not is_paused

@@ -144,7 +144,6 @@ class HeadWorker(ThreadWorker):  # type: ignore[misc] # the base class has no ty
         self.poller.register(conn.sock, selectors.EVENT_READ, functools.partial(self._drain, conn))
 
     def _drain(self, conn: TConn, client: socket.socket) -> None:
-        """Discard what the client still sends, up to a limit."""
         try:
             data = client.recv(_READ_BYTES)
         except OSError:

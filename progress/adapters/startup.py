@@ -109,7 +109,6 @@ def _accepts(address: tuple[str, int]) -> bool:
 
 @cache
 def probe() -> Probe:
-    """Return the probe of this process."""
     return Probe(addresses(current()))
 
 

@@ -32,7 +32,6 @@ class Console(rich.console.Console):  # noqa: TID251 - other modules use this cl
         super().__init__(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Return the text to print."""
         return super().render_str(escape(text), **options)
 
 

@@ -70,7 +70,6 @@ class CircuitBreaker:
             raise DatabaseUnavailable("the database did not respond to the last calls")
 
     def record_success(self) -> None:
-        """Close the breaker."""
         self.failures = 0
         if self.is_open:
             self.is_open, self._closed_at = False, time.monotonic()
@@ -514,7 +513,6 @@ def _connect_arguments(address: postgres_url.Address) -> dict[str, Any]:
 
 
 def _tls(sslmode: str) -> ssl.SSLContext | str:
-    """Return asyncpg's `ssl` argument."""
     is_optional = sslmode in ("disable", "allow", "prefer")
     return sslmode if is_optional else postgres_url.create_tls(sslmode)
 

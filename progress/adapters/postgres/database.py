@@ -260,7 +260,6 @@ def keep_alive(sock: socket.socket, options: Mapping[str, int] = _KEEPALIVE) -> 
 
 
 def set_timeout(connection: Connection, timeout_s: float | None) -> None:
-    """Set the timeout of all later statements."""
     connection._usock.settimeout(timeout_s)  # noqa: SLF001 - under TLS, pg8000 wraps the socket that it was given
 
 

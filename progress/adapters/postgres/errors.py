@@ -35,7 +35,6 @@ class Failure:
         return self.sqlstate in _BLOCKED
 
     def to_unavailable(self) -> DatabaseUnavailable | None:
-        """Return DatabaseUnavailable if the failure is transient."""
         if not self.is_transient:
             return None
         return DatabaseUnavailable(f"the database did not respond: {self.message}")

@@ -28,7 +28,6 @@ class Text(NamedTuple):
     line: int
 
     def cut(self, start: int, end: int | None = None) -> "Text":
-        """Return the part between two offsets."""
         line = self.line + self.text.count("\n", 0, start)
         return Text(self.text[start:end], self.file, line)
 

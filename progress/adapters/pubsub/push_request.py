@@ -25,8 +25,6 @@ _ALLOWED = ("GET", "POST")
 
 
 class PushedMessage(msgspec.Struct, rename="camel"):
-    """The message of a push request."""
-
     message_id: str = ""
     publish_time: str | None = None
     data: bytes | None = None
@@ -34,8 +32,6 @@ class PushedMessage(msgspec.Struct, rename="camel"):
 
 
 class PushEnvelope(msgspec.Struct, rename="camel"):
-    """The body of a push request."""
-
     message: PushedMessage
     subscription: str = ""
 
@@ -78,7 +74,6 @@ class HandledDelivery:
 
     @property
     def milliseconds(self) -> float:
-        """Milliseconds since the request began."""
         return round(1_000 * (time.perf_counter() - self._began), 3)
 
     def __enter__(self) -> Self:

@@ -41,7 +41,6 @@ class Outage:
 
     @property
     def is_over(self) -> bool:
-        """Return True if no pause is in progress."""
         return time.monotonic() >= self._ends_at
 
     def begin(self) -> None:
@@ -59,7 +58,6 @@ class Outage:
             timer.start()
 
     def take(self) -> set[bytes]:
-        """Return the kept commands and forget them."""
         with self._mutex:
             commands, self._commands = self._commands, set()
         return commands
@@ -103,12 +101,10 @@ def publish(
 
 
 def wake_command(shard: int) -> bytes:
-    """Encode the command that wakes a worker for a shard."""
     return b'{"command":"wake","shard":%d}' % shard
 
 
 def operation_command(operation_id: UUID) -> bytes:
-    """Encode the command that wakes a worker for an operation."""
     return b'{"command":"operation","id":"%s"}' % str(operation_id).encode()
 
 

@@ -134,8 +134,6 @@ async def _check(connection: "BatchedConnection") -> None:
 
 @dataclass
 class _Batch:
-    """The commands of one call, and the replies that have arrived."""
-
     count: int
     deadline: float
     done: asyncio.Future[list[Reply]] | None  # None if no caller waits
@@ -221,7 +219,6 @@ class BatchedConnection(asyncio.Protocol):
         self._transport.write(packed)
 
     def data_received(self, data: bytes) -> None:
-        """Add the replies that are complete now."""
         try:
             self._parser.feed(data)
             while (reply := self._parser.gets()) is not False:  # the rest has not arrived yet

@@ -167,5 +167,4 @@ def ping() -> Command:
 
 
 def operation_name(commands: Sequence[Command]) -> str:
-    """Return the value of the span attribute `db.operation.name`."""
     return str(commands[0][0]) if len(commands) == 1 else "PIPELINE"

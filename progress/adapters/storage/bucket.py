@@ -138,7 +138,6 @@ class Bucket(Storage):
                 yield StoredFile(last[len(self._prefix) :], found.size, found.updated)
 
     def purge(self, path: str) -> None:
-        """Delete every generation of the object."""
         name = self._prefix + path
         for found in list(self._generations(name, former=True)):
             if found.name == name:

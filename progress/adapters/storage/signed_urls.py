@@ -56,7 +56,6 @@ def sign(bucket: str, name: str, *, file: str, expires_at: datetime, signer: Sig
 
 
 def load_signer() -> Signer:
-    """Return a signer for the account of this service."""
     credentials = google_api.find_credentials(_SCOPE)
     request = google.auth.transport.requests.Request()
     with _translate_errors():

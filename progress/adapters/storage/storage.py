@@ -35,8 +35,6 @@ class Content(NamedTuple):
 
 
 class StoredFile(NamedTuple):
-    """A file in a listing."""
-
     path: str
     bytes: int
     written_at: datetime

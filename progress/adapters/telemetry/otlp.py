@@ -77,8 +77,6 @@ def create_exporter(settings: Settings, service: str) -> "Exporter | None":
 
 
 class Exporter:
-    """The exporter of this process's spans and metrics."""
-
     def __init__(self, settings: Settings, service: str) -> None:
         """Create the exporter; raise GoogleAuthError if a Google endpoint has no credentials."""
         _redirect_library_logs()
