@@ -126,47 +126,36 @@ def test_an_invalid_traceparent_is_dropped(text: str) -> None:
         assert parent is None
 
 
-@pytest.mark.parametrize(
-    ("headers", "parent"),
-    [
+def test_the_trace_of_a_request_is_read_from_the_standard_header_or_from_googles_header() -> None:
+    google, trace_id = b"x-cloud-trace-context", PARENT[3:35].encode()
+    cases: list[tuple[protocol.Headers, str | None]] = [
         ({b"traceparent": PARENT.encode()}, PARENT),
-        ({b"x-cloud-trace-context": b"0af7651916cd43dd8448eb211c80319c/255;o=1"},
-         "00-0af7651916cd43dd8448eb211c80319c-00000000000000ff-01"),
-        ({b"x-cloud-trace-context": b"0af7651916cd43dd8448eb211c80319c/255"},
-         "00-0af7651916cd43dd8448eb211c80319c-00000000000000ff-00"),
-        ({b"x-cloud-trace-context": b"0af7651916cd43dd8448eb211c80319c/18446744073709551616"},
-         None),
-        ({b"x-cloud-trace-context": b"0af7651916cd43dd8448eb211c80319c/18446744073709551615"},
-         "00-0af7651916cd43dd8448eb211c80319c-ffffffffffffffff-00"),
+        ({google: trace_id + b"/255;o=1"}, f"{PARENT[:36]}00000000000000ff-01"),
+        ({google: trace_id + b"/255"}, f"{PARENT[:36]}00000000000000ff-00"),
+        ({google: trace_id + b"/18446744073709551616"}, None),
+        ({google: trace_id + b"/18446744073709551615"}, f"{PARENT[:36]}ffffffffffffffff-00"),
         ({b"traceparent": b"\xff" * 600}, None),
         ({}, None),
-    ],
-)  # fmt: skip
-def test_the_trace_of_a_request_is_read_from_the_standard_header_or_from_googles_header(
-    headers: protocol.Headers, parent: str | None
-) -> None:
-    assert protocol.traceparent(headers) == parent
+    ]
+    for headers, parent in cases:
+        assert protocol.traceparent(headers) == parent
 
 
-@pytest.mark.parametrize(
-    ("attributes", "headers", "parent"),
-    [
+def test_a_push_continues_the_trace_of_its_message_or_else_of_its_request() -> None:
+    google = {"x-cloud-trace-context": f"{PARENT[3:35]}/255;o=1"}
+    cases: list[tuple[dict[str, str], dict[str, str], str | None]] = [
         ({"googclient_traceparent": PARENT}, {"traceparent": PARENT.replace("-b", "-c")}, PARENT),
         ({"traceparent": PARENT}, {}, PARENT),
         ({"traceparent": "of no use"}, {"traceparent": PARENT}, PARENT),
-        ({}, {"x-cloud-trace-context": f"{PARENT[3:35]}/255;o=1"},
-         f"{PARENT[:36]}00000000000000ff-01"),
+        ({}, google, f"{PARENT[:36]}00000000000000ff-01"),
         ({}, {}, None),
-    ],
-)  # fmt: skip
-def test_a_push_continues_the_trace_of_its_message_or_else_of_its_request(
-    attributes: dict[str, str], headers: dict[str, str], parent: str | None
-) -> None:
-    body = json.dumps({"message": {"messageId": "1", "attributes": attributes}}).encode()
-    delivery = push.parse_delivery(body)
-    assert tracing.traceparent_of_push(delivery.message.attributes, headers.get) == parent
-    _, received = projector.parse_push(body)
-    assert tracing.traceparent_of_push(received, headers.get) == parent
+    ]
+    for attributes, headers, parent in cases:
+        body = json.dumps({"message": {"messageId": "1", "attributes": attributes}}).encode()
+        delivery = push.parse_delivery(body)
+        assert tracing.traceparent_of_push(delivery.message.attributes, headers.get) == parent
+        _, received = projector.parse_push(body)
+        assert tracing.traceparent_of_push(received, headers.get) == parent
 
 
 def test_an_error_within_a_span_is_masked(receiver: Collector) -> None:

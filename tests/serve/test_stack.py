@@ -394,26 +394,6 @@ def test_only_the_owner_can_access_the_files_of_a_stack(stack: Stack, mask: int)
         assert stack.run("open", "--user", "u").returncode == 0
         assert stack.run("schedule", "pause").returncode == 0
         assert folders.list_open_files(stack.folder.path) == []
-        # The supervisor restarts a killed server.
-        before = stack.env()["pids"]["postgres"][0]
-        os.kill(before, signal.SIGKILL)
-        readiness.wait(
-            lambda: stack.env()["pids"].get("postgres", [])[:1] not in ([], [before]), "postgres"
-        )
-        line = json.dumps({"event_id": "1", "event_type": "Something", "data": {}})
-
-        def is_published() -> bool:  # the transport begins again with the server
-            return stack.run("publish", "-", "--wait", text=line).returncode == 0
-
-        readiness.wait(is_published, "the transport", seconds=60)
-
-        def is_archived() -> bool:
-            answer = stack.run("archive", "--now")
-            print(answer.stdout, answer.stderr)  # pytest shows it if the test fails
-            return "1 range up to" in answer.stdout
-
-        # A wake-up that the restarting server refuses comes again after 10 s, then after 20 s, …
-        readiness.wait(is_archived, "the archive", seconds=120)
         assert stack.run("down").returncode == 0
         log = stack.folder.log("query").read_text()
         assert log.startswith("of an earlier start\n")
