@@ -53,8 +53,6 @@ POISON = """
 
 
 class Stack:
-    """The local stack of a version."""
-
     def __init__(self, code: Path, data: Path) -> None:
         self._code = code
         self._environment = {
@@ -68,7 +66,6 @@ class Stack:
         self._token = self.run("token", "--user", "ada", "--role", "admin").strip()
 
     def run(self, *words: str, **environment: str) -> str:
-        """Run a command of the version, and return what it prints."""
         command = [".venv/bin/python", "-m", "progress", *words]
         every = {**self._environment, **environment}
         return str(subprocess.check_output(command, cwd=self._code, env=every, text=True))
@@ -173,7 +170,6 @@ def main(tag: str) -> None:
 
 
 def check_out(tag: str, code: Path) -> None:
-    """Check the tag out, and install what it locks."""
     archive = subprocess.check_output(["git", "archive", tag], cwd=ROOT)
     subprocess.run(["tar", "x"], cwd=code, input=archive, check=True)
     uv = str(Path(sys.executable).with_name("uv"))

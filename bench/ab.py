@@ -29,8 +29,6 @@ _HEADS = ("row", "process", "this, µs", "{}, µs", "this / {}", "middle half of
 
 @dataclass(frozen=True)
 class _Tree:
-    """The process that measures a tree."""
-
     process: "subprocess.Popen[str]"
 
     def measure(self, row: str) -> dict[str, float]:

@@ -219,7 +219,6 @@ def measure_erasures(server: Server) -> Generator[Costs]:
 
 
 def accept_erasure(connection: Connection, learner: str) -> UUID:
-    """Return the id of an operation that erases the learner."""
     accept = statements.blocks("operations/operations")["accept"]
     values = records.accept_values(
         OperationKind.ERASE_USER, caller="bench", key=learner, subject=learner, user_id=learner
@@ -264,8 +263,6 @@ def _measure(connection: Connection, work: Callable[[], int]) -> Costs:
 
 
 class _Sender:
-    """The query function, its Redis and its database."""
-
     def __init__(self, pid: int, port: int, redis_url: str, store: Store) -> None:
         self.redis = redis.Redis.from_url(redis_url)
         self._port, self._store = port, store

@@ -80,8 +80,6 @@ _PERCENT = {"Python calls": 2, "WAL bytes": 2, "rows into sorts": 2}  # 1 for al
 
 
 class Meter:
-    """The counts of a piece of work."""
-
     def __init__(self, server_log: Path) -> None:
         self._log, self._read = server_log, 0
         self.redis: redis.Redis | None = None
@@ -308,7 +306,6 @@ def _count_requests(paths: Paths, store: Store, meter: Meter) -> Iterator[tuple[
 
 
 def measure() -> Counts:
-    """Return all counts by their names."""
     gc.disable()
     counts: Counts = {}
     # Log lines are no part of the result.

@@ -67,7 +67,6 @@ def change_zone(learner: str, zone: str, at: datetime, number: int) -> Envelope:
 
 
 def join_group(learner: str, group: str) -> Envelope:
-    """Return the event that the learner joins the group."""
     data = {"user_id": learner, "group_id": group}
     return _event("LearnerJoinedGroup", _BEGIN, data, random.Random(f"{learner} {group}"))
 

@@ -52,7 +52,6 @@ def encode_wake_up(shard: int) -> bytes:
 
 
 def encode_query(query: str, user: str, variables: object = None, *headers: str) -> bytes:
-    """Return a GraphQL request with this user's token."""
     body = {"query": query, "variables": variables}
     return encode_post(body, "/graphql", _bearer(user), *headers)
 

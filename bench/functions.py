@@ -18,8 +18,6 @@ _EMPTY = {"empty": _FOLDER / "sync.py", "empty ASGI": _FOLDER / "asynchronous.py
 
 
 class Function(FunctionProcess):
-    """A running function."""
-
     def memory(self) -> float:
         """Return the memory of the function and of its supervising process, in MB."""
         return sum(p.memory_info().rss for p in processes.list_family(self.process.pid)) / 1e6

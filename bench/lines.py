@@ -62,7 +62,6 @@ class Rounds:
         return median(a / b for a, b in pairs)
 
     def rate(self, contender: str, what: str = "events") -> str:
-        """Return a contender's median as a formatted rate."""
         return format_rate(self.median(contender), what)
 
     def compare_rates(
@@ -91,15 +90,11 @@ def limit(
     return Line(what, text, against, value, bar, unit, at_most=True)
 
 
-def limit_p95(what: str, milliseconds: Sequence[float], bar: float, *, note: str = "") -> Line:
+def limit_p95(what: str, milliseconds: Sequence[float], bar: float) -> Line:
     """Return the line with the 95th percentile, which may be at most `bar` milliseconds."""
-    p95 = compute_p95(milliseconds)
-    shown = f"{p95:.1f} ms (median {median(milliseconds):.1f}{note})"
+    p95 = quantiles(milliseconds, n=20)[-1]
+    shown = f"{p95:.1f} ms (median {median(milliseconds):.1f})"
     return limit(f"{what}: 95th percentile", p95, bar, "ms", shown=shown)
-
-
-def compute_p95(values: Sequence[float]) -> float:
-    return quantiles(values, n=20)[-1]
 
 
 def format_rate(per_second: float, what: str = "events") -> str:

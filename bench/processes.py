@@ -55,7 +55,6 @@ def _set_cores(pid: int, cores: list[int]) -> None:
 
 
 def list_family(pid: int) -> list[psutil.Process]:
-    """Return the process and its present children."""
     own = psutil.Process(pid)
     return [own, *own.children(recursive=True)]
 

@@ -79,8 +79,6 @@ class _Connection(asyncio.Protocol):
 
 
 class _Sender:
-    """A sender of a batch over several connections."""
-
     def __init__(self, batch: RequestBatch) -> None:
         self._batch = batch
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

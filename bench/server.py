@@ -59,8 +59,6 @@ def read_cpu_microseconds(pid: int) -> float:
 
 @dataclass
 class Server:
-    """A running server that creates databases."""
-
     folder: Path
     pid: int
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))

@@ -8,5 +8,4 @@ _FOLDER = Path(__file__).resolve().parent
 
 
 def blocks(file: str) -> dict[str, str]:
-    """Return the blocks of `bench/{file}.sql` by name."""
     return statements.blocks(str(_FOLDER / file))

@@ -8,6 +8,5 @@ class Failed(Exception):
 
 
 def log(text: str) -> None:
-    """Write one line of progress and flush it."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

@@ -44,7 +44,6 @@ class Service:
         return next((target for target in self.targets if target.get("tag") == tag), {})
 
     def percent_of(self, tag: str) -> int:
-        """Return the percentage of the requests that the revision with the tag gets."""
         revision = self.find_tagged(tag).get("revisionName")
         return sum(t.get("percent") or 0 for t in self.targets if t["revisionName"] == revision)
 
@@ -89,8 +88,6 @@ class Cloud:
         return newest
 
     def split_traffic(self, service: str, percents: Mapping[str, int]) -> None:
-        """Split the traffic by tags."""
-
         def is_reached(state: Service) -> bool:
             return all(state.percent_of(tag) == percent for tag, percent in percents.items())
 

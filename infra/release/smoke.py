@@ -95,7 +95,6 @@ def _is_result(body: bytes) -> bool:
 
 
 def _is_unauthenticated(body: bytes) -> bool:
-    """Return whether GraphQL rejected the query as unauthenticated."""
     try:
         return bool(_parse(body)["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED")
     except (LookupError, TypeError):

@@ -55,7 +55,6 @@ def _panel(place: int, name: str, field: MetricField) -> dict[str, Any]:
 
 
 def _lines(metric: str, field: MetricField, is_gauge: bool) -> list[tuple[str, str]]:
-    """Return the legend and the query of each line of a panel."""
     labels = " ".join(f"{{{{{label}}}}}" for label in field.labels)
     if field.kind == "count":
         return [(labels, f"sum by ({', '.join(field.labels)}) (rate({metric}[5m]))")]
