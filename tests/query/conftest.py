@@ -7,11 +7,12 @@ import pytest
 from tests.conftest import Store
 from tests.support import api
 from tests.support.api import Api
+from tests.support.postgres_servers import url_of
 
 
 @pytest.fixture
 def query_api(store: Store) -> Iterator[Api]:
-    with api.serve(store.url) as made:
+    with api.serve(url_of(store.url, "query")) as made:
         yield made
 
 

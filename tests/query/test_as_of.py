@@ -1,10 +1,8 @@
 """As-of queries: the oracle's results at any time, arguments, sessions, concurrent changes."""
 
 import asyncio
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,68 +18,15 @@ from progress.projections import batch, replay, snapshots
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.snapshots import Policy
 from progress.query.read_models import as_of
-from tests import oracle
 from tests.conftest import Store
-from tests.support import api, model_rows, sample_events
-from tests.support.api import Api, QueryClient, plain
-from tests.support.event_logs import LEARNERS, Disturbance, Log, disturbances, logs
+from tests.query.test_past_fields import EVERYONE, arguments_at, compare, draw_moments
+from tests.support import model_rows, sample_events
+from tests.support.api import Api, QueryClient
+from tests.support.event_logs import Disturbance, Log, disturbances, logs
 from tests.support.postgres_servers import Server
 from tests.support.stage import Stage, append, connect
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
-
-EVERYONE = (*LEARNERS, "nobody")
-NEAR = (timedelta(0), timedelta(microseconds=-1), timedelta(microseconds=1))
-# Within a day of datetime.min or datetime.max, Python cannot compute the local day.
-FIRST, LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
-DAY = timedelta(days=1)
-
-Moments = dict[str, datetime | None]
-
-
-def draw_moment(draw: st.DrawFn | Any, moments: list[datetime]) -> datetime | None:
-    near = sorted({moment + nudge for moment in moments for nudge in NEAR})
-    return draw(st.none() | st.sampled_from([*near, FIRST, LAST]))
-
-
-def fetch_answers(fetch: QueryClient, user: str, days: list[date], **past: Any) -> dict[str, Any]:
-    progress = plain(fetch(fetch.queries.get_current_progress(user, **past)))
-    if progress:
-        progress |= plain(progress.pop("mastery_stats")) or {}
-    first = min(days, default=date(2024, 3, 1)) - DAY
-    range_ = (user, first, first + 730 * DAY)
-    return {
-        "progress": progress,
-        "streak": plain(fetch(fetch.queries.get_streak(user, **past))),
-        "days": [*map(plain, fetch(fetch.queries.get_stats_range(*range_, **past)))],
-        "filled": len(fetch(fetch.queries.get_stats_range(*range_, zero_fill=True, **past))),
-    }
-
-
-def expected_answers(world: oracle.World, user: str) -> dict[str, Any]:
-    progress = oracle.user_progress(world, user)
-    return {
-        "progress": progress,
-        "streak": oracle.streak(world, user),
-        "days": [{"date": d, **row} for d, row in oracle.daily_stats(world, user).items()],
-        "filled": 731 if progress else 0,
-    }
-
-
-def compare(fetch: QueryClient, stored: list[oracle.Event], now: datetime, **past: Any) -> None:
-    world = oracle.see(stored, now, **past)
-    for user in EVERYONE:
-        answers = fetch_answers(fetch, user, [*oracle.daily_stats(world, user)], **past)
-        assert answers == expected_answers(world, user), (user, past)
-
-
-def draw_moments(data: st.DataObject, stored: list[oracle.Event]) -> Iterator[Moments]:
-    """Yield up to three pairs of asOf and knownAt; one of the two times in a pair may be None."""
-    for _ in range(3):
-        as_of = draw_moment(data.draw, [e.occurred_at for e in stored])
-        known_at = draw_moment(data.draw, [e.created_at for e in stored])
-        if as_of or known_at:
-            yield {"as_of": as_of, "known_at": known_at}
 
 
 def test_a_request_about_many_past_times_has_the_results_of_separate_requests(
@@ -101,7 +46,8 @@ def test_a_request_about_many_past_times_has_the_results_of_separate_requests(
     def check_requests(log: Log, how: Disturbance, data: st.DataObject) -> None:
         stage.sweep()
         stage.deliver(log, how)
-        requested = list(draw_moments(data, model_rows.read_events(stage.admin)))
+        moments = draw_moments(data, model_rows.read_events(stage.admin))
+        requested = [{"as_of": one["asOf"], "known_at": one["knownAt"]} for one in moments]
         for user in EVERYONE:
             separate = [fetch(fetch_together(user, [past])) for past in requested]
             together = fetch(fetch_together(user, requested))
@@ -115,17 +61,6 @@ def test_a_request_about_many_past_times_has_the_results_of_separate_requests(
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 SESSIONS = settings.current().database_past_sessions
 EVERY_EVENT = Policy(event_interval=1)
-RANGE = (date(2024, 3, 1), date(2024, 6, 1))
-
-NOTHING: list[Any] = [
-    None,
-    {
-        **dict.fromkeys(("current", "longest"), 0),
-        **dict.fromkeys(("longest_start", "longest_end", "last_study_date")),
-        **dict.fromkeys(("active_today", "at_risk", "rest_today"), False),
-    },
-    [],
-]
 
 
 def event(kind: str, day: int, **data: Any) -> sample_events.Envelope:
@@ -145,16 +80,9 @@ def record(connection: Connection, *events: sample_events.Envelope) -> None:
     snapshots.take(connection, EVERY_EVENT)
 
 
-def query_past(fetch: QueryClient, user: str = "ann", /, **moments: Any) -> list[Any]:
-    return [
-        plain(fetch(fetch.queries.get_current_progress(user, **moments))),
-        plain(fetch(fetch.queries.get_streak(user, **moments))),
-        [*map(plain, fetch(fetch.queries.get_stats_range(user, *RANGE, **moments)))],
-    ]
-
-
-def compare_all(fetch: QueryClient, connection: Connection, **moments: Any) -> None:
-    compare(fetch, model_rows.read_events(connection), NOW, **moments)
+def count_sessions(fetch: QueryClient, user: str = "ann", /, **moments: Any) -> int | None:
+    progress = fetch(fetch.queries.get_current_progress(user, **moments))
+    return progress.total_sessions_completed if progress else None
 
 
 def noon_of_day(day: int) -> datetime:
@@ -165,7 +93,7 @@ def test_only_a_few_as_of_queries_run_concurrently_and_other_queries_do_not_wait
     store: Store, connection: Connection, fetch: QueryClient
 ) -> None:
     record(connection, *sample_events.lesson("ann", 0))
-    query_past(fetch, as_of=noon_of_day(0))
+    assert count_sessions(fetch, as_of=noon_of_day(0)) == 1
 
     async def crowd() -> list[Any]:
         queries = [
@@ -173,6 +101,7 @@ def test_only_a_few_as_of_queries_run_concurrently_and_other_queries_do_not_wait
             for user in ("ann", "nobody")
             for day in range(4)
         ]
+        assert as_of._SESSIONS_PER_LEARNER < SESSIONS, "one learner cannot occupy all sessions"
         while (await _waiting(store)) < SESSIONS:
             assert not any(query.done() for query in queries)
         assert (await fetch.queries.get_streak("ann", at=noon_of_day(0))).current == 1
@@ -183,35 +112,6 @@ def test_only_a_few_as_of_queries_run_concurrently_and_other_queries_do_not_wait
     connection.run("BEGIN")
     connection.run("LOCK TABLE event_store.events IN ACCESS EXCLUSIVE MODE")
     assert [streak.current for streak in fetch(crowd())] == [1, 1, 0, 0, 0, 0, 0, 0]
-
-
-def test_one_learner_cannot_occupy_all_sessions(
-    store: Store, connection: Connection, fetch: QueryClient
-) -> None:
-    """Ann's queries wait for a lock; if they held all sessions, Ben's query would wait too."""
-    file = str(Path(model_rows.__file__).with_suffix(""))
-    waits, goes = (
-        as_of.Block(file, name) for name in ("wait for the test", "goals of the learner")
-    )
-
-    async def crowd() -> None:
-        of_the_past, moments = (
-            as_of.AsOfReader(store.url, settings.current()),
-            {"as_of": noon_of_day(0), "known_at": None},
-        )
-        queries = [
-            asyncio.ensure_future(of_the_past.fetch(waits, {"user_id": "ann"}, **moments))
-            for _ in range(2 * SESSIONS)
-        ]
-        while not await _waiting(store):
-            assert not any(query.done() for query in queries)
-        assert await of_the_past.fetch(goes, {"user_id": "ben"}, **moments)
-        connection.run("SELECT pg_advisory_unlock(17)")
-        assert len(await asyncio.gather(*queries)) == 2 * SESSIONS
-        await of_the_past.close()
-
-    connection.run("SELECT pg_advisory_lock(17)")
-    fetch(crowd())
 
 
 async def _waiting(store: Store) -> int:
@@ -256,32 +156,19 @@ def test_fields_about_the_same_past_time_share_one_statement(
 
     monkeypatch.setattr(as_of._Computation, "run", record_run)
 
-    async def request() -> list[Any]:
+    async def request() -> None:
+        queries = fetch.queries
         with request_scope.begin(10.0):
-            return await asyncio.gather(
-                *(fetch.queries.get_streak("ann", as_of=noon_of_day(0)) for _ in range(5)),
-                *(
-                    fetch.queries.get_current_progress("ann", as_of=noon_of_day(0))
-                    for _ in range(5)
-                ),
-                fetch.queries.get_streak("ann", as_of=noon_of_day(1)),
-                fetch.queries.get_streak("ben", as_of=noon_of_day(0)),
+            await asyncio.gather(
+                *(queries.get_streak("ann", as_of=noon_of_day(0)) for _ in range(5)),
+                queries.get_current_progress("ann", as_of=noon_of_day(0)),
+                queries.get_streak("ann", as_of=noon_of_day(1)),
+                queries.get_streak("ben", as_of=noon_of_day(0)),
             )
 
-    answers = fetch(request())
-    assert [streak.current for streak in answers[:5]] == [1] * 5
-    assert [progress.total_sessions_completed for progress in answers[5:10]] == [1] * 5
-    assert [streak.current for streak in answers[10:]] == [1, 0]
-    assert sorted(ran) == [
-        ("ann", noon_of_day(0)),
-        ("ann", noon_of_day(1)),
-        ("ben", noon_of_day(0)),
-    ]
-
-
-def count_sessions(fetch: QueryClient, **moments: datetime) -> int | None:
-    progress = fetch(fetch.queries.get_current_progress("ann", **moments))
-    return progress.total_sessions_completed if progress else None
+    fetch(request())
+    asked = [("ann", noon_of_day(0)), ("ann", noon_of_day(1)), ("ben", noon_of_day(0))]
+    assert sorted(ran) == asked
 
 
 def test_a_moment_that_leaves_out_no_event_is_answered_from_the_live_rows(
@@ -331,16 +218,14 @@ def test_a_request_is_about_at_most_three_moments(fetch: QueryClient) -> None:
 
 
 def test_a_history_that_is_too_long_is_rejected_with_advice(
-    store: Store, connection: Connection
+    connection: Connection, query_api: Api
 ) -> None:
     record(connection, *sample_events.lesson("ann", 0))
     connection.run("""INSERT INTO event_store.events
         SELECT 10000, gen_random_uuid(), stream_id, 300000, event_type, event_data, metadata,
             occurred_at + interval '1 day', created_at, shard
         FROM event_store.events WHERE stream_id = 'learner-ann' LIMIT 1""")
-    with api.serve(store.url) as query_api:
-        query = '{ streak(asOf: "2024-05-01T00:00:00Z") { current } }'
-        code, message = query_api.error(query)
+    code, message = query_api.error('{ streak(asOf: "2024-05-01T00:00:00Z") { current } }')
     assert code == "UNAVAILABLE"
     assert "at most 210000 events of the learner - found 300000" in message
     assert message.endswith("leave both out")
@@ -349,36 +234,19 @@ def test_a_history_that_is_too_long_is_rejected_with_advice(
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
-def test_a_list_of_ones_own_makes_a_learner_known_from_its_time_on(
-    connection: Connection, fetch: QueryClient
-) -> None:
-    """Nothing else is recorded about ann; the list's own fields are the present ones."""
-    record(connection, event("ListPublished", 2, list_id="l", name="Deck"))
-    known_at = model_rows.read_events(connection)[-1].created_at
-    record(connection, event("ItemListed", 4, list_id="l", item_id="i"))
-    record(connection, event("GoalSet", 6, answers_per_day=3))
-    for day in (1, 2, 3, 4, 5, 9):
-        compare_all(fetch, connection, as_of=noon_of_day(day))
-        compare_all(fetch, connection, as_of=noon_of_day(day), known_at=known_at)
-    compare_all(fetch, connection, known_at=known_at)
-    assert query_past(fetch, as_of=noon_of_day(1)) == NOTHING
-    assert query_past(fetch, as_of=noon_of_day(2)) != NOTHING
-
-
 def test_a_deleted_learner_has_data_at_no_time(connection: Connection, fetch: QueryClient) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
     record(connection)
     assert count_snapshots(connection) == 2
-    before = query_past(fetch, as_of=noon_of_day(2))
-    assert before != NOTHING
+    assert count_sessions(fetch, as_of=noon_of_day(2))
     recorded = model_rows.read_events(connection)[-1].created_at
     append(connection, [event("UserDeleted", 9)])
     for folded in (False, True):
         if folded:
             Projector(connection).catch_up_all()
         for moments in ({"as_of": noon_of_day(2)}, {"known_at": recorded}, {"as_of": FOREVER}):
-            assert query_past(fetch, **moments) == NOTHING
-        assert query_past(fetch, "ben", as_of=noon_of_day(2)) != NOTHING
+            assert count_sessions(fetch, **moments) is None
+        assert count_sessions(fetch, "ben", as_of=noon_of_day(2))
     assert count_snapshots(connection) == 1
 
 
@@ -404,75 +272,61 @@ def test_a_deletion_removes_a_snapshot_that_is_taken_concurrently(
 
 
 def test_a_late_preference_event_changes_local_days_although_snapshots_exist(
-    connection: Connection, fetch: QueryClient
+    connection: Connection, query_api: Api
 ) -> None:
     for number in range(3):
         record(connection, *sample_events.lesson("ann", number))
     zone = {"timezone": "Pacific/Kiritimati", "day_start_hour": 0}
     record(connection, event("UserPreferencesChanged", 1, **zone))
-    before = model_rows.read_events(connection)[-2].created_at
-    for day in range(4):
-        compare_all(fetch, connection, as_of=noon_of_day(day))
-        compare_all(fetch, connection, as_of=noon_of_day(day), known_at=before)
+    stored = model_rows.read_events(connection)
+    for day in (0, 1, 3):
+        for known_at in (None, stored[-2].created_at):
+            compare(query_api, stored, arguments_at(noon_of_day(day), known_at))
 
 
 def test_a_snapshot_that_lacks_a_replayed_event_is_not_used(
-    connection: Connection, fetch: QueryClient
+    connection: Connection, query_api: Api
 ) -> None:
+    def compare_counted() -> None:
+        stored = model_rows.read_events(connection, "counted")
+        compare(query_api, stored, arguments_at(noon_of_day(1)))
+
     append(connection, [*sample_events.lesson("ann", 0), *sample_events.lesson("ann", 1)])
     sample_events.poison(connection, "ann")
     record(connection)
     assert model_rows.read_value(connection, "poisoned")
-    compare_all(fetch, connection, as_of=noon_of_day(1))
+    compare_counted()
     model_rows.read_value(connection, "mend")
     letter = connection.run("SELECT letter_id FROM event_store.dead_letters")[0][0]
     assert replay.replay(connection, letter) is None
     assert not model_rows.read_value(connection, "poisoned")
-    compare_all(fetch, connection, as_of=noon_of_day(1))
+    compare_counted()
 
 
-PAST = """query ($user: ID, $asOf: DateTime, $knownAt: DateTime) {
-  userProgress(userId: $user, asOf: $asOf, knownAt: $knownAt) {
-    totalSessionsCompleted currentStreak masteryStats { unlearned }
-  }
-  streak(userId: $user, asOf: $asOf, knownAt: $knownAt) { current lastStudyDate }
-  dailyStats(userId: $user, from: "2024-03-01", to: "2024-04-30", zeroFill: false,
-    asOf: $asOf, knownAt: $knownAt) { date answers }
-}"""
-# The time at which the second lesson ends, to the microsecond.
-SECOND_ENDS = "2024-04-02T09:00:07.000000Z"
-
-
-def sessions(lessons: Api, **moments: str) -> int:
-    """Return the number of completed sessions; assert that all fields agree."""
-    data = lessons.data(PAST, **moments)
-    completed: int = data["userProgress"]["totalSessionsCompleted"]
-    assert data["streak"]["current"] == data["userProgress"]["currentStreak"]
-    assert len(data["dailyStats"]) in (completed, completed + 1)
-    return completed
-
-
+PAST = """query ($asOf: DateTime, $knownAt: DateTime) {
+  userProgress(asOf: $asOf, knownAt: $knownAt) { totalSessionsCompleted } }"""
 LATEST = "9999-12-31T23:59:59.999999-14:00"
 
 
 @pytest.fixture
-def lessons(store: Store, connection: Connection) -> Iterator[Api]:
+def lessons(query_api: Api, connection: Connection) -> Api:
+    """The API; four lessons are recorded, and not folded."""
     sample_events.record_lessons(connection, "ann")
     append(connection, [sample_events.item_published("i9", at=sample_events.BEGIN)])
-    with api.serve(store.url) as made:
-        yield made
+    return query_api
 
 
 def test_a_time_is_exact_to_the_microsecond_in_any_utc_offset(lessons: Api) -> None:
     for moment, completed in (
-        (SECOND_ENDS, 2),
+        ("2024-04-02T09:00:07.000000Z", 2),  # when the second lesson ends
         ("2024-04-02T09:00:06.999999Z", 1),
         ("2024-04-02T18:00:07+09:00", 2),
         ("2024-04-01T23:00:06.9999999-10:00", 1),
         ("2024-04-02t09:00:07.0000009z", 2),
         (LATEST, 4),
     ):
-        assert sessions(lessons, asOf=moment) == completed
+        progress = lessons.data(PAST, asOf=moment)["userProgress"]
+        assert progress == {"totalSessionsCompleted": completed}
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", LATEST])
@@ -480,8 +334,9 @@ def test_every_field_answers_at_the_first_and_the_last_moment(lessons: Api, mome
     others = """{ workload(asOf: $at) { due } goal(asOf: $at) { answersToday }
         levelStats(asOf: $at) { level expectedDate } itemStats(asOf: $at) { totalCount }
         item(itemId: "i0", asOf: $at) { dueAt } hourlyStats(asOf: $at) { hour }
-        itemHistory(itemId: "i0", asOf: $at) { days { date } }
-        restDays(from: "2024-03-01", to: "2024-03-02", asOf: $at) }"""
+        itemHistory(itemId: "i0", asOf: $at) { days { date } } streak(asOf: $at) { current }
+        restDays(from: "2024-03-01", to: "2024-03-02", asOf: $at)
+        dailyStats(from: "2024-03-01", to: "2024-03-02", asOf: $at) { date } }"""
     assert lessons.data(f"query ($at: DateTime) {others}", at=moment)["goal"] is None
     code, message = lessons.error(f'{{ dueForecast(asOf: "{moment}") {{ date }} }}')
     assert code == "BAD_USER_INPUT"
@@ -498,11 +353,3 @@ def test_an_invalid_time_is_rejected(lessons: Api) -> None:
         code, message = lessons.error(PAST, asOf=moment)
         assert code == "BAD_USER_INPUT"
         assert "expected a time as in" in message
-
-
-def test_a_learner_may_not_query_the_past_of_another_learner(lessons: Api) -> None:
-    variables = {"asOf": SECOND_ENDS, "user": "ann"}
-    for user in ("ann", "nobody"):
-        answer = lessons.post(PAST, "bob", **{**variables, "user": user})
-        assert {fault["extensions"]["code"] for fault in answer["errors"]} == {"FORBIDDEN"}
-    assert "errors" not in lessons.post(PAST, "bob", roles=["support"], **variables)

@@ -1,6 +1,5 @@
 """What a learner still knows, at the edges: days out of range, and days that run backwards."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,9 +13,8 @@ from progress.projections.projector import SHARDS, Projector
 from progress.query.read_models import rows
 from tests import oracle
 from tests.conftest import Store
-from tests.support import api, model_rows, recent_events, sample_events
+from tests.support import model_rows, recent_events, sample_events
 from tests.support.api import Api, QueryClient
-from tests.support.postgres_servers import url_of
 from tests.support.stage import Stage, append
 
 pytestmark = pytest.mark.every_postgres
@@ -138,6 +136,14 @@ def test_only_support_and_administrators_read_the_calibration_of_all(query_api: 
     assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN"
 
 
+def compare_curves(get: Any, define: Any, world: oracle.World, fetch: QueryClient) -> None:
+    for first, last in ((-100, 100), (0, 21), (20, 20), (36, 90)):
+        days = (NOON + first * DAY).date(), (NOON + last * DAY).date()
+        points = fetch(get("ann", *days, at=world.now))
+        assert [msgspec.structs.asdict(one) for one in points] == define(world, "ann", *days)
+    assert fetch(get("nobody", *days, at=world.now)) == []
+
+
 @pytest.mark.parametrize("idle", [0, 1, 6, 7, 13, 40])
 def test_the_curve_of_knowledge_equals_the_oracle_s(
     stage: Stage, fetch: QueryClient, idle: int
@@ -148,12 +154,7 @@ def test_the_curve_of_knowledge_equals_the_oracle_s(
     append(stage.admin, [moved(NOON + 26 * DAY, "Pacific/Kiritimati")])
     at = NOON + timedelta(days=29 + idle, hours=-1)
     world = see(stage.admin, at)
-    for first, last in ((-100, 100), (0, 21), (20, 20), (36, 90)):
-        days = (NOON + first * DAY).date(), (NOON + last * DAY).date()
-        found = fetch(fetch.queries.get_knowledge_curve("ann", *days, at=at))
-        rows_ = [msgspec.structs.asdict(point) for point in found]
-        assert rows_ == oracle.knowledge_curve(world, "ann", *days)
-    assert fetch(fetch.queries.get_knowledge_curve("nobody", *days, at=at)) == []
+    compare_curves(fetch.queries.get_knowledge_curve, oracle.knowledge_curve, world, fetch)
 
 
 @pytest.mark.parametrize("idle", [-29, -26, 0, 1, 2, 6, 13, 40])
@@ -175,11 +176,7 @@ def test_the_curve_of_mastery_equals_the_oracle_s_and_ends_with_the_learner_s_pr
     )
     at = NOON + timedelta(days=28 + idle, hours=-1)
     world = see(stage.admin, at)
-    for first, last in ((-100, 100), (0, 21), (20, 20), (36, 90)):
-        days = (NOON + first * DAY).date(), (NOON + last * DAY).date()
-        found = fetch(fetch.queries.get_mastery_curve("ann", *days, at=at))
-        rows_ = [msgspec.structs.asdict(point) for point in found]
-        assert rows_ == oracle.mastery_curve(world, "ann", *days)
+    compare_curves(fetch.queries.get_mastery_curve, oracle.mastery_curve, world, fetch)
     standing = fetch(fetch.queries.get_current_progress("ann", at=at))
     today = oracle.day_of(world, "ann", at)
     current = fetch(fetch.queries.get_mastery_curve("ann", today - 6 * DAY, today, at=at))
@@ -187,13 +184,6 @@ def test_the_curve_of_mastery_equals_the_oracle_s_and_ends_with_the_learner_s_pr
     if idle > -29:  # otherwise, the learner's first week has not begun
         assert current[0].learning == standing.mastery_stats.learning > 0
         assert current[0].long_term_mastered == standing.mastery_stats.long_term_mastered > 0
-    assert fetch(fetch.queries.get_mastery_curve("nobody", *days, at=at)) == []
-
-
-@pytest.fixture
-def query_api(store: Store) -> Iterator[Api]:
-    with api.serve(url_of(store.url, "query")) as made:
-        yield made
 
 
 @pytest.mark.parametrize(

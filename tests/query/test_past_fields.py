@@ -17,14 +17,13 @@ from progress.projections.projector import Projector
 from progress.projections.schema import BATCH, REALTIME
 from progress.projections.snapshots import Policy
 from tests import oracle
-from tests.conftest import Store
 from tests.oracle.days import week
 from tests.oracle.events import CATALOGUE
 from tests.oracle.word_lists import STAFF, find_list, list_numbers, lists
-from tests.support import api, model_rows, sample_events
+from tests.support import cache_instances, model_rows, sample_events
 from tests.support.api import QUERY, Api, select_all
 from tests.support.event_logs import ITEMS, LEARNERS, SESSIONS, Disturbance, Log, disturbances, logs
-from tests.support.postgres_servers import Server, url_of
+from tests.support.postgres_servers import Server
 from tests.support.stage import Stage, append
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
@@ -50,7 +49,7 @@ def _call(alias: str, arguments: str = "") -> str:
 
 
 MODELS = {model.field: model.name for model in (*REALTIME, *BATCH) if model.field}
-PLAIN = [name for name in api.PLAIN_FIELDS if "asOf" in QUERY.fields[name].args]
+PLAIN = [name for name in cache_instances.PLAIN if "asOf" in QUERY.fields[name].args]
 FORGETTING = ((ITEMS[0], 30), (ITEMS[1], 0), (ITEMS[2], 365))
 _IN_RANGE = ", from: $from, to: $to"
 _LIST = ", first: 30, filter: $filter, orderBy: $orderBy, from: $start, to: $end"
@@ -384,15 +383,19 @@ def draw_arguments(data: st.DataObject, moments: Moments) -> dict[str, Any]:
     }
 
 
+def arguments_at(as_of: datetime, known_at: datetime | None = None) -> dict[str, Any]:
+    values: dict[str, Any] = {"asOf": as_of, "knownAt": known_at, "language": "und", "search": ""}
+    values |= {"filter": "ALL", "orderBy": "DUE", "level": "UNKNOWN", "domain": "UNKNOWN"}
+    values |= {"from": as_of.date() - 9 * DAY, "to": as_of.date(), "start": None, "end": None}
+    return values
+
+
 def test_every_field_is_answered_by_a_session_that_has_answered_nothing_yet(
-    store: Store, connection: Connection, query_api: Api
+    connection: Connection, query_api: Api
 ) -> None:
     append(connection, [*sample_events.varied_study("ann"), sample_events.item_published("i9")])
     Projector(connection).catch_up_all()
-    moment = sample_events.BEGIN + 3 * DAY
-    values = {"asOf": moment, "from": moment.date() - 9 * DAY, "to": moment.date(), "search": ""}
-    values |= {"filter": "ALL", "orderBy": "DUE", "level": "UNKNOWN", "domain": "UNKNOWN"}
-    values |= {"language": "und", "start": None, "end": None}
+    values = arguments_at(sample_events.BEGIN + 3 * DAY)
     calls = [call for calls in _REQUESTS for call in calls]
 
     def ask(call: str) -> Json:
@@ -402,12 +405,6 @@ def test_every_field_is_answered_by_a_session_that_has_answered_nothing_yet(
     first = [ask(call) for call in calls]
     assert [ask(call) for call in calls] == first
     assert any("goal" in data and data["goal"] for data in first)
-
-
-@pytest.fixture
-def query_api(store: Store) -> Iterator[Api]:
-    with api.serve(url_of(store.url, "query")) as made:
-        yield made
 
 
 def test_every_field_equals_the_oracle_s_at_any_moment(

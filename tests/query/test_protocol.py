@@ -268,22 +268,15 @@ RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
         (RANGE % ("2024-03-02", "2024-03-01"), "from: expected a day not later than `to`"),
         (RANGE % ("2022-03-01", "2024-03-02"), "at most 731 days - found 733"),
         (RANGE % ("9999-12-20", "9999-12-31"), "expected the years 2 to 9998"),
-        (RANGE % ("0001-01-01", "0001-01-02"), "expected the years 2 to 9998"),
         ('{ weeklyStats(from: "9999-12-20", to: "9999-12-31") { end } }', "years 2 to 9998"),
-        ('{ monthlyStats(from: "9999-12-20", to: "9999-12-31") { end } }', "years 2 to 9998"),
         (RANGE % ("2024-02-30", "2024-03-01"), "expected a day as in 2024-03-29"),
-        (RANGE % ("20240301", "2024-03-01"), "expected a day as in 2024-03-29"),
         (RANGE % ("2024-W09-5", "2024-03-01"), "expected a day as in 2024-03-29"),
         ("{ itemStats(first: 0) { totalCount } }", "first: expected an integer from 1 to 200"),
         ("{ itemStats(first: 201) { totalCount } }", "- found 201"),
-        ("{ events(first: -1) { edges { cursor } } }", "first: expected"),
         ("{ dueForecast(days: 367) { items } }", "days: expected an integer from 1 to 366"),
         ('{ localDay(date: "1999-12-31") { end } }', "date: expected a day from 2000-01-01"),
-        ('{ localDay(date: "2100-01-01") { end } }', "date: expected a day from 2000-01-01"),
-        ("{ dueForecast(days: 0) { items } }", "days: expected"),
         ('{ itemStats(after: "x") { totalCount } }', "after: expected an endCursor"),
         ('{ itemStats(after: "größe") { totalCount } }', "after: expected an endCursor"),
-        ('{ itemStats(after: "W10") { totalCount } }', "after: expected an endCursor"),
         ('{ events(after: "WzBd") { edges { cursor } } }', "after: expected an endCursor"),
         ('{ itemStats(after: "WyJEVUUiLDEuNSwiaSJd") { totalCount } }', "ordered by RECENT"),
         *(
@@ -303,6 +296,18 @@ RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
             )
             for text in ("7", "x" * 300, f"{UUID(int=0)}"[:-1], f"{{{UUID(int=0)}}}")
         ),
+        *(
+            (f"{{ {field.replace('%', arguments)} }}", says)
+            for field in ("searchGroups(%)", "searchLearners(%) { userId }")
+            for arguments, says in (
+                *(('text: "a"', "text: "), ('text: "🦊"', "text: ")),
+                *(('text: "ab\\u0000"', "text: "), ('text: "ab", first: 201', "first: ")),
+            )
+        ),
+        ("{ lists(first: 51) { totalCount } }", "integer from 1 to 50 - found 51"),
+        ('{ lists(scale: "") { totalCount } }', "scale: expected the name of a scale, such as"),
+        ('{ list(listId: "%s") { name } }' % ("x" * 205), "listId: expected 1 to 204 characters"),
+        ('{ itemStats(list: "") { totalCount } }', "list: expected 1 to 204 characters"),
         ('{ item(itemId: "") { itemId } }', "itemId: expected 1 to 200 characters"),
         ('{ item(itemId: "a\\u0000") { itemId } }', "none of them U+0000"),
         ('{ streak(userId: "") { current } }', "userId: expected"),

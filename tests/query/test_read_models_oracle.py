@@ -3,13 +3,12 @@
 import functools
 import itertools
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -19,13 +18,12 @@ from progress.query.read_models.groups import ItemDifficulty, LearnerOrder, Lear
 from progress.query.read_models.rows import CefrLevel, Domain, ItemOrder, PeriodLength, Retention
 from tests import oracle
 from tests.oracle.events import CARD, CATALOGUE, MEMBERSHIPS, SETTINGS_ASIDE
-from tests.support import model_rows
+from tests.query.test_lists import EVERYONE, PLAINLY, full, paged
+from tests.support import model_rows, sample_events
 from tests.support.api import QueryClient, plain
-from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, Published, logs
+from tests.support.event_logs import ITEMS, Disturbance, Log, Published, logs
 from tests.support.stage import Stage
 
-PLAINLY = Disturbance(sizes=(100,), every=None, limit=1000, workers=1, tasks=1, crashes=())
-EVERYONE = (*LEARNERS, "nobody")
 DAY = timedelta(days=1)
 DATED = ("ANSWERED", "MISSED", "NEWLY_MASTERED", "SLIPPED_BACK")
 MORE_EXAMPLES = settings(
@@ -48,10 +46,6 @@ def list_items(fetch: QueryClient, user: str, at: datetime, **options: Any) -> s
     page = fetch(fetch.queries.get_item_stats(user, first=200, at=at, **options))
     assert page.total_count == len(page.items)
     return {item.item_id for _, item in page.items}
-
-
-def full(record: Any) -> Any:
-    return msgspec.to_builtins(record, builtin_types=(date, datetime))
 
 
 def of_period(retention: Retention) -> dict[str, Any]:
@@ -95,6 +89,8 @@ def test_the_progress_the_streak_the_goal_and_the_forecast_equal_the_oracle_s_re
             assert state.begins_at <= at < state.expires_at
             began = Learners(fetch.queries.reader).fetch_states([user], at=state.begins_at)
             assert fetch(began) == {user: state}, "it holds from its beginning"
+            ended = Learners(fetch.queries.reader).fetch_states([user], at=state.expires_at)
+            assert fetch(ended) != {user: state}, "and to its end"
             forecast = fetch(fetch.queries.get_due_forecast(user, 30, at=at))
             found = {d.date: {"items": d.items, "overdue": d.overdue} for d in forecast}
             assert found == oracle.due_forecast(then, user, 30)
@@ -361,33 +357,29 @@ def test_groups_and_difficulties_equal_the_oracle_s_results(
         items = functools.partial(
             groups.get_item_difficulty, reader, level=level, domain=domain, first=1
         )
-        listed = list_all(fetch, items)
+        listed = paged(fetch, items)
         assert listed == difficulties(oracle.item_difficulty(world, level, domain))
 
 
 def test_a_retracted_rest_day_joins_no_study_days_of_a_class_s_past(
     stage: Stage, fetch: QueryClient
 ) -> None:
-    taken = {number: str(UUID(int=number)) for number in range(6)}
+    answer = {"session_id": "s1", "item_id": "i1"}
     events = [
-        ("LearnerJoinedGroup", 1, {"group_id": "g1"}),
-        ("CorrectAnswerGiven", 4, {"session_id": "s1", "item_id": "i1"}),
-        ("RestDayTaken", 4, {"date": "2024-06-05"}),
-        ("RestDayTaken", 4, {"date": "2024-06-12"}),
-        ("EventRetracted", 5, {"retracted_event_id": taken[2]}),
-        ("CorrectAnswerGiven", 6, {"session_id": "s1", "item_id": "i1"}),
+        sample_events.envelope(
+            kind, {"user_id": "ann", **fields}, at=datetime(2024, 6, day, 12, tzinfo=UTC)
+        )
+        for kind, day, fields in (
+            ("LearnerJoinedGroup", 1, {"group_id": "g1"}),
+            ("CorrectAnswerGiven", 4, answer),
+            ("RestDayTaken", 4, {"date": "2024-06-05"}),
+            ("RestDayTaken", 4, {"date": "2024-06-12"}),
+            ("EventRetracted", 5, {}),
+            ("CorrectAnswerGiven", 6, answer),
+        )
     ]
-    envelopes = [
-        {
-            "event_id": taken[number],
-            "event_type": kind,
-            "occurred_at": f"2024-06-0{day}T12:00:00Z",
-            "data": {"user_id": "ann", **fields},
-            "metadata": {},
-        }
-        for number, (kind, day, fields) in enumerate(events)
-    ]
-    stage.deliver(Log(tuple(Published(event, (0,)) for event in envelopes), NOW), IN_PARTS)
+    events[4]["data"]["retracted_event_id"] = events[2]["event_id"]
+    stage.deliver(Log(tuple(Published(event, (0,)) for event in events), NOW), IN_PARTS)
     stored = model_rows.read_events(stage.admin)
     for as_of in (datetime(2024, 6, 6, 18, tzinfo=UTC), NOW):
         compare_settled(fetch, oracle.see(stored, NOW, as_of=as_of), "g1", as_of)
@@ -405,7 +397,7 @@ def compare_settled(fetch: QueryClient, world: oracle.World, group: str, as_of: 
     past: Any = {"at": NOW, "as_of": as_of, "order_by": LearnerOrder.PRAISE, "estimates": False}
     learners = functools.partial(groups.get_learners, reader, group, first=2, **past)
     more = {"expected_known": 0.0, "group_id": group, "as_of": as_of}
-    assert list_all(fetch, learners) == [
+    assert paged(fetch, learners) == [
         {**row, **more, "weeks": learner_weeks(world, row["user_id"])}
         for row in oracle.learners(world, group, "PRAISE")
     ]
@@ -438,7 +430,7 @@ def compare_group(
         learners = functools.partial(
             groups.get_learners, reader, group, order_by=order, first=2, **moment
         )
-        assert list_all(fetch, learners) == [
+        assert paged(fetch, learners) == [
             {**row, **known[row["user_id"]]} for row in oracle.learners(world, group, order)
         ]
     members = oracle.members(world, group)
@@ -462,19 +454,6 @@ def compare_group(
 def learner_weeks(world: oracle.World, user: str) -> list[oracle.Row]:
     weeks = oracle.weeks(world, [user], world.now)
     return [{name: week[name] for name in LearnerWeek.__struct_fields__} for week in weeks]
-
-
-def list_all(fetch: QueryClient, query: Callable[..., Any]) -> list[Any]:
-    """Return the records of all pages; assert that the last page's total count is correct."""
-    found: list[Any] = []
-    after = None
-    while True:
-        page = fetch(query(after=after))
-        found += [full(record) for _, record in page.items]
-        if not page.has_next:
-            assert page.total_count == len(found)
-            return found
-        after = page.items[-1][0]
 
 
 def difficulties(rows: list[oracle.Row]) -> list[oracle.Row]:

@@ -81,7 +81,6 @@ def _id(number: int) -> str:
 
 
 def paged(fetch: QueryClient, read: Read, key: type[msgspec.Struct]) -> list[Any]:
-    """Return the records of all pages of two."""
     found: list[Any] = []
     place = None
     while page := fetch(read(first=2, after=place)):

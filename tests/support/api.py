@@ -11,7 +11,7 @@ from graphql import GraphQLField, GraphQLObjectType, get_named_type
 from starlette.requests import Request
 from starlette.responses import Response
 
-from progress.query.graphql.schema import FIELDS, GRAPHQL
+from progress.query.graphql.schema import GRAPHQL
 from progress.query.http.app import QueryApi
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
@@ -23,12 +23,6 @@ Body = dict[str, Any]
 END = b""  # The last chunk of a body that comes in chunks.
 _T = TypeVar("_T")
 QUERY = cast("GraphQLObjectType", GRAPHQL.query_type)
-# The fields about one learner that need no argument.
-PLAIN_FIELDS = tuple(
-    name
-    for name, field in QUERY.fields.items()
-    if FIELDS[name].sql and field.args.keys() <= {"userId", "asOf", "knownAt"}
-)
 NOWHERE = "postgresql://secret@/nowhere?host=/nowhere"  # There is no database at this URL.
 
 

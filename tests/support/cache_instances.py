@@ -30,7 +30,8 @@ from progress.query.read_models.reader import Parameters, Reader
 from progress.query.read_models.rows import PeriodLength
 from progress.serve import ports, readiness
 from tests.conftest import Store
-from tests.support import api, event_loop, sample_events
+from tests.support import event_loop, sample_events
+from tests.support.api import QUERY
 from tests.support.sample_events import Envelope
 from tests.support.stage import append, connect
 
@@ -138,28 +139,32 @@ FROM, TO = datetime(2024, 3, 25, tzinfo=UTC).date(), datetime(2024, 4, 30, tzinf
 
 
 RANGE = {"from": FROM, "to": TO}
+Compute = Callable[[Queries, str, datetime], Awaitable[object]]
+
+# The query fields about one learner that need no argument.
+PLAIN = tuple(
+    name
+    for name, field in QUERY.fields.items()
+    if FIELDS[name].sql and field.args.keys() <= {"userId", "asOf", "knownAt"}
+)
 # The arguments of each cached root field.
-_ARGUMENTS: dict[str, dict[str, Any]] = {
-    **{name: {} for name in (*api.PLAIN_FIELDS, "domainStats", "levelStats", "knowledge")},
-    **dict.fromkeys(("knowledgeCurve", "masteryCurve", "restDays"), RANGE),
-    **dict.fromkeys(("dailyStats", "weeklyStats", "monthlyStats"), RANGE),
-    "dueForecast": {"days": 60},
-    "itemStats": {"first": 50},
-    "item": {"itemId": "i0"},
-    "itemHistory": {"itemId": "i0"},
-    "sessions": {"first": 20},
-    "session": {"id": "ann-4"},
-    "itemForgetting": {"itemId": "i0", "days": 30},
-    "milestones": {"first": 50},
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    **{name: {} for name in (*PLAIN, "domainStats", "levelStats", "knowledge")},
+    **{name: {"itemId": "i0"} for name in ("item", "itemHistory", "itemForgetting")},
+    **dict.fromkeys(("dailyStats", "weeklyStats", "monthlyStats", "restDays"), RANGE),
+    **dict.fromkeys(("knowledgeCurve", "masteryCurve"), RANGE),
+    **{name: {"first": 50} for name in ("itemStats", "milestones", "sessions")},
     "retention": {**RANGE, "by": PeriodLength.WEEK},
+    "dueForecast": {"days": 60},
+    "session": {"id": "ann-4"},
 }
-# The results of the fields that have no SELECT.
-_COMPUTE: dict[str, Callable[[Queries, str, datetime], Awaitable[object]]] = {
+# The computations of those that have no SELECT.
+_RESOLVED: dict[str, Compute] = {
     "itemStats": lambda q, user, at: q.get_item_stats(user, first=50, at=at),
     "itemHistory": lambda q, user, at: q.get_item_history(user, "i0", at=at),
     "knowledge": lambda q, user, at: q.get_knowledge(user, at=at),
     "knowledgeCurve": lambda q, user, at: q.get_knowledge_curve(user, FROM, TO, at=at),
-    "sessions": lambda q, user, at: q.get_sessions(user, first=20, at=at),
+    "sessions": lambda q, user, at: q.get_sessions(user, first=50, at=at),
     "session": lambda q, user, at: q.get_session(user, "ann-4", at=at),
     "masteryCurve": lambda q, user, at: q.get_mastery_curve(user, FROM, TO, at=at),
     "milestones": lambda q, user, _: q.get_milestones(user, first=50),
@@ -169,16 +174,17 @@ _COMPUTE: dict[str, Callable[[Queries, str, datetime], Awaitable[object]]] = {
 def all_keys(user: str) -> list[CacheKey]:
     keys = [
         cache_key(FIELDS[name].cache, name, user, arguments, SELECTION)
-        for name, arguments in _ARGUMENTS.items()
+        for name, arguments in ARGUMENTS.items()
     ]
     return [key for key in keys if key]
 
 
 async def read(queries: Queries, key: CacheKey, at: datetime) -> bytes:
-    if query := FIELDS[key.name].sql:
-        found = queries.run(key.user_id, query.build(at, _ARGUMENTS[key.name]))
-        return msgspec.json.encode(await found)
-    return msgspec.json.encode(await _COMPUTE[key.name](queries, key.user_id, at))
+    query = FIELDS[key.name].sql
+    if query is None:
+        return msgspec.json.encode(await _RESOLVED[key.name](queries, key.user_id, at))
+    rows = await queries.run(key.user_id, query.build(at, ARGUMENTS[key.name]))
+    return msgspec.json.encode(rows)
 
 
 @contextmanager

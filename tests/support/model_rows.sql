@@ -278,16 +278,6 @@ FROM event_store.events e
 JOIN checkpoints c USING (shard)
 WHERE e.global_position <= :position AND e.global_position > c.position;
 
--- newest --
-SELECT max(created_at) FROM event_store.events;
-
--- wait for the test --
--- A query about a learner that waits until the test releases a lock.
-SELECT count(*) AS goals, pg_advisory_xact_lock_shared(17) IS NULL AS waited FROM goals WHERE user_id = :user_id;
-
--- goals of the learner --
-SELECT count(*) AS goals FROM goals WHERE user_id = :user_id;
-
 -- refolds --
 -- The number of refolds: each refold calls refold_learners once.
 SELECT calls FROM pg_stat_user_functions WHERE funcname = 'refold_learners';

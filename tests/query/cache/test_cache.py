@@ -69,7 +69,6 @@ def server(patient_redis: str) -> "redis.Redis":
 
 @pytest.fixture
 def apis(store: Store, populated: Connection, patient_redis: str) -> Iterator[list[Api]]:
-    """Serve two instances."""
     with ExitStack() as stack:
         options = {"redis_url": patient_redis, "rate_limit_per_minute": 1_000}
         yield [stack.enter_context(api.serve(store.url, **options)) for _ in range(2)]
@@ -387,63 +386,27 @@ def test_finished_periods_are_cached_for_a_day(both: list[Instance], server: "re
         assert server.ttl(f"stats:{kind}:{day}:ann") > 24 * 3600 - 60
 
 
-@pytest.fixture
-def alone(store: Store) -> Iterator[Instance]:
-    with cache_instances.instances(store, None, 1) as (instance,):
-        yield instance
-
-
-@pytest.fixture
-def always_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make each call read the versions from the database."""
-    monkeypatch.setattr("progress.query.cache.versions.MAX_AGE_S", 0)
-
-
-def position(instance: Instance) -> int:
-    projected_to = instance.run(instance.cache.versions.projected_to())
-    assert projected_to is not None
-    return projected_to.position
-
-
-@pytest.mark.usefixtures("always_read")
 def test_all_events_up_to_the_position_are_projected_and_the_next_event_is_not(
-    alone: Instance, connection: Connection
+    store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert position(alone) == 0
-    sample_events.record_lessons(connection, "ann", "ben", "cat", "dan")
-    projector = Projector(connection)
-    head = model_rows.read_value(connection, "head")
-    while waiting := projector.find_shards_behind():
-        reached = position(alone)
-        assert model_rows.read_value(connection, "unfolded up to", position=reached) == 0
-        assert model_rows.read_value(connection, "unfolded up to", position=reached + 1) == 1
-        projector.fold_window(waiting[0], 3)
-    assert position(alone) == head
+    monkeypatch.setattr("progress.query.cache.versions.MAX_AGE_S", 0)
+    with cache_instances.instances(store, None, 1) as (alone,):
 
+        def read_position() -> int:
+            projected_to = alone.run(alone.cache.versions.projected_to())
+            assert projected_to is not None
+            return projected_to.position
 
-def test_a_hundred_calls_within_a_second_share_one_statement(
-    alone: Instance, connection: Connection
-) -> None:
-    async def hundred() -> None:
-        for _ in range(2):
-            await asyncio.gather(*(alone.cache.versions.projected_to() for _ in range(50)))
-
-    alone.run(hundred())
-    assert len(alone.statements) == 1
-
-
-@pytest.mark.usefixtures("always_read")
-def test_the_last_known_position_is_returned_if_the_database_is_unavailable(
-    alone: Instance, connection: Connection
-) -> None:
-    lost = Instance("postgresql://nobody@127.0.0.1:1/none", None)
-    assert lost.run(lost.cache.versions.projected_to()) is None
-    sample_events.record_lessons(connection, "ann")
-    Projector(connection).catch_up_all()
-    known = position(alone)
-    lost.cache.versions.last = alone.cache.versions.last
-    assert position(lost) == known
-    lost.close()
+        assert read_position() == 0
+        sample_events.record_lessons(connection, "ann", "ben", "cat", "dan")
+        projector = Projector(connection)
+        head = model_rows.read_value(connection, "head")
+        while waiting := projector.find_shards_behind():
+            reached = read_position()
+            assert model_rows.read_value(connection, "unfolded up to", position=reached) == 0
+            assert model_rows.read_value(connection, "unfolded up to", position=reached + 1) == 1
+            projector.fold_window(waiting[0], 3)
+        assert read_position() == head
 
 
 _numbers = itertools.count()
@@ -452,8 +415,6 @@ ACTIONS = ("study", "study", "describe", "move", "run", "run", "evict", "nothing
 
 
 class Learner:
-    """A learner whose methods are the test's actions."""
-
     def __init__(self, connection: Connection, server: "redis.Redis") -> None:
         self.name = f"learner {next(_numbers)}"
         self._connection, self._server = connection, server
@@ -522,7 +483,6 @@ def one(store: Store, populated: Connection, patient_redis: str) -> Iterator[Ins
 
 
 async def read(one: Instance) -> bytes:
-    """Return the result for KEY from the database."""
     return await cache_instances.read(one.queries, KEY, NOW)
 
 
@@ -530,10 +490,11 @@ async def read(one: Instance) -> bytes:
 def test_a_hundred_concurrent_requests_share_one_statement(
     store: Store, populated: Connection, patient_redis: str, has_redis: bool
 ) -> None:
-    async def hundred() -> list[list[bytes]]:
-        return await asyncio.gather(*(one.get_async(KEY) for _ in range(100)))
-
     with cache_instances.instances(store, patient_redis if has_redis else None, 1) as (one,):
+
+        async def hundred() -> list[list[bytes]]:
+            return await asyncio.gather(*(one.get_async(KEY) for _ in range(100)))
+
         answers = one.run(hundred())
         assert all(answer == answers[0] for answer in answers)
         assert one.computations == 1
@@ -541,8 +502,6 @@ def test_a_hundred_concurrent_requests_share_one_statement(
 
 
 class Slow:
-    """A computation that ends when the test sets `end`."""
-
     def __init__(self, one: Instance) -> None:
         self._one = one
         self.running, self.end = asyncio.Event(), asyncio.Event()
@@ -607,7 +566,6 @@ def test_a_request_that_bypasses_the_cache_does_not_share_a_computation(one: Ins
 
 
 def check_answers(instance: Instance) -> None:
-    """Assert that the instance returns the results of the database."""
     assert instance.get(*ANN) == instance.read(*ANN)
 
 
@@ -669,7 +627,6 @@ def test_the_redis_hash_of_a_learner_has_at_most_a_hundred_fields(
 
 
 def page_cache_result(query_api: api.Api, user: str) -> str:
-    """Send the page's query; return HIT or MISS."""
     query = cache_warming.page_query(datetime.now(UTC))
     answer = query_api.post(query.query, user, **(query.variables or {}))
     assert "errors" not in answer, answer["errors"]

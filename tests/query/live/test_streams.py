@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,9 +14,11 @@ import pytest
 from starlette.types import Message
 
 from progress.adapters.postgres import statements
+from progress.operations import records
+from progress.operations.records import OperationKind
 from progress.query.http.subscriptions import EventStream, OpenSubscription
 from progress.serve import ports
-from tests.support import api, rows_by_hand, sample_events, stage, subscription_client, token_issuer
+from tests.support import api, sample_events, stage, subscription_client, token_issuer
 from tests.support.http_client import fetch_json
 from tests.support.recent_events import of
 from tests.support.subscription_client import PROGRESS, STREAK, LessonRecorder, Subscribe
@@ -81,49 +83,14 @@ def test_a_deletion_sends_null_progress(
     assert stream.next_value() is None
 
 
-def test_a_streak_ends_with_the_local_day(port: int, subscribe: Subscribe, database: str) -> None:
-    now = datetime.now(UTC)
-    start = now + timedelta(seconds=7)  # the start of the next local day
-    day_start = start - start.replace(hour=0, minute=0, second=0, microsecond=0)
-    studied = (now - day_start).date() - timedelta(days=1)
-    with closing(stage.connect(database)) as connection:
-        rows_by_hand.insert(
-            connection,
-            "learning_streaks",
-            {"user_id": "eve", "starts": studied, "ends": studied, "study_days": 1},
-        )
-        rows_by_hand.insert(
-            connection,
-            "zones_in_force",
-            {
-                "user_id": "eve",
-                "starts_at": "-infinity",
-                "ends_at": "infinity",
-                "timezone": "UTC",
-                "day_start": str(day_start),
-            },
-        )
-    stream = subscribe(port, "subscription { streakUpdated { current atRisk } }", "eve")
-    assert stream.next_value() == {"current": 1, "atRisk": True}
-    assert stream.next_value() == {"current": 0, "atRisk": False}
-    assert datetime.now(UTC) >= start
-
-
 def test_a_stream_sends_each_state_of_an_operation_until_the_operation_ends(
     port: int, subscribe: Subscribe, database: str
 ) -> None:
     query = "subscription($id: ID!) { operationUpdated(id: $id) { state progress } }"
     blocks = statements.blocks("operations/operations")
     with closing(stage.connect(database)) as connection:
-        batch = {"kind": "RUN_BATCH", "started_by": "root", "key": "k"}
-        ((accepted, *_),) = connection.run(
-            blocks["accept"],
-            **batch,
-            arguments="{}",
-            steps=["fold"],
-            subject="batch",
-            time_limit_s=600.0,
-            daily_limit=None,
+        accepted = records.accept(
+            connection, OperationKind.RUN_BATCH, caller="root", key="k", subject="batch"
         )
         stream = subscribe(port, query, "root", roles=["admin"], id=str(accepted))
         assert stream.next_value() == {"state": "PENDING", "progress": 0}
@@ -167,18 +134,6 @@ def test_a_stream_without_a_valid_subscription_sends_one_result_and_completes(
         assert event[1]["data"] == expected
     assert stream.next_event() == ("complete", None)
     assert stream.next_event() is None
-
-
-def test_data_of_other_learners_is_forbidden_whether_or_not_the_learner_exists(
-    port: int, subscribe: Subscribe, recorder: LessonRecorder
-) -> None:
-    recorder.add_lesson("bob")
-    query = "subscription($of: ID) { progressUpdated(userId: $of) { userId } }"
-    existing, unknown = (subscribe(port, query, of=of).next_error() for of in ("bob", "nobody"))
-    assert existing == unknown
-    assert existing["extensions"] == {"code": "FORBIDDEN"}
-    stream = subscribe(port, query, "sue", roles=["support"], of="bob")
-    assert stream.next_value() == {"userId": "bob"}
 
 
 def test_a_stream_about_a_learner_who_leaves_the_teacher_s_group_ends_with_forbidden(
