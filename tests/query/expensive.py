@@ -52,7 +52,6 @@ class FieldCall:
     work: int = 0
 
     def text(self, alias: str, subfields: str | None = None) -> str:
-        """Return the field as GraphQL text, with an alias."""
         arguments = ", ".join(f"{name}: {value}" for name, value in self.arguments.items())
         selected = _selection(QUERY.fields[self.name].type) if subfields is None else subfields
         return f"{alias}: {self.name}{f'({arguments})' if arguments else ''}{selected}"
@@ -127,7 +126,6 @@ class Search:
         return replace(call, work=0 if answer.errors or not self._is_allowed([call]) else work)
 
     async def _cursors(self, call: FieldCall) -> list[str]:
-        """Return a list with the cursor of the next page, or an empty list."""
         text = f"{{ {call.text('a', ' { pageInfo { endCursor } }')} }}"
         answer, _ = await self.costing.answer(text)
         page = msgspec.json.decode(answer.data or b"null")

@@ -425,14 +425,6 @@ def test_a_stream_leaves_no_trace_before_its_first_message_and_sends_none_withou
 # Why a trace cannot be written: a statement, and the one that undoes it.
 CAUSES = {
     "the table is locked": ("BEGIN; LOCK TABLE event_store.accesses IN SHARE MODE", "ROLLBACK"),
-    "the table takes no row": (
-        "ALTER TABLE event_store.accesses ADD CONSTRAINT full_up CHECK (false) NOT VALID",
-        "ALTER TABLE event_store.accesses DROP CONSTRAINT full_up",
-    ),
-    "the function is not there": (
-        "ALTER FUNCTION event_store.record_accesses RENAME TO gone",
-        "ALTER FUNCTION event_store.gone RENAME TO record_accesses",
-    ),
     "the right is gone": (
         "REVOKE EXECUTE ON FUNCTION event_store.record_accesses FROM progress_query",
         "GRANT EXECUTE ON FUNCTION event_store.record_accesses TO progress_query",
@@ -612,7 +604,6 @@ def test_every_command_says_whether_it_prints_the_data_of_single_learners() -> N
 
 
 def list_commands(command: object, path: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the names of all commands, such as `shards-list`."""
     inner = command.commands if isinstance(command, TyperGroup) else {}
     if not inner or (path and getattr(command, "invoke_without_command", False)):
         yield "-".join(path)

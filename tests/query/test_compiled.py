@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import json
 import random
 from collections import Counter
@@ -30,7 +29,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from progress.adapters.postgres import database
-from progress.adapters.redis.async_client import Client
 from progress.auth import Caller
 from progress.errors import QueryTooComplex
 from progress.query.cache.responses import ResponseCache
@@ -277,7 +275,6 @@ def session(user: str, name: str, at: datetime, chance: random.Random) -> Iterat
 
 
 def extremes(connection: database.Connection) -> None:
-    """Add rows with numbers beyond GraphQL's Int."""
     much = {"user_id": "ann", "answers": 2**40, "correct_answers": 2**39, "study_seconds": 2**62}
     rows_by_hand.insert(connection, "daily_stats", {**much, "day": "2024-03-09"})
     tests = {"maturity": "YOUNG", "asked": 2**40, "recalled": 2**39}
@@ -311,24 +308,17 @@ class Both:
     """A database on which each query runs twice: compiled, and with resolvers without a cache."""
 
     url: str
-    redis_url: str | None = None
     ways: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._runner = asyncio.Runner()
         self._reader = Reader(self.url)
-        self._redis = Client(self.redis_url, timeout_s=10) if self.redis_url else None
-        self._cache = ResponseCache(self._redis, RateLimiter(None, 10**9), self._reader)
+        self._cache = ResponseCache(None, RateLimiter(None, 10**9), self._reader)
 
     def responses(
         self, query: Query, role: Any = "learner"
     ) -> tuple[GraphQLResponse, GraphQLResponse]:
         return self._runner.run(self._both(*self._request(query, role)))
-
-    def run(self, query: Query) -> GraphQLResponse:
-        request, context = self._request(query, "learner")
-        answering = execute.run(request, context, cache=self._cache, introspection=False, log=LOG)
-        return self._runner.run(answering)
 
     def _request(self, query: Query, role: Any) -> tuple[GraphQLRequest, Context]:
         context = Context(
@@ -377,8 +367,6 @@ class Both:
         return msgspec.structs.replace(answer, extensions={})
 
     def close(self) -> None:
-        if self._redis:
-            self._runner.run(self._redis.close())
         event_loop.close(self._runner, self._reader.close)
 
 
@@ -428,22 +416,6 @@ def test_an_object_that_is_null_is_null_even_if_only_its_type_is_selected(both: 
         compiled, plain = both.responses(Query(text, {"item": item}, None))
         assert compiled == plain
         assert msgspec.json.decode(compiled.data or b"") == {"item": {"memory": memory}}
-
-
-@pytest.mark.parametrize("is_cached", [True, False])
-def test_a_request_leaves_nothing_to_the_garbage_collector(
-    both: Both, patient_redis: str, is_cached: bool
-) -> None:
-    with closing(Both(both.url, patient_redis if is_cached else None)) as made:
-        for _ in range(3):
-            gc.collect()
-            gc.disable()
-            try:
-                made.run(Query("{ streak { current longest } }", {}, None))
-                left = gc.collect()
-            finally:
-                gc.enable()
-    assert left == 0
 
 
 @pytest.mark.parametrize(

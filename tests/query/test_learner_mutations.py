@@ -3,7 +3,6 @@
 import itertools
 import json
 import threading
-from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +14,11 @@ from uuid import NAMESPACE_OID, uuid5
 
 import pytest
 import redis
-from google.pubsub_v1.types import PublishRequest, PubsubMessage
+from google.pubsub_v1.types import PublishRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.adapters import request_scope
-from progress.adapters.pubsub import wakeups
 from progress.adapters.redis import commands
 from progress.event_store import dead_letters, log
 from progress.ingest import push
@@ -28,7 +26,7 @@ from progress.projections.projector import Projector
 from progress.query.graphql import learner_mutations
 from progress.serve import ports
 from tests.conftest import Store
-from tests.support import api, http_servers, recent_events, sample_events
+from tests.support import api, recent_events, sample_events
 from tests.support.api import Api, Body
 from tests.support.fake_publisher import FakePublisher, forget_outages
 from tests.support.postgres_servers import url_of
@@ -98,7 +96,6 @@ class World:
         return date.fromisoformat(day["date"])
 
     def set_goal(self, user: str, answers: int, key: str = "k") -> Any:
-        """Set a goal; return the published event or the error's code."""
         return outcome(self.api.post(SET_GOAL, user, n=answers, key=key))
 
     def take(self, user: str, day: date, key: str = "k") -> Any:
@@ -134,7 +131,6 @@ class World:
 
 
 def outcome(body: Body) -> Any:
-    """Return the published event or the code of the only error."""
     if "errors" in body:
         (error,) = body["errors"]
         return error["extensions"]["code"]
@@ -154,37 +150,13 @@ def open_world(
         yield world
 
 
-@contextmanager
-def open_served_world(store: Store, sent: FakePublisher) -> Iterator[World]:
-    """Open a world under `progress serve`: `sent` stores or refuses what the transport takes."""
-
-    class Transport(http_servers.Handler):
-        def do_POST(self) -> None:  # noqa: N802 - the name in http.server
-            topic = self.path.removeprefix("/v1/").removesuffix(":publish")
-            sent_now = json.loads(self.read_body())["messages"]
-            messages = [PubsubMessage(data=b64decode(each["data"])) for each in sent_now]
-            try:
-                sent.accept(PublishRequest(topic=topic, messages=messages))
-            except ConnectionError:
-                self.respond(503)
-            else:
-                self.respond(200)
-
-    with http_servers.serve(Transport) as url:
-        commands_url = f"{url}/v1/projects/local/topics/{wakeups.TOPIC}:publish"
-        own = {"serve_commands_url": commands_url, "serve_key": "key"}
-        with open_world(store, sent, None, **own) as world:
-            yield world
-
-
-@pytest.fixture(params=["redis", "table", pytest.param("serve", marks=pytest.mark.exhaustive)])
+@pytest.fixture(params=["redis", "table"])
 def world(
     request: pytest.FixtureRequest, store: Store, fake_publisher: FakePublisher, patient_redis: str
 ) -> Iterator[World]:
     """The world; it holds the announced events in Redis or, without Redis, in a table."""
     url = patient_redis if request.param == "redis" else None
-    opening = open_world(store, fake_publisher, url)
-    with open_served_world(store, fake_publisher) if request.param == "serve" else opening as made:
+    with open_world(store, fake_publisher, url) as made:
         yield made
 
 
@@ -458,21 +430,6 @@ def test_a_refusal_by_pubsub_is_reported_and_leaves_the_key_and_the_day_free(
     assert world.take(user, days[2], "l")["counted"]
 
 
-def test_an_event_that_pubsub_accepted_without_telling_counts_once(world: World) -> None:
-    user = world.add_learner()
-
-    def record_and_break(request: PublishRequest) -> None:
-        world.record(*(message.data for message in request.messages))
-        raise ConnectionError
-
-    world.sent.on_stored = record_and_break
-    assert world.set_goal(user, 7) == "UNAVAILABLE"
-    (recorded,) = world.recorded(user)
-    assert world.set_goal(user, 7) == {"eventId": recorded[0], "counted": True}
-    assert world.set_goal(user, 8) == "BAD_USER_INPUT"
-    assert len(world.published()) == 1
-
-
 def test_a_call_waits_three_seconds_for_pubsub_and_a_late_acceptance_counts_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -536,7 +493,15 @@ def test_the_topic_may_be_in_another_project(store: Store, fake_publisher: FakeP
         assert [sent.topic for sent in fake_publisher.requests] == [options["user_events_topic"]]
 
 
-@pytest.mark.parametrize("world", ["redis", "serve"], indirect=True)
+def test_without_the_transport_of_one_machine_nothing_is_taken(
+    store: Store, fake_publisher: FakePublisher
+) -> None:
+    away = {"serve_commands_url": f"http://127.0.0.1:{ports.reserve()}/", "serve_key": "key"}
+    with open_world(store, fake_publisher, None, **away) as world:
+        assert world.set_goal(world.add_learner(), 3) == "UNAVAILABLE"
+
+
+@pytest.mark.parametrize("world", ["redis"], indirect=True)
 def test_concurrent_calls_with_one_key_record_one_event(world: World, store: Store) -> None:
     user, url = world.add_learner(), url_of(store.url, "query")
     with api.serve(url, **world.options) as other, ThreadPoolExecutor(2) as pool:

@@ -52,7 +52,6 @@ def run(url: str, query: str, role: Role = "learner", user: str = "ann") -> Grap
 
 
 def requested(query: str) -> list[fields.RequestedField]:
-    """Return the fields of a query that the cache or a SELECT may answer."""
     prepared = documents.read(query, introspection=False).prepare(None, None)
     return fields.request(prepared.coerced, Caller("ann", "support"))
 

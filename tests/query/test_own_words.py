@@ -105,7 +105,6 @@ VALUES_OF_PARTS = {name: values[-1] for name, values in VALUES.items() if name !
 
 
 def _arguments(name: str, field: GraphQLField, values: dict[str, Any]) -> str:
-    """Return the arguments of a field that have a value."""
     given = {key: values.get(key) for key in field.args}
     if name == "since" and field.args:
         given = {"days": 7}

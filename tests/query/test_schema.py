@@ -85,7 +85,7 @@ THIRD_PARTY = (developer_files.FOLDER / "THIRD_PARTY.md").read_text(encoding="ut
 BUDGET = 400_000  # compressed bytes of all files
 
 
-def test_the_schema_is_served_to_everyone_even_without_introspection() -> None:
+def test_without_introspection_the_schema_is_served_to_everyone_and_graphiql_to_nobody() -> None:
     with api.serve(api.NOWHERE, graphql_introspection=False) as query_api:
         served = query_api.request("GET", "/schema.graphql")
         assert served.status_code == 200
@@ -99,6 +99,7 @@ def test_the_schema_is_served_to_everyone_even_without_introspection() -> None:
         packed = query_api.request("GET", "/schema.graphql", headers={"accept-encoding": "gzip"})
         assert gzip.decompress(packed.body) == served.body
         assert query_api.request("POST", "/schema.graphql").status_code == 404
+        assert query_api.request("GET", "/graphiql/x/main.js").status_code == 404
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +127,6 @@ def test_graphiql_has_its_own_content_security_policy() -> None:
         assert "script-src 'self';" in policy
         assert "http" not in policy
         assert "unsafe" not in query_api.request("GET", "/").headers["content-security-policy"]
-
-
-def test_graphiql_s_files_are_not_served_if_introspection_is_disabled() -> None:
-    with api.serve(api.NOWHERE, graphql_introspection=False) as query_api:
-        assert query_api.request("GET", "/graphiql/x/main.js").status_code == 404
 
 
 def test_the_third_party_files_are_unchanged() -> None:

@@ -64,10 +64,6 @@ DELETE FROM events;
 -- drop --
 DO $$ BEGIN EXECUTE format('DROP SCHEMA %I CASCADE', current_schema()); END $$;
 
--- hang up --
-SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-WHERE usename = 'local_query' AND datname = current_database();
-
 -- fold_case --
 SELECT event_store.fold_case(CAST(:text AS text));
 

@@ -14,7 +14,6 @@ from tests.support.subscription_client import LessonRecorder, Serve
 
 @pytest.fixture
 def serve(store: Store) -> Serve:
-    """A callable that starts a query function on the store's database."""
     return functools.partial(subscription_client.query_function, store.url)
 
 

@@ -39,8 +39,6 @@ class Number(Struct, frozen=True):
 
 
 class Numbers:
-    """An in-memory source of states; a test can make it fail."""
-
     pause_s = 0.0
 
     def __init__(self) -> None:
@@ -76,7 +74,6 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def numbers() -> Numbers:
-    """A source with one state: the number 1, under the name `a`."""
     made = Numbers()
     made.set("a", 1)
     return made
@@ -133,18 +130,6 @@ async def test_one_statement_compares_the_versions_of_a_thousand_subjects() -> N
     assert numbers.compared[:2] == [1_000, 1]
     for subscription in subscriptions:
         subscription.close()
-
-
-@in_event_loop
-async def test_a_new_subscriber_does_not_repeat_the_state_for_the_others(numbers: Numbers) -> None:
-    live_queries, (old,) = subscribe(numbers, "a")
-    assert await anext(old) == 1
-    new = live_queries.subscribe("number", "a", value)
-    assert await anext(new) == 1
-    numbers.set("a", 2)
-    assert [await anext(old), await anext(new)] == [2, 2]
-    old.close()
-    new.close()
 
 
 @in_event_loop

@@ -1,6 +1,5 @@
 """Sockets of a query function that runs in a separate process, also with clients that misbehave."""
 
-import asyncio
 import contextlib
 import json
 import signal
@@ -14,9 +13,6 @@ from string import ascii_lowercase
 from typing import Any
 
 import pytest
-from gql import Client, gql
-from gql.transport.exceptions import TransportQueryError
-from gql.transport.websockets import WebsocketsTransport
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from progress.serve import ports, readiness
@@ -102,7 +98,6 @@ def test_a_completed_subscription_sends_nothing_more_and_frees_its_id(
 
 
 FORBIDDEN = '{ streak(userId: "bob") { current } }'
-BAD_ARGUMENT = "{ itemStats(first: 500) { totalCount } }"
 SAME_AS_OVER_HTTP = {
     "a query": {"query": CURRENT},
     "variables": {"query": "query($n: Int) { itemStats(first: $n) { totalCount } }"}
@@ -182,7 +177,6 @@ def test_pages_of_this_host_and_of_allowed_origins_may_open_sockets(
 
 
 def raw(*frames: bytes) -> Callable[[Socket], None]:
-    """Return a function that sends these frames on a socket as they are."""
     return lambda socket: socket.connection.socket.sendall(b"".join(frames))
 
 
@@ -575,7 +569,6 @@ CLIENTS = ["graphql-ws", "apollo", "apollo with http", "urql"]
 
 @pytest.fixture
 def clients(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The folder of the Node clients."""
     return node.workshop(request, tmp_path)
 
 
@@ -632,25 +625,3 @@ def test_a_public_client_connects_to_the_next_instance_when_one_shuts_down(
         while "closed" in (result := json.loads(next(lines))):
             pass  # nothing listens at the port yet
         assert result["data"]["progressUpdated"] == {"totalSessionsCompleted": 2}
-
-
-def test_gql_runs_queries_and_receives_changes(port: int, recorder: LessonRecorder) -> None:
-    """Python's client, as its documentation shows it."""
-
-    async def run() -> None:
-        transport = WebsocketsTransport(
-            url=f"ws://{ports.HOST}:{port}/graphql",
-            init_payload={"Authorization": f"Bearer {token_issuer.token('pia')}"},
-        )
-        async with Client(transport=transport) as session:
-            assert await session.execute(gql(CURRENT)) == {"streak": {"current": 0}}
-            with pytest.raises(TransportQueryError, match="first: expected an integer"):
-                await session.execute(gql(BAD_ARGUMENT))
-            query = "subscription { progressUpdated { totalSessionsCompleted } }"
-            results = session.subscribe(gql(query))
-            assert await anext(results) == {"progressUpdated": None}
-            await asyncio.to_thread(recorder.add_lesson, "pia")
-            assert await anext(results) == {"progressUpdated": {"totalSessionsCompleted": 1}}
-            await results.aclose()
-
-    asyncio.run(run())
