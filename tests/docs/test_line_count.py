@@ -21,7 +21,7 @@ def count(folder: Path, *revision: str) -> programs.Ended:
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """Return a repository that has four lines and 15 characters by hand, and allows as many."""
-    git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
     programs.run([*git, "init"])
     texts = {
         "progress/query/page/en.json": '{\n\n"a": "b"\n}\n',

@@ -288,7 +288,7 @@ def test_a_snapshot_that_lacks_a_replayed_event_is_not_used(
     connection: Connection, query_api: Api
 ) -> None:
     def compare_counted() -> None:
-        stored = model_rows.read_events(connection, "counted")
+        stored = model_rows.read_events(connection)
         compare(query_api, stored, arguments_at(noon_of_day(1)))
 
     append(connection, [*sample_events.lesson("ann", 0), *sample_events.lesson("ann", 1)])

@@ -105,8 +105,7 @@ def make_collection(
         for other in others:
             connection.execute(_BLOCKS["add card"], msgspec.structs.asdict(other))
         for entry in entries:
-            fields = msgspec.structs.asdict(entry)
-            values = {**fields, "id": entry.at_ms, "time": entry.time_ms}
+            values = msgspec.structs.asdict(entry) | {"id": entry.at_ms, "time": entry.time_ms}
             connection.execute(_BLOCKS["add answer"], values)
     return file
 

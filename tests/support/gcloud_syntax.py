@@ -32,6 +32,6 @@ def find_rejected(sdk: Path, folder: Path, calls: list[list[str]]) -> list[list[
     own = sdk / "platform/bundledpythonunix/bin/python3"
     python = str(own) if own.exists() else os.environ.get("CLOUDSDK_PYTHON", "python3")
     environment = {"CLOUDSDK_CONFIG": str(folder / "config"), "PATH": os.environ["PATH"]}
-    command = [python, "-S", "-c", _PARSE, sdk]
+    command = [python, "-S", "-c", _PARSE, str(sdk)]
     output = programs.run(command, environment, text=json.dumps(calls))
     return [json.loads(line) for line in output.splitlines()]

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import exit_status
@@ -221,7 +222,8 @@ def _serve(cloud: Releases) -> Iterator[str]:
         def _answer(self, status: int, body: object) -> None:
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
             is_routed = self.headers["x-progress-revision"] == KEY
-            self.respond(status, content, **({"x-progress-revision": "green"} if is_routed else {}))
+            revision: dict[str, Any] = {"x-progress-revision": "green"} if is_routed else {}
+            self.respond(status, content, **revision)
 
     with http_servers.serve(Web) as address:
         yield address

@@ -45,7 +45,7 @@ class Served(fault_stack.Stack):
         self._log = folder / "serve.log"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def up(self) -> None:
+    def up(self, **_: str) -> None:
         """Start the system; return once it is ready."""
         with self._log.open("ab") as output:
             self._process = process = subprocess.Popen(

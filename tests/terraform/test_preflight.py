@@ -50,7 +50,7 @@ class Preflight:
         """Return the exit code, and the lines about checks that did not pass."""
         path = f"{self.folder}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "FAKE": str(self.folder), **self.variables}
-        command = [sys.executable, self.folder / "preflight", *arguments]
+        command = [sys.executable, str(self.folder / "preflight"), *arguments]
         done = programs.try_run(command, environment)
         lines = (done.stdout + done.stderr).splitlines()
         return done.returncode, [line for line in lines if not line.startswith(("ok ", "      "))]
