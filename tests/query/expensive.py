@@ -138,6 +138,7 @@ class Search:
         if isinstance(shape, GraphQLEnumType):
             return sorted(shape.values)
         day = self.costing.context.at.date()
+        ids = {"userId": self.learner, "groupId": query_costs.GROUP}
         values: dict[str, list[str]] = {
             "Boolean": ["true", "false"],
             "Int": ["1", "200", "366"],
@@ -146,13 +147,9 @@ class Search:
             "String": [
                 '["Nothing"]' if name == "types" else '"und"' if name == "language" else '"w"'
             ],
-            "ID": [f'"{self._ids.get(name, "item-7")}"'],
+            "ID": [f'"{ids.get(name, "item-7")}"'],
         }
         return values[shape.name]
-
-    @property
-    def _ids(self) -> dict[str, str]:
-        return {"userId": self.learner, "groupId": query_costs.GROUP}
 
     def _at(self, call: FieldCall, days: int) -> FieldCall:
         """Return the field at the moment this number of days before the last day of study.

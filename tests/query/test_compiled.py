@@ -102,10 +102,10 @@ class Writer:
     def chance(self, one_in: int) -> bool:
         return self.chance_of.randrange(one_in) == 0
 
-    def variable(self, shape: str, value: Any, *, may_default: bool = True) -> str:
+    def variable(self, shape: str, value: Any) -> str:
         """Declare a variable with a value, a default, both or neither; return its name."""
         name = f"v{len(self.declared)}"
-        is_default = may_default and self.chance(3)
+        is_default = self.chance(3)
         default = f" = {_literal(value, shape)}" if is_default else ""
         self.declared.append(f"${name}: {shape.rstrip('!') if is_default else shape}{default}")
         may_miss = is_default or not shape.endswith("!")
@@ -318,13 +318,11 @@ class Both:
     def responses(
         self, query: Query, role: Any = "learner"
     ) -> tuple[GraphQLResponse, GraphQLResponse]:
-        return self._runner.run(self._both(*self._request(query, role)))
-
-    def _request(self, query: Query, role: Any) -> tuple[GraphQLRequest, Context]:
         context = Context(
             Caller("ann", role, float("inf")), Queries(self._reader), NOW, AccessTrace(self._reader)
         )
-        return GraphQLRequest(query.text, query.variables, query.operation_name), context
+        request = GraphQLRequest(query.text, query.variables, query.operation_name)
+        return self._runner.run(self._both(request, context))
 
     async def _both(
         self, request: GraphQLRequest, context: Context

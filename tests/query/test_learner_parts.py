@@ -20,7 +20,7 @@ from progress.query.graphql.schema import GRAPHQL
 from progress.query.rate_limits import RateLimiter
 from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
-from progress.query.read_models.reader import Reader
+from progress.query.read_models.reader import open_reader
 from tests.query.test_compiled import LOG, NOW, fold_log
 from tests.support.api import NOWHERE, select_all
 from tests.support.postgres_servers import EMBEDDED, Server
@@ -35,18 +35,15 @@ def database(servers: Callable[[str], Server]) -> Iterator[str]:
         yield url
 
 
-def run(url: str, query: str, role: Role = "learner", user: str = "ann") -> GraphQLResponse:
+def run(url: str, query: str, role: Role = "learner") -> GraphQLResponse:
     async def answer() -> GraphQLResponse:
-        reader = Reader(url)
-        cache = ResponseCache(None, RateLimiter(None, 10**9), reader)
-        caller = Caller(user, role, float("inf"))
-        context = Context(caller, Queries(reader), NOW, AccessTrace(reader))
-        try:
+        async with open_reader(url) as reader:
+            cache = ResponseCache(None, RateLimiter(None, 10**9), reader)
+            caller = Caller("ann", role, float("inf"))
+            context = Context(caller, Queries(reader), NOW, AccessTrace(reader))
             return await execute.run(
                 GraphQLRequest(query), context, cache=cache, introspection=False, log=LOG
             )
-        finally:
-            await reader.close()
 
     return asyncio.run(answer())
 

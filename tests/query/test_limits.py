@@ -81,7 +81,6 @@ def test_the_limits_have_the_documented_values() -> None:
         ("{ a(b: " + "[" * 50 + "]" * 50 + ") }", "nested braces and brackets: expected at most"),
         ("#\n" * 50_000 + "{ a }", "tokens: expected at most 2000"),
         ("{ " + "a " * 1_990 + "}", "pairs of equal fields: expected at most 2000 - found 1979055"),
-        ("{ streak { " + "current " * 1_900 + "} }", "pairs of equal fields"),
         ("{ " + "itemStats { edges { node { level } } } " * 180 + "}", "pairs of equal fields"),
         (
             "{ streak { ...F0 } } "
@@ -421,14 +420,14 @@ def test_rejected_requests_also_count_against_the_rate_limit(limited: Api, query
 NOON = datetime(2024, 4, 4, 12, 0, 10, tzinfo=UTC)
 
 
-def count_allowed(instances: list[Instance], caller: str, at: datetime, maximum: int = 20) -> int:
-    for number in range(maximum):
+def count_allowed(instances: list[Instance], caller: str, at: datetime) -> int:
+    for number in range(20):
         instance = instances[number % len(instances)]
         try:
             instance.run(instance.cache.lookup(caller, (), at=at))
         except RateLimited:
             return number
-    return maximum
+    return 20
 
 
 @pytest.fixture

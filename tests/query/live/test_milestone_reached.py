@@ -8,7 +8,7 @@ import pytest
 
 from progress.query.live import milestone_feed
 from progress.query.live.milestone_feed import read_following
-from progress.query.read_models.reader import Reader
+from progress.query.read_models.reader import open_reader
 from progress.serve import readiness
 from tests.support import sample_events, subscription_client
 from tests.support.recent_events import of, study
@@ -70,18 +70,14 @@ def test_a_feed_may_have_more_milestones_than_one_statement_reads(
     recorder.append(goal, *(event for days in (2, 1, 0) for event in study("gus", days, answers=1)))
 
     async def read() -> list[int]:
-        reader = Reader(database)
-        try:
+        async with open_reader(database) as reader:
             return [number for number, _ in await read_following(reader, "gus", 0)]
-        finally:
-            await reader.close()
 
     numbers = asyncio.run(read())
     assert len(numbers) > 2
-    monkeypatch.setattr(milestone_feed, "_AT_ONCE", 1)
-    assert asyncio.run(read()) == numbers
-    monkeypatch.setattr(milestone_feed, "_AT_ONCE", 2)
-    assert asyncio.run(read()) == numbers
+    for at_once in (1, 2):
+        monkeypatch.setattr(milestone_feed, "_AT_ONCE", at_once)
+        assert asyncio.run(read()) == numbers
 
 
 @pytest.mark.parametrize("after", ["0191f0c4-7d7e-7c3a-9c1e-5a4d3c2b1a09", "x", "' OR true"])
