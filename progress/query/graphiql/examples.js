@@ -18,8 +18,7 @@ export const examples = [
   levelStats { level progressRate catalogueItems }
 }
 `),
-  tab(
-    `query Calendar($from: Date!, $to: Date!) {
+  tab(`query Calendar($from: Date!, $to: Date!) {
   dailyStats(from: $from, to: $to) {
     date
     answers
@@ -27,24 +26,19 @@ export const examples = [
     studyTimeMinutes
   }
 }
-`,
-    { from: day(365), to: day(0) },
-  ),
+`, { from: day(365), to: day(0) }),
   tab(`query Due {
   dueForecast(days: 7) { date items }
 }
 `),
-  tab(
-    `query Items($after: String) {
+  tab(`query Items($after: String) {
   itemStats(filter: STRUGGLING, orderBy: ACCURACY, first: 2, after: $after) {
     totalCount
     pageInfo { hasNextPage endCursor }
     edges { node { itemId headword level accuracyRate dueAt } }
   }
 }
-`,
-    { after: null },
-  ),
+`, { after: null }),
   tab(`subscription Live {
   progressUpdated { totalSessionsCompleted currentStreak lastUpdated }
 }
