@@ -61,7 +61,6 @@ const PAGE_SIZE = 20;
 const MAX_LETTERS = 200;
 
 export class Administration extends View {
-  /** The parameters `kind` and `reason` select dead letters. */
   constructor(element, parameters, shell) {
     super(element, shell, { error: null, sessions: undefined });
     const kind = KINDS.includes(parameters.get('kind')) ? parameters.get('kind') : null;
@@ -162,7 +161,6 @@ export class Administration extends View {
     ];
   }
 
-  /** Subscribe to the operations in progress. */
   follow() {
     const running = this.data.operations.filter((operation) => !hasEnded(operation)).slice(0, MAX_SUBSCRIPTIONS);
     for (const { id } of running) {
@@ -306,7 +304,6 @@ export class Administration extends View {
     this.follow();
   }
 
-  /** Cancel an operation, or let a failed one resume. */
   async changeOperation(name, id) {
     const answer = await this.mutate(CHANGES[name], { id });
     if (!answer) return;

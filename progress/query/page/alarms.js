@@ -4,7 +4,7 @@ import { countOpen } from './dead_letters.js';
 import { h } from './dom.js';
 import { ago, clock, number } from './format.js';
 import { join, parts, sentences, t } from './i18n.js';
-import { table } from './layout.js';
+import { panel, table } from './layout.js';
 import { isCancelled } from './operation.js';
 
 const DAY_MS = 86_400_000;
@@ -73,7 +73,6 @@ const nameSession = (session) => t('alarms.session', { session: String(session) 
 const toShard = (shard) => [`shard-${shard}`, t('alarms.shard', { shard })];
 const toSession = ({ session }) => [`session-${session}`, nameSession(session)];
 
-/** The shards that the session holds, or that sessions hold which wait for it. */
 function shardsOf({ session, shards }, sessions) {
   const waiting = sessions.filter((row) => row.waitsFor.includes(session)).flatMap((row) => row.shards);
   return [...new Set([...shards, ...waiting])].map(toShard);
@@ -116,8 +115,7 @@ function runbook(heading) {
 }
 
 export function blockingSessions(rows) {
-  return rows?.length > 0 && h('section', { class: 'card wide', 'aria-labelledby': 'sessions', 'data-key': 'sessions' },
-    h('h2', { id: 'sessions', tabindex: -1 }, t('alarms.sessions')),
+  return rows?.length > 0 && panel('sessions', t('alarms.sessions'), 'wide',
     h('p', { class: 'note' }, t('alarms.sessionsMeaning')),
     h('ul', { class: 'sessions' }, rows.map(session)));
 }
@@ -140,7 +138,6 @@ function session({ session: id, login, application, state, since, locked, shards
     h('dl', { class: 'receipt' }, facts.map(([name, value]) => [h('dt', null, name), h('dd', null, value)])));
 }
 
-/** The shards that are behind, or that one of the `sessions` holds. */
 export function shardList(rows, sessions) {
   const holders = (sessions ?? []).map((row) => row.session);
   const behind = rows.filter((row) => row.eventsBehind > 0);
@@ -150,8 +147,7 @@ export function shardList(rows, sessions) {
     [t('lag.events', { count: eventsBehind }), waitingSince && h('span', { class: 'of' }, ago(waitingSince))],
     holder ? code(holder) : '–',
   ];
-  return h('section', { class: 'card', 'aria-labelledby': 'shards', 'data-key': 'shards' },
-    h('h2', { id: 'shards', tabindex: -1 }, t('alarms.shards')),
+  return panel('shards', t('alarms.shards'), null,
     h('p', { class: 'note' }, t('alarms.shardsBehind', { behind: behind.length, count: rows.length })),
     shown.length > 0 && table([t('alarms.shardName'), t('lag.behind'), t('alarms.holder')], shown.map(cells)));
 }

@@ -48,7 +48,6 @@ export async function askEach(users, fieldOf, signal, fragment = '') {
   return answers;
 }
 
-/** Send a request. Return its response, or throw a Problem. */
 export async function post(path, accept, body, timeout, signal) {
   const signals = [signal, timeout && AbortSignal.timeout(timeout)].filter(Boolean);
   try {

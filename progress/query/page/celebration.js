@@ -7,7 +7,6 @@ const DURATION_MS = 1_000;
 
 const mayMove = () => !matchMedia('(prefers-reduced-motion: reduce)').matches;
 
-/** Let rays fly from the element for a second. */
 export function cheer(element) {
   if (!mayMove() || !element) return;
   const rays = s('svg', { class: 'rays', 'aria-hidden': 'true', viewBox: '-50 -50 100 100' },
@@ -20,16 +19,13 @@ export function cheer(element) {
   motion.finished.finally(() => rays.remove());
 }
 
-/** Let a number that has changed rise into its place. */
 export function rise(element) {
   if (mayMove()) {
     element.animate([{ transform: 'translateY(40%)', opacity: 0.2 }, { transform: 'none', opacity: 1 }], 400);
   }
 }
 
-/**
- * Celebrate the newest milestone of a view that has no connection that tells it. `before` is the view's former data.
- */
+/** Celebrate the newest milestone of a view without a feed of them. `before` is its former data. */
 export function cheerNew(view, before) {
   const [newest, former] = [view.data, before].map(({ milestones }) => milestones.edges[0]?.node);
   if (newest && newest.id !== former?.id) view.celebrate(newest);

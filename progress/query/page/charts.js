@@ -8,7 +8,6 @@ const MAX_BY_DAY = 120 * 86_400_000; // milliseconds; the axis of a longer chart
 const MIN_SLOTS = 12; // fewer columns leave room at the right, so that none is as wide as the chart
 const MAX_POSTS = 7; // more columns have ticks instead of a number above each
 
-/** The lines of the three ticks. */
 export const rules = () => [0, 50, 100].map((y) =>
   s('line', { class: 'rule', x1: 0, x2: '100%', y1: `${y}%`, y2: `${y}%` }));
 
@@ -35,13 +34,11 @@ export function columns(entries, top, label, room = entries.length) {
 export const answerParts = (right, answers, isOpen) => [['right', right], ['wrong', answers - right]]
   .map(([name, count]) => [isOpen ? `${name} unfinished` : name, count]);
 
-/** The key of what is hatched. */
 export const openKey = () => ['right unfinished', t('weeks.unfinished')];
 
 /** The link to the words behind the column that the user has tapped. */
 export const door = () => h('a', { class: 'door', 'data-key': 'door' }, t('items.see'));
 
-/** The number of columns for which a chart over time has room. */
 export const slots = (count) => Math.max(count, MIN_SLOTS);
 
 /** For each part with a value above 0: its class, and its upper edge and height in percent. */
@@ -71,10 +68,7 @@ export function axis(labels, steps) {
   }));
 }
 
-/**
- * Labels for the first, the middle and the last date, as far as they are apart in a chart with `room` steps: days or,
- * if the dates span several months, months.
- */
+/** The first, middle and last date, if they are apart in a chart of `room` steps: as days or, of long times, months. */
 export function dateLabels(dates, room = dates.length) {
   const isShort = instant(dates.at(-1)) - instant(dates[0]) < MAX_BY_DAY;
   const last = dates.length - 1;
@@ -102,9 +96,7 @@ export function bar(parts, total) {
   }));
 }
 
-/**
- * The smallest round even number that is at least `most`, and at least 2: the top of a scale of counts with a middle.
- */
+/** The smallest round even number that is at least `most` and 2: the top of a scale of counts with a middle. */
 export function roundUp(most) {
   const size = 10 ** Math.floor(Math.log10(Math.max(most, 1)));
   const tops = [1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10].map((step) => Math.round(step * size * 10) / 10);
@@ -129,7 +121,6 @@ export function counts(entries) {
     [0, top], number, axis(dateLabels(entries.map(({ day }) => day)), entries.length), door());
 }
 
-/** A column as an item of a list. */
 function post({ value, text, name, href, style = 'count' }, most) {
   const height = value && Math.max((100 * value) / most, 2);
   return h('li', null, h(value && href ? 'a' : 'div', { href: value ? href : null },

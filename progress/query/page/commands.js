@@ -37,7 +37,6 @@ const USUAL_DAYS = 28;
 // another change, an earlier key would repeat a change that no longer has an effect.
 let last = {};
 
-/** Open the dialog of a command, `goal` or `rest`, for the learner's own page. */
 export const open = (command, view) => ({ goal: openGoal, rest: openRest })[command](view);
 
 function openGoal(view) {
@@ -134,7 +133,7 @@ async function showDays(dialog, view) {
         h('span', null, name, hint && h('small', null, hint))),
       event && undoRest(dialog, view, event, name));
   });
-  show(days, h('legend', { class: 'unseen' }, t('command.restDay')), choices);
+  show(days, h('legend', { class: 'unseen' }, t('glossary.words.restDay')), choices);
   dialog.querySelector('[name=day]:enabled')?.focus();
 }
 
@@ -183,10 +182,7 @@ function say(dialog, id, text) {
   dialog.querySelector(`#command-${id}`).textContent = text;
 }
 
-/**
- * Send a mutation, then show its result in the view. If the request fails and is sent again, it has the same key, and
- * counts once.
- */
+/** Send a mutation, then show its result. Sent again after a failure, it has the same key, and counts once. */
 async function send(dialog, mutation, variables, change, view, onRefused) {
   const text = JSON.stringify(change);
   if (last.change !== text) last = { change: text, key: crypto.randomUUID() };

@@ -17,7 +17,6 @@ import { when } from './when_section.js';
 import { clampDay, moveDay, spanOf, year } from './year.js';
 
 export class Dashboard extends View {
-  /** `user` is null for the caller's own dashboard. */
   constructor(element, user, shell, fields) {
     super(element, shell, { user, ...fields });
     this.path = pathOf(location.hash);
@@ -61,7 +60,6 @@ export class Dashboard extends View {
     return this.hasPlayed && this.element.querySelector('#year')?.getBoundingClientRect().top;
   }
 
-  /** The large numbers of the section "Today", by their element. */
   figures() {
     return new Map([...this.element.querySelectorAll('.tile .figure strong:not(.ghost *)')]
       .map((one) => [one, one.textContent]));
@@ -115,12 +113,10 @@ export class Dashboard extends View {
     return this.element.querySelector(`[data-day="${this.view.day}"]`);
   }
 
-  /** The first and the last day of the grid. */
   get span() {
     return this.view.span ?? spanOf(this.view.year, this.data.day);
   }
 
-  /** Select the year and day to show at first. */
   selectDay() {
     const { day, streak, days } = this.data;
     if (this.view.year) return;
@@ -149,7 +145,6 @@ export class Dashboard extends View {
     bar.scrollLeft = current.offsetLeft + (current.offsetWidth - bar.clientWidth) / 2;
   }
 
-  /** Scroll to a section, and move the keyboard focus to its heading. */
   jump(id) {
     const heading = this.element.querySelector(`#${id}`); // none if the section has nothing to say yet
     heading?.focus({ preventScroll: true });
@@ -194,10 +189,7 @@ function isNew({ progress }) {
   return progress.accuracyRate == null && !progress.totalSessionsCompleted && !Object.values(stages).some(Boolean);
 }
 
-/**
- * The name of the learner, if there is one, also on a day before it was recorded; others also see the id, because names
- * may be equal. Learners have their own name in the bar.
- */
+/** The name of the learner, also on a day before it was recorded; others also see the id, as names may be equal. */
 function title(user, recorded) {
   const name = recorded ?? (user && nameOf('learner', user));
   return h('header', { 'data-key': 'title', class: user ? null : 'unseen' },

@@ -10,10 +10,7 @@ export const KINDS = ['INVALID', 'MALFORMED', 'CONFLICT', 'FUTURE', 'SESSION_OWN
 /** The number of all open dead letters, whatever the page shows of them. */
 export const countOpen = (reasons) => reasons.reduce((total, { count }) => total + count, 0);
 
-/**
- * The section of the dead letters: the groups with the same reason, and single dead letters. `view` has the kind and
- * the reason to show, and the ids of the selected dead letters.
- */
+/** The groups with the same reason, and single dead letters. `view` has the selected kind, reason and ids. */
 export function deadLetters({ totalCount, pageInfo, edges }, reasons, view) {
   const rows = edges.map((edge) => edge.node);
   const isFiltered = view.kind !== null || view.reason !== null;
@@ -119,7 +116,6 @@ function offence({ payload, reason }) {
   }));
 }
 
-/** Links to the learner that the dead letter names, and to the learner's recorded events. */
 function links({ payload, eventId, kind, reason }) {
   const user = learnerOf(payload);
   if (!user) return null;

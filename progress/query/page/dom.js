@@ -7,7 +7,6 @@ export function h(name, attributes, ...children) {
   return fill(document.createElement(name), attributes, children);
 }
 
-/** Create an SVG element. */
 export function s(name, attributes, ...children) {
   return fill(document.createElementNS(SVG, name), attributes, children);
 }
@@ -36,10 +35,7 @@ export function show(parent, ...children) {
   restoreFocus(focused);
 }
 
-/**
- * Show the value of each column that the user has tapped, and lead to what it counts. A chart whose tapped column is
- * gone shows none.
- */
+/** Show the value of each column that the user has tapped, and lead to what it counts. */
 export function showTapped(parent) {
   for (const column of parent.querySelectorAll('[data-tapped]')) {
     const plot = column.closest('.plot');
@@ -116,7 +112,6 @@ function isSetByUser(element, attribute) {
   return attribute === 'data-tapped' || (attribute === 'open' && element.localName === 'details');
 }
 
-/** True if removing the attribute would lose the focus. */
 function keepsFocus(element, attribute) {
   return attribute === 'tabindex' && element === document.activeElement;
 }

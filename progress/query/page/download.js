@@ -6,7 +6,6 @@ import { button, card, note, section } from './layout.js';
 import * as session from './signed_in.js';
 
 export class Download {
-  /** `user` is null for the caller's own record; `draw` draws the view again. */
   constructor(user, shell, draw) {
     Object.assign(this, { user, shell, draw });
   }
@@ -16,10 +15,7 @@ export class Download {
     this.started?.close();
   }
 
-  /**
-   * The section, with a link to what is kept. A user who may export the record also sees the download, and who has read
-   * the record, as far as it is loaded.
-   */
+  /** The section. A user who may export the record also sees the download, and who has read the record. */
   section(readers) {
     const link = (view, text) =>
       h('a', { class: 'button quiet', href: `#/${view}/${encodeURIComponent(this.user ?? '')}` }, text);
@@ -43,7 +39,6 @@ export class Download {
       h('div', { class: 'tools' }, this.started?.buttons() ?? button('export', 'start', this.text)));
   }
 
-  /** The text of the button that starts an export. */
   get text() {
     return t(this.user ? 'data.getTheirs' : 'data.get');
   }

@@ -26,7 +26,6 @@ async function find(text, signal) {
 /** Return the learners whose id or name contains the text, or none if the search fails. */
 const findLearners = async (text) => ([...text].length < MIN_SEARCH ? [] : find(text).catch(() => []));
 
-/** Suggest learners while the user types. */
 export function suggest(input) {
   const text = input.value.trim();
   clearTimeout(typing);

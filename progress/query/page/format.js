@@ -64,7 +64,6 @@ export const decimal = (value) => (value == null ? NONE : decimals.format(value)
 export const rounded = (value, steps) =>
   (value == null ? null : Math.round((steps * value).toPrecision(12)) / steps);
 
-/** Study time in hours and minutes. */
 export function minutes(value) {
   const whole = Math.floor(value / 60);
   const rest = minute(value % 60);
@@ -95,7 +94,6 @@ export const month = (day, how = 'short') => months[how].format(instant(day));
 /** The shortest name of a month. January is J in English and 1 in Japanese. */
 export const monthSign = (day) => months.narrow.format(instant(day)).replace('月', '');
 export const monthYear = (day) => monthYears.format(instant(day));
-/** A month on an axis, where there is little room. */
 export const monthTick = (day) => monthTicks.format(instant(day));
 export const hour = (value) => wholeHours.format(value * 3_600_000);
 export function days(from, to) {

@@ -7,14 +7,10 @@ import { sentences, t } from './i18n.js';
 const BATCH = new Set(['weekly_stats', 'domain_stats', 'level_stats']);
 const OUT = 'events out'; // what leaves the system, which the page does not show
 export const STAGES = ['longTermMastered', 'shortTermMastered', 'learning'];
-/** The items that are mastered now, of a learner, a level or a skill. */
 export const masteredNow = ({ shortTermMastered, longTermMastered }) => shortTermMastered + longTermMastered;
 const NOTICEABLE_S = 2; // a shorter lag ends before a user can read about it
 
-/**
- * The largest number of events by which a projection is behind. Batch projections, and lags below NOTICEABLE_S, do not
- * count.
- */
+/** The most events by which a projection is behind, but for batch projections and lags below NOTICEABLE_S. */
 export function countBehind(projections) {
   const shown = projections.filter(({ name }) => !BATCH.has(name) && name !== OUT);
   const late = shown.filter((row) => row.secondsBehind >= NOTICEABLE_S);

@@ -3,7 +3,7 @@
 
 import { runQuery } from './api.js';
 import { answerParts, axis, chart, columns, dateLabels, legend, openKey, roundUp } from './charts.js';
-import { saveFile, toCsv } from './csv.js';
+import { saveCsv } from './csv.js';
 import { h, s, show } from './dom.js';
 import {
   dayAfter, dayOf as dateOf, instant, localDate, longDay, nearDay, now, number, percent, shortDay, signed,
@@ -12,7 +12,7 @@ import { loadSkills, skills } from './group_skills.js';
 import { MOST, loadTasks, tasks } from './group_tasks.js';
 import { join, sentences, t } from './i18n.js';
 import { level, word } from './items.js';
-import { button, card, expectedOf, mark, note, pairs, table, unfolded } from './layout.js';
+import { button, card, expectedOf, mark, note, pairs, panel, table, unfolded } from './layout.js';
 import { Loads } from './loads.js';
 import { commonEnd } from './local_days.js';
 import { learnName, nameOf, visible } from './names.js';
@@ -87,7 +87,6 @@ const ORDERS = {
   change: { by: (row) => change(row.weeks) },
 };
 
-/** The last whole week and the week before it. */
 const lastWeeks = (weeks) => weeks.filter(({ isOpen }) => !isOpen).slice(-2);
 /** How many answers more the last whole week has than the week before it. */
 function change(weeks) {
@@ -128,7 +127,6 @@ export class Group extends View {
     const { hash, groupId: group, data, rows, pages, scroll } = this;
     if (data?.group) leave({ hash, group, data, rows, pages, scroll, users: this.shown().map(({ userId }) => userId) });
     this.subscription?.close();
-    this.request?.abort();
     clearTimeout(this.later);
   }
 
@@ -145,12 +143,11 @@ export class Group extends View {
 
   /** Load the group or, with `more`, the next page of its learners. A newer request aborts an older one. */
   async load(more = false) {
-    this.request?.abort();
+    const signal = this.renew();
     clearTimeout(this.later);
     this.later = null;
     this.requestedAt = performance.now();
     this.loads.happen('load');
-    const { signal } = (this.request = new AbortController());
     const after = more ? this.data.learners.pageInfo.endCursor : null;
     try {
       const { groupId: group, apiOrder: order, from: since, day } = this;
@@ -192,7 +189,6 @@ export class Group extends View {
     this.draw();
   }
 
-  /** Load the tasks of the group, which have no past. */
   async loadTasks() {
     if (this.day) return;
     this.tasks = await loadTasks(this.groupId, this.mostTasks, this.closing.signal);
@@ -258,7 +254,6 @@ export class Group extends View {
     this.load();
   }
 
-  /** Show only the learners with this text in their names or ids. */
   search(text) {
     this.text = text;
     this.draw();
@@ -271,7 +266,6 @@ export class Group extends View {
     if (!this.isComplete()) this.load();
   }
 
-  /** Show the learners at risk. */
   see() {
     const title = this.element.querySelector('#learners');
     title.scrollIntoView();
@@ -308,7 +302,6 @@ export class Group extends View {
     return (!this.isReversed && ORDERS[this.order].api) || 'URGENCY';
   }
 
-  /** True if all learners are loaded, so that the page can sort them. */
   isComplete() {
     return !this.data.learners.pageInfo.hasNextPage;
   }
@@ -320,7 +313,6 @@ export class Group extends View {
     return !this.isComplete() && (lacksRisks || this.since || this.text || this.isReversed || !ORDERS[this.order].api);
   }
 
-  /** The loaded learners that the filter selects, in the selected order. */
   shown() {
     const rows = this.rows.filter(({ atRisk, userId, displayName }) => (atRisk || !this.isFiltered) &&
       [userId, displayName ?? ''].some((name) => name.toLowerCase().includes(this.text)));
@@ -335,7 +327,6 @@ export class Group extends View {
     return rows.toSorted((one, other) => compare(keys.get(one), keys.get(other)));
   }
 
-  /** Copy the words to repeat, one a line. */
   async copy() {
     const words = this.data.group.itemsFading.map(({ headword, itemId }) => visible(headword) ?? itemId);
     try {
@@ -353,7 +344,6 @@ export class Group extends View {
     return this.isReversed ? t('group.reversed', { order }) : order;
   }
 
-  /** What is shown: the range, the order and the filter. */
   selection() {
     return [
       this.day && t('group.asOf', { day: longDay(this.day) }), nameOfRange(this.range), this.orderName(),
@@ -377,7 +367,7 @@ export class Group extends View {
     const name = [this.data.group.name ?? groupId, ...this.selection(), localDate(now())].join(' - ');
     const rows = this.shown().map((row) => fieldsOf(row, this.range));
     const columns = fieldsOf({ riskReasons: [], weeks: this.data.group.weeks }, this.range).map(([column]) => column);
-    saveFile(`${name.replace(/[\\/:*?"<>|]/g, '_')}.csv`, 'text/csv', toCsv(columns, rows.map(Object.fromEntries)));
+    saveCsv(name, columns, rows.map(Object.fromEntries));
   }
 
   draw() {
@@ -479,7 +469,6 @@ export class Group extends View {
         totalCount > 0 && [button('csv', 'csv', t('group.save')), button('print', 'all', t('group.print'))]));
   }
 
-  /** The direction in which the rows are sorted by a column; null if they are not. */
   sortOf(name) {
     if (name !== this.order) return null;
     if (name === 'urgent') return 'other';
@@ -534,7 +523,7 @@ function standing(group, range, rows, isComplete, name) {
   ].filter(Boolean);
   const now = rows.filter(isStudying);
   return h('section', { class: 'card wide', 'aria-label': nameOfRange(range), 'data-key': 'standing' },
-    h('dl', { class: 'figures row' }, figures.map(([term, value]) =>
+    h('dl', { class: 'figures' }, figures.map(([term, value]) =>
       h('div', null, h('dt', null, term), h('dd', null, value)))),
     now.length > 0 && h('div', { class: 'now' }, mark('good', t('group.now', { count: now.length })),
       h('ul', { class: 'repeat' }, now.map((row) => h('li', null, name(row))))));
@@ -549,7 +538,6 @@ const textOf = (week) => t('group.week', {
   day: nameOfWeek(week), count: week.answers, share: percent(week.accuracyRate),
 });
 
-/** The group's answers by week. */
 function trend({ weeks, answersLast7Days }) {
   const isCounting = answersLast7Days > sum(weeks.slice(-2).map((week) => week.answers));
   const top = roundUp(Math.max(...weeks.map((week) => week.answers)));
@@ -572,9 +560,7 @@ function trend({ weeks, answersLast7Days }) {
       ]))));
 }
 
-/**
- * A learner's answers by week as a small chart; `most` is the value at its upper edge, the same for all learners.
- */
+/** A learner's answers by week as a small chart; `most`, at its upper edge, is the same for all learners. */
 function spark(weeks, most) {
   const label = t('group.trendOf', { answers: join(...weeks.map((week) => number(week.answers))) });
   const width = 100 / weeks.length;
@@ -626,16 +612,11 @@ function fieldsOf(row, range) {
   ];
 }
 
-/** Print the page, or only the words to repeat. */
 function printOnly(part) {
   document.body.dataset.printed = part;
   addEventListener('afterprint', () => delete document.body.dataset.printed, { once: true });
   print();
 }
-
-/** A card of the first screen. */
-const part = (key, title, ...content) => h('section', { class: 'card', 'aria-labelledby': key, 'data-key': key },
-  h('h2', { id: key }, title), content);
 
 /** As the order by urgency: the last study day is the newest, then wrong answers are most. */
 const byUrgency = (one, other) => (other.lastStudyDate ?? '').localeCompare(one.lastStudyDate ?? '')
@@ -645,7 +626,7 @@ const wrongOf = ({ answersLast7Days, accuracyLast7Days }) => answersLast7Days * 
 /** How many learners are at risk, and why; a learner may have two reasons. The first names. */
 function risk(group, rows, name) {
   const first = rows.filter(({ atRisk }) => atRisk).toSorted(byUrgency).slice(0, FIRST);
-  return part('risk', t('group.atRisk'),
+  return panel('risk', t('group.atRisk'), null,
     h('p', { class: 'figure' },
       h('strong', { 'data-same': 'risk' }, number(group.atRisk)),
       h('span', { 'data-same': 'members' }, t('group.ofMembers', { count: group.members }))),
@@ -658,8 +639,7 @@ function risk(group, rows, name) {
         t('group.seeRisk'))));
 }
 
-/** The items that several members are forgetting. */
-const toRepeat = (items, link, hasCopied) => part('fading', t('group.fading'),
+const toRepeat = (items, link, hasCopied) => panel('fading', t('group.fading'), null,
   items.length > 0 && h('ul', { class: 'repeat' }, items.map((item) => h('li', null,
     h('a', { href: link(item) }, word(item)), level(item), ' ',
     h('span', { class: 'of' }, t('group.fadingOf', { learners: item.learners, count: item.answered }))))),
@@ -668,7 +648,6 @@ const toRepeat = (items, link, hasCopied) => part('fading', t('group.fading'),
     button('copy', 'copy', t(hasCopied ? 'group.copied' : 'group.copy')),
     button('print', 'words', t('group.printWords'))));
 
-/** How much of what the members answered they are expected to know. */
 function expected({ members, knowledge }) {
   return card('knowledge', t('expected.now'), 'wide',
     knowledge.items > 0 && expectedOf(knowledge),

@@ -1,11 +1,11 @@
 // Who of a group has answered an item, and who missed it: the lowest estimated recall first.
 
-import { runQuery } from './api.js';
+import { askEach, runQuery } from './api.js';
 import { h } from './dom.js';
 import { ago, number, percent, recallShare } from './format.js';
 import { t } from './i18n.js';
 import { level, word } from './items.js';
-import { button, note, table } from './layout.js';
+import { button, note, panel, table } from './layout.js';
 import { learnName } from './names.js';
 import { View } from './problems.js';
 import { withParameter } from './past_day.js';
@@ -18,7 +18,6 @@ const MEMBERS = `query Members($group: ID!, $after: String) {
     edges { node { userId displayName } }
   }
 }`;
-const PER_REQUEST = 30; // aliases
 const FIELDS = 'headword level language answers correctAnswers accuracyRate lapses lastAnsweredAt estimatedRecall';
 
 export class GroupItem extends View {
@@ -35,7 +34,6 @@ export class GroupItem extends View {
     if (this.data) leave({ hash, from, group, item, users: this.sorted().map(({ userId }) => userId) });
   }
 
-  /** The learners who have answered the item, the lowest estimated recall first. */
   sorted() {
     return this.data.rows.toSorted((one, other) => one.estimatedRecall - other.estimatedRecall);
   }
@@ -47,10 +45,9 @@ export class GroupItem extends View {
       const { data } = await runQuery(MEMBERS, { group: this.group, after: this.data?.after ?? null }, signal);
       const { edges, pageInfo } = data.learners;
       const members = edges.map((edge) => edge.node);
-      const found = [];
-      for (let from = 0; from < members.length; from += PER_REQUEST) {
-        found.push(...await this.read(members.slice(from, from + PER_REQUEST)));
-      }
+      const field = (user) => `item(${user}, itemId: ${JSON.stringify(this.item)}) { ${FIELDS} }`;
+      const known = await askEach(members.map(({ userId }) => userId), field, signal);
+      const found = members.map((member, at) => ({ ...known[at], ...member }));
       const rows = [...(this.data?.rows ?? []), ...found.filter((row) => row.answers)];
       const item = this.data?.item ?? found.find((row) => row.headword);
       this.data = { rows, item, after: pageInfo.hasNextPage ? pageInfo.endCursor : null };
@@ -64,15 +61,6 @@ export class GroupItem extends View {
     }
   }
 
-  async read(members) {
-    const fields = members.map((_, n) => `m${n}: item(userId: $m${n}, itemId: $item) { ${FIELDS} }`).join(' ');
-    const parameters = members.map((_, n) => `$m${n}: ID!`).join(', ');
-    const variables = Object.fromEntries(members.map(({ userId }, n) => [`m${n}`, userId]));
-    const { data } = await runQuery(`query Item($item: ID!, ${parameters}) { ${fields} }`,
-      { item: this.item, ...variables }, this.closing.signal);
-    return members.map((member, n) => ({ ...data[`m${n}`], ...member }));
-  }
-
   sections() {
     const { rows, after } = this.data;
     const item = { itemId: this.item, ...(this.data.item ?? rows[0]) };
@@ -80,8 +68,7 @@ export class GroupItem extends View {
       h('header', { class: 'head', 'data-key': 'head' }, h('div', null,
         h('a', { class: 'back', href: this.from }, groupName(this.group)),
         h('h1', { class: 'item-head' }, word(item), ' ', item.level && level(item)))),
-      h('section', { class: 'card wide', 'aria-labelledby': 'who', 'data-key': 'who' },
-        h('h2', { id: 'who' }, t('group.who', { count: rows.length })),
+      panel('who', t('group.who', { count: rows.length }), 'wide',
         note(t(rows.length ? 'group.whoMeaning' : 'group.nobody')),
         rows.length > 0 && table(
           [t('group.learner'), t('week.right'), t('items.lapses'), t('items.recall'), t('item.last')],

@@ -1,12 +1,12 @@
 // The tasks of a group: which lists it is to learn until when, and who has done it; and the page of one task.
 
 import { runQuery } from './api.js';
-import { saveFile, toCsv } from './csv.js';
+import { saveCsv } from './csv.js';
 import { h } from './dom.js';
 import { clock, fullDay, localDate, longDay, nearDay, now, number, shortDay } from './format.js';
 import { join, t } from './i18n.js';
 import { listName } from './items.js';
-import { button, note, stamp, table } from './layout.js';
+import { button, note, panel, stamp, table } from './layout.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
 import { withParameter } from './past_day.js';
@@ -40,16 +40,14 @@ export async function loadTasks(group, first, signal) {
 }
 
 /** A card with a row for each task; nothing without one. `link` is the address of a task, `name` a member's name. */
-export const tasks = ({ members, tasks: { edges, pageInfo } }, link, name) => edges.length > 0 && h('section', {
-  class: 'card wide', 'aria-labelledby': 'tasks', 'data-key': 'tasks',
-},
-  h('h2', { id: 'tasks' }, t('tasks.title')),
-  table([t('items.list'), t('tasks.day'), t('tasks.by'), t('tasks.furthest')], edges.map(({ node: task }) => [
-    h('a', { href: link(task.listId) }, listName({ id: task.listId, name: task.listName })),
-    nearDay(task.dueOn, localDate(now())), doneBy(task, members), furthest(task, name),
-  ]), 'stacking tasks'),
-  note(t('tasks.meaning')),
-  pageInfo.hasNextPage && edges.length < MOST && button('tasks', 'tasks', t('items.more')));
+export const tasks = ({ members, tasks: { edges, pageInfo } }, link, name) => edges.length > 0
+  && panel('tasks', t('tasks.title'), 'wide',
+    table([t('items.list'), t('tasks.day'), t('tasks.by'), t('tasks.furthest')], edges.map(({ node: task }) => [
+      h('a', { href: link(task.listId) }, listName({ id: task.listId, name: task.listName })),
+      nearDay(task.dueOn, localDate(now())), doneBy(task, members), furthest(task, name),
+    ]), 'stacking tasks'),
+    note(t('tasks.meaning')),
+    pageInfo.hasNextPage && edges.length < MOST && button('tasks', 'tasks', t('items.more')));
 
 /** How many members have done a task; for a list without words or with too many, only its size. */
 const doneBy = ({ done, items }, members) =>
@@ -116,8 +114,7 @@ export class Task extends View {
         isCounted && h('p', null, h('b', null, doneBy(task, size))),
         h('p', { class: 'printed' }, join(groupName(this.group), longDay(localDate(at)), clock(at))))),
       stamp(at),
-      h('section', { class: 'card wide', 'aria-labelledby': 'who', 'data-key': 'who' },
-        h('h2', { id: 'who' }, t('group.learners', { count: rows.length })),
+      panel('who', t('group.learners', { count: rows.length }), 'wide',
         note(t(isCounted ? 'tasks.meaning' : items ? 'tasks.tooLarge' : 'lists.empty')),
         isCounted && [
           h('div', { class: 'tools' },
@@ -149,6 +146,6 @@ export class Task extends View {
       return Object.fromEntries(columns.map((column, index) => [column, values[index]]));
     });
     const name = [groupName(this.group), nameOf('list', this.list), localDate(now())].join(' - ');
-    saveFile(`${name.replace(/[\\/:*?"<>|]/g, '_')}.csv`, 'text/csv', toCsv(columns, rows));
+    saveCsv(name, columns, rows);
   }
 }

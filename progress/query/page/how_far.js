@@ -38,10 +38,7 @@ const isShown = (row) => row.catalogueItems > 0 || row.itemsStudied > 0;
 export const stageLegend = (names = [...STAGES, 'unmet']) =>
   legend(names.map((name, index) => [`stage-${index}`, t(`stage.${name}`)]));
 
-/**
- * The levels of CEFR or, if another scale is chosen, its lists: the next one first. Without a choice, whoever knows no
- * level of CEFR sees the first other scale.
- */
+/** The levels of CEFR or another scale, the next one first. Who knows no level of CEFR sees the first other scale. */
 function levels({ levels: ofCefr, user }, isCounting, scales, chosen, ofAll) {
   const byDefault = chosen === null && !isCounting && !hasLevel(ofCefr) ? scales[0] : null;
   const scale = scales.find(({ name }) => name === chosen) ?? byDefault;
@@ -75,10 +72,8 @@ function levels({ levels: ofCefr, user }, isCounting, scales, chosen, ofAll) {
 export const scaleSelect = (names, chosen, others) => h('select', { name: 'scale' }, names.map((name) =>
   h('option', { value: name, selected: name === (chosen ?? '') }, name || others)));
 
-/** A pill or, without one, a text in the same place. */
 const status = (waiting, text) => h('div', { class: 'status' }, waiting || note(text));
 
-/** True if a word that was studied has a level. */
 const hasLevel = (rows) => rows.some((row) => row.level !== 'UNKNOWN' && row.itemsStudied > 0);
 
 /** A text about the current level, which is the lowest level that the learner has not reached. */
@@ -92,7 +87,6 @@ function currentLevel(rows, hasMore) {
   return t('levels.current', { level: levelOf(current), goal, more: goal - masteredNow(current) });
 }
 
-/** The name of a level of CEFR, or of a list. */
 const levelOf = ({ level, name, id }) => (id ? visible(name) ?? id : level);
 
 const pace = (row) => (row.level === 'UNKNOWN' ? '–' : number(row.masteredLast28Days));
@@ -121,7 +115,6 @@ function skills(data, waiting) {
 const shareTable = (headers, rows, waiting) => rows.length > 0 && table(headers, rows.map(([name, row, ...cells]) =>
   [name, ...(waiting && !row.itemsStudied ? ['–', ...cells.map(() => '–')] : [shareOf(row), ...cells])]), 'shares');
 
-/** A bar of the states, and how many of the words are known. */
 export function shareOf(row) {
   const { itemsStudied, catalogueItems: total } = row;
   return [
@@ -139,7 +132,6 @@ function milestones({ milestones: { edges }, day }, ofAll) {
     pairs(reached.map((milestone) => [milestoneName(milestone), longDay(milestone.reachedOn)])));
 }
 
-/** A note about a milestone that was just reached. */
 export const celebration = (milestone) => milestone &&
   h('div', { class: 'cheer', 'data-key': 'cheer' }, mark('good', reachedText(milestone)));
 

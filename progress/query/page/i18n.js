@@ -8,7 +8,6 @@ export const language = document.documentElement.lang;
 const numbers = new Intl.NumberFormat(language);
 const plurals = new Intl.PluralRules(language);
 
-/** Load all texts; throw an error if they do not arrive. */
 export async function loadTexts() {
   if (texts.isComplete) return;
   const response = await fetch(new URL(`${language.slice(0, 2)}.json`, import.meta.url));
@@ -50,10 +49,7 @@ const CARDS = [[/\bword(?=s?\b)/g, 'card'], [/\bWord(?=s?\b)/g, 'Card'], [/å˜èª
 const inCards = (text) => (ofCards.has(spokenOf)
   ? CARDS.reduce((one, [word, card]) => one.replace(word, card), text) : text);
 
-/**
- * The text with this key, or the fallback if there is no such text. Callers need a fallback if the key contains a value
- * from the API.
- */
+/** The text with this key, which contains a value from the API, or the fallback if there is no such text. */
 export const textOf = (key, fallback) => (find(key) === undefined ? fallback : t(key));
 
 const find = (key) => key.split('.').reduce((node, name) => node?.[name], texts);
@@ -63,13 +59,9 @@ const format = (value) => (typeof value === 'number' ? numbers.format(value) : v
 /** The texts, separated by commas: "a, b, c". Empty texts are left out. */
 export const join = (...items) => items.flat().filter(Boolean).join(t('separator'));
 
-/** The texts as consecutive sentences. Empty texts are left out. */
 export const sentences = (...items) => items.flat().filter(Boolean).join(t('gap'));
 
-/**
- * Store the selected language as a cookie, and reload the page, which keeps the focus: without a network, once it is
- * back.
- */
+/** Store the selected language as a cookie, and reload the page, which keeps the focus, once there is a network. */
 export function selectLanguage(code) {
   document.cookie = `language=${code}; path=${location.pathname}; max-age=31536000; SameSite=Lax`;
   history.replaceState('language', '');

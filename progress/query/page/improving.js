@@ -20,9 +20,7 @@ const COMPARED = 28; // days
 const MONTHS = { month: 2, quarter: 4, year: 12, all: 0 }; // months of the chart of mastered items
 const MAX_MONTHS = 24; // a longer chart shows years
 
-/**
- * The section. The range's buttons are over the charts that they change. `states` draws the card that arrives later.
- */
+/** The section. The range's buttons are over the charts that they change. `states` draws a card that arrives later. */
 export function improving(data, { range = 'year', states = null } = {}) {
   const [hasCourse, hasMastered] = ['improving', 'mastered'].map((name) => has(name, data));
   return section('improving', t(data.user ? 'jump.improving' : 'improving.title'),
@@ -36,10 +34,8 @@ export function improving(data, { range = 'year', states = null } = {}) {
     hasCourse && byWeek(data, range));
 }
 
-/** A difference of two rates, in percentage points. */
 const points = (rate) => t('week.points', { count: Math.round(100 * rate) });
 
-/** Compare the last four weeks with the four before. */
 function comparison({ days: studied, day }) {
   const upTo = (last) => sum(studied, dayAfter(last, 1 - COMPARED), last);
   const [now, before] = [upTo(day), upTo(dayAfter(day, -COMPARED))];
@@ -73,7 +69,6 @@ function change(now, before, show, better) {
   return h('span', { class: better !== 'neither' && style }, sign, text);
 }
 
-/** The buttons that select the range of the charts below them. */
 const ranges = (selected) => h('div', {
   class: 'switch', role: 'group', 'aria-label': t('range.title'), 'data-key': 'ranges',
 },
@@ -90,7 +85,6 @@ function weeksOf({ days: studied, day }, range) {
   return Math.min(RANGES[range] || all, all);
 }
 
-/** The card of the weeks or, of a long range, of its months. */
 function byWeek(data, range) {
   const { days: studied, day } = data;
   const count = weeksOf(data, range);
@@ -119,7 +113,6 @@ const describe = (week) => t('weeks.week', { days: days(week.start, week.end), t
   ? join(t('count.answers', { count: week.answers }), t('answers.right', { share: percent(accuracy(week)) }))
   : t('weeks.noAnswers') });
 
-/** The words of a week or month. */
 const answered = (data, { start, end }) => wordsOf(data, 'answered', start, end);
 
 const weekTable = (shown, data) => table(
@@ -130,14 +123,12 @@ const weekTable = (shown, data) => table(
     number(week.answers), percent(accuracy(week)), decimal(pace(week)),
     minutes(Math.floor(week.studySeconds / 60)), number(week.activeDays)]));
 
-/** The months of a range, from the first day of study on. */
 function monthsOf(data, range) {
   const first = firstDay(data.days, data.day);
   const all = months(data.days, data.day, MONTHS[range] || Math.ceil(weeksOf(data, range) / 4) + 1);
   return all.filter(({ end }) => end >= first);
 }
 
-/** The months of a range or, if there are many, the years. */
 function periodsOf(data, range) {
   const shown = monthsOf(data, range);
   if (shown.length <= MAX_MONTHS) return shown;
@@ -145,9 +136,7 @@ function periodsOf(data, range) {
     .map((year) => sum(data.days, `${year}-01-01`, `${year}-12-31`));
 }
 
-/**
- * The number of items newly mastered in each month or year. A period that is not over is hatched above its whole name.
- */
+/** The items newly mastered in each month or year. A period that is not over is hatched above its whole name. */
 function mastered(shown, data) {
   const { days: studied, day } = data;
   const isByYear = shown[0].end.slice(0, 7) !== shown[0].start.slice(0, 7);
@@ -171,7 +160,6 @@ function mastered(shown, data) {
     })));
 }
 
-/** A text that compares the unfinished month with the same days of the month before. */
 function soFar([before, period], studied, day) {
   if (!isOpen(period, day)) return null;
   const last = dayAfter(before.start, Number(day.slice(8)) - 1);

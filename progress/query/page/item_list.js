@@ -44,7 +44,7 @@ const CONTROLS = {
   order: ['RECENT', 'DUE', 'RECALL', 'ACCURACY', 'LAPSES'],
 };
 const LABELS = {
-  filter: 'items.filter', level: 'levels.level', skill: 'skills.skill', list: 'items.list', language: 'languages.title',
+  filter: 'frame.show', level: 'levels.level', skill: 'skills.skill', list: 'items.list', language: 'languages.title',
   order: 'items.order',
 };
 const ORDERS = { DUE: 'DUE', FADING: 'RECALL', STRUGGLING: 'ACCURACY', LEECH: 'LAPSES' };
@@ -53,7 +53,6 @@ const defaultOrder = (filter) => ORDERS[filter] ?? 'RECENT';
 let left = null; // the list that the user left last; "back" returns to the same row of it
 
 export class ItemList extends View {
-  /** `user` is null for the caller's own items; `parameters` are those of the URL. */
   constructor(element, user, parameters, shell) {
     super(element, shell, { user, view: parse(parameters), known: new Map(), hash: location.hash, scroll: 0 });
     this.listen();
@@ -64,14 +63,10 @@ export class ItemList extends View {
   close() {
     super.close();
     left = { hash: this.hash, result: this.data, lists: this.lists, scroll: this.scroll, at: Date.now() };
-    this.request?.abort();
     clearTimeout(this.typing);
   }
 
-  /**
-   * Show the list that the user left last, and returns to. Return false if it has another URL, was not loaded, or is
-   * too old.
-   */
+  /** Show the list that the user left last, and returns to. Return false if there is none, or if it is too old. */
   restore() {
     if (!this.shell.isReturn || left?.hash !== this.hash) return false;
     if (!left.result || Date.now() > left.at + MAX_AGE_MS) return false;
@@ -83,8 +78,7 @@ export class ItemList extends View {
 
   /** Load the first page or, with `more`, the next page. A newer request aborts an older one. */
   async load(more = false) {
-    this.request?.abort();
-    const { signal } = (this.request = new AbortController());
+    const signal = this.renew();
     const { view } = this;
     try {
       const known = more ? null : this.find(view);
@@ -97,7 +91,6 @@ export class ItemList extends View {
     }
   }
 
-  /** Ask again; the list begins with its first page. */
   refresh() {
     this.known.clear();
     this.load();
@@ -146,10 +139,7 @@ export class ItemList extends View {
     this.announces = true;
   }
 
-  /**
-   * Change the view. A changed search replaces the browser's history entry; any other change adds an entry. "Back"
-   * therefore returns to the previous filters.
-   */
+  /** Change the view. A changed search replaces the history entry; another change adds one, to which "back" returns. */
   change(changes) {
     this.request?.abort();
     this.view = { ...this.view, ...changes };
@@ -251,7 +241,6 @@ export function listenForSearch(view) {
   view.on('compositionend', search);
 }
 
-/** The text of an option. */
 function textOf(control, value) {
   if (control === 'language') return languageName(value);
   if (control === 'list') return value ? nameOf('list', value) : t('items.anyList');

@@ -1,15 +1,14 @@
 // The page of one item: what is known about it, an estimate of its recall, and its history.
 
 import { runQuery } from './api.js';
-import { chart, columns, legend, roundUp } from './charts.js';
-import { h } from './dom.js';
-import { curve, curveTable, days as dayAxis } from './forgetting.js';
+import { axis, chart, columns, legend, roundUp, rules } from './charts.js';
+import { h, s } from './dom.js';
 import {
   ago, dayAfter, dayOf, decimal, fullDay, instant, longDay, number, percent, recallShare, shortDay,
 } from './format.js';
 import { join, sentences, t } from './i18n.js';
 import { card, note, pairs, table, unfolded } from './layout.js';
-import { lines } from './line_charts.js';
+import { ends, frame, lines, round } from './line_charts.js';
 import { learnDays } from './local_days.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
@@ -43,7 +42,6 @@ const MAX_ROWS = 200; // maximum number of rows in the table
 const WORDS = { UNLEARNED: 'new', LEARNING: 'learning', SHORT_TERM: 'known', LONG_TERM: 'lasting' }; // of the glossary
 
 export class ItemPage extends View {
-  /** `user` is null for the caller's own item, `list` without a list from which the user came. */
   constructor(element, itemId, user, list, shell) {
     super(element, shell, { itemId, user, list });
     this.naming = this.load();
@@ -126,7 +124,7 @@ function recall(item, today) {
     memory && [t('item.stability'), stability(memory)],
     memory && [t('item.difficulty'), difficulty(memory)],
     [t('lag.state'), stateOf(mastery)],
-    [t('item.due'), due(item, today)],
+    [t('items.due'), due(item, today)],
     [t('item.interval'), intervalDays == null ? '–' : t('streak.days', { count: intervalDays })],
     [t('item.reviewed'), reviewedAt ? ago(reviewedAt) : '–'],
   ].filter(Boolean);
@@ -141,7 +139,6 @@ function stability({ stabilityDays }) {
   return stabilityDays < 1 ? t('item.underDay') : t('item.stable', { count: Math.round(stabilityDays) });
 }
 
-/** The difficulty, from 1 to 10, with a word. */
 function difficulty({ difficulty: value }) {
   const name = value < 4 ? 'easy' : value < 7 ? 'medium' : 'hard';
   return t(`item.difficulties.${name}`, { value: decimal(value) });
@@ -173,10 +170,7 @@ export function firstAnswer({ answers: count, firstAnsweredAt }, { days }) {
 
 const tenth = (value) => number(Math.round(10 * value) / 10);
 
-/**
- * The forgetting curve, the answers and the intervals on one time axis. `points` are the estimates as in the API;
- * `reviewed` are the newest reviews, with their days.
- */
+/** The curve of the `points`, the answers and the intervals on one time axis, and the newest reviews by day. */
 function historyCard({ reviews, days }, points, today, reviewed) {
   if (!reviews.length && !days.length) return card('history', t('item.history'), 'wide', note(t('item.noHistory')));
   const hasCurve = points.length > 1;
@@ -257,5 +251,50 @@ function historyTable(reviewed, days) {
   ];
   const newest = rows.sort(([one], [other]) => other.localeCompare(one)).slice(0, MAX_ROWS)
     .map(([date, text]) => [fullDay(date), text]);
-  return table([t('item.when'), t('item.what')], newest);
+  return table([t('sessions.when'), t('item.what')], newest);
+}
+
+/**
+ * The curve with its legend. `points` are the estimates as in the API, `today` is the learner's day as a string,
+ * `answers` are the days with answers, and `time` has the milliseconds of the chart's first and last edge.
+ */
+export function curve(points, today, answers, time) {
+  const x = scale(time);
+  const answered = new Map(answers.map((day) => [day.date, day]));
+  const at = (date, recall) => `${round(x(date))},${round(100 - 100 * recall)}`;
+  return [
+    chart(s('svg', { class: 'lines', role: 'img', 'aria-label': t('forgetting.chart'), ...frame },
+      s('rect', { class: 'ahead', x: x(today), width: 100 - x(today), y: 0, height: 100 }),
+      rules(),
+      s('path', { class: 'mature', d: points.map(({ date, before, after }, index) => [
+        before != null && `${index ? 'L' : 'M'}${at(date, before)}`,
+        before !== after && `${index || before != null ? 'L' : 'M'}${at(date, after)}`,
+      ].filter(Boolean).join('')).join('') }),
+      points.filter(({ date }) => answered.has(date)).map(({ date, after }) => {
+        const { answers: count, correctAnswers } = answered.get(date);
+        return s('path', { class: correctAnswers < count ? 'slipped dot' : 'right dot', d: `M${at(date, after)}h0` });
+      })), [0, 1], percent, null, ends([[x(points.at(-1).date), points.at(-1).after]], [0, 1], recallShare)),
+    legend([
+      ['right', t('forgetting.right')], ['slipped', t('forgetting.wrong')], ['ahead', t('forgetting.ahead')]]),
+  ];
+}
+
+const curveTable = (points) => unfolded(t('forgetting.title'), table(
+  [t('due.date'), t('forgetting.before'), t('forgetting.after')],
+  points.toReversed().map(({ date, before, after }) => [fullDay(date), recallShare(before), recallShare(after)])));
+
+/** A function that maps a day, which stands at noon, to its horizontal position from 0 to 100. */
+const scale = ({ from, to }) => (date) => (100 * (instant(date) + DAY / 2 - from)) / (to - from);
+
+/**
+ * The axis: the first day, the day that the page shows, and the last one. If the first two are close, the middle of the
+ * others is named instead of the first; if the last two are close, the middle of the first ones instead of the last.
+ */
+export function dayAxis(first, today, last, time) {
+  const at = scale(time);
+  const middle = (from, to) => dayOf((instant(from) + instant(to)) / 2);
+  const shown = at(today) - at(first) < 20 ? [today, middle(today, last), last]
+    : at(last) - at(today) < 20 ? [first, middle(first, today), today] : [first, today, last];
+  return axis(shown.map((day) =>
+    [at(day) - 0.5, day === today && !pastDay() ? t('items.now') : shortDay(day)]), 100);
 }

@@ -11,7 +11,7 @@ import { on, pastDay } from './past_day.js';
 export function items({ weakest, user, day, languages, language }) {
   const rows = weakest.edges.map((edge) => edge.node);
   const more = weakest.totalCount - rows.length;
-  return section('items', t('weakest.section'), languageSwitch(languages, language),
+  return section('items', t('items.title'), languageSwitch(languages, language),
     card('weakest', t('weakest.title'), 'wide',
       note(t(rows.length ? 'weakest.meaning' : 'weakest.none')),
       rows.length > 0 && table(
@@ -56,17 +56,13 @@ export const level = ({ level: name, kind, own }) => tags(name !== 'UNKNOWN' && 
 
 export const tags = (...texts) => texts.filter(Boolean).flatMap((text) => [' ', h('span', { class: 'tag' }, text)]);
 
-/**
- * The address of an item's page. `user` is null for the caller's own items. `list` is the id of the list from which the
- * page is opened.
- */
+/** The address of an item's page; `list` is the id of the list from which it is opened. */
 export const itemPage = (itemId, user, list = null) => address(['item', itemId, user], list && { list });
 
 export const sessionPage = (id, user) => address(['session', id, user]);
 
 export const itemList = (user, parameters) => address(['items', user], parameters);
 
-/** The address of the view of lists, of one scale or of all. */
 export const listsPage = (user, scale = null) => address(['lists', user], scale && { scale });
 
 export const listPage = (id, user, parameters) => address(['list', id, user], parameters);
@@ -76,7 +72,6 @@ export function listName({ id, name }) {
   return h('span', { class: visible(name) ? null : 'id', dir: 'auto', translate: 'no' }, visible(name) ?? id);
 }
 
-/** A link to a list, with a tag if it is the learner's own. */
 export const listLink = (list, user) =>
   [h('a', { href: listPage(list.id, user) }, listName(list)), ...tags(list.own && t('items.own'))];
 
@@ -91,7 +86,6 @@ export function taskText({ items: count, known, knownNow, dueOn }, today) {
 export const wordsOf = ({ user, day }, filter, from = null, to = from) =>
   inLanguage(null, itemList(user, { filter, ...from && { from, to: to < day ? to : day } }));
 
-/** The heading above the number of items that a learner is expected to know on the day that the page shows. */
 export const expectedOn = (day) => (pastDay() ? t('expected.then', { day: longDay(day) }) : t('expected.now'));
 
 export const knowledgePage = (user) => address(['knowledge', user]);

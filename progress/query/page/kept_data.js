@@ -9,7 +9,6 @@ const QUERY = 'query OwnPosts($user: ID) { ownPosts(userId: $user) { recently co
 const FACTS = ['events', 'settings', 'masked', 'readers', 'end'];
 
 export class Kept extends View {
-  /** `user` is null for the caller's own record. */
   constructor(element, user, shell) {
     super(element, shell, { user });
     this.load();

@@ -43,7 +43,6 @@ const EXAM_QUERY = `query Exam($user: ID, $language: String, $on: Date!) {
 }`;
 
 export class Knowledge extends View {
-  /** `user` is null for the caller's own knowledge. */
   constructor(element, user, shell) {
     super(element, shell, { user, exam: null });
     this.key = `exam-day:${user ?? session.learner()}`;
@@ -56,11 +55,6 @@ export class Knowledge extends View {
     listenForLanguage(this, () => this.load());
     this.load();
     this.keepTime();
-  }
-
-  close() {
-    super.close();
-    this.request?.abort();
   }
 
   async load() {
@@ -83,8 +77,7 @@ export class Knowledge extends View {
 
   /** Load what remains on the day of the exam, unless this day has passed. A newer request aborts an older one. */
   async loadExam() {
-    this.request?.abort();
-    const { signal } = (this.request = new AbortController());
+    const signal = this.renew();
     const { language } = this.data;
     try {
       const exam = this.isAhead ? await ask(EXAM_QUERY, { user: this.user, language, on: this.day }, signal) : null;
@@ -101,7 +94,6 @@ export class Knowledge extends View {
     return this.day !== null && on <= this.day && this.day <= dayAfter(on, MAX_DAYS_AHEAD);
   }
 
-  /** Select the day of the exam, which the browser keeps; an empty text means none. */
   pick(day) {
     this.day = day || null;
     session.store(this.key, this.day, 'localStorage'); // without it, the day is used until the user leaves the view
@@ -161,9 +153,8 @@ function expectedCard(knowledge) {
 
 const hasLevel = ({ levels }) => levels.some(({ level: name }) => name !== 'UNKNOWN');
 
-/** Nothing if no item has a level. */
 const levelTable = ({ levels }) => hasLevel({ levels }) && table(
-  [t('levels.level'), t('expected.title'), t('knowledge.fading')],
+  [t('levels.level'), t('expected.title'), t('glossary.words.fading')],
   levels.map((row) => [
     row.level === 'UNKNOWN' ? t('levels.none') : row.level,
     [bar([['right', row.expected]], row.items),
@@ -206,7 +197,6 @@ const recalls = (rows, ofAll) => histogram('recalls', ofAll, rows.filter(({ meas
   ({ atLeast, below }) => t('knowledge.percent', { from: percent(atLeast), to: percent(below ?? 1) }),
   ({ atLeast }) => percent(atLeast), () => 'right');
 
-/** The items by interval; a column has the colour of its items' state. */
 const intervals = (rows, ofAll) => histogram('intervals', ofAll,
   rows.filter(({ measure }) => measure === 'INTERVAL_DAYS'),
   ({ atLeast, below }) => (below == null
@@ -217,9 +207,7 @@ const intervals = (rows, ofAll) => histogram('intervals', ofAll,
     `stage-${STAGES.indexOf(atLeast < 7 ? 'learning' : atLeast < 21 ? 'shortTermMastered' : 'longTermMastered')}`,
   stageLegend(STAGES));
 
-/**
- * A column for each range. `rangeOf` names a range, `labelOf` labels its column, and `styleOf` is the column's class.
- */
+/** A column for each range. `rangeOf` names a range, `labelOf` labels its column, `styleOf` is its class. */
 function histogram(key, ofAll, rows, rangeOf, labelOf, styleOf, ...below) {
   const top = roundUp(Math.max(...rows.map(({ items }) => items)));
   const title = t(`knowledge.${key}`);
@@ -253,7 +241,6 @@ function fadingCard({ totalCount, edges }, today, user) {
         t('fading.all', { count: totalCount }))));
 }
 
-/** What the estimate does not know and, in the present, how well it predicted. */
 function trust(calibration, ofAll) {
   return card('trust', t('trust.title'), null,
     h('ul', { class: 'facts' }, ['sees', 'wrong', 'falls'].map((name) => h('li', null, t(`trust.${name}`)))),

@@ -13,13 +13,11 @@ export const chosenLanguage = () => chosen;
 
 export const chooseLanguage = (tag) => { chosen = tag; };
 
-/** The language that a URL's parameters name; null without one. */
 export function languageOf(parameters) {
   const tag = parameters.get('language') ?? '';
   return /^[a-z]{1,8}$/i.test(tag) ? tag.toLowerCase() : null;
 }
 
-/** Add a language to the address of a view, or with null remove it. */
 export const inLanguage = (tag, href) => withParameter(href, 'language', tag);
 
 /**
@@ -41,7 +39,6 @@ export function languageSwitch(languages, tag) {
   }, languageName(one))));
 }
 
-/** Beside numbers of one language, say that a card has those of all languages. */
 export const ofAllLanguages = (languages, tag) => tag && offered(languages, tag).length > 0 && note(t('languages.all'));
 
 /** The name of a language in the language of the page; an empty tag means all languages. */

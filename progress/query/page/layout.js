@@ -41,7 +41,6 @@ const COUNTS = {
 
 export const has = (name, data) => COUNTS[LEAST[name][0]](data) >= LEAST[name][1];
 
-/** A section with a heading and a grid of cards; nothing without a card. */
 export function section(id, title, ...cards) {
   return cards.flat().some(Boolean) && h('section', { class: 'section', 'aria-labelledby': id, 'data-key': id },
     h('h2', { id, tabindex: -1 }, title),
@@ -53,6 +52,11 @@ export function card(key, title, style, ...content) {
   return h('div', { class: `card ${style ?? ''}`.trim(), 'data-key': key }, h('h3', null, title), content);
 }
 
+/** A card that is a section. Its heading can have the focus. */
+export const panel = (key, title, style, ...content) => h('section', {
+  class: `card ${style ?? ''}`.trim(), 'aria-labelledby': key, 'data-key': key,
+}, h('h2', { id: key, tabindex: -1 }, title), ...content);
+
 export const pairs = (rows) => h('dl', { class: 'pairs' }, rows.map(([name, value]) =>
   h('div', null, h('dt', null, name), h('dd', null, value))));
 
@@ -62,9 +66,7 @@ export const button = (kind, name, text) =>
 
 export const note = (...content) => h('p', { class: 'note' }, content);
 
-/**
- * When the numbers of a view without a subscription were asked for, and a button that asks again; nothing in the past.
- */
+/** When the numbers of a view without a subscription were asked for, and a button that asks again; not in the past. */
 export const stamp = (at) => !pastDay() && h('p', { class: 'note stamp', 'data-key': 'stamp' },
   t('stamp.at', { time: clock(at) }), ' · ',
   h('button', { type: 'button', 'data-refresh': true }, t('stamp.refresh')));
@@ -106,10 +108,8 @@ export function table(headers, rows, style = '') {
       cells.map((cell, index) => h('td', { class: 'end', 'data-label': labels[index] }, cell))))));
 }
 
-/** The direction in which the rows are sorted by the column of a header; null if they are not. */
 const sortOf = (name) => name.dataset?.sort ?? null;
 
-/** A table with the numbers of a chart, hidden until the user unfolds it. */
 export const unfolded = (label, ...content) => h('details', null,
   h('summary', null, t('weeks.table', { name: label })),
   h('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': label }, content));

@@ -131,9 +131,7 @@ export class Learner extends Dashboard {
     if (!this.loads.timers.has('minute')) this.tick();
   }
 
-  /**
-   * Add the news and the estimates. Until they arrive, the page keeps the former numbers, or their place.
-   */
+  /** Add the news and the estimates. Until they arrive, the page keeps the former numbers, or their place. */
   addNews() {
     if (pastDay()) return this.add(PAST_QUERY, {});
     if (this.data.streak.activeToday) return this.add(TODAY_QUERY, {});
@@ -156,10 +154,7 @@ export class Learner extends Dashboard {
     this.draw();
   }
 
-  /**
-   * Show a change that the learner has made: the new goal, or a rest day that was taken or, if `isUndone`, taken back.
-   * If it is not counted yet, say so.
-   */
+  /** Show a change of the goal or of a rest day, which `isUndone` takes back. If it is not counted yet, say so. */
   changed(change, isCounted) {
     if (this.closing.signal.aborted) return;
     this.pending = isCounted ? null : change;
@@ -216,7 +211,6 @@ export class Learner extends Dashboard {
     if (this.differs()) this.loads.happen('change');
   }
 
-  /** Return whether the shown progress differs from what the subscription has told. */
   differs() {
     return this.told !== undefined && JSON.stringify(this.told) !== JSON.stringify(this.data.progress);
   }
@@ -233,10 +227,9 @@ export class Learner extends Dashboard {
     for (const date of restDays) this.data.restDays.add(date);
   }
 
-  /** Load the days before the query's range, once. */
   async loadBefore() {
     if (this.before) return;
-    const { loadBefore } = await import('./days_before.js');
+    const { loadBefore } = await import('./further_days.js');
     this.before = await loadBefore(this.user, this.data, Number(range().from.slice(0, 4)), this.closing.signal);
     this.addLoaded();
     this.draw();
@@ -281,7 +274,7 @@ export class Learner extends Dashboard {
   async loadMet() {
     const { from } = this.span;
     if (pastDay() || this.metFrom <= from) return;
-    const { metDays } = await import('./met_days.js');
+    const { metDays } = await import('./further_days.js');
     for (const day of await metDays(this.user, from, this.closing.signal)) this.met.add(day);
     this.metFrom = from;
     if (!pastDay()) this.drawYear();
@@ -310,7 +303,6 @@ export class Learner extends Dashboard {
     this.draw();
   }
 
-  /** Announce the newest update, at most once per ANNOUNCE. */
   announce() {
     this.loads.stop('announce');
     const wait = this.announcedAt + ANNOUNCE - performance.now();
@@ -370,7 +362,6 @@ export class Learner extends Dashboard {
     this.draw();
   }
 
-  /** Show the next month's end; after the last one, show the present. */
   async showMonth() {
     const day = this.view.months.shift() ?? null;
     try {

@@ -30,10 +30,7 @@ export const round = (value) => Math.round(100 * value) / 100;
 /** The distance of a value from the upper edge of a chart, in percent. */
 const height = (value, [low, high]) => 100 - (100 * (value - low)) / (high - low || 1);
 
-/**
- * The last values beside the ends of their lines, which are [x, value]; labels that are close are apart from each
- * other.
- */
+/** The last values beside the ends of their lines, which are [x, value]; close labels are moved apart. */
 export function ends(points, range, show) {
   const taken = [];
   return s('svg', { class: 'ends', 'aria-hidden': 'true' },

@@ -49,18 +49,9 @@ class Pages extends View {
     });
   }
 
-  close() {
-    super.close();
-    this.request?.abort();
-  }
-
-  /**
-   * Load the first page or, with `more`, the next one; then others, until enough rows match. A newer request aborts an
-   * older one.
-   */
+  /** Load the first page or, with `more`, the next; then others, until enough rows match. Abort an older request. */
   async load(more = false) {
-    this.request?.abort();
-    const { signal } = (this.request = new AbortController());
+    const signal = this.renew();
     const isAgain = !more && this.data !== null;
     const wanted = ENOUGH + (more ? this.matching().length : 0);
     try {
@@ -85,7 +76,6 @@ class Pages extends View {
 }
 
 export class Lists extends Pages {
-  /** `user` is null for the caller's own lists; `parameters` are those of the URL. */
   constructor(element, user, parameters, shell) {
     super(element, shell, { user, scale: parameters.get('scale') ?? '' });
     this.on('change', ({ target }) => {
@@ -140,7 +130,6 @@ const tasksOf = (id, { tasks, today: [{ date: today }] }) => (tasks?.edges ?? []
   .map(({ node: task }) => h('span', { class: 'of' },
     join(taskText(task, today), visible(task.groupName) ?? task.groupId)));
 
-/** A table of lists; `shown` is a scale that stands above it. */
 const listTable = (lists, user, shown, frame) => [
   table([t('items.list'), t('levels.known'), t('items.due'), t('expected.title')], lists.map((list) => [
     [...listLink(list, user),
@@ -159,9 +148,7 @@ async function nameRows(rows, variables, signal) {
   return rows.map(({ headword, ...row }) => ({ headword: headword ?? words.get(row.itemId), ...row }));
 }
 
-
 export class ListPage extends Pages {
-  /** `user` is null for the caller's own numbers; `parameters` are those of the URL. */
   constructor(element, id, user, parameters, shell) {
     super(element, shell, { id, user, search: parameters.get('search') ?? '', missing: parameters.get('missing') });
     listenForSearch(this);
@@ -181,7 +168,6 @@ export class ListPage extends Pages {
     return { at, list, frame, rows: await nameRows(rows, variables, signal), cursor };
   }
 
-  /** Change the search or the filter, which the URL keeps. */
   change(changes) {
     Object.assign(this, changes);
     const { search, missing } = this;
@@ -237,7 +223,7 @@ export class ListPage extends Pages {
     const option = (value, text) => h('option', { value, selected: value === (this.missing ?? '') }, t(text));
     return [
       h('div', { class: 'controls-row', role: 'search' }, searchField(this.search),
-        h('label', { class: 'control' }, h('span', null, t('items.filter')),
+        h('label', { class: 'control' }, h('span', null, t('frame.show')),
           h('select', { name: 'missing' }, option('', 'list.filters.ALL'), option('yes', 'lists.onlyMissing')))),
       note(isFiltered && cursor ? t('lists.foundSoFar', { count, read: read.length, items: list.items })
         : isFiltered && !count ? t('items.noMatch') : t('items.found', { count: isFiltered ? count : list.items })),

@@ -27,7 +27,6 @@ export class Loads {
     this.seeing.disconnect();
   }
 
-  /** Look at the places that are on the page. */
   watch(root) {
     for (const { at } of Object.values(this.table)) {
       const place = at && root.querySelector(`[data-key=${at}]`);
@@ -50,9 +49,7 @@ export class Loads {
     }
   }
 
-  /**
-   * Load at once or, within the least time, at its end. While the same is loading, it is loaded once more afterwards.
-   */
+  /** Load at once or at the end of the least time. While the same is loading, it is loaded once more afterwards. */
   load(name) {
     const state = this.states[name];
     const wait = state.startedAt + (this.table[name].least ?? 0) - performance.now();
@@ -77,7 +74,6 @@ export class Loads {
     if (state.isOutdated) this.load(name);
   }
 
-  /** Load once more when the present load has ended. */
   repeat(name) {
     this.states[name].isOutdated = true;
   }

@@ -23,11 +23,12 @@ const LANDINGS = { teacher: 'group', support: 'group', admin: 'group' }; // the 
 
 /**
  * `open(args, parameters)` loads the view's module and resolves to its class and what this is constructed with, between
- * the element and the shell. `args` are the decoded parts of the URL after the name, null if empty. `parameters` are
- * the URL's parameters after the question mark. Users with one of the `roles` have a tab for the view in their
- * navigation. The tab's text has the key `view.NAME`. If a view has no tab, `tab` names another view, whose tab is
- * marked instead. A view with `isOfOne` needs its first argument, an id. `title(args)` is the document's title. A view
- * with `subject` shows a learner, also on a past day: `subject(args)` is the learner's id, or undefined for the user.
+ * the element and the shell. `args` are the decoded parts of the URL after the name, null if empty: the `user` of a
+ * view is null for the caller. `parameters` are the URL's parameters after the question mark. Users with one of the
+ * `roles` have a tab for the view in their navigation. The tab's text has the key `view.NAME`. If a view has no tab,
+ * `tab` names another view, whose tab is marked instead. A view with `isOfOne` needs its first argument, an id.
+ * `title(args)` is the document's title. A view with `subject` shows a learner, also on a past day: `subject(args)` is
+ * the learner's id, or undefined for the user.
  */
 const VIEWS = {
   learner: {
@@ -52,7 +53,6 @@ const VIEWS = {
     open: async ([user], parameters) => [(await import('./item_list.js')).ItemList, user, parameters],
   },
   lists: {
-    roles: [],
     tab: 'items',
     title: ([user]) => (user ? t('items.listsOf', { user: nameOf('learner', user) }) : t('view.lists')),
     subject: ([user]) => user,
@@ -60,7 +60,6 @@ const VIEWS = {
   },
   list: {
     isOfOne: true,
-    roles: [],
     tab: 'items',
     title: ([id]) => nameOf('list', id),
     subject: ([, user]) => user,
@@ -68,7 +67,6 @@ const VIEWS = {
   },
   item: {
     isOfOne: true,
-    roles: [],
     tab: 'items',
     title: ([id]) => nameOf('item', id),
     subject: ([, user]) => user,
@@ -99,37 +97,31 @@ const VIEWS = {
     open: async (_, parameters) => [(await import('./admin.js')).Administration, parameters],
   },
   glossary: {
-    roles: [],
     title: () => t('frame.words'),
     open: async () => [(await import('./glossary.js')).Glossary],
   },
   session: {
     isOfOne: true,
-    roles: [],
     tab: 'learner',
     title: () => t('sessions.one'),
     subject: ([, user]) => user,
     open: async ([id, user]) => [(await import('./study_session.js')).StudySession, id, user],
   },
   kept: {
-    roles: [],
     tab: 'learner',
     title: () => t('data.kept'),
     open: async ([user]) => [(await import('./kept_data.js')).Kept, user],
   },
   find: {
-    roles: [],
     title: ([text]) => text,
     open: async ([text]) => [(await import('./find.js')).Find, text ?? ''],
   },
   unknown: {
-    roles: [],
     title: () => t('frame.unknown'),
     open: () => [Unknown],
   },
   events: {
     isOfOne: true,
-    roles: [],
     tab: 'administration',
     title: ([user]) => nameOf('learner', user),
     open: async ([user], parameters) => [(await import('./events.js')).Events, user, parameters],
@@ -164,15 +156,12 @@ function findView(hash) {
   return { ...view, name, args: known, parameters, other, day, tag, group: parameters.get('group') };
 }
 
-/**
- * The views that the user's navigation shows. Teachers and administrators have those of a learner from their first own
- * event on.
- */
+/** The user's navigation. Teachers and administrators have a learner's views from their first own event on. */
 function visibleViews() {
   const role = session.role();
   const studies = !LANDINGS[role] || student === session.learner();
   return Object.entries(VIEWS).map(([name, view]) => ({ name, ...view })).filter((view) =>
-    view.roles.includes(role) && (studies || !view.subject));
+    view.roles?.includes(role) && (studies || !view.subject));
 }
 
 function decode(text) {
@@ -206,7 +195,6 @@ let isLeaving = false; // the page has asked for a new token
 let told = 'live'; // the state that was announced last; the first one is no news
 
 const shell = {
-  /** Show the state of the subscription. */
   live(next) {
     state = next;
     showState();
@@ -228,13 +216,11 @@ const shell = {
     heading.tabIndex = -1;
     heading.focus({ preventScroll: true });
   },
-  /** Show the names that the view has read. */
   named() {
     const view = findView(location.hash);
     showTitle(view);
     showNavigation(view);
   },
-  /** Show the day that the URL names now. */
   moved() {
     const view = findView(location.hash);
     showNavigation(view);
@@ -265,7 +251,6 @@ function renew() {
   location.replace(session.renewalUrl());
 }
 
-/** Show that the browser is offline or, if it is online, the state of the subscription. */
 function showState() {
   const isOffline = !navigator.onLine;
   liveState.hidden = !isOffline && !state;
@@ -385,7 +370,6 @@ async function loadStyles() {
   });
 }
 
-/** In a learner's views, show the way from the group from which the user came. */
 async function showWay({ other, group, name, args }) {
   shell.way = null;
   if (!other || !group) return;
@@ -394,7 +378,6 @@ async function showWay({ other, group, name, args }) {
   shell.named();
 }
 
-/** Learn the learner's day, and load the view again when the day ends. */
 async function watchMidnight(view, opening, before = null) {
   // The view itself reports a server that does not answer.
   const who = await then.learnToday(view.other).catch(() => {});
@@ -447,7 +430,6 @@ function showLoadProblem(error, shown) {
   };
 }
 
-/** Show the day that the view shows, if it can show a past day. */
 function showDay({ subject, day }) {
   dayPicker.hidden = !subject;
   const input = dayPicker.querySelector('input');
@@ -455,9 +437,7 @@ function showDay({ subject, day }) {
   input.value = day ?? '';
 }
 
-/**
- * Show the navigation. If the view shows another learner, add a tab for that learner. The tag is the items' language.
- */
+/** Show the navigation. Another learner whom the view shows has a tab. The tag is the items' language. */
 function showNavigation({ tab, other, day, tag }) {
   const canFind = ['support', 'admin'].includes(session.role());
   const own = nameOf('learner', session.learner());

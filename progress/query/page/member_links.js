@@ -33,7 +33,6 @@ export async function learnNames(ids, signal) {
   found.forEach((one, at) => asked.add(unknown[at]) && learnName('learner', unknown[at], one?.displayName));
 }
 
-/** The name with the id or, if it is not known, the id. */
 export const named = (id) => (nameOf('learner', id) === id ? id : `${nameOf('learner', id)} (${id})`);
 
 /** The names that several have, so that ids must tell them apart. */
@@ -58,7 +57,6 @@ export async function openWay(group, user, item) {
   return () => way(group, user, item);
 }
 
-/** The name of a group, or a title with its id. */
 export const groupName = (group) =>
   (nameOf('group', group) === group ? t('group.title', { group }) : nameOf('group', group));
 
@@ -67,7 +65,6 @@ export const addressOf = (group) =>
   (left?.group === group && !left.item ? left.hash : left?.group === group && left.from)
     || `#/group/${encodeURIComponent(group)}`;
 
-/** Links to the group, to the item if the view shows one, and to the members beside this one. */
 function way(group, user, item) {
   const list = left?.group === group ? left : null;
   const path = (...parts) => `#/${parts.map(encodeURIComponent).join('/')}`;

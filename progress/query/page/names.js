@@ -11,11 +11,8 @@ export const visible = (name) => (/[^\s\p{C}\p{DI}\u2800]/u.test(name ?? '') ? n
 
 export const learnName = (kind, id, name) => visible(name) && names.set(`${kind} ${id}`, name);
 
-/** The name or, if it is not known, the id. */
 export const nameOf = (kind, id) => names.get(`${kind} ${id}`) ?? id;
 
-/** Choose the group whose members the user goes through; null for none. */
 export const chooseGroup = (id) => { group = id; };
 
-/** Keep the group in the address of a view. */
 export const inGroup = (href) => withParameter(href, 'group', group);

@@ -19,7 +19,7 @@ const RESTS = { style: 'next rests', button: 'next.open' };
 /**
  * The cases. A name says what to do now and with what: `said` is the sentence, `figure` the card's large number, `note`
  * what stands below it, `style` the card's colour, and `button` the text of its button. All but `style` are keys of
- * texts; the button of a card that rests is small.
+ * texts; the button of a card that rests is small. To go on has the row of to begin, if it has none of its own.
  */
 const CASES = {
   'nothing none': { said: 'news.none', figure: 'next.due', note: 'next.caughtUp', ...RESTS },
@@ -30,10 +30,6 @@ const CASES = {
   'begin streak': { figure: 'next.streak', ...FULL, button: 'next.open' },
   'begin goal': { said: 'news.goal', figure: 'next.goal', ...FULL, button: 'next.open' },
   'go on due': { said: 'news.stillDue', figure: 'next.due', note: 'next.time', ...FULL },
-  'go on task': { figure: 'next.task', ...FULL, button: 'next.open' },
-  'go on fading': { said: 'news.few', figure: 'next.fading', note: 'next.time', ...FULL },
-  'go on new': { said: 'news.learn', figure: 'next.new', ...FULL, button: 'next.open' },
-  'go on goal': { said: 'news.goal', figure: 'next.goal', ...FULL, button: 'next.open' },
   'too much due': { said: 'news.first', figure: 'next.due', note: 'next.plan', ...FULL },
   'too much fading': { said: 'news.many', figure: 'next.fading', note: 'next.first', ...FULL },
   'done due': { said: 'news.wait', figure: 'next.wait', note: 'next.enough', ...RESTS },
@@ -66,7 +62,7 @@ function decide({
   const isOfWords = ['due', 'fading'].includes(aim) && !isEnough;
   const what = (isEnough && aim !== 'task') || (aim === 'none' && activeToday) ? 'done'
     : aim === 'none' ? 'nothing' : isOfWords && count > first ? 'too much' : activeToday ? 'go on' : 'begin';
-  const row = CASES[`${what} ${aim}`];
+  const row = CASES[`${what} ${aim}`] ?? CASES[`begin ${aim}`];
   const minutes = aim === 'new' || what === 'too much' ? usual : isOfWords && pace ? toMinutes(count * pace) : null;
   const values = { aim, count, first, minutes };
   const days = row.note === 'next.plan' && daysOfPlan([due, ...ahead], (60 * usual) / pace);
@@ -164,10 +160,8 @@ export function tell(data, now = whatNow(data)) {
   return told.flatMap((sentence, index) => [index ? t('gap') : '', ...[sentence].flat(2)]);
 }
 
-/** A link to the words that a number counts. */
 const door = (data, text, ...which) => h('a', { href: wordsOf(data, ...which) }, text);
 
-/** What was newly mastered and what slipped back since a day. */
 function happened(data, from) {
   const { days, day, week, slipped } = data;
   const counts = {
@@ -194,10 +188,7 @@ export const news = (data, now) => !pastDay()
   && h('div', { class: `card news${data.streak.activeToday ? ' warm' : ''}`, 'data-key': 'news' },
     h('p', null, tell(data, now)));
 
-/**
- * How much the learner is expected to know: a figure, and how it changed in the last weeks. Until these numbers arrive,
- * others of about the same length keep their place, invisibly.
- */
+/** The expected number, and how it changed. Until it arrives, one of about its length keeps the place, invisibly. */
 export function known({ user, day, language, curve, progress, ...estimates }) {
   const knowledge = estimates[language ? 'chosen' : 'knowledge'];
   const count = STAGES.reduce((sum, name) => sum + (progress?.masteryStats[name] ?? 0), 0);

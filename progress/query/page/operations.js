@@ -4,6 +4,7 @@ import { h } from './dom.js';
 import { ago, longDay, moment, number } from './format.js';
 import { sayReason } from './dead_letters.js';
 import { join, parts, t } from './i18n.js';
+import { panel } from './layout.js';
 import { hasEnded, isCancelled, kindOf, progress, size } from './operation.js';
 
 // For each kind of operation, the step that is its point of no return. Once this step has started, the operation cannot
@@ -26,8 +27,7 @@ const canRetry = (row) => ['FAILED', 'TIMED_OUT'].includes(row.state) && isFinal
 export function operations(rows, { hasNextPage }, pages) {
   const turn = (action) =>
     h('button', { type: 'button', class: 'button quiet', 'data-action': action }, t(`operation.${action}`));
-  return h('section', { class: 'card', 'aria-labelledby': 'operations', 'data-key': 'operations' },
-    h('h2', { id: 'operations', tabindex: -1 }, t('operation.title')),
+  return panel('operations', t('operation.title'), null,
     h('div', { class: 'tools' },
       h('button', { type: 'button', class: 'button', 'data-action': 'batch' }, t('operation.runBatch')),
       h('button', { type: 'button', class: 'button quiet', 'data-action': 'rebuild' }, t('operation.rebuild')),
@@ -109,10 +109,7 @@ function chip(state) {
   return h('span', { class: `chip ${STYLES[state] ?? ''}`.trim() }, t(`operation.states.${state}`));
 }
 
-/**
- * The receipt of an erasure: what was erased, where the learner's id still occurs, and until when copies exist.
- * `result` is the result of the operation as JSON.
- */
+/** The receipt of an erasure, from its result as JSON: what was erased, and where and until when something is left. */
 function receipt(result) {
   const { digest, erased_at, closed_at, reason, erased, found, places, in_events_of_others, published, copies_until } =
     JSON.parse(result);
@@ -121,7 +118,7 @@ function receipt(result) {
     [t('receipt.learner'), h('span', { translate: 'no' }, digest)],
     [t('receipt.since'), moment(erased_at)],
     [t('receipt.complete'), moment(closed_at)],
-    ...(reason ? [[t('receipt.reason'), h('span', { lang: 'en' }, reason)]] : []),
+    ...(reason ? [[t('letters.reason'), h('span', { lang: 'en' }, reason)]] : []),
     ...PLACES.filter((place) => place in erased).map((place) => [t(`receipt.places.${place}`), number(erased[place])]),
     [t('receipt.found'), left ? t('receipt.foundIn', { found, left }) : number(found)],
     [t('receipt.others'), number(in_events_of_others)],

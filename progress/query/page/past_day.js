@@ -33,10 +33,7 @@ export function urgency() {
   return left <= 3 ? 2 : left <= 6 ? 1 : 0;
 }
 
-/**
- * Learn the present day of a learner, by the server's clock. Return the learner, or null if nothing is recorded. `user`
- * is null for the caller.
- */
+/** Learn a learner's present day, by the server's clock. Return the learner, or null if nothing is recorded. */
 export async function learnToday(user) {
   if (present?.user !== user) present = null;
   // The day's end is asked for all days that may be the present one, so that one request is enough.
@@ -91,7 +88,6 @@ export async function ask(query, variables, signal) {
   return answer;
 }
 
-/** Add the day to the address of a view, or with null remove it. */
 export const on = (chosen, href) => withParameter(href, 'on', chosen);
 
 /** Set a parameter of a view's address, or with null remove it. */

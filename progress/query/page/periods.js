@@ -28,10 +28,7 @@ export function sum(days, from, to) {
 /** True for a day with an answer or a completed session; other days may have reviews. */
 export const isStudyDay = ({ answers, sessionsCompleted }) => answers > 0 || sessionsCompleted > 0;
 
-/**
- * True for a period that is not over on a `day`, which may be over itself: on the present day, its learner still
- * answers.
- */
+/** True for a period that is not over on a `day`. On the present day, which is not over, its learner still answers. */
 export const isOpen = ({ end }, day, isDayOver = isOver()) => (isDayOver ? end > day : end >= day);
 
 /** The first of these days, or `day` if it is earlier. */

@@ -64,10 +64,7 @@ export function toProblem(error) {
   return new Problem('fault', String(error));
 }
 
-/**
- * A view. A subclass has sections(), which returns what to show, and read(), which returns the data, or a load() of its
- * own.
- */
+/** A view. A subclass has sections(), which returns what to show, and read(), which returns the data, or load(). */
 export class View {
   /** `shell` shows the state of the subscription, announces texts, and asks the user to sign in again. */
   constructor(element, shell, fields) {
@@ -78,8 +75,15 @@ export class View {
 
   close() {
     this.closing.abort();
+    this.request?.abort();
     this.retry.stop();
     clearInterval(this.clock);
+  }
+
+  /** Abort the last request, and return the signal of the next one. */
+  renew() {
+    this.request?.abort();
+    return (this.request = new AbortController()).signal;
   }
 
   /** Act again and again while somebody looks at the view. */
@@ -118,7 +122,6 @@ export class View {
     return this.data ? this.sections() : [];
   }
 
-  /** What is shown about the problem, if there is one. */
   notice() {
     return this.problem && problemCard(this.problem, this.retry, Boolean(this.data));
   }
@@ -128,17 +131,13 @@ export class View {
     return action().catch((error) => this.fail(error));
   }
 
-  /** Draw the view after a request has succeeded. */
   succeed() {
     this.problem = null;
     this.retry.reset();
     this.draw();
   }
 
-  /**
-   * Show an error and schedule a retry; a closed view does neither. If the user is no longer signed in, show the
-   * sign-in instead.
-   */
+  /** Show an error and schedule a retry. If the user is no longer signed in, show the sign-in instead. */
   fail(error) {
     if (this.closing.signal.aborted) return;
     const problem = toProblem(error);

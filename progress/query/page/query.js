@@ -76,10 +76,7 @@ export const MILESTONES = `subscription Milestones($user: ID) {
 
 export const MAX_YEARS = 14; // of a curve by week
 
-/**
- * The last calendar years with the current one. The range, and therefore the server's cache key, stays the same all
- * year.
- */
+/** The last calendar years with the current one: a range, and so a cache key, that is the same all year. */
 export function range(years = 2) {
   const last = new Date(now() + 14 * 3_600_000).getUTCFullYear(); // at UTC+14
   return { from: `${last - years + 1}-01-01`, to: `${last}-12-31` };

@@ -16,7 +16,6 @@ const QUERY = `query Accesses($user: ID, $after: String) {
 const HOUR_MS = 3_600_000;
 
 export class Readers {
-  /** `user` is null for the caller's own record. */
   constructor(user) {
     Object.assign(this, { user, rows: [], pageInfo: null });
   }

@@ -17,7 +17,6 @@ const SUBSCRIPTION = `subscription FollowExport($id: ID!) { operation: operation
 const RENEWAL_MS = 540_000; // the file's URL is valid for 600 s; it is replaced a minute earlier
 
 export class RecordExport {
-  /** `owner` is the Download that shows the export. */
   constructor(owner) {
     Object.assign(this, { owner, operation: null, error: null });
   }
@@ -86,10 +85,7 @@ export class RecordExport {
     this.renewal = setTimeout(() => this.change(FETCH, { id: operation.id }), RENEWAL_MS);
   }
 
-  /**
-   * Send a request about the operation. If the request fails, show the error. Return true if the request succeeded and
-   * the view is still open.
-   */
+  /** Send a request about the operation, or show its error. Return whether it succeeded and the view is still open. */
   async change(query, variables) {
     this.error = null;
     try {

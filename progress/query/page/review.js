@@ -12,7 +12,6 @@ import { reviewTitle } from './year.js';
 /** The cards of a year. `isCopied` says that its text was copied. */
 export const cards = (data, year, isCopied) => [review(data, year, isCopied), monthTable(data, year)];
 
-/** The months of a year as a table, from the first day of study up to the current month. */
 function monthTable({ days, day }, year) {
   const first = firstDay(days, day);
   const rows = monthsOf(days, year).filter(({ start, end }) => start <= day && end >= first);
@@ -26,7 +25,6 @@ function monthTable({ days, day }, year) {
 
 const monthsOf = (days, year) => months(days, `${year}-12-31`);
 
-/** The year in a few large numbers, which a learner can share as a text. `isCopied` says that the text was copied. */
 export function review(data, year, isCopied) {
   const facts = factsOf(data, year);
   return h('div', { class: 'card review', 'data-key': 'review' },
@@ -98,10 +96,7 @@ function skyline(months, day) {
     h('ol', { class: 'names' }, months.map((period) => h('li', null, monthSign(period.start)))));
 }
 
-/**
- * Open the device's share menu for a text about the year. If the browser has no share menu, copy the text. Resolve to
- * true if the text was copied.
- */
+/** Share a text about the year. Resolve to true if it was copied, because the browser has no share menu. */
 export async function share(data, year) {
   const facts = factsOf(data, year).map(([name, value]) => `${name}: ${value}`);
   const text = [reviewTitle(data, year), ...facts, ...highlights(data, year)].join('\n');

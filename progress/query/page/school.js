@@ -2,7 +2,7 @@
 // many learned this term.
 
 import { runQuery } from './api.js';
-import { saveFile, toCsv } from './csv.js';
+import { saveCsv } from './csv.js';
 import { h } from './dom.js';
 import { dayOf, localDate, longDay, now, number, percent } from './format.js';
 import { join, t } from './i18n.js';
@@ -50,10 +50,8 @@ export class School extends View {
   close() {
     super.close();
     clearTimeout(this.typing);
-    this.request?.abort();
   }
 
-  /** Find the groups with this text in their names or ids. */
   async search(text) {
     this.text = text;
     await this.load();
@@ -61,13 +59,9 @@ export class School extends View {
     this.shell.announce(this.data.count ? t('group.found', { count: this.data.count }) : t('group.notFound'));
   }
 
-  /**
-   * Load all groups, and show how many are read; only then they have an order, the quiet ones first. A newer request
-   * aborts an older one.
-   */
+  /** Load all groups, and show how many are read; only then the quiet ones are first. Abort an older request. */
   async load() {
-    this.request?.abort();
-    const { signal } = (this.request = new AbortController());
+    const signal = this.renew();
     const rows = [];
     try {
       for (let page = 0, after = null; page < MAX_PAGES; page += 1) {
@@ -90,9 +84,7 @@ export class School extends View {
     }
   }
 
-  /**
-   * Count the members with a study day since the first day of the term, in one group not counted yet after the other.
-   */
+  /** Count the members with a study day since the first day of the term, in one group after the other. */
   async count() {
     const { since, learned, data: { groups } } = this;
     for (const { groupId: group } of groups.filter(({ groupId }) => !learned.has(groupId))) {
@@ -115,7 +107,6 @@ export class School extends View {
     return t('school.learned', { count: new Set(this.counted().flat()).size, day: longDay(this.since) });
   }
 
-  /** The learners who learned, of each group in the table that is counted. */
   counted() {
     return this.data.groups.map(({ groupId }) => this.learned.get(groupId)).filter(Boolean);
   }
@@ -129,7 +120,7 @@ export class School extends View {
       ...(this.since ? [[this.learnedSince(), this.learned.get(row.groupId)?.length]] : []),
     ]);
     const name = [t('school.title'), this.since && this.learnedSince(), localDate(now())].filter(Boolean).join(' - ');
-    saveFile(`${name}.csv`, 'text/csv', toCsv(rows[0].map(([column]) => column), rows.map(Object.fromEntries)));
+    saveCsv(name, rows[0].map(([column]) => column), rows.map(Object.fromEntries));
   }
 
   learnedSince() {

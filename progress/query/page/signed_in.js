@@ -31,7 +31,6 @@ export function takeHint() {
   return store(HINT, hint) && store(VIEW, null);
 }
 
-/** Keep the view and the scroll position until the user is signed in again. */
 export const keepView = () => store(VIEW, JSON.stringify({ hash: location.hash, place: Math.floor(scrollY) }));
 
 /** Show the kept view again, unless the URL names another one. Return its scroll position. */
@@ -66,7 +65,6 @@ export function renewalUrl() {
 /** Whether the page takes a token that the user pastes. Only a page in development does. */
 export const takesTokens = () => meta('environment') === 'development';
 
-/** Keep a token that the user has pasted. Return false if the browser blocks storage. */
 export const signInWith = (token) => store(TOKEN, token);
 
 export const token = () => read(TOKEN);
@@ -82,7 +80,6 @@ export function role() {
   return ['admin', 'support', 'teacher'].find((role) => roles.includes(role)) ?? 'learner';
 }
 
-/** The groups that a teacher's token names. */
 export const groups = () => [claims().groups ?? []].flat();
 
 export const learner = () => claims().sub ?? '';
@@ -97,10 +94,7 @@ function claims() {
   }
 }
 
-/**
- * The URL of the issuer's sign-in page, which leads back to this page after the sign-in. Null if no sign-in page is
- * configured, or if the browser blocks storage.
- */
+/** The URL of the issuer's sign-in page, which leads back to this page; null without one, or if storage is blocked. */
 export function signInUrl() {
   const address = meta('sign-in');
   if (!address || !(read(STATE) || store(STATE, random()))) return null;
@@ -127,10 +121,7 @@ export function read(name, storage = 'sessionStorage') {
   }
 }
 
-/**
- * Store a text, until the tab is closed unless `storage` is another one; null removes it. Return false if the browser
- * blocks it.
- */
+/** Store a text, by default until the tab is closed; null removes it. Return false if the browser blocks it. */
 export function store(name, text, storage = 'sessionStorage') {
   try {
     if (text === null) window[storage].removeItem(name);

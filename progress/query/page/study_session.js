@@ -18,7 +18,6 @@ const QUERY = `query Session($user: ID, $id: ID!) {
 }`;
 
 export class StudySession extends View {
-  /** `user` is null for the caller's own session. */
   constructor(element, id, user, shell) {
     super(element, shell, { id, user });
     this.load();
@@ -51,7 +50,7 @@ export class StudySession extends View {
         ? h('ul', { class: 'item-list words-list' }, missed.map((one) => h('li', null, link(one))))
         : note(t('session.noneMissed'))),
       card('given', t('session.given'), 'wide',
-        table([t('items.item'), t('session.answer'), t('session.time')], given.map((one) => [
+        table([t('items.item'), t('session.answer'), t('due.time')], given.map((one) => [
           link(one), t(one.correct ? 'weeks.right' : 'weeks.wrong'),
           one.responseTimeMs == null ? '–' : seconds(one.responseTimeMs / 1000)])))))];
   }

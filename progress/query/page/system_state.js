@@ -6,7 +6,7 @@ import { countOpen } from './dead_letters.js';
 import { h } from './dom.js';
 import { ago, clock, decimal, moment, number, seconds } from './format.js';
 import { t, textOf } from './i18n.js';
-import { table, unfolded } from './layout.js';
+import { panel, table, unfolded } from './layout.js';
 import { hasEnded } from './operation.js';
 
 /** The alarms, and a summary of the state in a few numbers. Each number is a button that scrolls to its section. */
@@ -15,7 +15,6 @@ export function glance(data, alarms, isBlocked) {
     banner(alarms, isBlocked), data?.release && running(data.release), data && tiles(data));
 }
 
-/** What is seen of a release that has not ended. */
 const running = ({ migrating, otherVersions }) => h('p', { class: 'note', id: 'release' },
   t(migrating ? 'release.migrates' : 'release.runs'),
   otherVersions.length > 0 && [' ', t('release.versions', { versions: otherVersions.join(', ') })]);
@@ -41,8 +40,7 @@ function tiles({ projections, reasons, operations, undelivered: messages }) {
 
 export function lag(rows) {
   const late = rows.filter(isLate);
-  return h('section', { class: 'card', 'aria-labelledby': 'lag', 'data-key': 'lag' },
-    h('h2', { id: 'lag', tabindex: -1 }, t('lag.title')),
+  return panel('lag', t('lag.title'), null,
     h('p', { class: 'note' }, late.length ? t('lag.late', { late: late.length, count: rows.length }) : t('lag.none')),
     late.length > 0 && lagTable(late),
     h('details', null, h('summary', null, t('lag.all', { count: rows.length })), lagTable(rows)));
@@ -80,8 +78,7 @@ export function arrivals(rows) {
     title: t('arrivals.hour', { time: time(row), rate: perMinute(inHour(row)), letters: row.deadLetters }),
   }));
   const { content: url } = document.querySelector('meta[name=dashboards]');
-  return h('section', { class: 'card', 'aria-labelledby': 'arrivals', 'data-key': 'arrivals' },
-    h('h2', { id: 'arrivals' }, t('arrivals.title')),
+  return panel('arrivals', t('arrivals.title'), null,
     h('p', { class: 'note' }, t('arrivals.letters', { count: letters })),
     chart(columns(entries, top, t('weeks.chart')), [0, top], isMany ? (count) => number(count / 60) : perMinute,
       axis([0, 12, 23].map((index) => [index, time(rows[index])]), rows.length)),
@@ -91,16 +88,14 @@ export function arrivals(rows) {
     url && h('a', { class: 'button quiet', href: url, 'data-key': 'dashboards' }, t('arrivals.dashboards')));
 }
 
-/** The schedules of the jobs. `rows` is null if they are not known. */
 export function schedules(rows) {
-  return h('section', { class: 'card', 'aria-labelledby': 'schedules', 'data-key': 'schedules' },
-    h('h2', { id: 'schedules', tabindex: -1 }, t('schedules.title')),
+  return panel('schedules', t('schedules.title'), null,
     !rows && h('p', { class: 'note' }, t('schedules.unknown')),
     rows && h('ul', { class: 'operations' }, rows.map((row) => h('li', { 'data-key': row.name },
       h('div', { class: 'head' },
         h('h3', null, h('span', { translate: 'no' }, row.name), ' ',
           h('span', { class: `chip ${isStopped(row) ? 'bad' : 'good'}` },
-            row.code && row.state === 'ENABLED' ? t('schedules.failed')
+            row.code && row.state === 'ENABLED' ? t('operation.states.FAILED')
               : textOf(`schedules.states.${row.state}`, row.state))),
         h('span', { class: 'of', translate: 'no' }, row.schedule)),
       h('p', { class: 'of' },
@@ -110,8 +105,7 @@ export function schedules(rows) {
 
 /** The messages that are still in Pub/Sub. `rows` is null if the numbers are not available. */
 export function undelivered(rows) {
-  return h('section', { class: 'card', 'aria-labelledby': 'undelivered', 'data-key': 'undelivered' },
-    h('h2', { id: 'undelivered', tabindex: -1 }, t('state.undelivered')),
+  return panel('undelivered', t('state.undelivered'), null,
     h('p', { class: 'note' }, rows ? t('state.undeliveredMeaning') : t('state.unavailable')),
     rows && table([t('state.subscription'), t('state.waiting'), t('letters.title')],
       bySource(rows).map(([name, { waiting, dead }]) => [
@@ -120,10 +114,7 @@ export function undelivered(rows) {
       ])));
 }
 
-/**
- * The numbers of waiting messages and of dead letters for each subscription. The local stack appends a number to some
- * names; the names are shown without it.
- */
+/** The waiting messages and dead letters of each subscription, named without the number that a local stack adds. */
 function bySource(rows) {
   const sources = {};
   for (const row of rows) {

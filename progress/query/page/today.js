@@ -17,7 +17,6 @@ import { isOver, pastDay, urgency } from './past_day.js';
 const CHANGE_MS = 7 * 86_400_000; // so long the page tells that study days have another definition
 const LENGTHS = [3, 7, 14, 30, 50, 100, 200, 365]; // as in the kind STREAK of the API's milestones
 
-/** `celebration` is a pill about a milestone that was just reached, if any. */
 export function today(data, celebration) {
   const { day, streak, goal, days: studied } = data;
   const row = studied.get(day);
@@ -46,7 +45,6 @@ const flame = ({ activeToday }) => s('svg', {
   class: `emblem ${activeToday ? 'lit' : ''}`.trim(), viewBox: '0 0 24 24', 'aria-hidden': 'true',
 },
   s('path', { d: 'M12 2c1 4 6 6 6 12a6 6 0 0 1-12 0c0-3 1.5-4.5 2.5-6 .5 2 1.5 3 2.5 3 1.5-2 .5-6 1-9z' }));
-/** The goal as a ring that closes when it is met. */
 function ring({ answersToday, answersPerDay }) {
   const share = Math.min(1, answersToday / answersPerDay);
   const circle = { cx: 18, cy: 18, r: 15, pathLength: 100 };
@@ -104,10 +102,7 @@ function nextLength(current) {
   return t('streak.next', { count: next - current, next });
 }
 
-/**
- * The rest days from today on, and the button that takes one, if there is a streak, or, if there are any, takes one
- * back.
- */
+/** The rest days from today on, and the button that takes one or takes one back. */
 function restNotes(data) {
   const open = [...data.restDays].filter((day) => day >= data.day).sort();
   const ahead = open.filter((day) => day > data.day);
@@ -118,13 +113,11 @@ function restNotes(data) {
   ];
 }
 
-/** A note that the numbers of the day do not include every recorded event yet. */
 function counting({ projections }) {
   const count = countBehind(projections);
   return count > 0 && mark('wait', t('fresh.counting', { count }));
 }
 
-/** The button that sets or changes the goal. */
 export const setting = (data) => command(data, 'goal', data.goal ? 'goal.change' : 'goal.set');
 
 /** A button that opens a dialog of `commands.js`. Only learners themselves have it, and only in the present. */
@@ -174,7 +167,6 @@ function nextNotes(data, next) {
   ];
 }
 
-/** The way to what was missed yesterday; nothing if all was right. */
 function mistakes(data) {
   const yesterday = dayAfter(data.day, -1);
   const row = data.days.get(yesterday);

@@ -23,7 +23,6 @@ const hours = (rows) => card('hours', t('hours.title'), 'wide',
     [t('hours.from'), t('week.answers'), t('week.right')],
     rows.map((row) => [hour(row.hour), number(row.answers), percent(row.accuracyRate)]))));
 
-/** A text that names the busiest hour, and the best of the hours with enough answers. */
 function summary(rows) {
   const busiest = rows.reduce((most, row) => (row.answers > most.answers ? row : most));
   const enough = rows.filter((row) => row.answers >= MIN_ANSWERS);

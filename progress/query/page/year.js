@@ -17,7 +17,6 @@ export const spanOf = (year, today) => (year === 'recent'
 
 const within = ({ from, to }, day) => from <= day && day <= to;
 
-/** The calendar year that the texts and tables describe. */
 export const calendarYear = (year, today) => (year === 'recent' ? Number(today.slice(0, 4)) : year);
 
 /** The section. `view` has the selected year, which is a number or "recent", and the selected day. */
@@ -50,7 +49,6 @@ export function year(data, view) {
         h('div', { class: 'cards' }, view.review?.(data, reviewed, view.copied === reviewed)))));
 }
 
-/** The title of a year in review, whose module is loaded when it is opened. */
 export function reviewTitle({ day, isOwn }, year) {
   const own = isOpen({ end: `${year}-12-31` }, day) ? 'year.mineSoFar' : 'year.mine';
   return t(isOwn ? own : 'year.theirs', { year: `${year}` });
@@ -61,7 +59,6 @@ const nameOf = (year) => (year === 'recent' ? t('year.twelveMonths') : t('year.n
 const playButton = ({ months }) => h('button', { class: 'button quiet', type: 'button', 'data-play': 'months' },
   t(months ? 'year.stop' : 'year.play'));
 
-/** The last day of each month that ends within a span. */
 export function monthEnds({ from, to }) {
   const [year, month] = from.split('-').map(Number);
   const ends = Array.from({ length: 13 }, (_, index) => dayOf(Date.UTC(year, month + index, 0)));
@@ -139,7 +136,6 @@ function cell(day, view, data, span, shadeOf) {
   });
 }
 
-/** What the marks mean that the span has; null without marks. */
 function markKey(span, { met, restDays }) {
   const names = Object.entries({ met, rest: restDays })
     .filter(([, days]) => [...days].some((day) => within(span, day)));
@@ -186,7 +182,6 @@ function readout(day, data) {
     step(t('year.dayAfter'), 1, 'M6 3l5 5-5 5'));
 }
 
-/** The words of a day, and those that were missed on it. */
 function doors(day, data) {
   const { answers = 0, correctAnswers } = data.days.get(day) ?? {};
   const link = (filter, text) => h('a', { href: wordsOf(data, filter, day) }, t(text));

@@ -163,13 +163,13 @@ test('points and labels stand at the middle of their columns', async () => {
 });
 
 test('the curve names today where it is and rounds estimates down', async () => {
-  const { curve, days } = await page('forgetting');
+  const { curve, dayAxis } = await page('item_page');
   const points = [[-300, 0.9], [0, 0.8], [12, 0.6999]].map(([ahead, after]) =>
     ({ date: dayIn(ahead), before: after, after }));
   const edges = { from: Date.parse(dayIn(-300)), to: Date.parse(dayIn(13)) };
   const [chart] = curve(points, dayIn(0), [], edges);
   assert.match(chart.textContent, /69%$/);
-  const labels = days(dayIn(-300), dayIn(0), dayIn(12), edges).tags('text');
+  const labels = dayAxis(dayIn(-300), dayIn(0), dayIn(12), edges).tags('text');
   assert.deepEqual(textsOf(labels), ['16 May', '13 Oct', 'today']);
   const x = parseFloat(labels.at(-1).attributes.x);
   assert(95 < x && x < 97);

@@ -1,5 +1,7 @@
-// The days before the range of the page's query. They are loaded for the charts of all time.
+// Days that the page's query does not have: those before its range, for the charts of all time, and for the grid of the
+// year those that met the goal.
 
+import { runQuery } from './api.js';
 import { masteredNow } from './freshness.js';
 import { ask } from './past_day.js';
 
@@ -9,11 +11,13 @@ const BEFORE = `query Before($user: ID, $from: Date!, $to: Date!) {
     date answers correctAnswers averageResponseMs studySeconds sessionsCompleted itemsLearned newMasteryCount
   }
 }`;
+const MET = `query MetDays($user: ID, $after: String) {
+  milestones(userId: $user, kinds: [GOAL_MET], first: 200, after: $after) {
+    edges { node { reachedOn } } pageInfo { hasNextPage endCursor }
+  }
+}`;
 
-/**
- * Load the days of all years before `year`, two years in a request, until the days contain all learned words, all
- * sessions and all mastered words of the learner's progress.
- */
+/** Load the days before `year`, two years in a request, until they contain all that the progress has counted. */
 export async function loadBefore(user, { days, progress }, year, signal) {
   const found = [];
   const left = {
@@ -30,4 +34,16 @@ export async function loadBefore(user, { days, progress }, year, signal) {
     found.push(...data.days);
   }
   return found;
+}
+
+/** Return the days since `from`, and possibly earlier ones, as a set. */
+export async function metDays(user, from, signal) {
+  const met = new Set();
+  let after = null;
+  do {
+    const { edges, pageInfo } = (await runQuery(MET, { user, after }, signal)).data.milestones;
+    for (const { node } of edges) met.add(node.reachedOn);
+    after = pageInfo.hasNextPage && edges.at(-1).node.reachedOn >= from ? pageInfo.endCursor : null;
+  } while (after);
+  return met;
 }
