@@ -1,7 +1,4 @@
-"""The batch job folds the shards whose wake-up was lost, and replays due dead letters.
-
-Two runs never fold the batch models of the same shard at the same time.
-"""
+"""The batch job folds the shards whose wake-up was lost, and replays due dead letters."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,7 +12,9 @@ from progress.errors import DatabaseUnavailable
 from progress.event_store import dead_letters
 from progress.projections import batch, replay
 from progress.projections.projector import SHARDS, Projector
+from progress.projections.schema import fingerprint
 from tests.conftest import Store
+from tests.oracle.events import CARD
 from tests.support import model_rows, sample_events
 from tests.support.stage import append, connect
 
@@ -86,7 +85,6 @@ def test_an_event_replayed_during_a_run_is_folded_by_the_next_run(
 
 @pytest.fixture
 def folded(connection: Connection) -> Connection:
-    """A store with folded lessons of ann and ben."""
     sample_events.record_lessons(connection, "ann", "ben")
     Projector(connection).catch_up_all()
     return connection
@@ -95,12 +93,11 @@ def folded(connection: Connection) -> Connection:
 def test_a_learner_who_is_deleted_during_a_run_has_no_rows_afterwards(
     store: Store, folded: Connection
 ) -> None:
-    gone = sample_events.user_deleted("ann")
     with closing(connect(store.url)) as job, closing(connect(store.url)) as folding:
         projector, pid = Projector(folding), model_rows.read_value(folding, "pid")
         job.run("BEGIN")
         assert batch.fold(job, list(SHARDS)) == 2
-        append(folded, [gone])
+        append(folded, [sample_events.user_deleted("ann")])
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(projector.catch_up_all)
             model_rows.wait_for_lock(folded, pid, running)
@@ -121,8 +118,7 @@ def test_a_deletion_does_not_wait_for_a_running_batch_fold(
         pid = model_rows.read_value(job, "pid")
         running = pool.submit(batch.fold, job, list(SHARDS))
         model_rows.wait_for_lock(folded, pid, running)
-        gone = sample_events.user_deleted("ann")
-        append(folded, [gone])
+        append(folded, [sample_events.user_deleted("ann")])
         Projector(folded).catch_up_all()
         folded.run("SELECT pg_advisory_unlock(77)")
         assert running.result() == 2
@@ -190,11 +186,48 @@ def test_a_future_event_is_appended_when_it_is_due(connection: Connection) -> No
     assert not sample_events.find_differences(connection)
 
 
-def test_a_replayed_dead_letter_is_folded(connection: Connection) -> None:
-    soon = datetime.now(UTC) + timedelta(minutes=10, seconds=1)
-    append(connection, [sample_events.item_published("i1", at=soon)])
-    letter = dead_letters.list_letters(connection)[0].letter_id
-    while replay.replay(connection, letter):
-        pass  # the event is due within a second
-    batch.fold(connection, list(SHARDS))
+LATER = sample_events.BEGIN + timedelta(days=9)
+
+
+def read_by_next_run(connection: Connection, card: str) -> list[str]:
+    append(connection, [publish_card(card)])
+    Projector(connection).catch_up_all()
+    with database.transaction(connection):
+        assert batch.fold(connection, list(SHARDS)) == 0
+        found = model_rows.read_table(connection, f"batch_learners_{fingerprint()}")
+    return sorted(row["user_id"] for row in found)
+
+
+def publish_card(card: str) -> sample_events.Envelope:
+    """Publish a card that is named after its kind, its number and, if it has one, its language."""
+    kind, _, *language = card.split("-")
+    event = sample_events.item_published(card, language=next(iter(language), None))
+    return {**event, "data": {**event["data"], "kind": kind}}
+
+
+def test_a_batch_run_reads_only_learners_of_a_changed_pair_who_know_enough_of_it_or_a_language(
+    connection: Connection,
+) -> None:
+    reading, german = [f"reading-{n}" for n in range(10)], [f"reading-{n}-de" for n in range(5)]
+    typing = [f"typing-{n}-de" for n in range(9)]
+    append(connection, [publish_card(card) for card in (*reading, *german, *typing, "rare-0")])
+    known = {
+        "both": [*reading[:7], *german],
+        "few": reading[:7],
+        "german": german,
+        "many": reading[:8],
+        "rare": ["rare-0"],
+        "typing": typing,
+    }
+    for user, cards in known.items():
+        data = {"user_id": user, "rating": 3, "interval_days": 30}
+        reviews = [{**data, "item_id": card} for card in cards]
+        append(connection, [sample_events.envelope(CARD, one, at=LATER) for one in reviews])
+    batch.run(connection)
+    rows = model_rows.read(connection, "milestones")
+    assert sorted(row["user_id"] for row in rows if row["level"]) == [
+        *("both", "german", "many", "rare", "typing")
+    ]
+    assert read_by_next_run(connection, "reading-10") == ["both", "many"]
+    assert read_by_next_run(connection, "rare-1") == ["rare"]
     assert not sample_events.find_differences(connection)

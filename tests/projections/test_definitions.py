@@ -26,7 +26,6 @@ NOT_FOLDED = {
 
 @pytest.fixture
 def folded(connection: Connection) -> Connection:
-    """A connection to a store with folded events and rows in every table."""
     append(connection, [*sample_events.varied_study("ann"), *sample_events.lesson("ben", 0)])
     append(connection, [sample_events.user_deleted("ben")])
     batch.run(connection)

@@ -15,7 +15,6 @@ from progress.adapters.postgres.database import Connection
 from progress.projections.projector import Projector
 from tests.conftest import Store
 from tests.mutants import broken_folds
-from tests.support.sample_events import lesson
 from tests.support.stage import Stage, append, connect
 
 # Tables with one row for each shard, or for each event that no fold could read.
@@ -65,26 +64,14 @@ def list_whole_reads(plan: dict[str, Any]) -> Iterator[str]:
         yield from list_whole_reads(inner)
 
 
-def count_searches(plan: dict[str, Any], table: str) -> int:
-    """Return how often a plan searches the indexes of a table."""
-    own: int = plan.get("Index Searches", 0) if plan.get("Relation Name") == table else 0
-    return own + sum(count_searches(inner, table) for inner in plan.get("Plans", ()))
-
-
-def explain(store: Store) -> Connection:
-    """Return a connection that notes the plans of all statements."""
-    connection = connect(store.url)
-    connection.notices = deque()  # pg8000 keeps the last hundred only
-    for statement in _EXPLAIN.split(";"):
-        connection.run(statement)
-    return connection
-
-
 @pytest.mark.parametrize(
     "every", [8, pytest.param(1, marks=pytest.mark.exhaustive)], ids=["some logs", "all logs"]
 )
 def test_no_statement_of_a_fold_reads_a_whole_table(store: Store, every: int) -> None:
-    stage, folding = Stage(store.url), explain(store)
+    stage, folding = Stage(store.url), connect(store.url)
+    folding.notices = deque()  # pg8000 keeps the last hundred only
+    for statement in _EXPLAIN.split(";"):
+        folding.run(statement)
     stage.admin.run(_KEEP_PLANS)
     projector = Projector(folding)
     windows = {
@@ -103,24 +90,3 @@ def test_no_statement_of_a_fold_reads_a_whole_table(store: Store, every: int) ->
     folding.close()
     stage.close()
     assert not found
-
-
-def test_a_window_searches_reviews_only_for_late_events_and_poisoned_events_once(
-    store: Store,
-) -> None:
-    stage, folding = Stage(store.url), explain(store)
-    folding.run("SET auto_explain.log_analyze = on")
-    projector = Projector(folding)
-    searches = []
-    for numbers in ([1], [2, 3], [0]):
-        append(stage.admin, [event for n in numbers for event in lesson("ann", n)])
-        projector.catch_up_all()
-        plans = [plan["Plan"] for plan in list_plans(folding)]
-        searches.append(sum(count_searches(plan, "reviews") for plan in plans))
-        reads = [
-            plan for plan in plans if plan.get("Relation Name", "").startswith("window_events")
-        ]
-        assert max(count_searches(plan, "poison_marks") for plan in reads) == 1
-    folding.close()
-    stage.close()
-    assert searches[:2] == [0, 0] < searches[2:]

@@ -3,7 +3,7 @@
 import contextlib
 import queue
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,9 +13,11 @@ from progress.errors import DatabaseUnavailable, ProjectionError
 from progress.event_store import dead_letters
 from progress.projections import batch, live, projector, replacement, replay, schema
 from progress.projections.projector import SHARDS
+from progress.projections.schema import BATCH, REALTIME
 from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import api, model_rows, sample_events
+from tests.support.api import QueryClient
 from tests.support.postgres_servers import url_of
 from tests.support.stage import append, connect
 
@@ -192,16 +194,11 @@ def test_the_batch_job_drops_what_nobody_has_read_for_days(store: Store, woken: 
         assert schema.exists(woken, OWN)
 
 
-def test_what_is_being_read_is_not_pruned(woken: Connection) -> None:
+def test_what_is_being_read_or_is_read_since_it_was_chosen_is_not_pruned(woken: Connection) -> None:
+    """For example by a query function of the other version, while an operator prunes."""
     read(woken, OTHER, "59 minutes")
     assert list(replacement.drop_unused(woken)) == []
     read(woken, OTHER, "61 minutes")
-    assert list(replacement.drop_unused(woken)) == [OTHER]
-    assert woken.run("SELECT schema FROM event_store.read_models") == [[OWN]]
-
-
-def test_what_is_read_since_it_was_chosen_is_not_dropped(woken: Connection) -> None:
-    """For example by a query function of the other version, while an operator prunes."""
     woken.run("CREATE SCHEMA progress_000000000000")
     dropped = replacement.drop_unused(woken)
     assert next(dropped) == "progress_000000000000"
@@ -210,6 +207,9 @@ def test_what_is_read_since_it_was_chosen_is_not_dropped(woken: Connection) -> N
         next(dropped)
     assert live.find(woken).schemas == [OWN, OTHER]
     assert schema.exists(woken, OTHER)
+    read(woken, OTHER, "61 minutes")
+    assert list(replacement.drop_unused(woken)) == [OTHER]
+    assert woken.run("SELECT schema FROM event_store.read_models") == [[OWN]]
 
 
 def test_every_live_schema_marks_milestones_and_the_key_makes_each_once(
@@ -231,3 +231,49 @@ def test_every_live_schema_marks_milestones_and_the_key_makes_each_once(
     woken.run(f"ALTER TABLE {OWN}.item_days_gone RENAME TO item_days")
     projector.wake(shard)
     assert woken.run(marks) == told
+
+
+REPORTED = [model.name for model in (*REALTIME, *BATCH) if model.field]
+
+
+def test_lag_counts_the_events_that_are_not_folded(
+    connection: Connection, fetch: QueryClient
+) -> None:
+    sample_events.record_lessons(connection, "ann")
+    recorded = model_rows.read_value(connection, "head")
+    before = {name: fetch(fetch.queries.check_lag(name)) for name in REPORTED}
+    assert {lag.events_behind for lag in before.values()} == {recorded}
+    batch.run(connection)
+    after = {name: fetch(fetch.queries.check_lag(name)) for name in REPORTED}
+    assert {(lag.events_behind, lag.status) for lag in after.values()} == {(0, "NORMAL")}
+
+
+def test_the_limits_of_the_lag_are_five_seconds_and_ten_minutes_or_settings(
+    connection: Connection, fetch: QueryClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample_events.record_lessons(connection, "ann")
+    for name, limit in (
+        ("user_progress", timedelta(seconds=5)),
+        ("level_stats", timedelta(minutes=10)),
+    ):
+        now = datetime.now(UTC)
+        assert fetch(fetch.queries.check_lag(name, at=now + limit)).status == "CRITICAL"
+        assert fetch(fetch.queries.check_lag(name, at=now - timedelta(days=1))).status == "NORMAL"
+    for limits, status in (
+        ({"MAX_LAG_EVENTS": "1", "MAX_LAG_SECONDS": "1000"}, "CRITICAL"),
+        ({"MAX_LAG_SECONDS": "1000"}, "NORMAL"),
+        ({"MAX_LAG_SECONDS": "10"}, "CRITICAL"),
+    ):
+        made = settings.read(limits)
+        monkeypatch.setattr(settings, "current", lambda made=made: made)
+        lag = fetch(fetch.queries.check_lag("user_progress", at=now + timedelta(seconds=60)))
+        assert lag.status == status
+    made = settings.Settings(max_lag_batch_seconds=30)
+    monkeypatch.setattr(settings, "current", lambda: made)
+    lag = fetch(fetch.queries.check_lag("level_stats", at=now + timedelta(seconds=60)))
+    assert lag.status == "CRITICAL"
+
+
+def test_the_lag_of_an_unknown_projection_is_an_error(fetch: QueryClient) -> None:
+    with pytest.raises(ProjectionError, match="no projection streaks"):
+        fetch(fetch.queries.check_lag("streaks"))

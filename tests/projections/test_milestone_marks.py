@@ -141,7 +141,6 @@ def check(connection: Connection, messages: list[PubsubMessage], began: datetime
 
 
 def streak(user: str, days: int = 0) -> list[dict[str, Any]]:
-    """Return the events of a streak of three days that ended this number of days ago."""
     return [event for n in range(3) for event in study(user, days + n)]
 
 
@@ -224,7 +223,6 @@ def test_the_first_build_of_a_definition_tells_nothing_that_was_reached_before_i
     append(connection, [of("GoalSet", "ann", 0, answers_per_day=1), *study("ann", 0, answers=1)])
 
     def study_meanwhile(folded: int, total: int) -> None:
-        """Record an event while the build folds those before it."""
         if not folded and not connection.run(
             "SELECT FROM event_store.events WHERE stream_id = 'learner-bob'"
         ):

@@ -31,29 +31,6 @@ def changes(
     return changes
 
 
-def study(user: str, *, days: int, answers: int) -> list[sample_events.Envelope]:
-    """Return the events of one lesson, with `answers` answers, on each of `days` days."""
-    events = []
-    for number in range(days):
-        session = f"{user}-{number}"
-        events.append(_in(session, "SessionStarted", number, 0, user_id=user, item_count=answers))
-        events += [
-            _in(session, kind, number, 1 + n, item_id=f"i{n % 7}", response_time_ms=900 + n)
-            for n, kind in enumerate(
-                ["CorrectAnswerGiven", "IncorrectAnswerGiven"] * (answers // 2)
-            )
-        ]
-        events.append(
-            _in(session, "SessionCompleted", number, answers + 1, score=80, duration_seconds=61)
-        )
-    return events
-
-
-def _in(session: str, kind: str, number: int, turn: int, **data: object) -> sample_events.Envelope:
-    at = sample_events.BEGIN + timedelta(days=number, minutes=7 * turn)
-    return sample_events.envelope(kind, {"session_id": session, **data}, at=at)
-
-
 def refolds(connection: Connection) -> int:
     connection.run("SELECT pg_stat_force_next_flush()")
     return model_rows.read_value(connection, "refolds") or 0
@@ -61,17 +38,14 @@ def refolds(connection: Connection) -> int:
 
 def test_a_window_refolds_a_learner_at_most_once(connection: Connection) -> None:
     days, chance = 4, random.Random(1)
-    append(connection, study("ann", days=days, answers=20))
+    append(connection, [e for day in range(days) for e in sample_events.lesson("ann", day)])
     Projector(connection).catch_up_all()
     append(connection, sample_events.lesson("una", 0))  # una is in ann's shard
     append(connection, changes("ann", 300, chance=chance, days=days))
     append(connection, sample_events.lesson("una", 1))
     connection.run("SET track_functions = 'all'")
-    projector, shard, windows = (
-        Projector(connection),
-        model_rows.read_value(connection, "shard", user="ann"),
-        0,
-    )
+    projector, windows = Projector(connection), 0
+    shard = model_rows.read_value(connection, "shard", user="ann")
     before = refolds(connection)
     while projector.fold_window(shard, 70):
         windows += 1

@@ -6,10 +6,12 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
 
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import (
     CheckpointError,
@@ -21,6 +23,7 @@ from progress.errors import (
 from progress.event_store import dead_letters
 from progress.projections import batch, replay, schema
 from progress.projections import projector as shard_projector
+from progress.projections import replay as letter_replay
 from progress.projections.projector import Projector
 from progress.serve import readiness
 from tests.conftest import Store
@@ -35,24 +38,20 @@ def test_a_wake_up_for_a_busy_shard_returns_immediately_and_is_not_lost(
 ) -> None:
     sample_events.record_lessons(connection, "ann", lessons=1)
     shard = model_rows.read_value(connection, "shard", user="ann")
-    connections = [connect(store.url) for _ in range(3)]
-    holder, waker, locker = (Projector(c) for c in connections)
-    locker.connection.run("BEGIN")
-    locker.connection.run("LOCK TABLE daily_stats IN SHARE MODE")
-    pid = model_rows.read_value(holder.connection, "pid")
     with contextlib.ExitStack() as ending:
-        for opened in connections:
-            ending.callback(opened.close)
+        holder, waker, locker = (
+            Projector(ending.enter_context(contextlib.closing(connect(store.url)))) for _ in "abc"
+        )
+        locker.connection.run("BEGIN")
+        locker.connection.run("LOCK TABLE daily_stats IN SHARE MODE")
+        pid = model_rows.read_value(holder.connection, "pid")
         pool = ending.enter_context(ThreadPoolExecutor(1))
         holding = pool.submit(holder.catch_up, shard)
-        while not model_rows.read_value(connection, "waits", pid=pid):
-            pass  # wait until the holder's fold waits for daily_stats
+        model_rows.wait_for_lock(connection, pid, holding)
         append(connection, sample_events.lesson("ann", 1))
         assert waker.catch_up(shard) == 0
         locker.connection.run("ROLLBACK")
-        assert holding.result() == len(sample_events.lesson("ann", 0)) + len(
-            sample_events.lesson("ann", 1)
-        )
+        assert holding.result() == 2 * len(sample_events.lesson("ann", 0))
     batch.run(connection)
     assert not sample_events.find_differences(connection)
 
@@ -80,36 +79,26 @@ def test_a_poisoned_event_becomes_a_dead_letter_and_its_shard_continues(
 def test_the_letter_of_a_poisoned_list_has_no_value_and_its_replay_folds_the_list(
     connection: Connection,
 ) -> None:
-    """Own lists, and those of the catalogue; the word of a learner is in no reason and no line."""
+    """The word of a learner is in no reason."""
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
     connection.run(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE data_exception USING MESSAGE = NEW.name; END $$"
     )
-    for table in ("lists", "own_lists"):
-        connection.run(
-            f"CREATE TRIGGER refuse BEFORE INSERT ON {table} FOR EACH ROW"
-            " WHEN (NEW.name = 'secret') EXECUTE FUNCTION refuse()"
-        )
-    told = [
-        sample_events.envelope("ListPublished", {"list_id": "l", "name": name, **named}, at=at)
-        for at, name in ((sample_events.BEGIN, "known"), (datetime.now(UTC), "secret"))
-        for named in ({"user_id": "ann"}, {})
-    ]
-    append(connection, told)
+    connection.run(
+        "CREATE TRIGGER refuse BEFORE INSERT ON own_lists FOR EACH ROW"
+        " WHEN (NEW.name = 'secret') EXECUTE FUNCTION refuse()"
+    )
+    for at, name in ((sample_events.BEGIN, "known"), (datetime.now(UTC), "secret")):
+        data = {"user_id": "ann", "list_id": "l", "name": name}
+        append(connection, [sample_events.envelope("ListPublished", data, at=at)])
     batch.run(connection)
-    letters = dead_letters.list_letters(connection)
-    reason = f" (folds {schema.fingerprint()})"
-    assert sorted(letter.reason for letter in letters) == [
-        f"data exception 22000 in {table}{reason}" for table in ("lists", "own_lists")
-    ]
-    for table in ("lists", "own_lists"):
-        connection.run(f"DROP TRIGGER refuse ON {table}")
-    for letter in letters:
-        replay.replay(connection, letter.letter_id)
-    rows = model_rows.read_rows(connection)
-    found = [row["name"] for table in ("lists", "own_lists") for row in rows[table].values()]
-    assert found == ["secret", "secret"]
+    (letter,) = dead_letters.list_letters(connection)
+    assert letter.reason == f"data exception 22000 in own_lists (folds {schema.fingerprint()})"
+    connection.run("DROP TRIGGER refuse ON own_lists")
+    replay.replay(connection, letter.letter_id)
+    rows = model_rows.read_rows(connection)["own_lists"].values()
+    assert [row["name"] for row in rows] == ["secret"]
     assert not sample_events.find_differences(connection)
 
 
@@ -240,33 +229,28 @@ def woken(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]
         shard_projector._idle.get().close()
 
 
-def test_a_connection_that_broke_while_idle_is_replaced(woken: Connection) -> None:
-    shard_projector.wake(0)
-    append(woken, sample_events.lesson("u", 0))
-    idle = shard_projector._idle.get_nowait()
-    (pid,) = idle.connection.run(model_rows.BLOCKS["pid"])[0]
-    shard_projector._idle.put(idle)
-    model_rows.read_value(woken, "terminate", pid=pid)
-    while model_rows.read_value(woken, "lives", pid=pid):
-        pass
-    assert sum(shard_projector.wake(shard) for shard in shard_projector.SHARDS) > 0
-    assert model_rows.read_value(woken, "answered") == 3
-
-
 @pytest.mark.parametrize(
     "state",
     [
+        "",  # its connection breaks
         "SET default_transaction_read_only = on",
         "DEALLOCATE ALL",
         "SET search_path = event_store",  # the fold's tables are not found
         "SET client_encoding = 'LATIN2'",  # which lacks the learner's id
     ],
 )
-def test_a_session_whose_state_fails_the_fold_is_replaced(woken: Connection, state: str) -> None:
+def test_an_idle_session_that_broke_or_whose_state_fails_the_fold_is_replaced(
+    woken: Connection, state: str
+) -> None:
     shard_projector.wake(0)
     append(woken, sample_events.lesson("¥", 0))
     idle = shard_projector._idle.get_nowait()
-    idle.connection.run(state)
+    if state:
+        idle.connection.run(state)
+    else:
+        pid = model_rows.read_value(idle.connection, "pid")
+        model_rows.read_value(woken, "terminate", pid=pid)
+        readiness.wait(lambda: not model_rows.read_value(woken, "lives", pid=pid), "the end")
     shard_projector._idle.put(idle)
     assert sum(shard_projector.wake(shard) for shard in shard_projector.SHARDS) > 0
     assert model_rows.read_value(woken, "answered") == 3
@@ -283,3 +267,25 @@ def test_a_wake_up_that_fails_closes_its_connection(woken: Connection) -> None:
         shard_projector.wake(3)
     assert shard_projector._idle.empty()
     readiness.wait(lambda: not model_rows.read_value(woken, "lives", pid=pid), "the end")
+
+
+def test_a_replay_that_waits_for_a_concurrent_fold_gets_a_higher_version_than_the_fold(
+    store: Store, connection: Connection
+) -> None:
+    sample_events.record_lessons(connection, "ann")
+    sample_events.poison(connection, "ann")
+    Projector(connection).catch_up_all()
+    model_rows.read_value(connection, "mend")
+    (letter,) = dead_letters.list_letters(connection)
+    append(connection, sample_events.lesson("ann", 4))
+    with closing(connect(store.url)) as replaying, ThreadPoolExecutor(1) as pool:
+        pid = model_rows.read_value(replaying, "pid")
+        with database.transaction(connection):
+            model_rows.read_value(connection, "hold the learner", user="ann")
+            replay = pool.submit(letter_replay.replay, replaying, letter.letter_id)
+            while not model_rows.read_value(connection, "waits", pid=pid):
+                connection.run("SELECT pg_stat_clear_snapshot()")
+            Projector(connection).catch_up_all()
+            folded = model_rows.read_value(connection, "version", user="ann")
+        assert replay.result() is None
+    assert model_rows.read_value(connection, "version", user="ann") > folded

@@ -35,7 +35,6 @@ def count_rows(connection: Connection, table: str) -> int:
 
 @pytest.fixture
 def learner_tables(connection: Connection) -> list[str]:
-    """The tables of the schema whose rows belong to learners."""
     return [row["table_name"] for row in model_rows.read(connection, "learner tables")]
 
 

@@ -36,35 +36,22 @@ def kept(connection: Connection) -> list[int]:
     return [row[0] for row in rows]
 
 
-def test_the_newest_three_snapshots_are_kept(
+def test_the_newest_three_snapshots_are_kept_and_one_replaces_that_of_its_version(
     event_store: EventStore, connection: Connection
 ) -> None:
     for version in range(100, 600, 100):
         event_store.save_snapshot(snapshot(version))
     assert kept(connection) == [300, 400, 500]
-    event_store.save_snapshot(snapshot(500))
+    event_store.save_snapshot(msgspec.structs.replace(snapshot(500), state={"answers": 1}))
+    event_store.save_snapshot(snapshot(200))
     assert kept(connection) == [300, 400, 500]
+    latest = event_store.get_latest_snapshot("learner-u", "now")
+    assert latest
+    assert latest.state == {"answers": 1}
     event_store.save_snapshot(snapshot(600), max_snapshots=1)
     assert kept(connection) == [600]
-
-
-def test_the_newest_snapshots_are_those_of_the_highest_versions(
-    event_store: EventStore, connection: Connection
-) -> None:
-    for version in (1_000, 100, 200, 300):
-        event_store.save_snapshot(snapshot(version))
-    assert kept(connection) == [200, 300, 1_000]
     with pytest.raises(EventStoreError, match="max_snapshots must be at least 1"):
         event_store.save_snapshot(snapshot(2_000), max_snapshots=0)
-    assert kept(connection) == [200, 300, 1_000]
-
-
-def test_a_snapshot_replaces_the_one_of_the_same_version(event_store: EventStore) -> None:
-    event_store.save_snapshot(snapshot(100))
-    event_store.save_snapshot(msgspec.structs.replace(snapshot(100), state={"answers": 1}))
-    latest = event_store.get_latest_snapshot("learner-u", "now")
-    assert latest is not None
-    assert latest.state == {"answers": 1}
 
 
 def test_no_snapshot_of_an_erased_learner_is_saved(
@@ -124,7 +111,9 @@ def test_all_snapshots_are_taken_again_after_a_rebuild(
     (before,) = connection.run("SELECT fingerprint, state FROM event_store.snapshots")
     rebuild.run(lambda: database.connect(store.url))
     assert kept(connection) == []
+    assert connection.run("SELECT user_id FROM snapshot_learners") == [["ann"]]
     batch.run(connection)
+    assert connection.run("SELECT user_id FROM snapshot_learners") == []
     (after,) = connection.run("SELECT fingerprint, state FROM event_store.snapshots")
     assert kept(connection) == [104]
     assert before[0] != after[0]
@@ -156,22 +145,6 @@ def test_the_batch_job_and_other_programs_do_not_touch_each_others_snapshots(
     usable = event_store.get_latest_snapshot("learner-ann")
     assert usable is not None
     assert (usable.stream_version, usable.fingerprint) == (103, "words-1")
-
-
-def test_the_batch_job_empties_the_queue_that_a_rebuild_fills(
-    store: Store, connection: Connection
-) -> None:
-    sample_events.record_lessons(connection, "ann", "ben")
-    batch.run(connection)
-    assert queued(connection) == []
-    rebuild.run(lambda: database.connect(store.url))
-    assert queued(connection) == ["ann", "ben"]
-    batch.run(connection)
-    assert queued(connection) == []
-
-
-def queued(connection: Connection) -> list[str]:
-    return [row[0] for row in connection.run("SELECT user_id FROM snapshot_learners ORDER BY 1")]
 
 
 def test_the_swap_of_a_rebuild_waits_for_a_snapshot_that_is_being_taken(

@@ -144,10 +144,6 @@ SELECT kind, concat_ws(' ', name, language, item_kind) AS place, items FROM cata
 -- table --
 SELECT * FROM {table};
 
--- places --
--- The place of each row, and the transactions that wrote it.
-SELECT ctid, xmin, xmax FROM {table} ORDER BY ctid;
-
 -- empty --
 DELETE FROM {table};
 
