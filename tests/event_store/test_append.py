@@ -177,13 +177,6 @@ def log(store: Store) -> Iterator[Connection]:
     connection.close()
 
 
-def forget(connection: Connection) -> None:
-    connection.run(
-        "TRUNCATE event_store.events, event_store.sessions, event_store.pending, "
-        "event_store.dead_letters"
-    )
-
-
 def deliver(connection: Connection, *bodies: bytes) -> Appended:
     return event_log.append(connection, [push.parse_delivery(body) for body in bodies])
 
@@ -193,7 +186,10 @@ def deliver(connection: Connection, *bodies: bytes) -> Appended:
 def test_appends_in_any_batches_have_the_same_outcomes_as_single_appends(
     log: Connection, batches: list[list[tuple[str, list[Envelope]]]]
 ) -> None:
-    forget(log)
+    log.run(
+        "TRUNCATE event_store.events, event_store.sessions, event_store.pending, "
+        "event_store.dead_letters"
+    )
     expected = Outcomes()
     for batch in batches:
         expected.touched.clear()

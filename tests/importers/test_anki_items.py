@@ -1,8 +1,6 @@
 """A card of a collection is an item of the learner's own, unless the log has it by its number."""
 
-import itertools
 import uuid
-from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -18,7 +16,6 @@ from tests.support.fake_publisher import FakePublisher
 
 START_MS = 1_711_000_000_000
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "learner")
-SECONDS = map(timedelta, itertools.repeat(0), itertools.count())
 
 
 def own(user: str, card: int) -> str:
@@ -47,11 +44,6 @@ def import_(
     return items, words, [e["data"] for e in events if e["event_type"] == "ItemPublished"]
 
 
-def publish(connection: Connection, kind: str, **data: object) -> None:
-    event = sample_events.envelope(kind, data, at=sample_events.BEGIN + next(SECONDS))
-    record(connection, [Message("vocabulary-events", [event])])
-
-
 def test_the_cards_of_two_learners_with_one_number_are_two_items(
     connection: Connection, tmp_path: Path
 ) -> None:
@@ -68,7 +60,8 @@ def test_a_card_that_the_log_has_of_this_learner_keeps_its_number(
     connection: Connection, tmp_path: Path
 ) -> None:
     review = {"user_id": "anna", "item_id": "1", "rating": 3, "interval_days": 1}
-    publish(connection, "CardReviewed", **review)
+    event = sample_events.envelope("CardReviewed", review, at=sample_events.BEGIN)
+    record(connection, [Message("algorithm-events", [event])])
     file = write(tmp_path, {1: "house", 2: "tree"})
     items, words, _ = import_(connection, file, "anna")
     assert {*items} == {"1", own("anna", 2), own("anna", 9)}

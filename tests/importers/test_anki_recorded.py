@@ -115,7 +115,6 @@ def require_once(
 
 
 STATES = st.sampled_from([("file", False), ("file", True), ("page", False), ("page", True)])
-MINUTE = timedelta(minutes=1)
 
 
 @given(st.lists(STATES, max_size=6), st.booleans())
@@ -151,7 +150,7 @@ def test_an_import_never_undoes_what_the_learner_did_on_the_page(
 
 
 def at(minute: int) -> datetime:
-    return datetime(2024, 3, 1, tzinfo=UTC) + minute * MINUTE
+    return datetime(2024, 3, 1, tzinfo=UTC) + timedelta(minutes=minute)
 
 
 def of(suffix: str | tuple[str, ...], stored: list[StoredEvent]) -> list[StoredEvent]:
