@@ -41,7 +41,8 @@ def statements_of(block: str) -> list[str]:
 
 
 class Stack:
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, **changed: str):
+        self._changed = changed
         self.folder = data_folder.at(str(folder))
         self.envelopes: list[Envelope] = []
         self.port = ports.reserve()
@@ -70,13 +71,14 @@ class Stack:
 
     def _settings(self) -> dict[str, str]:
         # The tests send more requests than the default rate limit allows.
-        return {"PROGRESS_DATA_DIR": str(self.folder.path), "RATE_LIMIT_PER_MINUTE": "1000000"}
+        own = {"PROGRESS_DATA_DIR": str(self.folder.path), "RATE_LIMIT_PER_MINUTE": "1000000"}
+        return own | self._changed
 
-    def try_up(self, **changed: str) -> cli.Result:
-        return self.run("up", "--detach", "--port", str(self.port), **changed)
+    def try_up(self) -> cli.Result:
+        return self.run("up", "--detach", "--port", str(self.port))
 
-    def up(self, **changed: str) -> None:
-        started = self.try_up(**changed)
+    def up(self) -> None:
+        started = self.try_up()
         assert started.returncode == 0, started.stderr
 
     @property
@@ -234,9 +236,9 @@ class Stack:
 @contextlib.contextmanager
 def run_stack(**changed: str) -> Iterator[Stack]:
     with folders.create("faults") as folder:
-        stack = Stack(folder / "data")
+        stack = Stack(folder / "data", **changed)
         try:
-            stack.up(**changed)
+            stack.up()
             yield stack
         finally:
             stack.run("down")
