@@ -17,10 +17,7 @@ _DUMP_INTERVAL_S = 3_600.0
 
 
 async def keep(folder: DataFolder, run_batch: Callable[[], Awaitable[bool]]) -> None:
-    """Run the batch job every five minutes, except while the schedule is paused; never return.
-
-    `run_batch` returns whether the run succeeded.
-    """
+    """Run the batch job every five minutes, except while the schedule is paused; never return."""
     while True:
         if not local_schedule.pause_file(folder.path).exists():
             at = datetime.now(UTC)

@@ -61,7 +61,6 @@ def at(path: str) -> DataFolder:
 
 @contextlib.contextmanager
 def owner_only() -> Iterator[None]:
-    """Restrict files that the block creates: only their owner can access them."""
     before = os.umask(0o077)
     try:
         yield
@@ -101,7 +100,6 @@ def make_usable(folder: DataFolder) -> None:
 
 
 def check_postgres(folder: DataFolder, major: int) -> None:
-    """Raise StackError if another major version of PostgreSQL created the database."""
     _check_version(folder.postgres / "PG_VERSION", major, "database")
 
 

@@ -1,12 +1,9 @@
-"""The development key, which signs the tokens of the local stack.
-
-A deployed query function rejects tokens from ISSUER.
-"""
+"""The development key, which signs tokens of the local stack; deployed functions reject them."""
 
 import functools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -45,20 +42,10 @@ def jwks(file: Path) -> bytes:
 
 
 def token(
-    file: Path,
-    user: str,
-    roles: list[str],
-    *,
-    groups: Sequence[str] = (),
-    seconds: int = _DAY_S,
+    file: Path, user: str, roles: list[str], *, groups: Sequence[str] = (), seconds: int = _DAY_S
 ) -> str:
     """Return a token for `user`, valid for `seconds` from now; `groups` are a teacher's groups."""
-    claims: dict[str, object] = {
-        "aud": AUDIENCE,
-        "sub": user,
-        "roles": roles,
-        "groups": list(groups),
-    }
+    claims = {"aud": AUDIENCE, "sub": user, "roles": roles, "groups": list(groups)}
     return _sign(file, claims, seconds)
 
 
@@ -68,7 +55,7 @@ def push_token(file: Path, account: str, audience: str) -> str:
     return _sign(file, claims | {"email_verified": True}, _HOUR_S)
 
 
-def _sign(file: Path, claims: dict[str, object], seconds: int) -> str:
+def _sign(file: Path, claims: Mapping[str, object], seconds: int) -> str:
     now = int(time.time())
     claims = {"iss": ISSUER, "iat": now, "exp": now + seconds, **claims}
     key = _load(file.read_bytes())

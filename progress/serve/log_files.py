@@ -21,27 +21,22 @@ def open_log(path: Path) -> FileIO:
 
 
 async def keep_small(folder: Path) -> None:
-    """Cut the logs that are longer than the limit; never return."""
     while True:
         cut_all(folder)
         await asyncio.sleep(_INTERVAL_S)
 
 
 def cut_all(folder: Path, limit: int = LIMIT) -> None:
-    for log in folder.glob("*.log"):
-        with contextlib.suppress(OSError):  # such as a full disk: the log stays as it is
-            _cut(log, limit)
-
-
-def _cut(log: Path, limit: int) -> None:
-    """Move the lines of a log that is longer than the limit to `.log.old`.
+    """Move the lines of each log that is longer than the limit to `.log.old`.
 
     The processes that have the file open go on with it. A line is lost only if it is written
     between the last read and the truncation, which follows at once.
     """
-    if log.stat().st_size < limit:
-        return
-    with log.open("r+b", buffering=0) as file, open_log(log.with_suffix(".log.old")) as old:
-        old.truncate(0)
-        shutil.copyfileobj(file, old)
-        file.truncate(0)
+    for log in folder.glob("*.log"):
+        with contextlib.suppress(OSError):  # such as a full disk: the log stays as it is
+            if log.stat().st_size < limit:
+                continue
+            with log.open("r+b", buffering=0) as file, open_log(log.with_suffix(".log.old")) as old:
+                old.truncate(0)
+                shutil.copyfileobj(file, old)
+                file.truncate(0)

@@ -112,13 +112,11 @@ class Lock:
             self.release()
             raise DatabaseUnavailable(f"the session is lost: {error}") from error
         name, since = holders[0] if holders else ("another system", None)
-        return f"the `progress serve` of {name}" + (
-            f", since {since:%Y-%m-%d %H:%M:%S} UTC," if since else ""
-        )
+        begun = f", since {since:%Y-%m-%d %H:%M:%S} UTC," if since else ""
+        return f"the `progress serve` of {name}{begun}"
 
 
 def _is_refusal(error: DatabaseUnavailable) -> bool:
-    """Return whether the server has answered, and waiting does not help."""
     state = getattr(error.__cause__, "sqlstate", None)
     if state is None:
         return isinstance(error.__cause__, SettingsError)  # a pooler in transaction mode
@@ -134,9 +132,8 @@ async def watch_logins(urls: Iterable[str]) -> NoReturn:
                 session.terminate()
             except DatabaseUnavailable as error:
                 if _is_refusal(error):
-                    raise StackError(
-                        f"{error}: the system ends, and a new start mends it"
-                    ) from None
+                    why = f"{error}: the system ends, and a new start mends it"
+                    raise StackError(why) from None
         await asyncio.sleep(_CHECK_S)
 
 

@@ -76,9 +76,7 @@ async def accepts(port: int) -> bool:
 
 
 async def _is_healthy(port: int, path: str) -> bool:
-    with contextlib.suppress(
-        OSError, TimeoutError, ValueError, IndexError
-    ):  # the process may end during the request
+    with contextlib.suppress(OSError, ValueError, IndexError):  # it may end during the request
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection(HOST, port)
             with contextlib.closing(writer):

@@ -67,7 +67,6 @@ def die_with_parent(with_signal: signal.Signals) -> None:
 
 
 def end(process: subprocess.Popen[bytes], *, by: signal.Signals, seconds: float) -> None:
-    """Send the signal; kill the process if it has not ended within `seconds`."""
     if process.poll() is None:
         process.send_signal(by)
     try:
@@ -98,10 +97,8 @@ def family(process: Process) -> list[int]:
     if not is_alive(process):
         return []
     with contextlib.suppress(psutil.NoSuchProcess):
-        return [
-            process.pid,
-            *(child.pid for child in psutil.Process(process.pid).children(recursive=True)),
-        ]
+        children = psutil.Process(process.pid).children(recursive=True)
+        return [process.pid, *(child.pid for child in children)]
     return []
 
 

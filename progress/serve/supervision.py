@@ -34,12 +34,8 @@ class Supervisor:
     ) -> None:
         """Give each process of `logged` a log file; the others write to this standard output."""
         self._folder = folder
-        self._state = StackState(
-            supervisor=processes.identify(os.getpid()),
-            phase="starting",
-            addresses=addresses,
-            key=key,
-        )
+        own = processes.identify(os.getpid())
+        self._state = StackState(supervisor=own, phase="starting", addresses=addresses, key=key)
         self._running: dict[str, tuple[Part, subprocess.Popen[bytes]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -99,12 +95,10 @@ class Supervisor:
         return False
 
     def end_restarts(self) -> None:
-        """From now on, restart no process that ends."""
         for task in self._tasks:
             task.cancel()
 
     async def stop_parts(self, *names: str) -> None:
-        """Stop these processes, all at once."""
         await asyncio.gather(*(self._stop(name) for name in names if name in self._running))
 
     async def stop(self, *last: str) -> None:
@@ -135,21 +129,17 @@ class Supervisor:
         while True:
             waits_since = time.monotonic()
             code = await self._wait(self._running[part.name][1])
-            self._clear(part)
+            processes.kill_group(self._state.processes[part.name])
+            if part.clear:
+                part.clear()
             log.warning("%s ended (%s): starting it again", part.name, code)
-            pause = (
-                0.0 if time.monotonic() - waits_since > 5 else min(2 * pause + 0.05, _MAX_PAUSE_S)
-            )
+            has_run = time.monotonic() - waits_since > 5
+            pause = 0.0 if has_run else min(2 * pause + 0.05, _MAX_PAUSE_S)
             await asyncio.sleep(pause)
             try:
                 self._start(part)
             except OSError as error:  # such as a full disk: try again
                 log.error("%s cannot be started: %s", part.name, error)
-
-    def _clear(self, part: Part) -> None:
-        processes.kill_group(self._state.processes[part.name])
-        if part.clear:
-            part.clear()
 
     def _start_task(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine)
@@ -186,10 +176,6 @@ class Supervisor:
         part, process = self._running.pop(name)
         if process.poll() is None:
             process.send_signal(part.stop)
-        await self._wait_or_kill(process, name)
-        processes.kill_group(self._state.processes[name])
-
-    async def _wait_or_kill(self, process: subprocess.Popen[bytes], name: str) -> None:
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await self._wait(process)
@@ -197,6 +183,7 @@ class Supervisor:
             log.warning("%s did not stop: killing it", name)
             process.kill()
             await self._wait(process)
+        processes.kill_group(self._state.processes[name])
 
     def _on_child_exit(self) -> None:
         self._child_exit.set()

@@ -15,8 +15,6 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from progress import auth
 from progress.adapters.postgres import database, logins, migrations, url
-from progress.adapters.postgres.roles import Login
-from progress.adapters.postgres.url import Address
 from progress.adapters.pubsub import wakeups
 from progress.adapters.telemetry import logs
 from progress.errors import SettingsError
@@ -125,16 +123,14 @@ def prepare(owner: str, settings: Settings) -> tuple[dict[str, dict[str, str]], 
         logins.apply(connection, own)
         former.take_over(connection)
         rebuild.ensure(lambda: database.connect(owner, name="serve"))
-    urls = {login.group.removeprefix("progress_"): _url_of(at, login) for login in own}
-    databases = {name: {"DATABASE_URL": url} for name, url in urls.items()}
+    where = urlencode({"host": at.host, "port": at.port, "sslmode": at.sslmode})
+    databases = {}
+    for login in own:
+        user, name = (quote(text, safe="") for text in (login.name, at.database))
+        login_url = f"postgresql://{user}:{login.password}@/{name}?{where}"
+        databases[login.group.removeprefix("progress_")] = {"DATABASE_URL": login_url}
     databases["query"] |= pools
     return databases, wakes
-
-
-def _url_of(at: Address, login: Login) -> str:
-    where = urlencode({"host": at.host, "port": at.port, "sslmode": at.sslmode})
-    name, database_name = (quote(text, safe="") for text in (login.name, at.database))
-    return f"postgresql://{name}:{login.password}@/{database_name}?{where}"
 
 
 def _choose_publication(settings: Settings) -> str:

@@ -19,28 +19,24 @@ def find() -> str | None:
     """Return the system user that runs the server, or None if this process is not root."""
     if os.geteuid() != 0:
         return None
-    if not _is_known(_NAME):
-        _create(_NAME)
+    if _is_known():
+        return _NAME
+    if not shutil.which("useradd"):
+        raise StackError(
+            f"PostgreSQL does not run as root: create the user {_NAME}, or run as another user"
+        )
+    result = subprocess.run(["useradd", "--system", _NAME], check=False, capture_output=True)
+    if result.returncode:  # another process may create it at the same time
+        readiness.wait(_is_known, f"useradd {_NAME}", seconds=5)
     return _NAME
 
 
-def _is_known(user: str) -> bool:
+def _is_known() -> bool:
     try:
-        pwd.getpwnam(user)
+        pwd.getpwnam(_NAME)
     except KeyError:
         return False
     return True
-
-
-def _create(user: str) -> None:
-    """Create the system user; another process may create it at the same time."""
-    if not shutil.which("useradd"):
-        raise StackError(
-            f"PostgreSQL does not run as root: create the user {user}, or run as another user"
-        )
-    result = subprocess.run(["useradd", "--system", user], check=False, capture_output=True)
-    if result.returncode:
-        readiness.wait(lambda: _is_known(user), f"useradd {user}", seconds=5)
 
 
 def ids(user: str) -> tuple[int, int]:

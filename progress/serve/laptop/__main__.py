@@ -33,7 +33,6 @@ _LAST = ("valkey", "postgres")  # stopped last
 
 
 async def run(folder: DataFolder, port: int, current: Settings) -> None:
-    """Start the stack and keep it running until SIGTERM or SIGINT."""
     data_folder.end_leftovers(folder)
     number = ports.reserve()
     plan = _plan(folder, port, number, current)
@@ -66,18 +65,15 @@ async def _run(supervisor: Supervisor, plan: SystemPlan, current: Settings) -> N
         if not current.database_url:
             postgres.prepare(plan.folder.postgres)
             await supervisor.keep(postgres.describe(plan.folder))
-            _create_database(plan.folder)
+            url = postgres.url(plan.folder.postgres)
+            with contextlib.closing(database.connect(url)) as connection:
+                if not database.run(connection, _FILE, "exists")[0][0]:
+                    database.run(connection, _FILE, "create database")
         databases, wakes = system.prepare(plan.addresses["database_url"], current)
         if not current.database_url:
             with contextlib.closing(database.connect(plan.addresses["database_url"])) as owner:
                 database.run(owner, _FILE, "create analyst")
         group.create_task(system.run(supervisor, plan, databases, wakes))
-
-
-def _create_database(folder: DataFolder) -> None:
-    with contextlib.closing(database.connect(postgres.url(folder.postgres))) as connection:
-        if not database.run(connection, _FILE, "exists")[0][0]:
-            database.run(connection, _FILE, "create database")
 
 
 def _plan(folder: DataFolder, port: int, issuer_port: int, current: Settings) -> SystemPlan:

@@ -58,8 +58,6 @@ _Response = tuple[int, dict[str, str], bytes]
 
 
 class Issuer:
-    """A server that serves the key set and the sign-in page."""
-
     def __init__(self, folder: DataFolder, *, port: int, page_port: int) -> None:
         """Send tokens only to the page on `page_port`, the query function's port."""
         self._key, self._codes = folder.key, folder.codes
@@ -95,7 +93,10 @@ class Issuer:
         if not self._is_ours({"host": headers.get("host", "")} if path == _TOKEN else headers):
             return self._form(403, "", "Open this page at 127.0.0.1 or localhost.")
         if method != "POST":
-            page = _field(query, "return") if path == SIGN_IN else _client_page(query)
+            page = _field(query, "return")
+            if path == _AUTHORIZE:
+                asked = {name: _field(query, name) for name in ("state", "code_challenge")}
+                page = f"{_field(query, 'redirect_uri')}?{urlencode(asked)}"
             return self._start_sign_in(page, _field(query, "login_hint"))
         size = min(int(headers.get("content-length", "0")), _MAX_FORM_BYTES)
         form = (await reader.readexactly(size)).decode()
@@ -116,21 +117,15 @@ class Issuer:
         return f"http://{headers.get('host')}" in self._own and origin in self._own
 
     def _start_sign_in(self, page: str, code: str) -> _Response:
-        """Redirect with a token if the request has a valid one-time code, else return the form."""
         back = self._back(page) if code else None
         if back is None:
             return self._form(200, page)
         redeemed = sign_in_codes.redeem(self._codes, code)
-        return (
-            self._form(410, page, _CODE_USED)
-            if redeemed is None
-            else self._redirect(back, *redeemed)
-        )
+        return self._redirect(back, *redeemed) if redeemed else self._form(410, page, _CODE_USED)
 
     def _submit_form(self, form: str) -> _Response:
-        page, user, role, group = (
-            _field(form, name) for name in ("return", "user", "role", "group")
-        )
+        names = ("return", "user", "role", "group")
+        page, user, role, group = (_field(form, name) for name in names)
         back = self._back(page)
         if back is None:
             return self._form(400, "", f"Sign in from this stack's own page, {self._pages[0]}")
@@ -192,20 +187,13 @@ class Issuer:
             f"form-action 'self' {' '.join(sorted(targets))}; frame-ancestors 'none'"
         )
         headers = {
-            "Content-Type": "text/html; charset=utf-8",
+            **_DOCUMENT,
             "Content-Security-Policy": policy,
             "Referrer-Policy": "same-origin",
-            "X-Content-Type-Options": "nosniff",
             "Cache-Control": "no-store",
         }
         text = _PAGE.replace("{return}", html.escape(page)).replace("{fault}", html.escape(error))
         return status, headers, text.encode()
-
-
-def _client_page(query: str) -> str:
-    """Return the page to which a request for authorization leads back, with what it asks for."""
-    asked = {name: _field(query, name) for name in ("state", "code_challenge")}
-    return f"{_field(query, 'redirect_uri')}?{urlencode(asked)}"
 
 
 def _origins(port: int) -> tuple[str, ...]:

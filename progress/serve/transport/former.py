@@ -51,7 +51,6 @@ def take_over(connection: Connection) -> None:
 def _row(
     subscription: str, message: Any, attempts: int, pushed: set[str]
 ) -> dict[str, object] | None:
-    """Return the message's row; None if nothing pushes it."""
     attributes = dict(message.attributes)
     if is_dead := subscription not in pushed and _SOURCE in attributes:
         prefix = subscription.rpartition("/")[0]

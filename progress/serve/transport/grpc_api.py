@@ -71,7 +71,6 @@ async def create_subscription(broker: Broker, request: Any) -> Any:
 
 
 def read(definition: Any) -> Subscription:
-    """Return a push subscription in the form of the queue."""
     token, letters = definition.push_config.oidc_token, definition.dead_letter_policy
     own = Subscription(
         name=definition.name,

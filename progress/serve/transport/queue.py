@@ -83,7 +83,6 @@ class BatchWriter(Generic[T]):
         return self._written
 
     async def run(self) -> None:
-        """Write what is added; never return."""
         while True:
             await self._has_items.wait()
             self._has_items.clear()
@@ -135,7 +134,6 @@ class Queue:
         return [msgspec.json.decode(row["definition"], type=Subscription) for row in rows]
 
     async def waiting(self) -> list[Message]:
-        """Return the messages to deliver, the oldest first."""
         await self._removed.add([])
         await self._counted.add([])
         return [
@@ -174,12 +172,13 @@ class Queue:
         await self._update("remove subscription", name)
 
     async def _copy(self, messages: list[Message]) -> None:
+        encode = msgspec.json.encode
         await self._writer.copy_records_to_table(
             "queue",
             schema_name="transport",
             columns=_COLUMNS,
             records=[
-                (*m.key, m.data, _encode(m.attributes), m.ordering_key, m.published_at, 0)
+                (*m.key, m.data, encode(m.attributes).decode(), m.ordering_key, m.published_at, 0)
                 for m in messages
             ],
             timeout=_STATEMENT_TIMEOUT_S,
@@ -199,10 +198,6 @@ class Queue:
     async def _update(self, block: str, *values: object) -> None:
         async with self._updating:
             await self._updater.execute(_sql(block), *values, timeout=_STATEMENT_TIMEOUT_S)
-
-
-def _encode(attributes: dict[str, str]) -> str:
-    return msgspec.json.encode(attributes).decode()
 
 
 def _sql(block: str) -> str:
