@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 
 def main() -> None:
-    """Run the command line."""
     with _ending_at_once():
         from progress import cli
 

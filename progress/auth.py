@@ -46,7 +46,7 @@ _DEVELOPMENT_DOMAINS = ("localhost", "invalid", "test", "example", "local")
 
 _KEYS_TTL_S = 3_600.0  # of fetched keys; also the maximum TTL of cached callers
 
-# Minimum pause after a fetch that did not return the requested key, and after a failed refresh.
+# The least pause after a fetch that did not return the requested key, and after a failed refresh.
 _REFETCH_INTERVAL_S = 60.0
 _RETRY_INTERVAL_S = 5.0  # minimum pause between two fetches while no key is known
 _FETCH_TIMEOUT_S = 5.0
@@ -282,7 +282,6 @@ class Authenticator:
         return caller
 
     def _remember(self, digest: bytes, caller: Caller, now: float) -> None:
-        """Cache the caller until the token expires, but no longer than the TTL of the keys."""
         if len(self._cached) >= _MAX_TOKENS:
             del self._cached[next(iter(self._cached))]
         self._cached[digest] = caller, now, min(caller.expires_at, now + _KEYS_TTL_S)
@@ -305,7 +304,9 @@ class Authenticator:
                 options={"require": ["exp", "sub"]},
             )
         except (jwt.PyJWTError, RecursionError) as error:
-            raise Unauthenticated(f"bad token: {_describe(error)}") from None
+            words = (text for kind, text in _FAULTS.items() if isinstance(error, kind))
+            why = next(words, "expected a JSON Web Token")
+            raise Unauthenticated(f"bad token: {why}") from None
         if self._trusted.is_public:  # the other claims tell who the person is
             claims = {name: claims[name] for name in ("sub", "exp")}
         return _caller(claims)
@@ -315,6 +316,7 @@ def _digest(authorization: str) -> bytes:
     return hashlib.sha256(authorization.encode()).digest()
 
 
+# Words of our own, because those of the library may change.
 _FAULTS: dict[type[jwt.PyJWTError], str] = {
     jwt.ExpiredSignatureError: "it has expired",
     jwt.ImmatureSignatureError: "it is not valid yet",
@@ -325,14 +327,6 @@ _FAULTS: dict[type[jwt.PyJWTError], str] = {
     jwt.InvalidSignatureError: "its signature is wrong",
     jwt.MissingRequiredClaimError: "expected the claims aud, exp, iss and sub",
 }
-
-
-def _describe(error: Exception) -> str:
-    """Return what is wrong with a token, in words of our own: those of the library may change."""
-    return next(
-        (text for type_, text in _FAULTS.items() if isinstance(error, type_)),
-        "expected a JSON Web Token",
-    )
 
 
 def _caller(claims: dict[str, Any]) -> Caller:

@@ -34,7 +34,6 @@ def mask(address: str) -> str:
 
 
 def mask_shapes(text: str) -> str:
-    """Mask everything in `text` that looks like an address."""
     return _mask_words(text, _WORD)
 
 

@@ -108,7 +108,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             )
 
     def lag_limits(self) -> dict[str, int]:
-        """Return the limits of the statement that reports the lag of the projections."""
         return {
             "max_events": self.max_lag_events,
             "max_seconds": self.max_lag_seconds,
@@ -145,21 +144,8 @@ _SCHEMES = {
 }
 _OURS = "PROGRESS_"
 _LIKE_OURS = (
-    "DATABASE_",
-    "DB_",
-    "AUTH_",
-    "CORS_",
-    "RATE_LIMIT",
-    "GRAPHQL_",
-    "ARCHIVE_",
-    "EXPORTS_",
-    "ERASE_",
-    "LEARNER",
-    "CHANGES_",
-    "MAX_LAG_",
-    "PUBLISH_",
-    "SCHEDULER_",
-    "SERVE_",
+    *("DATABASE_", "DB_", "AUTH_", "CORS_", "RATE_LIMIT", "GRAPHQL_", "ARCHIVE_", "EXPORTS_"),
+    *("ERASE_", "LEARNER", "CHANGES_", "MAX_LAG_", "PUBLISH_", "SCHEDULER_", "SERVE_"),
 )
 _SHORT = 8  # letters; most names that differ by two letters from a shorter one are no misspelling
 # Names of other programs that are as near to a setting as a misspelling.
@@ -222,7 +208,6 @@ def describe_unread() -> str:
 
 @functools.cache
 def current() -> Settings:
-    """Return the settings of this process, read once."""
     return read(os.environ)
 
 

@@ -1,7 +1,4 @@
-"""The ingest function (Cloud Functions), triggered by Pub/Sub: it appends events to the log.
-
-A request goes from its path to admission, which reads its body; then it is parsed and appended.
-"""
+"""The ingest function (Cloud Functions), triggered by Pub/Sub: it appends events to the log."""
 
 import functools
 import sys
@@ -71,10 +68,7 @@ def receive_push(
 
 
 def receive_post(request: Request, body: bytearray, arrived: float, poster: str) -> Response | int:
-    """Append what was posted; say what became of it once it is on disk, or return 503.
-
-    Raise LettersFull if it would leave too many dead letters.
-    """
+    """Append what was posted; say what became of it once it is on disk, or return 503."""
     parse = publisher_post.parse_delivery
     delivery = admission.decode(body, poster, parse, request.mimetype, poster)
     body.clear()

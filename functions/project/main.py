@@ -1,7 +1,6 @@
 """The project function (Cloud Functions), triggered by Pub/Sub: it updates realtime projections.
 
-It takes the commands of the topic `progress-commands`. `progress.projections.projector` folds the
-events of a shard, and `progress.operations.runner` runs what somebody has started.
+It takes the commands of the topic `progress-commands`.
 """
 
 from uuid import UUID

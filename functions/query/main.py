@@ -1,7 +1,4 @@
-"""The query function (Cloud Functions), triggered by HTTP: it serves GraphQL and the page.
-
-`progress.query.http.app` does the work.
-"""
+"""The query function (Cloud Functions), triggered by HTTP: it serves GraphQL and the page."""
 
 import gc
 import sys

@@ -29,10 +29,9 @@ def remove_objects(connection: Connection) -> None:
 
 
 def _run(connection: Connection, block: str) -> tuple[int, int]:
-    with database.translate_errors(_translate):
+    def translate(failure: Failure) -> DatabaseUnavailable:
+        return DatabaseUnavailable(f"what analysts hold is not known: {failure.message}")
+
+    with database.translate_errors(translate):
         done, kept = database.run(connection, _FILE, block)[0]
     return done, kept
-
-
-def _translate(failure: Failure) -> DatabaseUnavailable:
-    return DatabaseUnavailable(f"what analysts hold is not known: {failure.message}")

@@ -88,26 +88,10 @@ def await_arrivals(
     """
     wanted = [*dict.fromkeys(event_ids)]
     refused = [*dict.fromkeys(conflicts)]
-    outcomes = _poll_outcomes(connection, wanted, before.letter_id, refused, on_arrival)
-    # An event that was pending or missing may be recorded by now.
-    unsettled = [event_id for event_id in wanted if outcomes.get(event_id) in {None, "pending"}]
-    for part in _slice(unsettled, _LOOKED_UP):
-        outcomes |= _read_outcomes(connection, part, before.letter_id, refused)
-    return _count_outcomes(connection, wanted, outcomes, before)
-
-
-def _poll_outcomes(
-    connection: Connection,
-    left: list[str],
-    letter_id: int,
-    conflicts: list[str],
-    on_arrival: Callable[[int], None],
-) -> dict[str, str]:
-    """Poll until all events have arrived, or none arrives for a minute; return the outcomes."""
     outcomes: dict[str, str] = {}
-    moved = time.monotonic()
+    left, moved = wanted, time.monotonic()
     while left and time.monotonic() - moved <= _STALL_TIMEOUT_S:
-        arrived = _read_outcomes(connection, left[:_LOOKED_UP], letter_id, conflicts)
+        arrived = _read_outcomes(connection, left[:_LOOKED_UP], before.letter_id, refused)
         if arrived:
             outcomes |= arrived
             left = [event_id for event_id in left if event_id not in arrived]
@@ -116,7 +100,11 @@ def _poll_outcomes(
         else:
             left = left[_LOOKED_UP:] + left[:_LOOKED_UP]  # the first ids may never arrive
             time.sleep(_POLL_INTERVAL_S)
-    return outcomes
+    # An event that was pending or missing may be recorded by now.
+    unsettled = [event_id for event_id in wanted if outcomes.get(event_id) in {None, "pending"}]
+    for part in _slice(unsettled, _LOOKED_UP):
+        outcomes |= _read_outcomes(connection, part, before.letter_id, refused)
+    return _count_outcomes(connection, wanted, outcomes, before)
 
 
 def _count_outcomes(
@@ -145,12 +133,5 @@ def _slice(rows: list[_T], size: int) -> list[list[_T]]:
 def _read_outcomes(
     connection: Connection, event_ids: list[str], letter_id: int, conflicts: list[str]
 ) -> dict[str, str]:
-    rows = database.run(
-        connection,
-        _FILE,
-        "outcomes",
-        event_ids=event_ids,
-        letter_id=letter_id,
-        conflicts=conflicts,
-    )
-    return dict(rows)
+    values = {"event_ids": event_ids, "letter_id": letter_id, "conflicts": conflicts}
+    return dict(database.run(connection, _FILE, "outcomes", **values))

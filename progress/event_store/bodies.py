@@ -30,17 +30,15 @@ def split(body: bytes | bytearray, media_type: str) -> list[tuple[int, bytes]]:
     more than 1,000 entries.
     """
     try:
-        return _split_lines(body) if media_type == LINES else _split_array(body)
+        if media_type == LINES:
+            return _split_lines(body)
+        elements = json_input.elements(body)
+        if elements is None:
+            json_input.check(body)
+            elements = [bytes(body)]
+        return _number(elements)
     except json_input.NotJson as error:
         raise BadInput(str(error)) from None
-
-
-def _split_array(body: bytes | bytearray) -> list[tuple[int, bytes]]:
-    elements = json_input.elements(body)
-    if elements is None:
-        json_input.check(body)
-        elements = [bytes(body)]
-    return _number(elements)
 
 
 def _split_lines(body: bytes | bytearray) -> list[tuple[int, bytes]]:

@@ -55,7 +55,6 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """The id in the query API."""
         return str(self.letter_id)
 
 

@@ -27,16 +27,9 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 def list_letters(
-    connection: Connection,
-    *,
-    include_closed: bool = False,
-    after: int = 0,
-    limit: int = 1_000,
+    connection: Connection, *, include_closed: bool = False, after: int = 0, limit: int = 1_000
 ) -> list[DeadLetter]:
-    """Return the open dead letters with an id greater than `after`, oldest first.
-
-    `include_closed` adds the dead letters that were replayed or discarded.
-    """
+    """Return the open dead letters, or all, with an id greater than `after`, oldest first."""
     return _read(connection, "list letters", after=after, all=include_closed, limit=limit)
 
 
@@ -111,9 +104,8 @@ def discard(connection: Connection, letter_id: int, reason: str) -> None:
 
 def discard_letters(connection: Connection, letter_ids: list[int], reason: str) -> int:
     """Discard those of the dead letters that are open; return how many were discarded."""
-    rows = database.run(connection, _FILE, "discard letters", letter_ids=letter_ids, reason=reason)
-    discarded: int = rows[0][0]
-    return discarded
+    values = {"letter_ids": letter_ids, "reason": reason}
+    return int(database.run(connection, _FILE, "discard letters", **values)[0][0])
 
 
 def _read(connection: Connection, block: str, **values: object) -> list[DeadLetter]:
@@ -183,7 +175,6 @@ def _original_message(letter: DeadLetter) -> Message:
 
 
 def _mark_failed(connection: Connection, letter: DeadLetter, kind: str, reason: str) -> str:
-    database.run(
-        connection, _FILE, "mark failed", letter_id=letter.letter_id, kind=kind, reason=reason
-    )
+    values = {"letter_id": letter.letter_id, "kind": kind, "reason": reason}
+    database.run(connection, _FILE, "mark failed", **values)
     return reason

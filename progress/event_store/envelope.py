@@ -2,9 +2,6 @@
 
 `json_input` decodes the JSON, and `forms` makes an envelope of an object in another form. A parser
 completes the envelope from its message, and checks it against the catalogue.
-
-If a message has more than 999 faulty entries, the first 999 become separate dead letters. All
-others share one dead letter, the bundle.
 """
 
 import contextlib
@@ -135,18 +132,9 @@ def decode_part(
 
 
 class _EventParser:
-    """A parser of one JSON object and the attributes of its message."""
-
     __slots__ = (
-        "attributes",
-        "body",
-        "data",
-        "event",
-        "event_id",
-        "event_type",
-        "form",
-        "is_learners",
-        "message",
+        *("attributes", "body", "data", "event", "event_id", "event_type", "form"),
+        *("is_learners", "message"),
     )
 
     def __init__(self, body: dict[str, Any], message: Message, index: int, *, single: bool) -> None:
@@ -225,7 +213,8 @@ class _EventParser:
         if event_type == _CARD and data.get("due") is not None and _CARD in events.EVENT_TYPES:
             with contextlib.suppress(SerializationError):  # `_check_rules` rejects it
                 data = {**data, "due": timestamps.to_stored(data["due"], "$.data.due")}
-        event = _assign_stream(index, event_id, event_type, occurred_at, data, metadata)
+        event = _assign_stream(event_id, event_type, occurred_at, data, metadata)
+        event.index = index
         self.event = event
         if self.message.is_replay:
             _check_unmasked(event)
@@ -233,7 +222,6 @@ class _EventParser:
         return event
 
     def describe(self, rejection: Rejection) -> None:
-        """Add to the rejection of an invalid event what its fields say."""
         rejection.kind = "invalid"
         rejection.attributes = rejections.keep_event_attributes(self.attributes)
         rejection.event_id = json_input.printable(self.event_id)
@@ -275,7 +263,6 @@ class _EventParser:
 
 
 def _assign_stream(
-    index: int,
     event_id: str,
     event_type: str,
     occurred_at: datetime,
@@ -300,7 +287,7 @@ def _assign_stream(
     if learner is not None and event_type != "SessionStarted":
         session_id = None
     return ParsedEvent(
-        index=index,
+        index=0,
         event_id=event_id,
         event_type=event_type,
         occurred_at=occurred_at,

@@ -28,6 +28,7 @@ _GAP = rb"[ \t\n\r]*+"
 _ELEMENT = re.compile(rb"[^ \t\n\r,\[\]{}\"]++|" + _STRING + rb"|" + _BRACKETS, re.DOTALL)
 # Matches escaped surrogates. It also matches `\\ud8`, an escaped backslash before plain text.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_LONE = re.compile("[\ud800-\udfff]")
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*+\\u0000")
 _OPENING, _COMMA = (re.compile(_GAP + each + _GAP) for each in (rb"\[", rb","))
@@ -73,10 +74,7 @@ def check(text: bytes | bytearray) -> None:
 
 
 def decode(text: bytes) -> tuple[Any, str]:
-    """Return the value, and why PostgreSQL cannot store it (`''` if it can).
-
-    Raise NotJson if the text is not JSON.
-    """
+    """Return the value, and why PostgreSQL cannot store it (`''` if it can); raise NotJson."""
     may_be_deep = text.count(b"{") + text.count(b"[") > _DEEPEST
     pruned, unstorable = _prune(text) if may_be_deep else (text, "")
     unusual = (b"\\u0000" in text and _NUL.search(text)) or (
@@ -123,7 +121,6 @@ _any_json = json.JSONDecoder(parse_constant=_reject_constant, parse_int=_parse_i
 
 
 def _find_unstorable(value: Any, where: str) -> Iterator[str]:
-    """Yield each reason why PostgreSQL cannot store the value."""
     match value:
         case dict():
             for key, field in value.items():
@@ -135,18 +132,10 @@ def _find_unstorable(value: Any, where: str) -> Iterator[str]:
                 yield from _find_unstorable(element, f"{where}[{position}]")
         case str() if "\0" in value:
             yield f"expected a string without U+0000 - at {where}"
-        case str() if not _is_unicode(value):
+        case str() if _LONE.search(value):
             yield f"expected a string without lone surrogates - at {where}"
         case int() | float() if not _is_finite(value):
             yield f"expected a number that is a finite double - at {where}"
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_finite(number: float) -> bool:

@@ -69,7 +69,6 @@ def check(
 
 
 def own_id(learner: str, id_: str) -> str:
-    """Return the id that stands for this id of the learner's."""
     return str(uuid5(_NAMESPACE, msgspec.json.encode([learner, id_]).decode()))
 
 

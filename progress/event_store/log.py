@@ -5,6 +5,7 @@ The streams are `learner-{user_id}`; `item-{item_id}` and `list-{list_id}`, the 
 """
 
 import contextlib
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -31,8 +32,6 @@ _stored = msgspec.json.Decoder(StoredEvent)
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """One decoded message."""
-
     message: Message
     entries: list[ParsedEvent | Rejection]
     size: int = 0  # bytes of the message's data
@@ -66,8 +65,6 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class PostgresEventStore(EventStore):
-    """The event store in PostgreSQL, through one connection."""
-
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
@@ -105,13 +102,9 @@ class PostgresEventStore(EventStore):
         *,
         from_position: int = 1,
     ) -> list[StoredEvent]:
+        times = {"from_timestamp": from_timestamp, "to_timestamp": to_timestamp}
         return self._read(
-            "read type",
-            event_type=event_type,
-            from_timestamp=from_timestamp,
-            to_timestamp=to_timestamp,
-            from_position=from_position,
-            limit=limit,
+            "read type", event_type=event_type, from_position=from_position, limit=limit, **times
         )
 
     def save_snapshot(self, snapshot: Snapshot, max_snapshots: int = 3) -> None:
@@ -163,16 +156,10 @@ def append(connection: Connection, deliveries: Sequence[Delivery]) -> Appended:
 
 
 def take_apart(connection: Connection, letter_id: int, delivery: Delivery) -> None:
-    """Replay a bundle: store each of its entries again by the current rules.
-
-    A bundle is a dead letter that holds several faulty entries of one message. Do nothing if the
-    dead letter is not an open bundle. Raise the same errors as `append`.
-    """
-    batch = msgspec.json.encode(_batch([delivery])).decode()
+    """Store the entries of a bundle, if it is open, again by the current rules; see `append`."""
+    values = {"letter_id": letter_id, "batch": msgspec.json.encode(_batch([delivery])).decode()}
     with database.translate_errors(_translate):
-        database.run(
-            connection, "event_store/dead_letters", "take apart", letter_id=letter_id, batch=batch
-        )
+        database.run(connection, "event_store/dead_letters", "take apart", **values)
 
 
 def append_replay(connection: Connection, events: Sequence[ParsedEvent]) -> Appended:
@@ -185,8 +172,7 @@ def find_position(connection: Connection, at: datetime) -> int:
 
     If there is no such event, return the next position of the log.
     """
-    position: int = database.run(connection, _FILE, "position at", at=at)[0][0]
-    return position
+    return int(database.run(connection, _FILE, "position at", at=at)[0][0])
 
 
 def find_newest(
@@ -197,16 +183,8 @@ def find_newest(
     Ignore events before `from_position` and, if `event_type` is given, events of other types. If
     no event is left, return `from_position`.
     """
-    rows = database.run(
-        connection,
-        _FILE,
-        "newest",
-        from_position=from_position,
-        event_type=event_type,
-        limit=limit,
-    )
-    position: int = rows[0][0]
-    return position
+    values = {"from_position": from_position, "event_type": event_type, "limit": limit}
+    return int(database.run(connection, _FILE, "newest", **values)[0][0])
 
 
 def _batch(deliveries: Sequence[Delivery]) -> dict[str, Any]:
@@ -278,14 +256,9 @@ def _encode(value: object) -> bytes:
 
     A lone surrogate becomes an escape, which the decoder rejects and whose place it names.
     """
+    dumps = functools.partial(json.dumps, ensure_ascii=False, allow_nan=False)
     try:
-        text = json.dumps(
-            value,
-            default=msgspec.to_builtins,
-            ensure_ascii=False,
-            allow_nan=False,
-            separators=(",", ":"),
-        )
+        text = dumps(value, default=msgspec.to_builtins, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
         raise SerializationError(f"expected a value that JSON can express: {error}") from None
     return text.encode(errors="backslashreplace")
@@ -296,7 +269,10 @@ def _require_stream(entry: ParsedEvent | Rejection, stream_id: str) -> ParsedEve
     if isinstance(entry, Rejection):
         raise SerializationError(f"event {entry.index}: {entry.reason}")
     if stream_id.startswith("learner-") and entry.stream_id is None and entry.learner is None:
-        entry.learner = _parse_learner(stream_id)
+        learner, unstorable = json_input.decode(_encode(stream_id.removeprefix("learner-")))
+        if unstorable:
+            raise SerializationError(f"stream_id: {unstorable}")
+        entry.learner = envelope.parse_id(learner, "stream_id, after learner-")
     own = entry.stream_id if entry.learner is None else f"learner-{entry.learner}"
     if own != stream_id:
         raise SerializationError(
@@ -305,13 +281,6 @@ def _require_stream(entry: ParsedEvent | Rejection, stream_id: str) -> ParsedEve
             "item-ITEM_ID, list-LIST_ID, group-GROUP_ID and other-EVENT_TYPE"
         )
     return entry
-
-
-def _parse_learner(stream_id: str) -> str:
-    learner, unstorable = json_input.decode(_encode(stream_id.removeprefix("learner-")))
-    if unstorable:
-        raise SerializationError(f"stream_id: {unstorable}")
-    return envelope.parse_id(learner, "stream_id, after learner-")
 
 
 def _append(connection: Connection, batch: dict[str, Any]) -> Appended:

@@ -1,8 +1,4 @@
-"""The messages that leave the system on the topic `progress-events`, each declared once.
-
-Each message is a CloudEvent in binary mode. Its JSON Schema (`schemas/published`) is derived from
-its declaration.
-"""
+"""The messages that leave the system on the topic `progress-events`: CloudEvents in binary mode."""
 
 import uuid
 from datetime import UTC, datetime

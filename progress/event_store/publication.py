@@ -59,7 +59,8 @@ def publish(connection: Connection, shard: int, settings: Settings) -> int:
     """
     published = 0
     with database.translate_errors():
-        while _has_messages(connection, shard, settings):
+        values = {"shard": shard, "setting": settings.publish_events}
+        while database.run(connection, _FILE, "has messages", **values)[0][0]:
             if not outage().is_over:
                 raise PubSubUnavailable("not published: Pub/Sub failed less than 5 s ago")
             if not database.run(connection, _FILE, "lock", shard=shard)[0][0]:
@@ -80,13 +81,6 @@ def publish_shards(connection: Connection, shards: Iterable[int], settings: Sett
         logs.write("WARNING", f"events are published later: {error}")
         return False
     return True
-
-
-def _has_messages(connection: Connection, shard: int, settings: Settings) -> bool:
-    rows = database.run(
-        connection, _FILE, "has messages", shard=shard, setting=settings.publish_events
-    )
-    return bool(rows[0][0])
 
 
 def _publish_window(connection: Connection, shard: int, settings: Settings) -> int:
@@ -118,14 +112,12 @@ def _send(messages: Sequence[_Row], settings: Settings) -> None:
     topic = f"projects/{project}/topics/{outgoing.TOPIC}"
     attributes = wakeups.publish_attributes(outgoing.TOPIC)
 
+    emulator = settings.pubsub_emulator_host
+
     def send(stream: list[dict[str, Any]]) -> None:
         for start in range(0, len(stream), _MAX_MESSAGES):
-            clients.publish(
-                topic,
-                stream[start : start + _MAX_MESSAGES],
-                emulator=settings.pubsub_emulator_host,
-                timeout_s=_TIMEOUT_S,
-            )
+            part = stream[start : start + _MAX_MESSAGES]
+            clients.publish(topic, part, emulator=emulator, timeout_s=_TIMEOUT_S)
 
     with tracing.child_span(f"publish {outgoing.TOPIC}", "producer", attributes) as span:
         span.set_attribute("messaging.batch.message_count", len(messages))

@@ -1,7 +1,4 @@
-"""The entries of a message that are rejected: each alone, or the last of many in one bundle.
-
-A bundle is a dead letter whose payload is an array of entries.
-"""
+"""The entries of a message that are rejected: each alone, or the last of many in one bundle."""
 
 import codecs
 from collections.abc import Callable, Iterator, Mapping

@@ -33,7 +33,6 @@ class Rule(msgspec.Struct, frozen=True):
 
 @functools.cache
 def names() -> frozenset[str]:
-    """Return the names of all zones of the package."""
     text = resources.files("tzdata").joinpath("zones").read_text(encoding="utf-8")
     return frozenset(text.split())
 

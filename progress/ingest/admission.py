@@ -123,11 +123,7 @@ class Admission:
         return True
 
     def discard(self, request: Request) -> None:
-        """Discard the rest of the body, within the deadline of bodies."""
-        with (
-            contextlib.suppress(*_BROKEN),
-            self._body_deadline.limit(request),
-        ):
+        with contextlib.suppress(*_BROKEN), self._body_deadline.limit(request):
             while request.stream.read(_DISCARD_SIZE):
                 pass
 
@@ -141,7 +137,9 @@ class Admission:
             expected = _UNKNOWN_SIZE
         with self._body_deadline.limit(request, expected, sender) as arrival:
             try:
-                status = _check(request, expected, most)
+                status = push_request.reject(request.method)
+                if not status and length is not None and expected > most:
+                    status = 413
                 body = status or _read(request.stream, expected, reservation, most)
                 if isinstance(body, int):
                     reservation.resize(0)
@@ -162,7 +160,6 @@ class Admission:
 
 @contextlib.contextmanager
 def _hold(semaphore: threading.Semaphore, timeout_s: float) -> Iterator[bool]:
-    """Hold one of a semaphore's places during the block, if one is free in time."""
     is_held = semaphore.acquire(timeout=timeout_s)
     try:
         yield is_held
@@ -172,8 +169,6 @@ def _hold(semaphore: threading.Semaphore, timeout_s: float) -> Iterator[bool]:
 
 
 class _Reservation:
-    """The memory that one request has reserved."""
-
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
         self._size = 0
@@ -190,14 +185,6 @@ class _Reservation:
 
     def __exit__(self, *_: object) -> None:
         self.resize(0)
-
-
-def _check(request: Request, size: int, most: int) -> int | None:
-    """Return the status that rejects the request before its body is read, or None."""
-    if status := push_request.reject(request.method):
-        return status
-    has_size = request.content_length is not None
-    return 413 if has_size and size > most else None
 
 
 def _read(

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -44,21 +45,19 @@ _SPAN_ATTRIBUTES = {"db.system.name": "postgresql"}
 Others = dict[int, tuple[str, str | None]]
 
 
+@dataclass(eq=False)
 class _Ticket:
     """A request that waits for its outcome or for its turn as the leader."""
 
-    def __init__(
-        self, delivery: Delivery, deadline: float, *, wakes: bool, waiting: set[int]
-    ) -> None:
-        self.delivery = delivery
-        self.deadline = deadline
-        self.wakes = wakes
-        self.waiting = waiting
-        self.place = 0  # in its group
-        self.leads = False
-        self.turn = threading.Event()
-        self.outcome: Appended | ProgressError | None = None
-        self.committed_at = datetime.now(UTC)  # the time of queueing, until the commit replaces it
+    delivery: Delivery
+    deadline: float
+    wakes: bool
+    waiting: set[int]
+    place: int = 0  # in its group
+    leads: bool = False
+    turn: threading.Event = field(default_factory=lambda: threading.Event())  # noqa: PLW0108 - as patched
+    outcome: Appended | ProgressError | None = None
+    committed_at: datetime = field(default_factory=lambda: datetime.now(UTC))  # first, of queueing
 
 
 class Committed(NamedTuple):
@@ -260,7 +259,6 @@ class GroupCommit:
             raise
 
     def _open(self, deadline: float) -> Connection:
-        """Return the connection, with a time limit for its next statement."""
         if self._connection is None:
             seconds = min(_seconds_until(deadline), _CONNECT_TIMEOUT_S)
             self._connection = database.connect_within(seconds, self._connect)

@@ -17,11 +17,7 @@ _TOPIC = "posted"
 
 
 def parse_delivery(body: bytearray, media_type: str, poster: str = "") -> Delivery:
-    """Return what this account has posted.
-
-    Raise BadInput if the body, or one of its lines, is not JSON; raise RequestTooLarge if there are
-    more than 1,000 entries.
-    """
+    """Return what this account has posted; raise BadInput or RequestTooLarge as `bodies.split`."""
     parts = bodies.split(body, media_type)
     message = Message(topic=_TOPIC, message_id=push.digest(body), poster=poster)
     entries = envelope.decode_parts(parts, message)
@@ -32,8 +28,6 @@ def describe(delivery: Delivery, others: Others) -> Recorded:
     """Return the number of entries per outcome, and the dead letters by index.
 
     Each entry counts once, and among the appended ones `unknown_types` are of no declared type.
-    `others` has the outcome and the reason of the events that were not appended, and of the
-    rejections that are no dead letters.
     """
     counts = dict.fromkeys(("appended", "redelivered", "pending", "erased", "unknown_types"), 0)
     letters: list[Letter] = []

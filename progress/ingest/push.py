@@ -1,8 +1,8 @@
 """Parse Pub/Sub pushes of domain events, which arrive raw or as Eventarc CloudEvents."""
 
+import contextlib
 import hashlib
 from collections.abc import Callable
-from datetime import datetime
 
 from progress.adapters.pubsub import push_request
 from progress.adapters.pubsub.push_request import PushEnvelope
@@ -29,12 +29,17 @@ def parse_delivery(
         if b"\\u0000" in body:
             _check_nul(push)
     except SerializationError:
-        return _reject(bytes(body))
+        reason = "expected a Pub/Sub push with a message - at $"
+        rejection = rejections.reject_bytes(bytes(body), 0, reason, owners.find(bytes(body), {}))
+        return Delivery(Message(message_id=digest(body)), [rejection])
+    published_at = None
+    with contextlib.suppress(SerializationError):
+        published_at = timestamps.parse(push.message.publish_time, "publishTime")
     message = Message(
         subscription=push.subscription,
         topic=topic,
         message_id=push.message.message_id or digest(body),
-        published_at=_parse_publish_time(push.message.publish_time),
+        published_at=published_at,
         attributes=push.message.attributes or {},
     )
     data = push.message.data or b""
@@ -46,25 +51,11 @@ def read_topic(source: str) -> str:
     return source.removeprefix(_SOURCE) if source.startswith(f"{_SOURCE}projects/") else ""
 
 
-def _parse_publish_time(text: str | None) -> datetime | None:
-    try:
-        return None if text is None else timestamps.parse(text, "publishTime")
-    except SerializationError:
-        return None
-
-
 def _check_nul(push: PushEnvelope) -> None:
-    """Raise SerializationError if U+0000 is in the subscription, message id or attributes."""
     attributes = push.message.attributes or {}
     texts = [push.subscription, push.message.message_id, *attributes, *attributes.values()]
     if any("\0" in text for text in texts):
         raise SerializationError("expected a string without U+0000 - at $.message")
-
-
-def _reject(body: bytes) -> Delivery:
-    reason = "expected a Pub/Sub push with a message - at $"
-    rejection = rejections.reject_bytes(body, 0, reason, owners.find(body, {}))
-    return Delivery(Message(message_id=digest(body)), [rejection])
 
 
 def digest(body: bytes | bytearray) -> str:

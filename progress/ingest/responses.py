@@ -49,7 +49,6 @@ def receive(
     senders: Senders,
     handler: Callable[[Request, bytearray, float, str], Response | int],
 ) -> Response:
-    """Return the response of `handler`, or the response that rejects the request."""
     authorization = request.headers.get("Authorization", "")
     try:
         poster = senders.find_poster(authorization)
@@ -57,8 +56,11 @@ def receive(
         def handle(request: Request, body: bytearray, arrived: float) -> Response | int:
             return handler(request, body, arrived, poster)
 
-        answer: Response | int
-        answer = _check_head(request) or admission.admit(request, handle, bodies.MOST_BYTES, poster)
+        head = request.headers
+        kind = bodies.media_type(head.get("Content-Type", ""), head.get("Content-Encoding", ""))
+        answer: Response | int = 405 if request.method != "POST" else 415
+        if request.method == "POST" and kind:
+            answer = admission.admit(request, handle, bodies.MOST_BYTES, poster)
     except Unauthenticated as error:
         challenge = _CHALLENGE + (', error="invalid_token"' if authorization else "")
         answer = refuse(401, error, {"WWW-Authenticate": challenge})
@@ -74,7 +76,6 @@ def receive(
 
 
 def probe(request: Request, admission: Admission) -> Response:
-    """Return the response to a probe, which is a GET."""
     if request.method not in ("GET", "HEAD"):
         return reject(request, admission, 405, {"Allow": "GET, HEAD"})
     status = startup.status(request.path)
@@ -86,7 +87,6 @@ def probe(request: Request, admission: Admission) -> Response:
 def reject(
     request: Request, admission: Admission, status: int, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return the response with this status, which says why."""
     headers = headers or _HEADERS.get(status)
     return _stream(refuse(status, _REASONS[status], headers), request, admission)
 
@@ -100,7 +100,6 @@ def explain(admission: Admission, fault: HTTPException) -> Response:
 
 
 def respond(status: int, body: object, headers: Mapping[str, str] | None = None) -> Response:
-    """Return a JSON response."""
     text = msgspec.json.encode(body)
     length = {"Content-Length": str(len(text))}
     return Response(text, status, {**(headers or {}), **length}, content_type="application/json")
@@ -116,12 +115,3 @@ def _stream(response: Response, request: Request, admission: Admission) -> Respo
     response.response = iter(response.iter_encoded())
     response.call_on_close(lambda: admission.discard(request))
     return response
-
-
-def _check_head(request: Request) -> int:
-    """Return the status that rejects the request before its body is read, or 0."""
-    if request.method != "POST":
-        return 405
-    head = request.headers
-    kind = bodies.media_type(head.get("Content-Type", ""), head.get("Content-Encoding", ""))
-    return 0 if kind else 415

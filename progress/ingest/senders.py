@@ -33,11 +33,7 @@ class Senders:
         self._lock = threading.Lock()
 
     def find_poster(self, authorization: str) -> str:
-        """Return the account of the sender of this header.
-
-        Raise Unauthenticated or Forbidden if the sender may not post. Raise IssuerUnavailable if
-        the issuer's keys cannot be fetched.
-        """
+        """Return the sender's account; raise Unauthenticated, Forbidden or IssuerUnavailable."""
         if self._has_iam:
             return _read_claim(authorization, "sub")
         import asyncio

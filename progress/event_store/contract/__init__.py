@@ -1,4 +1,1 @@
-"""The event contract: JSON Schemas, documents of AsyncAPI and OpenAPI, and docs/events.md.
-
-All of them are generated from the declarations in `progress.event_store.events`.
-"""
+"""JSON Schemas, AsyncAPI, OpenAPI and docs/events.md, generated from the declared events."""

@@ -35,7 +35,6 @@ _Document = dict[str, Any]
 
 
 def make() -> _Document:
-    """Return the document; its payloads refer to the files in the folder `events`."""
     return {
         "asyncapi": "3.0.0",
         "info": {

@@ -49,7 +49,6 @@ def take_current(api: str) -> Contract:
 
 
 def find_breaks(former: Contract, now: Contract) -> Iterator[str]:
-    """Yield a line for each break of the events and published messages."""
     yield from _compare_names("", former.events, now.events)
     yield from _compare_names("", former.published, now.published)
     # `strict` lists the declared types, which are compared themselves.
@@ -63,7 +62,6 @@ def find_breaks(former: Contract, now: Contract) -> Iterator[str]:
 
 
 def find_narrowed(place: str, old: Schema, new: Schema) -> Iterator[str]:
-    """Yield what the new schema no longer accepts at this place."""
     if "anyOf" in new and "anyOf" not in old:  # it is enough that one choice accepts as much
         rest = {key: value for key, value in new.items() if key != "anyOf"}
         found = [[*find_narrowed(place, old, {**rest, **choice})] for choice in new["anyOf"]]
@@ -83,7 +81,6 @@ def find_narrowed(place: str, old: Schema, new: Schema) -> Iterator[str]:
 
 
 def _find_widened(place: str, old: Schema, new: Schema) -> Iterator[str]:
-    """Yield what the new schema of a published message no longer promises at this place."""
     properties = new.get("properties", {})
     yield from _compare_names(place, old.get("properties", {}), properties)
     for name in set(old.get("required", ())) - set(new.get("required", ())):

@@ -16,10 +16,7 @@ _WIDTH = 120  # characters per line
 
 
 class Rule(NamedTuple):
-    """A rule: its text in docs/events.md, and a phrase for the tests.
-
-    If an event breaks the rule, the reason of its dead letter contains the phrase.
-    """
+    """The text of a rule, and a phrase in the reason of a dead letter that breaks it."""
 
     text: str
     reason: str
@@ -48,12 +45,13 @@ def unexpressed_rules() -> tuple[Rule, ...]:
 
 
 def make() -> str:
-    """Return the text of docs/events.md."""
     listed = "\n".join(_wrap(f"- {rule.text}") for rule in unexpressed_rules())
+    types = events.EVENT_TYPES.items()
+    retractable = ", ".join(f"`{name}`" for name, kind in types if kind.can_be_retracted)
     template = _TEMPLATE.read_text(encoding="utf-8")
     parts = {
         "{types}": _describe_types(),
-        "{retractable}": _describe_retractable(),
+        "{retractable}": _wrap(f"Only events of these types can be retracted: {retractable}."),
         "{rules}": listed,
         "{published}": _describe_published(),
     }
@@ -69,11 +67,6 @@ def _describe_types() -> str:
         names = [name for name in events.EVENT_TYPES if events.TOPICS[name] == topic]
         parts += [_describe_type(name, events.EVENT_TYPES[name]) for name in names]
     return "\n".join(parts)
-
-
-def _describe_retractable() -> str:
-    names = [f"`{n}`" for n, declared in events.EVENT_TYPES.items() if declared.can_be_retracted]
-    return _wrap(f"Only events of these types can be retracted: {', '.join(names)}.")
 
 
 def _describe_published() -> str:

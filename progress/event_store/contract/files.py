@@ -25,20 +25,17 @@ def make() -> dict[Path, str]:
 def find_stale(root: Path) -> list[Path]:
     """Return the paths of generated files that are missing, outdated or no longer generated."""
     texts = make()
-    stale = [path for path, text in texts.items() if _read(root / path) != text]
-    existing = [
-        path.relative_to(root)
-        for folder in (_SCHEMAS, _PUBLISHED)
-        for path in (root / folder).glob("*.json")
-    ]
-    return sorted(stale + [path for path in existing if path not in texts])
+    folders = [root / _SCHEMAS, root / _PUBLISHED]
+    existing = {path.relative_to(root) for each in folders for path in each.glob("*.json")}
+    stale = existing - texts.keys()
+    for path, text in texts.items():
+        if not (root / path).exists() or (root / path).read_text(encoding="utf-8") != text:
+            stale.add(path)
+    return sorted(stale)
 
 
 def write(root: Path) -> list[Path]:
-    """Write missing and outdated files, and delete files that are no longer generated.
-
-    Return the paths of all these files.
-    """
+    """Write missing and outdated files, and delete others; return the paths of these files."""
     texts, stale = make(), find_stale(root)
     for path in stale:
         target = root / path
@@ -51,9 +48,4 @@ def write(root: Path) -> list[Path]:
 
 
 def encode(value: Any) -> str:
-    """Return the text of a file in JSON."""
     return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
-
-
-def _read(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.exists() else None

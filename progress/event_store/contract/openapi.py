@@ -43,7 +43,6 @@ _EVENT = {
 
 
 def make() -> dict[str, Any]:
-    """Return the document, which refers to no other file."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "Posts to Progress", "version": __version__, "description": _ABOUT},
