@@ -24,9 +24,8 @@ def write(file: Path, question: Question, rows: Sequence[msgspec.Struct]) -> Non
         raise ProgressError(f"--chart: expected .svg, .png, .html or .json - found {file.name}")
     for package in ("altair",) if form == "json" else ("altair", "vl_convert"):
         if not importlib.util.find_spec(package):
-            raise ProgressError(
-                f"--chart: {package} is not installed: pip install 'learner-progress[charts]'"
-            )
+            why = f"{package} is not installed: pip install 'learner-progress[charts]'"
+            raise ProgressError(f"--chart: {why}")
     import altair as alt
 
     values = {"values": msgspec.to_builtins(rows)}

@@ -25,7 +25,7 @@ def find_left_out(hidden: Sequence[HiddenItems], fewest: int) -> list[str]:
     items. Levels come first, then each domain that discloses nothing beside the rows before it.
     """
     levels = dict.fromkeys(items.level for items in hidden)
-    few = {name for name in levels if _is_few(_of_level(hidden, name), fewest)}
+    few = {name for name in levels if _is_few((i for i in hidden if i.level == name), fewest)}
     open_domains: list[str] = []
     left_out = [f"level {name}" for name in levels if name in few]
     for domain in sorted({name for items in hidden for name in items.domains}):
@@ -39,10 +39,6 @@ def find_left_out(hidden: Sequence[HiddenItems], fewest: int) -> list[str]:
 
 def _is_few(hidden: Iterable[HiddenItems], fewest: int) -> bool:
     return 0 < len(frozenset[str]().union(*(items.learners for items in hidden))) < fewest
-
-
-def _of_level(hidden: Sequence[HiddenItems], name: str) -> list[HiddenItems]:
-    return [items for items in hidden if items.level == name]
 
 
 def _differences(

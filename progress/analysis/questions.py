@@ -94,12 +94,10 @@ class Duck:
 @contextlib.contextmanager
 def open_duck() -> Iterator[tuple[Duck, Path]]:
     """Open a DuckDB for the `with` block, with a temporary folder for files."""
-    threads = os.cpu_count() or 1
-    with (
-        files.open_folder() as folder,
-        files.open_duck(folder, memory=_MEMORY, threads=threads) as connection,
-    ):
-        yield Duck(connection), folder
+    with files.open_folder() as folder:
+        threads = os.cpu_count() or 1
+        with files.open_duck(folder, memory=_MEMORY, threads=threads) as connection:
+            yield Duck(connection), folder
 
 
 def group_files(
@@ -269,9 +267,8 @@ def ask(storage: Storage, question: Question, days: Days, on_progress: ReportPro
         current = manifests.read(storage)
         if current is None or current.generation == published.generation:
             raise
-        raise ProgressError(
-            "the archive changed while it was being read: run the command again"
-        ) from None
+        why = "the archive changed while it was being read: run the command again"
+        raise ProgressError(why) from None
 
 
 def _ask(
@@ -282,12 +279,8 @@ def _ask(
     on_progress: ReportProgress,
 ) -> list[Any]:
     sql = blocks(f"analysis/{question.name}")
-    asked = {
-        "first_day": days.first,
-        "last_day": days.last,
-        "fewest": FEWEST_LEARNERS,
-        "by": question.by,
-    }
+    dates = {"first_day": days.first, "last_day": days.last}
+    asked = dates | {"fewest": FEWEST_LEARNERS, "by": question.by}
     others, groups = group_files(manifests.read_ranges(storage, published.manifest))
     if not groups:
         return []

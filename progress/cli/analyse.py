@@ -103,7 +103,13 @@ def analyse(
     if as_json and as_csv:
         raise typer.BadParameter("expected --json or --csv, not both")
     plan = _BY[by] if by else _PLANS[question]
-    rows = _ask(plan.question, _days(first, last))
+    days = Days(first.date() if first else date.min, last.date() if last else date.max)
+    if days.first > days.last:
+        why = "expected a day that is not later than the day of --to"
+        raise typer.BadParameter(why, param_hint="--from")
+    console = Console(stderr=True, quiet=not sys.stderr.isatty())
+    with terminal.progress_bar(console, "reading", total=0) as show_progress:
+        rows = questions.ask(connections.archive(), plan.question, days, show_progress)
     if rows and chart:
         charts.write(chart, plan.question, rows)
     if as_json:
@@ -119,31 +125,17 @@ def analyse(
         )
 
 
-def _ask(question: Question, days: Days) -> Sequence[msgspec.Struct]:
-    console = Console(stderr=True, quiet=not sys.stderr.isatty())
-    with terminal.progress_bar(console, "reading", total=0) as show_progress:
-        return questions.ask(connections.archive(), question, days, show_progress)
-
-
-def _days(first: datetime | None, last: datetime | None) -> Days:
-    days = Days(first.date() if first else date.min, last.date() if last else date.max)
-    if days.first > days.last:
-        raise typer.BadParameter(
-            "expected a day that is not later than the day of --to", param_hint="--from"
-        )
-    return days
-
-
 def print_csv(question: Question, rows: Sequence[msgspec.Struct]) -> None:
     written = csv.writer(sys.stdout, lineterminator="\n")
     written.writerow(question.row.__struct_fields__)
     for row in rows:
-        written.writerow(_quote_formula(value) for value in msgspec.structs.astuple(row))
-
-
-def _quote_formula(value: object) -> object:
-    """Put an apostrophe before a text that a spreadsheet program would run, as in the exports."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in set("-=+@＝＋－＠'\t ") else value
+        written.writerow(
+            # As in the exports, an apostrophe precedes a text that a spreadsheet would run.
+            f"'{value}"
+            if isinstance(value, str) and value[:1] in set("-=+@＝＋－＠'\t ")
+            else value
+            for value in msgspec.structs.astuple(row)
+        )
 
 
 def print_table(question: Question, rows: Sequence[msgspec.Struct]) -> None:

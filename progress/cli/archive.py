@@ -71,7 +71,10 @@ def archive(
     try:
         report = _run(console, stored, report, is_now=now)
         if merge:
-            report = _merge(console, stored, report)
+            with connections.open_connection() as connection:
+                merged = merges.run(connection, stored, lambda: None)
+            console.print(f"{merged} {'merge' if merged == 1 else 'merges'} of ten ranges.")
+            report = msgspec.structs.replace(report, merges=merged)
     except ArchiveRunning as error:
         undone = "archived" if report.ranges is None else "merged"
         console.print(f"Nothing {undone}: {error}.", soft_wrap=True)
@@ -83,10 +86,7 @@ def _run(
     console: Console, stored: Storage, report: ArchiveStatus, *, is_now: bool
 ) -> ArchiveStatus:
     buckets = settings.current().archive_buckets
-    with (
-        terminal.progress_bar(console, "archiving", total=0) as show_progress,
-        connections.open_connection() as connection,
-    ):
+    with connections.open_behind_bar(console, "archiving") as (connection, show_progress):
         archived = runs.run(connection, stored, buckets, Request(is_now=is_now), show_progress)
         is_empty = archived is None and not log_rows.find_end(connection)
     if archived is None:
@@ -107,13 +107,6 @@ def _count(ranges: list[RangeEntry]) -> str:
     return f"{len(ranges)} {'range' if len(ranges) == 1 else 'ranges'}"
 
 
-def _merge(console: Console, stored: Storage, report: ArchiveStatus) -> ArchiveStatus:
-    with connections.open_connection() as connection:
-        merged = merges.run(connection, stored, lambda: None)
-    console.print(f"{merged} {'merge' if merged == 1 else 'merges'} of ten ranges.")
-    return msgspec.structs.replace(report, merges=merged)
-
-
 @archive_group.command()
 def check(
     deep: Annotated[
@@ -131,19 +124,15 @@ def check(
         else:
             report = archive_check.run(stored, show_progress)
     if as_json:
-        terminal.print_json(_summarize(report))
+        summary = {"ranges": len(report.manifest.ranges), "upto": report.manifest.upto}
+        counts = {"files": report.files, "events": report.events, "findings": report.findings}
+        terminal.print_json(summary | counts)
     else:
         _show(console, report)
     if report.findings:
         first, others = report.findings[0], len(report.findings) - 1
         more = f" (and {others} more, see above)" if others else ""
         raise ProgressError(f"{first.path} {first.problem}{more}")
-
-
-def _summarize(report: archive_check.ArchiveFindings) -> dict[str, object]:
-    summary = {"ranges": len(report.manifest.ranges), "upto": report.manifest.upto}
-    counts = {"files": report.files, "events": report.events, "findings": report.findings}
-    return summary | counts
 
 
 def _show(console: Console, report: archive_check.ArchiveFindings) -> None:
@@ -162,10 +151,7 @@ def _show(console: Console, report: archive_check.ArchiveFindings) -> None:
 def restore() -> None:
     """Fill an empty log from the archive; afterwards, run `progress rebuild`."""
     console, stored = Console(), connections.archive()
-    with (
-        terminal.progress_bar(console, "restoring", total=0) as show_progress,
-        connections.open_connection() as connection,
-    ):
+    with connections.open_behind_bar(console, "restoring") as (connection, show_progress):
         restored = archive_restore.run(connection, stored, show_progress)
     console.print(
         f"The log has {restored.positions:,} events again; {restored.erased:,} of them are "

@@ -8,13 +8,14 @@ from uuid import UUID
 import typer
 
 from progress import settings
-from progress.adapters import startup
+from progress.adapters import startup, terminal
 from progress.adapters.postgres import logins, table_locks
 from progress.adapters.postgres.database import Connection, run
 from progress.adapters.postgres.roles import Login
 from progress.adapters.postgres.url import parse_url
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.storage.storage import Storage
+from progress.adapters.terminal import Console, ReportProgress
 from progress.archive import erasure_ledger, manifests
 from progress.errors import PubSubUnavailable, SettingsError, StackError
 from progress.serve import data_folder
@@ -47,7 +48,6 @@ class Target:
 
     @property
     def is_server(self) -> bool:
-        """Whether `progress serve` has run on the data folder."""
         return self.state is not None and "database_url" not in self.state.addresses
 
     def stack(self, variable: str) -> dict[str, str]:
@@ -62,16 +62,13 @@ class Target:
 
 
 def folder() -> DataFolder:
-    """Return the data folder that `PROGRESS_DATA_DIR` names."""
     return data_folder.at(settings.current().progress_data_dir)
 
 
 def database() -> Settings | str:
     """Return the settings if they name a database, else the URL of the stack's database."""
     target = Target()
-    if target.has_database:
-        return target.settings
-    return target.stack("DATABASE_URL")["database_url"]
+    return target.settings if target.has_database else target.stack("DATABASE_URL")["database_url"]
 
 
 def is_stack_running() -> bool:
@@ -83,7 +80,6 @@ def is_stack_running() -> bool:
 
 
 def is_server() -> bool:
-    """Return whether `progress serve` has run on the data folder."""
     return Target().is_server
 
 
@@ -98,12 +94,10 @@ def redis() -> str:
 
 
 def connect() -> Connection:
-    """Connect to the database as its owner."""
     return startup.connect(database(), name="progress-cli")
 
 
 def open_connection() -> contextlib.AbstractContextManager[Connection]:
-    """Connect to the database as its owner for the length of a `with` block."""
     return contextlib.closing(connect())
 
 
@@ -115,6 +109,13 @@ def open_to_read() -> Iterator[Connection]:
     """
     with open_connection() as connection, table_locks.limit_waits(connection):
         yield connection
+
+
+@contextlib.contextmanager
+def open_behind_bar(console: Console, label: str) -> Iterator[tuple[Connection, ReportProgress]]:
+    """Connect as the owner for the block, behind a progress bar that gets its total later."""
+    with open_connection() as connection, terminal.progress_bar(console, label, total=0) as show:
+        yield connection, show
 
 
 def archive() -> Storage:

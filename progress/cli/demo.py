@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import typer
 
 from progress.adapters.postgres import database
-from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
 from progress.cli import connections, imports, maintenance
 from progress.demo import classes, loading, show
+from progress.importers import anki_events, anki_import
 from progress.serve import data_folder
 from progress.serve.laptop import stack
 
@@ -78,8 +78,11 @@ def demo(
 def _demo(
     console: Console, port: int | None, *, as_recorded: bool, anki: Path | None, user: str
 ) -> None:
+    from progress.serve.laptop import sign_in_codes
+
     # Read the user's file first, because a damaged file should fail before the stack starts.
-    record = loading.read_own(anki, user) if anki else None
+    learner = anki_events.Learner(user)
+    record = anki_import.read(anki, learner, in_catalogue=True) if anki else None
     addresses = _start(console, port)
     with contextlib.closing(database.connect(addresses["database_url"], name="demo")) as connection:
         if record:
@@ -90,7 +93,11 @@ def _demo(
             loaded = loading.prepare(connection, datetime.now(UTC), as_recorded=as_recorded)
             show.introduce(console, loaded.shifted_days)
             messages = loaded.messages
-    _show(console, user if anki else loading.LEARNER.user_id, messages, addresses)
+    whose = user if anki else loading.LEARNER.user_id
+    _load(console, whose, messages, addresses)
+    show.show_numbers(console, addresses["database_url"], whose)
+    code = sign_in_codes.issue(connections.folder().codes, whose, ["learner"])
+    show.show_next_steps(console, addresses["graphql_url"], whose, code)
 
 
 def _demo_class(console: Console, port: int | None, learners: int) -> None:
@@ -109,7 +116,6 @@ def _demo_class(console: Console, port: int | None, learners: int) -> None:
 
 
 def _start(console: Console, port: int | None) -> dict[str, str]:
-    """Start the stack if it is not running; return its addresses."""
     folder = connections.folder()
     with console.status("starting the local stack"):
         stack.up(folder, port or stack.DEFAULT_PORT, attached=False, on_answer=lambda _: None)
@@ -123,27 +129,18 @@ def _start(console: Console, port: int | None) -> dict[str, str]:
     return addresses
 
 
-def _show(console: Console, user: str, messages: list[Message], addresses: dict[str, str]) -> None:
-    from progress.serve.laptop import sign_in_codes
-
-    _load(console, user, messages, addresses)
-    show.show_numbers(console, addresses["database_url"], user)
-    code = sign_in_codes.issue(connections.folder().codes, user, ["learner"])
-    show.show_next_steps(console, addresses["graphql_url"], user, code)
-
-
 def _load(console: Console, user: str, messages: list[Message], addresses: dict[str, str]) -> None:
     """Load the messages, of which the first is the account of `user`; wait for the read models."""
     total = sum(len(message.events) for message in messages)
     new = loading.load(console, user, messages, addresses)
     with contextlib.closing(database.connect(addresses["database_url"], name="demo")) as connection:
-        loading.await_projection(console, total, lambda: _count_behind(connection))
+
+        def count_behind() -> int:
+            *lags, _ = maintenance.read_lags(connection)
+            return max(int(row["events_behind"]) for row in lags if row["realtime"])
+
+        loading.follow(console, "projected", total, count_behind)
     with console.status("running the batch job: weeks, levels and skills"):
         maintenance.run_batch()
-    show.report_new(console, new, total)
-
-
-def _count_behind(connection: Connection) -> int:
-    """Return the lag of the slowest realtime read model, in events."""
-    *lags, _ = maintenance.read_lags(connection)
-    return max(int(row["events_behind"]) for row in lags if row["realtime"])
+    nothing = "nothing. All events were recorded before; no event is counted twice."
+    console.print(f"  New: {f'{new:,} of {total:,} events.' if new else nothing}")

@@ -44,8 +44,6 @@ _MIN_FREE = 0.1, 5e9  # of a disk, and bytes
 
 
 class Part(msgspec.Struct, frozen=True):
-    """What a part found in general, and what needs a person."""
-
     name: str
     found: str
     findings: list[Finding]
@@ -74,11 +72,8 @@ def _show(parts: list[Part]) -> None:
     for finding in findings:
         console.print(f"LOOK  {finding.found}: {finding.do}", soft_wrap=True)
     count = len(findings)
-    console.print(
-        f"{count} {'thing needs' if count == 1 else 'things need'} a person."
-        if count
-        else "Nothing needs a person."
-    )
+    things = f"{count} {'thing needs' if count == 1 else 'things need'}"
+    console.print(f"{things if count else 'Nothing needs'} a person.")
 
 
 def look(seconds: float = _DEADLINE_S) -> list[Part]:
@@ -120,13 +115,8 @@ def look(seconds: float = _DEADLINE_S) -> list[Part]:
 @contextmanager
 def _open() -> Iterator[Connection]:
     """Connect as the owner; the server stops a statement that outlives the deadline."""
-    target = connections.database()
-    with (
-        closing(
-            database.connect(target, name="progress-doctor", timeout_s=_DEADLINE_S)
-        ) as connection,
-        table_locks.limit_waits(connection),
-    ):
+    opened = database.connect(connections.database(), name="progress-doctor", timeout_s=_DEADLINE_S)
+    with closing(opened) as connection, table_locks.limit_waits(connection):
         yield connection
 
 
@@ -152,11 +142,9 @@ def _look_at_catalogue() -> tuple[str, list[Finding]]:
             return "unknown", []
         schema.set_search_path(connection)
         kinds = database.run(connection, "read_models/items", "kinds")
+    do = "publish them again, each kind for all words alike (docs/from-an-app.md)"
     findings = [
-        Finding(
-            f"the catalogue has {count:,} kinds of items in the language {language}",
-            "publish them again, each kind for all words alike (docs/from-an-app.md)",
-        )
+        Finding(f"the catalogue has {count:,} kinds of items in the language {language}", do)
         for language, count in kinds
         if count > _MOST_KINDS
     ]
@@ -250,22 +238,16 @@ def _look_at_dead_letters() -> tuple[str, list[Finding]]:
     findings = [
         Finding(
             f"{row.letters:,} dead letters, {row.kind}: {row.reason}",
-            _describe_repair(row.kind),
+            f"once a new version folds them, `progress dead-letters replay --kind {row.kind}`"
+            if row.kind == DeadLetterKind.POISONED
+            else "let the publisher send them again, corrected, then `progress dead-letters "
+            f"discard --kind {row.kind}`; if the rule was wrong and has changed, `replay` instead",
         )
         for row in reasons
         if row.kind != DeadLetterKind.FUTURE
     ]
     most = f", most of them {reasons[0].kind}: {reasons[0].reason}" if reasons else ""
     return f"{sum(row.letters for row in reasons):,} open{most}", findings
-
-
-def _describe_repair(kind: str) -> str:
-    if kind == DeadLetterKind.POISONED:
-        return f"once a new version folds them, `progress dead-letters replay --kind {kind}`"
-    return (
-        "let the publisher send them again, corrected, then `progress dead-letters discard --kind "
-        f"{kind}`; if the rule was wrong and has changed, `replay` instead"
-    )
 
 
 def _look_at_dumps() -> tuple[str, list[Finding]]:
@@ -301,11 +283,9 @@ def _look_at_backlog() -> tuple[str, list[Finding]]:
     if isinstance(undelivered, str):
         return undelivered, []
     refused = [each for each in undelivered if each.subscription.endswith(_DEAD_LETTERS)]
+    do = "see docs/runbook.md, Dead letters, then run `progress undelivered retry`"
     findings = [
-        Finding(
-            f"{each.messages:,} messages wait in {each.subscription}",
-            "see docs/runbook.md, Dead letters, then run `progress undelivered retry`",
-        )
+        Finding(f"{each.messages:,} messages wait in {each.subscription}", do)
         for each in refused
         if each.messages
     ]

@@ -82,7 +82,6 @@ def events(
 
 
 def _read_recorded(pages: Iterator[list[StoredEvent] | None]) -> Iterator[StoredEvent]:
-    """Yield the events up to the end of the log."""
     while (page := next(pages)) is not None:
         yield from page
 

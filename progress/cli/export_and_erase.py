@@ -54,7 +54,8 @@ def learners(
 def export(user: Learner, folder: operations.Folder = Path()) -> None:
     """Write all that is recorded about a learner into FOLDER, as a zip file with a description."""
     with connections.open_connection() as connection:
-        if not _is_known(connection, user):
+        schema.set_search_path(connection)
+        if not database.run(connection, "operations/export_user", "check", learner=user)[0][0]:
             raise NotFound(f"no events of the learner {user} are recorded")
         accesses.write_command(connection, "export", [user])
         operation_id = _start(connection, OperationKind.EXPORT_USER, user)
@@ -81,21 +82,10 @@ def erase(
     operations.await_result(operation_id, as_json=as_json)
 
 
-def _is_known(connection: Connection, user: str) -> bool:
-    schema.set_search_path(connection)
-    rows = database.run(connection, "operations/export_user", "check", learner=user)
-    return bool(rows[0][0])
-
-
 def _start(connection: Connection, kind: OperationKind, user: str) -> UUID:
-    """Start an operation about a learner, or find an unfinished one of this kind; return its id."""
+    caller, key = records.COMMAND_LINE, str(uuid4())
     operation_id = records.accept(
-        connection,
-        kind,
-        caller=records.COMMAND_LINE,
-        key=str(uuid4()),
-        subject=user,
-        user_id=user,
+        connection, kind, caller=caller, key=key, subject=user, user_id=user
     )
     connections.call_workers([operation_id])
     return operation_id

@@ -23,6 +23,7 @@ from progress.cli.shared_options import AsJson
 from progress.errors import ReviewLogError, SettingsError
 from progress.event_store import events, time_zones
 from progress.importers import (
+    anki_collection,
     anki_events,
     anki_import,
     anki_log,
@@ -163,7 +164,7 @@ def anki(
     console = Console(stderr=as_json)
     with publishing.explain_interrupt() as publication, _open_log() as connection:
         learner = anki_events.Learner(user or "", zone, day_start)
-        if anki_import.is_collection(file):
+        if anki_collection.is_collection(file):
             learner = msgspec.structs.replace(learner, user_id=user or OWN_USER)
             known = anki_import.find_zone(connection, learner.user_id) if connection else None
             record = anki_import.read(
@@ -335,10 +336,7 @@ def warn_of_future(messages: list[Message]) -> None:
 
 
 def _select_new(connection: Connection | None, record: Record) -> list[Message]:
-    """Return the record's messages without the events that the log has.
-
-    If the demo has loaded this record with shifted dates, first shift it by as many days.
-    """
+    """Omit what the log has; shift a record that the demo has loaded with shifted dates."""
     if connection is None:
         return record.messages()
     stored = shifts.find_stored(connection, record.learner, record.answers)

@@ -10,7 +10,6 @@ from progress import settings
 from progress.adapters import terminal
 from progress.adapters.postgres import database, logins, migrations
 from progress.adapters.postgres.database import Connection
-from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.terminal import Console
 from progress.cli import connections, shared_options
 from progress.cli.shared_options import AsJson
@@ -112,7 +111,25 @@ def status(as_json: AsJson = False) -> None:
         report = counts | {"projections": projections, "events_out": out, "undelivered": held}
         terminal.print_json(report | {"oldest_pending_seconds": pending})
         return
-    _show(counts, [*projections, out], undelivered, pending)
+    console = Console()
+    console.print("  ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in counts.items()))
+    if pending:
+        hours = f"{pending / 3_600:,.1f} hours"
+        console.print(f"The oldest pending event has waited for its session for {hours}.")
+    if isinstance(undelivered, str):
+        console.print(f"Pub/Sub: {undelivered}.", soft_wrap=True)
+    else:
+        waiting = sum(each.messages for each in undelivered)
+        console.print(f"{waiting:,} messages are not delivered yet.")
+        for each in undelivered:
+            if each.messages:
+                console.print(f"  {each.messages:,} of {each.subscription}", soft_wrap=True)
+    table = Table("projection", "", "events behind", "seconds behind", "status", box=None)
+    for row in (*projections, out):
+        kind = "realtime" if row["realtime"] else "batch"
+        behind = (f"{row['events_behind']:,}", f"{row['seconds_behind']:.1f}")
+        table.add_row(str(row["name"]), kind, *behind, str(row["status"]))
+    console.print(table)
 
 
 def read_status(connection: Connection) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -132,32 +149,4 @@ def read_lags(connection: Connection) -> list[dict[str, Any]]:
 
 def read_oldest_pending(connection: Connection) -> float:
     """Return for how many seconds the oldest event has waited for its session; 0 if none waits."""
-    seconds: float = database.run(connection, "event_store/status", "oldest pending")[0][0]
-    return seconds
-
-
-def _show(
-    counts: dict[str, object],
-    projections: list[dict[str, object]],
-    undelivered: list[Undelivered] | str,
-    pending: float,
-) -> None:
-    console = Console()
-    console.print("  ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in counts.items()))
-    if pending:
-        hours = f"{pending / 3_600:,.1f} hours"
-        console.print(f"The oldest pending event has waited for its session for {hours}.")
-    if isinstance(undelivered, str):
-        console.print(f"Pub/Sub: {undelivered}.", soft_wrap=True)
-    else:
-        held = sum(each.messages for each in undelivered)
-        console.print(f"{held:,} messages are not delivered yet.")
-        for each in undelivered:
-            if each.messages:
-                console.print(f"  {each.messages:,} of {each.subscription}", soft_wrap=True)
-    table = Table("projection", "", "events behind", "seconds behind", "status", box=None)
-    for row in projections:
-        kind = "realtime" if row["realtime"] else "batch"
-        behind = (f"{row['events_behind']:,}", f"{row['seconds_behind']:.1f}")
-        table.add_row(str(row["name"]), kind, *behind, str(row["status"]))
-    console.print(table)
+    return float(database.run(connection, "event_store/status", "oldest pending")[0][0])

@@ -112,7 +112,6 @@ def wait(operation_id: OperationId, as_json: AsJson = False) -> None:
 
 
 def await_result(operation_id: UUID, *, as_json: bool) -> None:
-    """Wait until the operation ends, and print its result; raise ProgressError if it fails."""
     console = Console(stderr=as_json)
     operation = await_success(console, operation_id)
     if as_json or operation.kind != OperationKind.ERASE_USER:
@@ -122,7 +121,6 @@ def await_result(operation_id: UUID, *, as_json: bool) -> None:
 
 
 def await_success(console: Console, operation_id: UUID) -> records.Operation:
-    """Show a progress bar until the operation ends; raise ProgressError unless it succeeds."""
     operation = _read(operation_id)
     with terminal.progress_bar(console, operation.kind.lower(), total=100) as show_progress:
         while operation.finished_at is None:
@@ -210,7 +208,6 @@ def _read(operation_id: UUID) -> records.Operation:
 
 
 def _change(operation_id: UUID, block: str, problem: str, **values: object) -> None:
-    """Run the SQL block and call a worker; raise ProgressError if the block changes nothing."""
     _read(operation_id)
     with connections.open_connection() as connection:
         values["operation_id"] = operation_id

@@ -76,8 +76,6 @@ class FoundFault(msgspec.Struct, frozen=True):
 
 
 class FaultReport(msgspec.Struct, frozen=True):
-    """The output of `--check --json`."""
-
     events: int
     faults: list[FoundFault]
 
@@ -102,7 +100,6 @@ def publish(
 
 
 def _check(file: str, *, strict: bool, as_json: bool) -> None:
-    """Print each fault; if there is one, raise ProgressError."""
     texts = envelope_lines.split(b"".join(_read_lines(file)))
     lines = list(envelope_lines.check(texts, datetime.now(UTC)))
     faults = [
@@ -141,8 +138,12 @@ def _run(
     if not force:
         _require_valid(lines)
     _warn_of_unknown_names(lines)
-    if strict and not force:
-        _require_known_types(lines)
+    unknown = {name for line in lines for name in line.unknown_types.values()}
+    if unknown and strict and not force:
+        raise ProgressError(
+            f"{len(unknown):,} event types are unknown; nothing was published: correct them, or "
+            "publish the lines with --force"
+        )
     _warn_of_unnamed_events(lines, must_have_id=wait or strict)
     publication.unnamed = sum(line.unnamed for line in lines)
     if warning := envelope_lines.find_warning((at for line in lines for at in line.times), now):
@@ -151,18 +152,6 @@ def _run(
     if not (wait or strict):
         _report(PublishReport(_publish(console, lines, publication)), as_json=as_json)
         return
-    count, found = _publish_and_wait(console, lines, now, publication, force=force)
-    _report(PublishReport(count, found), as_json=as_json)
-    _require_arrival(found, strict=strict)
-
-
-def _publish_and_wait(
-    console: Console, lines: list[Line], now: datetime, publication: Publication, *, force: bool
-) -> tuple[int, PublishedCounts]:
-    """Publish the lines, and wait for their events; return their number and outcomes.
-
-    Unless `force` is set, raise ProgressError, and publish nothing, if an id has other content.
-    """
     with connections.open_connection() as connection:
         event_ids = [event_id for line in lines for event_id in line.event_ids]
         before = arrivals.read_before(connection, event_ids)
@@ -175,7 +164,9 @@ def _publish_and_wait(
             found = arrivals.await_arrivals(connection, event_ids, before, conflicts, show_progress)
     # Invalid events are not in `event_ids`. Ingest makes a dead letter of each.
     rejected = sum(line.events - len(line.event_ids) for line in lines)
-    return count, msgspec.structs.replace(found, dead_letters=found.dead_letters + rejected)
+    found = msgspec.structs.replace(found, dead_letters=found.dead_letters + rejected)
+    _report(PublishReport(count, found), as_json=as_json)
+    _require_arrival(found, strict=strict)
 
 
 def _compare(
@@ -214,7 +205,14 @@ def _warn_of_unknown_names(lines: Sequence[Line]) -> None:
     """Warn once about each unknown event type and each misspelt field."""
     places: dict[str, list[int]] = {}
     for line in lines:
-        for warning in _find_warnings(line):
+        warnings = [
+            f"{envelope_lines.describe_unknown_type(name)}; it is recorded, but not counted"
+            for name in dict.fromkeys(line.unknown_types.values())
+        ]
+        for name, nearest in line.misspelt.items():
+            unknown = f"unknown field {name[:60]!r} (did you mean {nearest}?)"
+            warnings.append(f"{unknown}; it is not used")
+        for warning in warnings:
             places.setdefault(warning, []).append(line.number)
     for warning, numbers in places.items():
         typer.echo(f"line {numbers[0]}{_list_others(numbers[1:])}: {warning}", err=True)
@@ -232,16 +230,6 @@ def _warn_of_unnamed_events(lines: Sequence[Line], *, must_have_id: bool) -> Non
     typer.echo(f"{place}; each time that it is published, it counts once more", err=True)
 
 
-def _find_warnings(line: Line) -> list[str]:
-    warnings = []
-    for name in dict.fromkeys(line.unknown_types.values()):
-        unknown = envelope_lines.describe_unknown_type(name)
-        warnings.append(f"{unknown}; it is recorded, but not counted")
-    for name, nearest in line.misspelt.items():
-        warnings.append(f"unknown field {name[:60]!r} (did you mean {nearest}?); it is not used")
-    return warnings
-
-
 def _require_valid(lines: Sequence[Line]) -> None:
     """Print a line for each line that ingest would reject; if there is one, raise ProgressError."""
     refused = [line for line in lines if line.reason]
@@ -254,15 +242,6 @@ def _require_valid(lines: Sequence[Line]) -> None:
         raise ProgressError(
             f"{len(refused):,} of {len(lines):,} lines would be rejected; nothing was published: "
             f"{advice}, or publish the lines as dead letters with --force"
-        )
-
-
-def _require_known_types(lines: Sequence[Line]) -> None:
-    unknown = {name for line in lines for name in line.unknown_types.values()}
-    if unknown:
-        raise ProgressError(
-            f"{len(unknown):,} event types are unknown; nothing was published: correct them, or "
-            "publish the lines with --force"
         )
 
 

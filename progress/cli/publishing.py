@@ -36,7 +36,6 @@ class Publication(msgspec.Struct):
         project: str,
         emulator: str | None,
     ) -> int:
-        """Publish the messages, which have `total` events; return the number of events."""
         self.total = total
         with terminal.progress_bar(console, "publishing", total) as show_progress:
 
@@ -55,7 +54,6 @@ class Publication(msgspec.Struct):
             raise KeyboardInterrupt
 
     def interrupt(self, *_: object) -> None:
-        """Handle SIGINT."""
         self.is_interrupted = True
         raise KeyboardInterrupt
 

@@ -62,7 +62,9 @@ def rebuild_command(
     if runner_options and (engine != EngineName.BEAM or not from_archive):
         raise typer.BadParameter("options of a runner need --from-archive --engine beam")
     if not from_archive:
-        _rebuild_from_log(workers)
+        with terminal.progress_bar(Console(), "rebuilding", total=0) as show_progress:
+            folded = rebuild.run(connections.connect, workers=workers, on_progress=show_progress)
+        _report(folded)
     elif engine == EngineName.LOCAL:
         run = functools.partial(rebuild_processes.run_processes, workers=workers)
         _rebuild_from_archive(current, run)
@@ -72,35 +74,24 @@ def rebuild_command(
         _rebuild_from_archive(current, functools.partial(beam.run, options=options))
 
 
-def _rebuild_from_log(workers: int) -> None:
-    console = Console()
-    with terminal.progress_bar(console, "rebuilding", total=0) as show_progress:
-        folded = rebuild.run(connections.connect, workers=workers, on_progress=show_progress)
-    _report(console, folded)
-
-
 def _rebuild_from_archive(current: Settings, engine: Engine) -> None:
     """Rebuild; a repeated task of Cloud Run first waits for the locks of the killed attempt."""
-    console, erased = Console(), connections.erased_digests()
+    erased, target = connections.erased_digests(), connections.database()
+    url = target.database_url if isinstance(target, Settings) else target
+    source = Source(manifests.location(current), url)
     deadline = time.monotonic() + (_LOCK_TIMEOUT_S if current.cloud_run_task_attempt else 0)
     while True:
         try:
-            with terminal.progress_bar(console, "rebuilding", total=0) as show_progress:
+            with terminal.progress_bar(Console(), "rebuilding", total=0) as show_progress:
                 folded = archive_rebuild.run(
-                    connections.connect, _source(), engine, show_progress, erased=erased
+                    connections.connect, source, engine, show_progress, erased=erased
                 )
-            return _report(console, folded)
+            return _report(folded)
         except RebuildRunning:
             if time.monotonic() > deadline:
                 raise
             time.sleep(_POLL_INTERVAL_S)
 
 
-def _report(console: Console, folded: int) -> None:
-    console.print(f"{folded:,} events are folded into new projections, which are now live.")
-
-
-def _source() -> Source:
-    target = connections.database()
-    url = target.database_url if isinstance(target, Settings) else target
-    return Source(manifests.location(settings.current()), url)
+def _report(folded: int) -> None:
+    Console().print(f"{folded:,} events are folded into new projections, which are now live.")

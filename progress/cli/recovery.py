@@ -1,7 +1,4 @@
-"""Find damage, and recover from it.
-
-`progress check`, `dump`, `load`, `drill`, `erasures`, `shards` and `warm`.
-"""
+"""Find and repair damage: `check`, `dump`, `load`, `drill`, `erasures`, `shards` and `warm`."""
 
 import asyncio
 import tempfile
@@ -15,7 +12,6 @@ from rich.table import Table
 from progress import settings
 from progress.adapters import storage, terminal
 from progress.adapters.postgres import database
-from progress.adapters.postgres.errors import Failure
 from progress.adapters.storage.storage import Storage
 from progress.adapters.telemetry import logs
 from progress.adapters.terminal import Console
@@ -155,10 +151,7 @@ def apply() -> None:
     """
     connections.use_stack()
     console = Console()
-    with (
-        connections.open_connection() as connection,
-        terminal.progress_bar(console, "erasing", total=0) as show_progress,
-    ):
+    with connections.open_behind_bar(console, "erasing") as (connection, show_progress):
         overdue = ledger_erasures.count_overdue(connection)
         result = ledger_erasures.apply(connection, connections.archive(), show_progress)
     console.print(
@@ -188,17 +181,16 @@ def dump(
     target = storage.open_storage(location)
     if daily:
         try:
-            with database.translate_errors(_translate):
+            with database.translate_errors(
+                lambda failure: failure.to_unavailable() or ProgressError(failure.message)
+            ):
                 _dump_daily(target, location)
         except ProgressError as error:  # the database ends, perhaps: a line like the others
             logs.write("ERROR", f"no dump was made: {error}")
             raise typer.Exit(1) from None
         return
     console = Console()
-    with (
-        connections.open_connection() as connection,
-        terminal.progress_bar(console, "dumping", total=0) as show_progress,
-    ):
+    with connections.open_behind_bar(console, "dumping") as (connection, show_progress):
         lacking = waiting.await_ingest(connection)
         name, manifest = dumps.run(connection, target, show_progress)
     if lacking:
@@ -206,12 +198,7 @@ def dump(
     console.print(_describe(location, name, manifest), soft_wrap=True)
 
 
-def _translate(failure: Failure) -> ProgressError:
-    return failure.to_unavailable() or ProgressError(failure.message)
-
-
 def _dump_daily(target: Storage, location: str) -> None:
-    """Dump as a run of the schedule, which writes log lines."""
     logs.configure("dump")
     if not dumps.is_due(target, datetime.now(UTC)):
         return
@@ -241,10 +228,7 @@ def load(
     connections.use_stack()
     stored, archive = storage.open_storage(source), connections.archive()
     console = Console()
-    with (
-        connections.open_connection() as connection,
-        terminal.progress_bar(console, "loading", total=0) as show_progress,
-    ):
+    with connections.open_behind_bar(console, "loading") as (connection, show_progress):
         loaded, manifest = dumps.load(connection, stored, archive, show_progress, name)
     console.print(
         f"The dump {loaded} is loaded: it ends at position {manifest.head:,}.", soft_wrap=True

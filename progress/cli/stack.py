@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import subprocess
 import webbrowser
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -19,15 +18,8 @@ from progress.serve import data_folder, processes
 from progress.serve.laptop import stack as local_stack
 
 _PRINTED = (
-    "graphql_url",
-    "ingest_url",
-    "events_url",
-    "pubsub_emulator_host",
-    "pubsub_rest_url",
-    "project_id",
-    "database_url",
-    "redis_url",
-    "jwks_url",
+    *("graphql_url", "ingest_url", "events_url", "pubsub_emulator_host", "pubsub_rest_url"),
+    *("project_id", "database_url", "redis_url", "jwks_url"),
 )
 
 Detach = Annotated[bool, typer.Option("--detach", help="Return when the stack is ready.")]
@@ -53,9 +45,8 @@ def up(
         )
     url = data_folder.running(connections.folder()).addresses["graphql_url"]
     if supervisor is None:
-        is_other_port = port not in {local_stack.DEFAULT_PORT, urlsplit(url).port}
         console.print(f"The local stack is already running: {url}", soft_wrap=True)
-        if is_other_port:
+        if port not in {local_stack.DEFAULT_PORT, urlsplit(url).port}:
             console.print(f"To use port {port}, first run `progress down`.", soft_wrap=True)
         return
     console.print(f"The local stack is running: {url}")
@@ -63,17 +54,12 @@ def up(
     console.print(f"`progress open --user ID` opens a learner's page; post events to {page}events")
     if not detach:
         console.print("Ctrl-C stops it.")
-        _wait(supervisor)
-
-
-def _wait(supervisor: subprocess.Popen[bytes]) -> None:
-    """Wait until the stack exits; stop the stack if this process receives a signal."""
-    # SIGTERM raises KeyboardInterrupt, as Ctrl-C does. The signal handler itself must not wait,
-    # because the interrupted wait() holds the lock of the Popen object.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with contextlib.suppress(KeyboardInterrupt):
-        supervisor.wait()
-    processes.end(supervisor, by=signal.SIGTERM, seconds=45)
+        # SIGTERM raises KeyboardInterrupt, as Ctrl-C does. The signal handler itself must not wait,
+        # because the interrupted wait() holds the lock of the Popen object.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with contextlib.suppress(KeyboardInterrupt):
+            supervisor.wait()
+        processes.end(supervisor, by=signal.SIGTERM, seconds=45)
 
 
 def down() -> None:

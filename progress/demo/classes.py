@@ -91,8 +91,6 @@ class Profile(msgspec.Struct, frozen=True):
 
 
 class _Word(msgspec.Struct):
-    """What a learner knows of an item."""
-
     state: forgetting.ForgettingState
     schedule: sm2.Sm2Memory
 
@@ -120,7 +118,6 @@ def find_yesterday(now: datetime) -> date:
 
 
 def find_last_day(connection: Connection) -> date | None:
-    """Return the last day of the learners that are recorded; None if there are none."""
     rows = database.run(connection, "importers/shifts", "accounts", stream_id=f"learner-{FIRST}")
     return next((_EPOCH + timedelta(days) for _, days, _ in rows if days is not None), None)
 
@@ -154,7 +151,6 @@ def _learner_messages(number: int, last: date, now: datetime) -> Iterator[Messag
 
 
 def describe(chance: Random, number: int, last: date) -> Profile:
-    """Return the habits of the learner with this number."""
     place, seat = divmod(number, SIZE)
     first = last - timedelta(DAYS - 1)
     begins = first - timedelta(first.weekday()) + timedelta(weeks=_STARTS[place % len(_STARTS)])
@@ -169,14 +165,9 @@ def describe(chance: Random, number: int, last: date) -> Profile:
     for _ in range(chance.choice((0, 0, 1, 1, 2))):
         start = begins + timedelta(chance.randint(7, DAYS))
         pauses.append((start, start + timedelta(chance.randint(4, 13))))
+    shown = None if chance.random() < 0.1 else name
     return Profile(
-        anki_events.Learner(
-            _user_id(number),
-            zone,
-            _DAY_START,
-            (last - _EPOCH).days,
-            None if chance.random() < 0.1 else name,
-        ),
+        anki_events.Learner(_user_id(number), zone, _DAY_START, (last - _EPOCH).days, shown),
         zone,
         f"class-{place + 1}",
         f"Class {5 + place // 6}{'abcdef'[place % 6]}",

@@ -7,11 +7,11 @@ The review log contains neither the text of a card nor the skill that a word tra
 assigns text and skills by a rule, and the demo says so.
 """
 
+import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
@@ -61,10 +61,7 @@ _NAMESPACE = UUID("8f0f3c0a-3f5e-5d53-8a54-0d8f1f0c9b42")
 def messages(
     learner: anki_events.Learner = LEARNER, answers: list[Answer] | None = None
 ) -> list[Message]:
-    """Return the messages of the learner's account, of the catalogue and of each session.
-
-    By default, the answers are those of the demo's log, as recorded.
-    """
+    """Return the messages of the learner's account, of the catalogue and of each session."""
     answers = anki_log.read(LOG) if answers is None else answers
     items = deal(word_lists.read(), cards(answers))
     account, *sessions = anki_events.messages(learner, answers)
@@ -81,57 +78,38 @@ def load(
     StackError if the learner is erased, because none of the learner's events would be recorded.
     """
     connection = database.connect(addresses["database_url"], name="demo")
-    _check_not_erased(connection, user)
-    messages = anki_import.omit_former(connection, messages)
-    events = [str(event["event_id"]) for message in messages for event in message.events]
-    new = _missing(connection, events)
-    if messages:
-        _publish_account(connection, messages[0], addresses)
-    with terminal.progress_bar(console, "published", len(events)) as show_progress:
-        _publish(messages, addresses, show_progress)
-    _await_recording(console, connection, len(events), new)
-    connection.close()
-    return len(new)
-
-
-def _check_not_erased(connection: database.Connection, user: str) -> None:
     if database.run(connection, "demo/loading", "is erased", learner=user)[0][0]:
         raise StackError(
             f"the learner {user} is erased for ever: to begin again, run `progress down` and "
             "delete the data folder (.progress)"
         )
-
-
-def _publish_account(
-    connection: database.Connection, message: Message, addresses: dict[str, str]
-) -> None:
-    _publish([message], addresses, lambda _: None)
-    event_ids = [str(event["event_id"]) for event in message.events]
-    deadline = time.monotonic() + _STALL_TIMEOUT_S
-    while _missing(connection, event_ids):
-        if time.monotonic() > deadline:
-            raise StackError("the learner's account is still not recorded: see `progress status`")
-        time.sleep(_DATABASE_POLL_S)
-
-
-def _publish(
-    messages: Sequence[Message], addresses: dict[str, str], on_published: Callable[[int], None]
-) -> None:
-    project, emulator = addresses["project_id"], addresses["pubsub_emulator_host"]
-    publisher.publish(messages, project=project, emulator=emulator, on_published=on_published)
-
-
-def _await_recording(
-    console: Console, connection: database.Connection, total: int, missing: list[str]
-) -> None:
-    """Show how many of the `total` events are recorded, until none of them is `missing`."""
+    messages = anki_import.omit_former(connection, messages)
+    events = [str(event["event_id"]) for message in messages for event in message.events]
+    new = missing = _missing(connection, events)
+    publish = functools.partial(
+        publisher.publish,
+        project=addresses["project_id"],
+        emulator=addresses["pubsub_emulator_host"],
+    )
+    for account in messages[:1]:
+        publish([account], on_published=lambda _: None)
+        deadline = time.monotonic() + _STALL_TIMEOUT_S
+        while _missing(connection, [str(event["event_id"]) for event in account.events]):
+            if time.monotonic() > deadline:
+                why = "the learner's account is still not recorded: see `progress status`"
+                raise StackError(why)
+            time.sleep(_DATABASE_POLL_S)
+    with terminal.progress_bar(console, "published", len(events)) as show_progress:
+        publish(messages, on_published=show_progress)
 
     def count_missing() -> int:
         nonlocal missing
         missing = _missing(connection, missing)
         return len(missing)
 
-    _follow(console, "recorded", total, count_missing)
+    follow(console, "recorded", len(events), count_missing)
+    connection.close()
+    return len(new)
 
 
 def _missing(connection: database.Connection, events: list[str]) -> list[str]:
@@ -139,12 +117,7 @@ def _missing(connection: database.Connection, events: list[str]) -> list[str]:
     return [event for (event,) in rows]
 
 
-def await_projection(console: Console, total: int, count_behind: Callable[[], int]) -> None:
-    """Wait until every recorded event is in the realtime read models."""
-    _follow(console, "projected", total, count_behind)
-
-
-def _follow(console: Console, label: str, total: int, count_left: Callable[[], int]) -> None:
+def follow(console: Console, label: str, total: int, count_left: Callable[[], int]) -> None:
     """Show a progress bar until no event is left; raise StackError if the count stops falling."""
     with terminal.progress_bar(console, label, total) as show_progress:
         last, moved = None, time.monotonic()
@@ -173,10 +146,8 @@ def deal(words: Iterable[Word], cards: Iterable[str]) -> dict[str, Word]:
         shuffled = sorted(group, key=lambda word: uuid5(_NAMESPACE, word.headword))
         ranked += [((place + 1) * step, word) for place, word in enumerate(shuffled)]
     ranked.sort(key=lambda entry: (entry[0], entry[1].level))
-    ids = itertools.chain(cards, itertools.repeat(None))
-    return {
-        card or f"word-{word.headword}": word for card, (_, word) in zip(ids, ranked, strict=False)
-    }
+    ids = iter(cards)
+    return {next(ids, f"word-{word.headword}"): word for _, word in ranked}
 
 
 def cards(answers: Iterable[Answer]) -> list[str]:
@@ -185,7 +156,6 @@ def cards(answers: Iterable[Answer]) -> list[str]:
 
 
 def item_messages(items: dict[str, Word]) -> Iterator[Message]:
-    """Return the items as `ItemPublished` events with deterministic ids."""
     return anki_import.pack(events.VOCABULARY, (_publish_event(*item) for item in items.items()))
 
 
@@ -221,7 +191,6 @@ def list_messages(items: dict[str, Word]) -> Iterator[Message]:
 
 
 def task_message(group: str, items: Iterable[str], due_on: date) -> Message:
-    """Return a list of the catalogue that the group has to learn until a day."""
     list_id, listed = f"{group}: {_UNIT}", {item: {"position": n} for n, item in enumerate(items)}
     made = lists.change_catalogue(list_id, {"name": _UNIT}, listed, _PUBLISHED_AT)
     task = events.ListAssigned(list_id=list_id, group_id=group, due_on=due_on.isoformat())
@@ -232,11 +201,6 @@ def task_message(group: str, items: Iterable[str], due_on: date) -> Message:
         "data": msgspec.to_builtins(task),
     }
     return Message("user-events", [*made, assigned])
-
-
-def read_own(file: Path, user: str) -> Record:
-    """Return the record in the file; raise ReviewLogError if the file cannot be read."""
-    return anki_import.read(file, anki_events.Learner(user), in_catalogue=True)
 
 
 def own_messages(connection: Connection, record: Record) -> list[Message]:
@@ -294,11 +258,9 @@ def prepare(connection: Connection, now: datetime, *, as_recorded: bool) -> Livi
         )
     if as_recorded or (stored and not stored.days):
         return LivingRecord(messages(), 0)
-    days = (
-        stored.days
-        if stored
-        else shifts.count_days_to_yesterday(answers, now, _ZONE, LEARNER.day_start_hour or 0)
-    )
+    start = LEARNER.day_start_hour or 0
+    last, today = (local_days.find_day(at, _ZONE, start) for at in (answers[-1].at, now))
+    days = stored.days if stored else (today - last).days - 1  # the log ends yesterday
     learner = msgspec.structs.replace(LEARNER, shifted_days=days)
     moved = shifts.shift(answers, days, _ZONE)
     session = [] if stored else study_today(moved, now)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
 from progress.demo import classes, loading
 from progress.importers.anki_import import Record
-from progress.query.read_models import rows
 
 # What a person types to run another command: `.venv/bin/progress` in a clone.
 _PROGRAM = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "progress" else "progress"
@@ -64,13 +63,6 @@ def introduce_own(console: Console, record: Record) -> None:
     )
 
 
-def report_new(console: Console, new: int, total: int) -> None:
-    if new:
-        console.print(f"  New: {new:,} of {total:,} events.")
-    else:
-        console.print("  New: nothing. All events were recorded before; no event is counted twice.")
-
-
 def show_numbers(console: Console, database_url: str, user: str) -> None:
     console.print()
     for line in asyncio.run(_read_numbers(database_url, user)):
@@ -88,46 +80,36 @@ async def _read_numbers(database_url: str, user: str) -> list[str]:
         known = await queries.get_knowledge(user)
         last = streak.last_study_date or due[0].date
         year = await queries.get_stats_range(user, last - timedelta(364), last)
-    days = [day for day in year if day.answers]
-    answers = sum(day.answers for day in days)
-    return [
-        *_totals(streak, record),
-        f"The year to {last.day} {last:%B %Y}: {answers:,} answers on {_format_days(len(days))}.",
-        *_knowledge(known, due, levels),
-    ]
-
-
-def _totals(streak: rows.Streak, record: rows.UserProgress | None) -> Iterator[str]:
     rest = f"; one answer today makes it {streak.current + 1}" if streak.at_risk else ""
-    yield f"{_format_days(streak.current)} in a row{rest}."
+    lines = [f"{_format_days(streak.current)} in a row{rest}."]
     if streak.longest:
-        yield f"The longest run: {_format_days(streak.longest)}."
+        lines.append(f"The longest run: {_format_days(streak.longest)}.")
     if record:
         hours, minutes = divmod(record.total_study_time_minutes, 60)
-        yield (
+        lines.append(
             f"{record.total_sessions_completed:,} sessions, {hours} h {minutes:02} min, "
             f"{_format_percent(record.accuracy_rate)} of all answers right, "
             f"{record.total_items_learned:,} words learned."
         )
-
-
-def _knowledge(
-    known: rows.Knowledge, due: Sequence[rows.DueDay], levels: Sequence[rows.LevelStats]
-) -> Iterator[str]:
-    yield (
-        f"Expected to know: {known.expected:,.0f} of {known.items:,} answered words; "
-        f"{known.fading:,} are fading (under 70 %)."
-    )
+    answers, studied = sum(day.answers for day in year), sum(day.answers > 0 for day in year)
     today, *later = due
     after = sum(day.items for day in later)
-    yield f"Falling due: {today.items:,} words today, {after:,} in the {len(later)} days after."
+    lines += [
+        f"The year to {last.day} {last:%B %Y}: {answers:,} answers on {_format_days(studied)}.",
+        (
+            f"Expected to know: {known.expected:,.0f} of {known.items:,} answered words; "
+            f"{known.fading:,} are fading (under 70 %)."
+        ),
+        f"Falling due: {today.items:,} words today, {after:,} in the {len(later)} days after.",
+    ]
     for level in levels:
         if level.catalogue_items:
             mastered = level.long_term_mastered + level.short_term_mastered
-            yield (
+            lines.append(
                 f"{level.level}: {mastered:,} of {level.catalogue_items:,} words known, "
                 f"{_format_percent(level.accuracy_rate)} of their answers right."
             )
+    return lines
 
 
 def show_next_steps(console: Console, url: str, user: str, code: str) -> None:

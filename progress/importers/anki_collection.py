@@ -4,8 +4,7 @@ A collection is a package (.colpkg, .apkg), or the database that Anki itself use
 others, so nothing in it is trusted.
 
 A package is a zip file. In the newest format, its collection is `collection.anki21b`, a SQLite
-database compressed with zstd. Such a package also contains a `collection.anki2` for older programs.
-This file contains only a note that asks the user to update Anki.
+database compressed with zstd; its `collection.anki2` only asks the user to update Anki.
 """
 
 import contextlib
@@ -129,7 +128,8 @@ def read(file: Path, zone: str = "UTC") -> Collection:
                     "the collection has no answers: export it from Anki with its scheduling "
                     "information"
                 )
-            hour = _read_day_start(connection, version)
+            start = _read_setting(connection, version, "rollover")
+            hour = start if start is not None and 0 <= start <= 23 else _DEFAULT_DAY_START
             first_day = functools.cache(lambda: _read_first_day(connection, version, zone))
 
             def number_day(at: datetime) -> int:
@@ -207,7 +207,8 @@ def _read_answers(connection: sqlite3.Connection) -> tuple[list[Answer], int]:
             card_id=str(card),
             rating=rating,
             response_time_ms=min(milliseconds, anki_log.MAX_MS) if milliseconds > 0 else None,
-            interval_days=_convert_interval(interval),
+            # Anki stores a learning step as a negative number of seconds.
+            interval_days=min(max(interval, -interval // _DAY_S), _LONGEST_INTERVAL),
         )
         for number, card, rating, interval, factor, milliseconds, kind in rows
         if not (kind == _FILTERED and factor == 0)
@@ -231,13 +232,7 @@ def _read_rows(
         yield row
 
 
-def _convert_interval(interval: int) -> int:
-    """Return the days; Anki stores a learning step as a negative number of seconds."""
-    return min(interval if interval >= 0 else -interval // _DAY_S, _LONGEST_INTERVAL)
-
-
 def _read_cards(connection: sqlite3.Connection) -> tuple[list[Card], dict[str, str]]:
-    """Return the cards that have a word, and the list that each card's own deck is."""
     note_types = _read_note_types(connection)
     cards, decks = [], {}
     for row in _read_rows(connection, "cards", (int, str, int, int, int, int)):
@@ -333,11 +328,6 @@ def _shorten(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def _read_day_start(connection: sqlite3.Connection, version: int) -> int:
-    hour = _read_setting(connection, version, "rollover")
-    return hour if hour is not None and 0 <= hour <= 23 else _DEFAULT_DAY_START
-
-
 def _read_first_day(connection: sqlite3.Connection, version: int, zone: str) -> date:
     """Return the date from which Anki counts days, in the zone in which it was written."""
     row = connection.execute(_sql("created")).fetchone()
@@ -392,16 +382,16 @@ _ZIP, _SQLITE = b"PK\x03\x04", b"SQLite format 3\0"
 
 
 def is_collection(file: Path) -> bool:
-    """Return whether the file is a package or a collection, by its first bytes or its name."""
+    """Return whether the file is Anki's; an unreadable file is none, and its reader says why."""
     if file.suffix in {".colpkg", ".apkg", ".anki2", ".anki21"}:
         return True
-    with file.open("rb") as stream:
+    with contextlib.suppress(OSError), file.open("rb") as stream:
         return stream.read(len(_SQLITE)).startswith((_ZIP, _SQLITE))
+    return False
 
 
 @contextlib.contextmanager
 def open_collection(file: Path) -> Iterator[sqlite3.Connection]:
-    """Open the file's collection for reading; raise ReviewLogError if that is impossible."""
     with tempfile.TemporaryDirectory(prefix="progress-anki-") as folder:
         with file.open("rb") as stream:
             begin = stream.read(len(_SQLITE))
@@ -420,13 +410,17 @@ def open_collection(file: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _extract(file: Path, target: Path) -> None:
-    """Write the collection to `target`, in the newest format that the package contains."""
     try:
         with zipfile.ZipFile(file) as package:
             name = next((name for name in _NAMES if name in package.namelist()), None)
             if name is None:
                 raise ReviewLogError("expected an Anki package: this zip file has no collection")
-            _require_known_compression(package.getinfo(name))
+            compression = package.getinfo(name).compress_type
+            if compression not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+                raise ReviewLogError(  # other compressions have errors that `_ZIP_ERRORS` lacks
+                    "expected a package that Anki wrote: Anki does not use this zip file's "
+                    "compression"
+                )
             with package.open(name) as source, target.open("wb") as database:
                 if name == _COMPRESSED:
                     _decompress(source, database)
@@ -438,14 +432,6 @@ def _extract(file: Path, target: Path) -> None:
         raise ReviewLogError("the package is damaged (wrong offset): export it again") from None
     except _ZIP_ERRORS as error:
         raise ReviewLogError(f"the package is damaged ({error!s:.200}): export it again") from None
-
-
-def _require_known_compression(member: zipfile.ZipInfo) -> None:
-    """Raise ReviewLogError for another compression, whose errors `_ZIP_ERRORS` does not contain."""
-    if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-        raise ReviewLogError(
-            "expected a package that Anki wrote: Anki does not use this zip file's compression"
-        )
 
 
 def _decompress(source: IO[bytes], target: IO[bytes]) -> None:
@@ -461,7 +447,6 @@ def _decompress(source: IO[bytes], target: IO[bytes]) -> None:
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> None:
-    """Copy a file whose size is not known in advance."""
     size = 0
     while chunk := source.read(_CHUNK):
         size += len(chunk)

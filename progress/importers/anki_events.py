@@ -158,7 +158,6 @@ def sessions(answers: Iterable[Answer], find_day: FindDay) -> Iterator[list[Answ
 
 
 def split_at_pauses(answers: Iterable[Answer]) -> Iterator[list[Answer]]:
-    """Split answers, which are sorted by time, at pauses of more than `MAX_PAUSE`."""
     run: list[Answer] = []
     for answer in answers:
         has_paused = run and answer.at - run[-1].at > MAX_PAUSE
@@ -289,7 +288,6 @@ def change_cards(
 
 
 def create_account(learner: Learner, at: datetime) -> Envelope:
-    """Return the `UserCreated` event."""
     account = events.UserCreated(
         user_id=learner.user_id,
         email="learner@example.com",  # the event requires an address; a review log has none

@@ -85,19 +85,15 @@ class Record(msgspec.Struct, frozen=True):
         `recorded` are the sessions of earlier imports, oldest first, and `preferences`, `choices`
         and `recorded_lists` the learner's recorded ones.
         """
-        sessions = list(
-            anki_events.messages(self.learner, self.answers, recorded, preferences, is_recorded)
-        )
+        who, answers = self.learner, self.answers
+        sessions = [*anki_events.messages(who, answers, recorded, preferences, is_recorded)]
         items = map(self._describe, self.cards if self.in_catalogue else ())
         own = self._change_lists(recorded_lists)
-        changed = anki_events.change_cards(
-            self.learner, self.states, self.moves, self.answers, choices
-        )
+        changed = anki_events.change_cards(who, self.states, self.moves, answers, choices)
         described = [*pack(events.VOCABULARY, items), *pack(events.USER, own)]
         return [*sessions[:1], *described, *sessions[1:], *pack(events.ALGORITHM, changed)]
 
     def _change_lists(self, recorded: lists.Recorded) -> list[Envelope]:
-        """Return the events that make the learner's recorded lists and words those of the file."""
         prefix = anki_collection.LIST if self.is_collection else _DECK
         known = {key: state for key, state in recorded.states.items() if key[0].startswith(prefix)}
         listed = [
@@ -127,7 +123,10 @@ class Record(msgspec.Struct, frozen=True):
         for (_, item), (_, at) in known.items():
             moved_at[item] = max(at, moved_at.get(item, EARLIEST))
         words = self._find_words()
-        homes = self._find_homes(words, listed)
+        # A word without a deck keeps its list, or comes into ours.
+        homes: dict[str, str | None] = {**dict.fromkeys(words, self._spare())}
+        homes |= {item: place for place, item in listed if item in words}
+        homes |= dict.fromkeys(state.card_id for state in self.states) | self.decks
         changes: lists.Changes = {
             (place, item): None
             for place, item in listed
@@ -142,21 +141,12 @@ class Record(msgspec.Struct, frozen=True):
                 changes[home, item] = words[item] if is_said else {}
         return changes
 
-    def _find_homes(
-        self, words: Collection[str], listed: list[tuple[str, str]]
-    ) -> dict[str, str | None]:
-        """Return the list of each item: its deck; of a word without one, that of before or ours."""
-        homes: dict[str, str | None] = {**dict.fromkeys(words, self._spare())}
-        homes |= {item: place for place, item in listed if item in words}
-        return homes | dict.fromkeys(state.card_id for state in self.states) | self.decks
-
     def _spare(self) -> str:
         return _find_deck(self.learner, _SPARE)
 
     def _name_lists(
         self, recorded: lists.Recorded, known: list[str], used: Collection[str]
     ) -> lists.Changes:
-        """Return the lists that are new, renamed, or archived because they have no items."""
         names = self.deck_names | ({} if self.is_collection else {self._spare(): _SPARE})
         changes: lists.Changes = {}
         for place in dict.fromkeys([*names, *known]):
@@ -167,7 +157,6 @@ class Record(msgspec.Struct, frozen=True):
         return changes
 
     def _find_words(self) -> dict[str, lists.Fields]:
-        """Return the learner's own words, empty ones too; none if they are in the catalogue."""
         if self.in_catalogue:
             return {}
         words = {card: lists.describe_word("") for card in self.decks if self.is_collection}
@@ -221,7 +210,7 @@ def read(
     this machine, and the collection's start of the day. `language` is the language of the cards'
     words, if it is known.
     """
-    if not is_collection(file):
+    if not anki_collection.is_collection(file):
         found = anki_log.read_log(file)
         if not found.answers:
             raise ReviewLogError(f"{file}: {NO_ANSWERS}")
@@ -246,14 +235,6 @@ def read(
         in_catalogue=in_catalogue,
         is_whole=file.suffix != ".apkg",  # which may have a part of the decks
     )
-
-
-def is_collection(file: Path) -> bool:
-    """Return whether the file is Anki's; an unreadable file is none, and its reader says why."""
-    try:
-        return anki_collection.is_collection(file)
-    except OSError:
-        return False
 
 
 def read_rows(
@@ -373,26 +354,22 @@ def find_levels(
         return {}
     listed = {word.headword.casefold(): word for word in words}
     found = {
-        card.card_id: word for card in cards if (word := _look_up(card.word.casefold(), listed))
+        card.card_id: word
+        for card in cards
+        for text in (card.word.casefold(),)
+        if (word := listed.get(text) or listed.get(_PARTICLE.sub("", text)))
     }
     return found if language or len(found) >= _LEAST_SHARE * len(cards) else {}
 
 
-def _look_up(text: str, listed: dict[str, Word]) -> Word | None:
-    return listed.get(text) or listed.get(_PARTICLE.sub("", text))
-
-
 def pack(topic: str, events_: Iterable[Envelope]) -> Iterator[Message]:
-    """Yield messages of 1,000 events."""
     remaining = iter(events_)
     while batch := list(itertools.islice(remaining, _EVENTS_PER_MESSAGE)):
         yield Message(topic, batch)
 
 
 def _guess_language(text: str) -> str | None:
-    if _KANA.search(text):
-        return "ja"
-    return "ko" if _HANGUL.search(text) else None
+    return "ja" if _KANA.search(text) else "ko" if _HANGUL.search(text) else None
 
 
 def select_new(connection: Connection, record: Record) -> list[Message]:

@@ -109,7 +109,6 @@ def read(file: Path) -> list[Answer]:
 
 
 def read_log(file: Path) -> Answers:
-    """Return what `file` says of one learner; raise ReviewLogError for the first faulty row."""
     rows = review_rows.read(file)
     found = parse(rows, find_columns(file, next(rows)))
     for fault in found.faults:
@@ -118,7 +117,6 @@ def read_log(file: Path) -> Answers:
 
 
 def parse(rows: Iterable[Row], columns: dict[str, int]) -> Answers:
-    """Return what the rows of one learner say."""
     answers: dict[tuple[str, datetime], Answer] = {}
     ids: set[str] = set()
     faults: list[str] = []

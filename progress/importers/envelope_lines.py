@@ -3,20 +3,19 @@
 import difflib
 from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Packed
-from progress.event_store import envelope, events, forms, json_input
+from progress.event_store import envelope, events, forms, json_input, timestamps
 from progress.event_store.entries import TIME_SOURCE, Message, ParsedEvent, Rejection
 
 MAX_EVENTS = 100  # in a message
 # The lines in one message have at most this total size. A longer line gets a message of its own.
 _PACKED_BYTES = 1 << 20
-_MAX_AHEAD = timedelta(minutes=10)
 _ENVELOPE = ("event_id", "event_type", "occurred_at", "data", "metadata")
 _ANY_DATA = ("user_id", "type")  # may be in the data of every event
 _SIMILARITY = 0.8  # from 0 to 1; a less similar name does not count as misspelt
@@ -58,7 +57,6 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def split(text: bytes) -> list[bytes]:
-    """Return the lines of a file; the whole file, if it is one envelope or array of many lines."""
     lines = text.split(b"\n")
     first = next((line for line in lines if line.strip()), b"")
     is_document = not _is_json(first) and (_is_json(text) or not any(map(_is_json, lines)))
@@ -76,42 +74,32 @@ def _is_json(text: bytes) -> bool:
 def check(lines: Iterable[bytes], now: datetime) -> Iterator[Line]:
     """Yield each line that is not blank; `now` is the time of publication."""
     first: dict[str, tuple[int, bytes]] = {}
-    for number, line in enumerate(lines, start=1):
-        if data := line.strip():
-            message = Message(message_id=f"line {number}", published_at=now)
-            entries = envelope.decode(data, message)
-            named = [e for e in _select_valid(entries) if e.event_id != message.derive_id(e.index)]
-            yield _compare(_check_line(number, data, entries, named, now), named, first, now)
-
-
-def _check_line(
-    number: int,
-    data: bytes,
-    entries: list[ParsedEvent | Rejection],
-    named: list[ParsedEvent],
-    now: datetime,
-) -> Line:
-    valid = _select_valid(entries)
-    faults = [
-        Fault(entry.index, reason) for entry in entries if (reason := _find_fault(entry, now))
-    ]
-    if len(data) > publisher.MAX_MESSAGE_BYTES:
-        faults.insert(0, Fault(0, f"expected at most {publisher.MAX_MESSAGE_BYTES:,} bytes - at $"))
-    event_type = entries[0].event_type if entries else None
-    return Line(
-        number=number,
-        data=data,
-        topic=events.TOPICS.get(event_type or "", events.LEARNING),
-        events=len(entries),
-        event_ids=[entry.event_id.lower() for entry in named],
-        unnamed=len(valid) - len(named),
-        unknown_types={
-            e.index: e.event_type for e in valid if e.event_type not in events.EVENT_TYPES
-        },
-        misspelt=find_misspelt(data),
-        times=[entry.occurred_at for entry in valid],
-        faults=faults,
-    )
+    for number, text in enumerate(lines, start=1):
+        if not (data := text.strip()):
+            continue
+        message = Message(message_id=f"line {number}", published_at=now)
+        entries = envelope.decode(data, message)
+        valid = _select_valid(entries)
+        named = [event for event in valid if event.event_id != message.derive_id(event.index)]
+        faults = [Fault(one.index, why) for one in entries if (why := _find_fault(one, now))]
+        if len(data) > publisher.MAX_MESSAGE_BYTES:
+            reason = f"expected at most {publisher.MAX_MESSAGE_BYTES:,} bytes - at $"
+            faults.insert(0, Fault(0, reason))
+        event_type = entries[0].event_type if entries else None
+        types = {event.index: event.event_type for event in valid}
+        line = Line(
+            number=number,
+            data=data,
+            topic=events.TOPICS.get(event_type or "", events.LEARNING),
+            events=len(entries),
+            event_ids=[event.event_id.lower() for event in named],
+            unnamed=len(valid) - len(named),
+            unknown_types={n: name for n, name in types.items() if name not in events.EVENT_TYPES},
+            misspelt=find_misspelt(data),
+            times=[event.occurred_at for event in valid],
+            faults=faults,
+        )
+        yield _compare(line, named, first, now)
 
 
 def _compare(
@@ -132,7 +120,6 @@ def _compare(
 
 
 def decode(data: bytes, now: datetime) -> list[ParsedEvent]:
-    """Return the valid events of a line's data that have an id."""
     return _select_valid(envelope.decode(data, Message(published_at=now)))
 
 
@@ -141,10 +128,7 @@ def _select_valid(entries: list[ParsedEvent | Rejection]) -> list[ParsedEvent]:
 
 
 def mark_conflicts(line: Line, event_ids: AbstractSet[str], fault: Fault) -> Line:
-    """Return the line with the given event ids marked as conflicts; ignore ids of other lines.
-
-    If an id is marked, the line also gets the fault.
-    """
+    """Mark those ids of the line as conflicts; if there is one, add the fault."""
     conflicts = [event_id for event_id in line.event_ids if event_id in event_ids]
     if not conflicts:
         return line
@@ -164,10 +148,9 @@ def _have_same_content(a: ParsedEvent, b: ParsedEvent) -> bool:
 
 
 def _find_fault(entry: ParsedEvent | Rejection, now: datetime) -> str:
-    """Return why ingest would make a dead letter of the entry; '' if it would not."""
     if isinstance(entry, Rejection):
         return entry.reason
-    if is_future(entry.occurred_at, now):
+    if entry.occurred_at > now + timestamps.MOST_AHEAD:
         return "expected a time at most 10 minutes ahead of the clock - at $.occurred_at"
     return ""
 
@@ -180,7 +163,6 @@ def describe_unknown_type(name: str) -> str:
 
 
 def find_nearest_type(name: str) -> str | None:
-    """Return the declared event type whose name is most similar, or None if none is similar."""
     return next(iter(difflib.get_close_matches(name, events.EVENT_TYPES, n=1)), None)
 
 
@@ -214,14 +196,9 @@ def _join(lines: list[Line]) -> Packed:
     return Packed(lines[0].topic, b"[" + b",".join(line.data for line in lines) + b"]", len(lines))
 
 
-def is_future(at: datetime, now: datetime) -> bool:
-    """Return whether ingest makes a `future` dead letter of an event with this time."""
-    return at > now + _MAX_AHEAD
-
-
 def find_warning(times: Iterable[datetime], now: datetime) -> str | None:
     """Return a sentence about the future times and what happens to their events; None if none."""
-    future = [at for at in times if is_future(at, now)]
+    future = [at for at in times if at > now + timestamps.MOST_AHEAD]
     if not future:
         return None
     return (

@@ -108,7 +108,6 @@ def read_file(file: Path, column: str) -> dict[str, Fields]:
 
 
 def _check(row: Fields, number: int, column: str) -> Fields:
-    """Return the row's fields of an `ItemListed`, as they are published."""
     names = (column, *_FIELDS["ItemListed"])
     fields: Fields = {name: row[name].strip() for name in names if (row.get(name) or "").strip()}
     if (position := fields.get("position", "")).isdecimal():

@@ -28,7 +28,6 @@ def find_day(at: datetime, zone: str, day_start_hour: int) -> date:
 
 
 def follow(preferences: Iterable[Preference]) -> FindDay:
-    """Return a function that finds the local day of a time."""
     find_preference = follow_preferences(preferences)
     return lambda at: find_day(at, *find_preference(at))
 

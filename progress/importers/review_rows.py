@@ -93,7 +93,9 @@ def _read_csv(file: Path) -> Iterator[_Found]:
                 following.popleft()
             if cells:
                 width = width or len(cells)
-                yield number, _find_damage(cells) or cells
+                damaged = (n for n, cell in enumerate(cells, start=1) if DAMAGED.search(cell))
+                place = next(damaged, None)
+                yield number, f", column {place}: expected UTF-8" if place else cells
 
 
 def _look_ahead(following: deque[_Line], lines: Iterator[_Line]) -> Iterator[str]:
@@ -102,13 +104,6 @@ def _look_ahead(following: deque[_Line], lines: Iterator[_Line]) -> Iterator[str
     for line in lines:
         following.append(line)
         yield line[1]
-
-
-def _find_damage(cells: list[str]) -> str:
-    if DAMAGED.search("".join(cells)):
-        place = next(n for n, cell in enumerate(cells, start=1) if DAMAGED.search(cell))
-        return f", column {place}: expected UTF-8"
-    return ""
 
 
 def _read_parquet(file: Path) -> Iterator[_Found]:

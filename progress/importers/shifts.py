@@ -1,14 +1,14 @@
 """Move a review log by whole days, so that an old log looks like a recent one."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.importers import anki_events, local_days
+from progress.importers import anki_events
 from progress.importers.anki_log import Answer
 
 
@@ -42,22 +42,12 @@ def shift(answers: Sequence[Answer], days: int, zone: str) -> list[Answer]:
     return shifted
 
 
-def count_days_to_yesterday(
-    answers: Sequence[Answer], now: datetime, zone: str, day_start_hour: int
-) -> int:
-    """Return the number of days that moves the log's last local day to yesterday."""
-    last, today = (local_days.find_day(at, zone, day_start_hour) for at in (answers[-1].at, now))
-    return (today - last).days - 1
-
-
 def find_stored(
     connection: Connection, learner: anki_events.Learner, answers: Sequence[Answer]
 ) -> StoredShift | None:
-    """Return the shift of the learner's log if the log was imported before, else None."""
     as_recorded = next(anki_events.messages(learner, list(answers[:1]))).events[0]["event_id"]
-    rows = database.run(
-        connection, "importers/shifts", "accounts", stream_id=f"learner-{learner.user_id}"
-    )
+    stream_id = f"learner-{learner.user_id}"
+    rows = database.run(connection, "importers/shifts", "accounts", stream_id=stream_id)
     for event_id, days, zone in rows:
         if days is not None and zone is not None:
             return StoredShift(days, zone)

@@ -2,7 +2,6 @@
 
 import csv
 import functools
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -30,30 +29,25 @@ class Word(msgspec.Struct, frozen=True):
 
 @functools.cache
 def read(folder: Path = DATA) -> list[Word]:
-    """Return the headwords of all lists, once each, from the easiest level to the hardest."""
     levels: dict[str, str] = {}
     domains: dict[str, set[str]] = {}
     topics: dict[str, set[str]] = {}
-    for row in _rows(folder):
+    rows: list[dict[str, str]] = []
+    for name in WORD_LISTS:
+        with (folder / name).open(encoding="utf-8", newline="") as text:
+            rows += csv.DictReader(text)
+    for row in rows:
         headword, level = row["headword"].strip(), row["CEFR"]
         levels[headword] = min(level, levels.get(headword, level))
         domains.setdefault(headword, set()).update(_DOMAINS.get(row["pos"], _ALL_DOMAINS))
         topics.setdefault(headword, set()).add(row.get(_TOPIC, ""))
-    rows = (
+    words = [
         {
             "headword": word,
             "level": levels[word],
             "domains": [domain for domain in _ALL_DOMAINS if domain in domains[word]],
             "topics": sorted(topics[word] - {""}),
         }
-        for word in levels
-    )
-    return sorted(
-        msgspec.convert(list(rows), list[Word]), key=lambda word: (word.level, word.headword)
-    )
-
-
-def _rows(folder: Path) -> Iterator[dict[str, str]]:
-    for name in WORD_LISTS:
-        with (folder / name).open(encoding="utf-8", newline="") as text:
-            yield from csv.DictReader(text)
+        for word in sorted(levels, key=lambda word: (levels[word], word))
+    ]
+    return msgspec.convert(words, list[Word])
