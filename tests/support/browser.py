@@ -1,7 +1,6 @@
 """The learner's page in Chromium, on a local stack with the demo's data."""
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +26,7 @@ from progress.adapters.pubsub import publisher
 from progress.demo import loading
 from progress.importers import envelope_lines
 from progress.serve import data_folder, development_key, ports, readiness
-from tests.support import cli, folders, programs, recent_events
+from tests.support import cli, folders, recent_events
 
 # The headless shell comes first: it has no window, and takes half as much CPU time as Chromium.
 _PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")
@@ -271,11 +270,6 @@ class Visit:
         ]
 
 
-def has_japanese_font() -> bool:
-    program = shutil.which("fc-list")
-    return bool(program and programs.run([program, ":lang=ja"], dict(os.environ)))
-
-
 Visits = Callable[..., Visit]  # the type of the fixture `visit`
 
 
@@ -318,8 +312,9 @@ def encode(*envelopes: Envelope) -> list[str]:
     return [json.dumps(envelope, ensure_ascii=False) for envelope in envelopes]
 
 
-def envelope(kind: str, at: datetime, /, **data: object) -> Envelope:
-    moment = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def envelope(kind: str, at: datetime | None = None, /, **data: object) -> Envelope:
+    """Return an event of this time, or of now."""
+    moment = (at or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     identity = str(uuid.uuid4())
     return {"event_id": identity, "event_type": kind, "occurred_at": moment, "data": data}
 

@@ -35,11 +35,12 @@ from tests.support.browser import DEMO, Stack
 Step = list[Any]
 Start = dict[str, Any]
 
-STEPS = 12
+STEPS = 8
 LEARNERS = 2  # of the demo's class
 _SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 _SECTIONS = [*json.loads((static_page.FOLDER / "en.json").read_text(encoding="utf-8"))]
 CLASS, _OTHER = classes.groups(classes.SIZE + 1)
+_GROUP = f"#/group/{CLASS}"
 LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
 LONG_ITEM = LONG * 2
 LONG_LIST = f"{LONG_ITEM}en"
@@ -58,11 +59,7 @@ _OF_DEMO = "[data-command], [data-export]"  # other tests count what the demo's 
 _USERS: tuple[tuple[str, str, list[str], list[str]], ...] = (
     (DEMO, "learner", ["#/", "#/items", "#/knowledge", "#/?on=2024-09-20"], []),
     (classes.FIRST, "learner", ["#/", "#/?at=how-far", "#/items?filter=due", "#/lists"], []),
-    (
-        *("tess", "teacher"),
-        ["", f"#/group/{CLASS}", f"#/group/{CLASS}/task/n5", f"#/lists/{classes.FIRST}"],
-        [CLASS],
-    ),
+    ("tess", "teacher", ["", _GROUP, f"{_GROUP}/task/n5", f"#/lists/{classes.FIRST}"], [CLASS]),
     ("tom", "teacher", ["", "#/group"], [CLASS, _OTHER]),
     ("sue", "support", ["#/group", f"#/learner/{DEMO}", "#/find/learner"], []),
     ("ada", "admin", ["", "#/administration", f"#/events/{classes.FIRST}"], []),
@@ -112,10 +109,10 @@ class Explorer:
         self.published_at = -math.inf
         self.drawn: set[str] = set()  # the kinds of elements for which axe has checked every rule
 
-    def explore(self, seed: int, steps: int = STEPS) -> None:
+    def explore(self, seed: int) -> None:
         """Take a drawn walk; as many seeds in a row as there are starts begin at each of them."""
         try:
-            self._draw(STARTS[seed % len(STARTS)], Random(seed), steps)
+            self._draw(STARTS[seed % len(STARTS)], Random(seed))
         except Failure as failure:
             raise self._shrink(failure) from None
 
@@ -125,7 +122,7 @@ class Explorer:
                 walk.take(step)
             walk.end()
 
-    def _draw(self, begin: tuple[str, str, str, list[str]], chance: Random, steps: int) -> None:
+    def _draw(self, begin: tuple[str, str, str, list[str]], chance: Random) -> None:
         user, role, at, groups = begin
         start = {
             "user": user, "role": role, "groups": groups, "at": at,
@@ -133,7 +130,7 @@ class Explorer:
             "color_scheme": chance.choice(("light", "dark")),
         }  # fmt: skip
         with self._begin(start) as walk:
-            for _ in range(steps):
+            for _ in range(STEPS):
                 walk.take(walk.draw(chance))
             walk.end()
 
@@ -189,10 +186,8 @@ class Walk:
         self, explorer: Explorer, start: Start, context: BrowserContext, script: str
     ) -> None:
         self._explorer, self._start, self._context = explorer, start, context
-        self._script = script
-        self._steps: list[Step] = []
-        self._console: list[str] = []
-        self._is_offline = False
+        self._script, self._is_offline = script, False
+        self._steps, self._console = list[Step](), list[str]()
         self._tabs = [self._open(f"{explorer.stack.page}{start['at']}")]
         self._look()
 
@@ -364,10 +359,7 @@ def _read_items() -> list[str]:
 
 
 def main(argument: str) -> None:
-    with (
-        browser.stack("--as-recorded") as stack,
-        browser.browser() as chromium,
-    ):
+    with browser.stack("--as-recorded") as stack, browser.browser() as chromium:
         explorer = Explorer(load(stack), chromium, is_shared=False)
         if argument.startswith("["):
             start, *steps = json.loads(argument)

@@ -10,15 +10,12 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from tests.support import browser
-from tests.support.browser import Stack, Visits
-
-SLOW_MS = 20_000
+from tests.support.browser import Stack, Visit, Visits
 
 
 def test_learners_set_change_undo_and_remove_their_own_goal_only_today(
-    visit: Visits, demo: Stack
+    visitor: Visit, visit: Visits, demo: Stack
 ) -> None:
-    visitor = visit()
     user = browser.create_learner(demo)
     page = visitor.open(user)
     today = page.get_by_role("region", name="Today")
@@ -37,31 +34,31 @@ def test_learners_set_change_undo_and_remove_their_own_goal_only_today(
     assert visitor.find_violations("dialog") == []
     answers.fill("30")
     answers.press("Enter")
-    expect(today).to_contain_text("26 more to your goal of 30", timeout=SLOW_MS)
+    expect(today).to_contain_text("26 more to your goal of 30")
     expect(dialog).to_have_count(0)
     change.click()
     expect(answers).to_have_value("30")
     answers.fill("20")
     dialog.get_by_role("button", name="Save").click()
-    expect(today).to_contain_text("your goal of 20", timeout=SLOW_MS)
+    expect(today).to_contain_text("your goal of 20")
     change.click()
     expect(dialog).to_contain_text("the goal was 30 answers a day")
     assert visitor.find_violations("dialog") == []
     undo.click()
-    expect(today).to_contain_text("your goal of 30", timeout=SLOW_MS)
+    expect(today).to_contain_text("your goal of 30")
     expect(page.get_by_role("status").first).to_have_text("Undone")
     change.click()
     expect(dialog).to_contain_text("Before the last change, you had no goal.")
     dialog.get_by_role("button", name="Remove the goal").click()
-    expect(today).to_contain_text("Answers today", timeout=SLOW_MS)
+    expect(today).to_contain_text("Answers today")
     commands = "[data-command]"
     expect(page.locator(commands)).to_have_count(2)
     past = datetime.now(UTC) - timedelta(days=2)
     page.evaluate(f"location.hash = '#/?on={past:%Y-%m-%d}'")
-    expect(page.locator(".then")).to_be_visible(timeout=SLOW_MS)
+    expect(page.locator(".then")).to_be_visible()
     expect(page.locator(commands)).to_have_count(0)
     other = visit().open(f"support-{uuid.uuid4()}", "support", at=f"#/learner/{user}")
-    expect(other.get_by_role("region", name="Today")).to_be_visible(timeout=SLOW_MS)
+    expect(other.get_by_role("region", name="Today")).to_be_visible()
     expect(other.locator(commands)).to_have_count(0)
 
 
@@ -88,9 +85,9 @@ def test_a_learner_takes_rest_days_sees_which_are_refused_and_takes_one_back(
     for place in (start, start + 1):
         days.nth(place).check()
         take.click()
-        expect(dialog).to_have_count(0, timeout=SLOW_MS)
+        expect(dialog).to_have_count(0)
         open_dialog.click()
-        expect(days.nth(place)).to_be_disabled(timeout=SLOW_MS)
+        expect(days.nth(place)).to_be_disabled()
     expect(days.nth(start + 2)).to_be_disabled()
     expect(dialog.locator("label").nth(start)).to_contain_text("already a rest day")
     expect(dialog.locator("label").nth(start + 2)).to_contain_text("this week already has two")
@@ -102,7 +99,7 @@ def test_a_learner_takes_rest_days_sees_which_are_refused_and_takes_one_back(
     expect(today).to_contain_text(f"{later.day} {later:%b}")
     open_dialog.click()
     undo = dialog.get_by_role("button", name="Take back")
-    expect(undo).to_have_count(2, timeout=SLOW_MS)
+    expect(undo).to_have_count(2)
     assert visitor.find_violations("dialog") == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
@@ -115,57 +112,51 @@ def test_a_learner_takes_rest_days_sees_which_are_refused_and_takes_one_back(
     expect(dialog.get_by_role("alert")).to_have_text("This can no longer be undone.")
     page.unroute("**/graphql")
     # After a refusal, the dialog loads the days again, and takes no command meanwhile.
-    expect(dialog).to_have_attribute("aria-busy", "false", timeout=SLOW_MS)
+    expect(dialog).to_have_attribute("aria-busy", "false")
     undo.last.click()
-    expect(dialog).to_have_count(0, timeout=SLOW_MS)
+    expect(dialog).to_have_count(0)
     expect(page.get_by_role("status").first).to_have_text("Undone")
     open_dialog.click()
-    expect(days.nth(start + 1)).to_be_enabled(timeout=SLOW_MS)
+    expect(days.nth(start + 1)).to_be_enabled()
     expect(undo).to_have_count(1)
 
 
-def test_a_learner_sets_an_item_aside_and_takes_it_back(visit: Visits, demo: Stack) -> None:
-    user, item = browser.create_learner(demo), f"aside-{uuid.uuid4()}"
-    described = browser.envelope("ItemPublished", datetime.now(UTC), item_id=item)
+def test_a_learner_sets_an_item_aside_and_takes_it_back(visitor: Visit, visit: Visits) -> None:
+    user, item = browser.create_learner(visitor.stack), f"aside-{uuid.uuid4()}"
+    described = browser.envelope("ItemPublished", item_id=item)
     described["data"] |= {"headword": "aside", "kind": "typing"}
-    demo.publish(described, *browser.lesson(user, 1, item=item))
-    visitor = visit()
+    visitor.stack.publish(described, *browser.lesson(user, 1, item=item))
     page = visitor.open(user, at=f"#/item/{item}")
     head = page.get_by_role("heading", level=1)
-    expect(head).to_have_text("aside typing", timeout=SLOW_MS)
+    expect(head).to_have_text("aside typing")
     page.get_by_role("button", name="Set this word aside").click()
     back = page.get_by_role("button", name="Take this word back")
-    expect(back).to_be_visible(timeout=SLOW_MS)
+    expect(back).to_be_visible()
     expect(back).to_be_focused()
     expect(page.get_by_text("This word is set aside: it is not due")).to_have_count(2)
     assert visitor.find_violations("main") == []
-    page.goto(f"{demo.page}#/items?filter=set_aside")
-    expect(page.locator(".item-list th a")).to_have_text("aside", timeout=SLOW_MS)
+    page.goto(f"{visitor.stack.page}#/items?filter=set_aside")
+    expect(page.locator(".item-list th a")).to_have_text("aside")
     page.locator(".item-list th a").click()
     requests: list[str] = []
 
     def fail_once(route: Route) -> None:
-        requests.append(json.loads(route.request.post_data or "")["variables"]["key"])
-        if len(requests) == 1:
-            route.abort()
-        else:
-            route.continue_()
+        body = json.loads(route.request.post_data or "")
+        if "setItemAside" in body["query"]:
+            requests.append(body["variables"]["key"])
+            if len(requests) == 1:
+                return route.abort()
+        return route.continue_()
 
-    def is_choice(body: str | None) -> bool:
-        return "setItemAside" in (body or "")
-
-    page.route(
-        "**/graphql",
-        lambda route: fail_once(route) if is_choice(route.request.post_data) else route.continue_(),
-    )
+    page.route("**/graphql", fail_once)
     back.click()
-    expect(page.get_by_role("alert")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_role("alert")).to_be_visible()
     back.click()
-    expect(page.get_by_role("button", name="Set this word aside")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_role("button", name="Set this word aside")).to_be_visible()
     assert requests == [requests[0]] * 2, "a repetition has the same key"
     teacher = visit()
     of_learner = teacher.open("support", "support", at=f"#/item/{item}/{user}")
-    expect(of_learner.get_by_role("heading", level=1)).to_have_text("aside typing", timeout=SLOW_MS)
+    expect(of_learner.get_by_role("heading", level=1)).to_have_text("aside typing")
     expect(of_learner.get_by_role("button", name="Set this word aside")).to_have_count(0)
 
 
@@ -193,18 +184,16 @@ def test_the_page_says_if_a_change_is_refused_or_fails_or_is_not_counted_yet(
     page.route("**/graphql", respond)
     page.get_by_role("button", name="Take a rest day").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("radio").nth(1).check(timeout=SLOW_MS)
-    take, alert = (
-        dialog.get_by_role("button", name="Take the rest day"),
-        dialog.get_by_role("alert"),
-    )
+    dialog.get_by_role("radio").nth(1).check()
+    take = dialog.get_by_role("button", name="Take the rest day")
+    alert = dialog.get_by_role("alert")
     with page.expect_request(lambda request: "RestDays(" in (request.post_data or "")):
         take.click()
     expect(alert).to_contain_text("This day can no longer become a rest day.")
     day = dialog.get_by_role("radio").nth(1)
     expect(day).to_be_disabled()
     held.pop().continue_()
-    expect(day).to_be_enabled(timeout=SLOW_MS)
+    expect(day).to_be_enabled()
     day.check()
     take.click()
     failed = "The server does not respond. Try again: it counts only once."
@@ -224,9 +213,9 @@ def test_the_page_says_if_a_change_is_refused_or_fails_or_is_not_counted_yet(
     assert len({first, second, other, last}) == 4
     page.unroute("**/graphql")
     page.get_by_role("button", name="Take a rest day").click()
-    day.check(timeout=SLOW_MS)
+    day.check()
     take.click()
-    expect(today).to_contain_text("Rest days ahead", timeout=SLOW_MS)
+    expect(today).to_contain_text("Rest days ahead")
     expect(today).not_to_contain_text(waiting)
 
 
@@ -235,16 +224,15 @@ def error(code: str) -> dict[str, Any]:
 
 
 @pytest.mark.exhaustive
-def test_the_year_marks_rest_days_and_days_that_met_the_goal(visit: Visits, demo: Stack) -> None:
+def test_the_year_marks_rest_days_and_days_that_met_the_goal(visitor: Visit, demo: Stack) -> None:
     user, ago = f"page-{uuid.uuid4()}", timedelta(days=15)
     at = datetime.now(UTC) - ago
     goal = browser.envelope("GoalSet", at, user_id=user, answers_per_day=3)
     rest = browser.envelope("RestDayTaken", at, user_id=user, date=f"{at:%Y-%m-%d}")
     demo.publish(*browser.lesson(user, 3, ago=ago), goal, rest)
-    visitor = visit()
     page = visitor.open(user)
     day = page.locator(f"[data-day='{at:%Y-%m-%d}']")
-    expect(day).to_have_class("heat-3 rest met", timeout=SLOW_MS)
+    expect(day).to_have_class("heat-3 rest met")
     expect(day).to_have_attribute("aria-label", re.compile("goal met, rest day$"))
     expect(page.locator("[data-key=grid]")).to_contain_text("goal metrest day")
     assert page.locator(".year .met").count() == 1

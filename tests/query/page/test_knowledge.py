@@ -1,6 +1,6 @@
 """What a learner is expected to know, an item's forgetting curve, and what a group forgets."""
 
-import math
+import itertools
 import re
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.support import browser
-from tests.support.browser import DEMO, Stack, Visit, Visits
+from tests.support.browser import DEMO, Envelope, Stack, Visit, Visits
 
 KNOWLEDGE = "#/knowledge"
 DAY = "2024-09-20"
@@ -19,9 +19,9 @@ def card(page: Page, key: str) -> Locator:
     return page.locator(f"[data-key={key}]")
 
 
-def halves_up(number: float) -> int:
-    """Round as the page does. Python's round(646.5) is 646, the browser's is 647."""
-    return math.floor(number + 0.5)
+def round_half_up(number: float) -> int:
+    """Round as the page does. Python's round(646.5) is 646."""
+    return int(number + 0.5)
 
 
 def figure(of: Locator) -> tuple[int, int]:
@@ -33,47 +33,38 @@ def figure(of: Locator) -> tuple[int, int]:
 
 def learn(demo: Stack, right: int, wrong: int, *days_ago: int) -> str:
     """Publish a new learner's answer to each of right + wrong items on each of the days."""
-    user = f"page-{uuid.uuid4()}"
-    demo.publish(
-        *(
-            event
-            for days in days_ago
-            for number in range(right + wrong)
-            for event in browser.lesson(
-                user, number < right, number >= right, ago=timedelta(days), item=f"{user}-{number}"
-            )
-        )
-    )
+    user, events = f"page-{uuid.uuid4()}", list[Envelope]()
+    for ago, number in itertools.product(map(timedelta, days_ago), range(right + wrong)):
+        is_right, item = number < right, f"{user}-{number}"
+        events += browser.lesson(user, is_right, not is_right, ago=ago, item=item)
+    demo.publish(*events)
     return user
 
 
 def wait_for_items(visitor: Visit, user: str, items: int) -> None:
-    visitor.wait_for(
-        f'{{ knowledge(userId: "{user}") {{ items }} }}', {"knowledge": {"items": items}}
-    )
+    text = f'{{ knowledge(userId: "{user}") {{ items }} }}'
+    visitor.wait_for(text, {"knowledge": {"items": items}})
 
 
 def test_the_learner_s_page_begins_with_the_estimate_and_leads_to_its_levels(
-    visit: Visits,
+    visitor: Visit,
 ) -> None:
-    visitor = visit()
-    question = (
-        f'{{ knowledge(userId: "{DEMO}") {{ items expected levels {{ level expected fading }} }} }}'
-    )
+    fields = "items expected levels { level expected fading }"
+    question = f'{{ knowledge(userId: "{DEMO}") {{ {fields} }} }}'
     before = visitor.ask(question)["knowledge"]
     page = visitor.open()
     tile = card(page, "known")
     expect(tile).to_contain_text(re.compile(r"((more|fewer) than|as many as) on"))
     expect(tile.locator(".ghost")).to_have_count(0)  # other numbers keep the place at first
-    shown = figure(tile)
+    estimate = figure(tile)
     tile.get_by_role("link", name="Levels and exam").click()
     visitor.settle()
     expect(page).to_have_title("What I know · Progress")
-    assert figure(card(page, "now")) == shown
+    assert figure(card(page, "now")) == estimate
     known = visitor.ask(question)["knowledge"]
     # Knowledge fades from minute to minute, so the page shows a number between the two answers.
     expected, items = figure(card(page, "now"))
-    assert halves_up(known["expected"]) <= expected <= halves_up(before["expected"])
+    assert round_half_up(known["expected"]) <= expected <= round_half_up(before["expected"])
     assert items == known["items"]
     rows = card(page, "now").get_by_role("row")
     expect(rows).to_have_count(1 + len(known["levels"]))
@@ -81,14 +72,15 @@ def test_the_learner_s_page_begins_with_the_estimate_and_leads_to_its_levels(
         expect(row).to_contain_text("No level" if level["level"] == "UNKNOWN" else level["level"])
         (number,) = re.findall(r"about ([\d,]+) of", row.inner_text())
         shown_items = int(number.replace(",", ""))
-        assert halves_up(level["expected"]) <= shown_items <= halves_up(first["expected"])
+        assert round_half_up(level["expected"]) <= shown_items <= round_half_up(first["expected"])
         expect(row.get_by_role("cell").last).to_have_text(f"{level['fading']:,}")
     expect(card(page, "trust")).to_contain_text("It sees only right and wrong")
 
 
 @pytest.mark.exhaustive
-def test_the_day_of_an_exam_stays_in_the_browser_and_shows_what_remains_then(visit: Visits) -> None:
-    visitor = visit()
+def test_the_day_of_an_exam_stays_in_the_browser_and_shows_what_remains_then(
+    visitor: Visit,
+) -> None:
     page = visitor.open(at=KNOWLEDGE)
     exam = card(page, "exam")
     expect(exam).to_contain_text("Choose a day")
@@ -127,10 +119,10 @@ def pick(page: Page, day: str) -> None:
     date_input.dispatch_event("change")
 
 
-def test_the_curve_ends_with_the_number_expected_now_and_the_lowest_estimates_are_listed(
-    visit: Visits,
+def test_the_curve_ends_with_the_number_expected_now_and_a_past_day_has_none(
+    visitor: Visit,
 ) -> None:
-    page = visit().open(at=KNOWLEDGE)
+    page = visitor.open(at=KNOWLEDGE)
     curve = card(page, "curve")
     curve.get_by_text("as a table").first.click()
     newest = curve.get_by_role("row").nth(1).get_by_role("cell")
@@ -148,14 +140,24 @@ def test_the_curve_ends_with_the_number_expected_now_and_the_lowest_estimates_ar
     expect(page.get_by_text("Answered right before, estimated recall under 70%")).to_be_visible()
     first = page.locator(".item-list tbody tr").first
     expect(first).to_contain_text(shares[0])
+    visitor.move(f"{KNOWLEDGE}?on={DAY}")
+    now = card(page, "now")
+    expect(now).to_contain_text("Expected to know on 20 September 2024")
+    expected, items = figure(now)
+    assert 0 < expected < items < 1_203
+    expect(curve).to_have_count(0)
+    expect(page.locator(".stamp")).to_have_count(0)
+    expect(page.get_by_text("Can I trust this?")).to_have_count(0)
+    pick(page, "2024-12-24")
+    expect(card(page, "exam")).to_contain_text("Expected on 24 December 2024")
+    assert figure(card(page, "exam"))[0] < expected
 
 
 @pytest.mark.exhaustive
 def test_the_estimate_says_how_well_it_predicted_or_that_tests_are_missing(
-    visit: Visits, demo: Stack
+    visitor: Visit, visit: Visits, demo: Stack
 ) -> None:
     user = learn(demo, 48, 12, 4, 1)
-    visitor = visit()
     page = visitor.open(at=KNOWLEDGE)
     page.get_by_text("Can I trust this?").click()
     expect(card(page, "trust")).to_contain_text("after 50 tests within a year")
@@ -167,33 +169,17 @@ def test_the_estimate_says_how_well_it_predicted_or_that_tests_are_missing(
     trust = card(page, "trust")
     expect(trust).to_contain_text("60 answers came on a later day")
     rows = trust.get_by_role("row").all()[1:]
-    assert len(rows) == 10
-    assert sum(int(row.get_by_role("cell").last.inner_text()) for row in rows) == 60
-    assert trust.locator("circle").count() == len(
-        [row for row in rows if row.get_by_role("cell").last.inner_text() != "0"]
-    )
+    tests = [int(row.get_by_role("cell").last.inner_text()) for row in rows]
+    assert (len(tests), sum(tests)) == (10, 60)
+    assert trust.locator("circle").count() == sum(map(bool, tests))
     assert other.find_violations("[data-key=trust]") == []
 
 
-def test_a_past_day_shows_the_estimates_of_that_day_but_no_curve_and_no_test(visit: Visits) -> None:
-    visitor = visit()
-    page = visitor.open(at=f"{KNOWLEDGE}?on={DAY}")
-    now = card(page, "now")
-    expect(now).to_contain_text("Expected to know on 20 September 2024")
-    expected, items = figure(now)
-    assert 0 < expected < items < 1_203
-    expect(card(page, "curve")).to_have_count(0)
-    expect(page.locator(".stamp")).to_have_count(0)
-    expect(page.get_by_text("Can I trust this?")).to_have_count(0)
-    pick(page, "2024-12-24")
-    expect(card(page, "exam")).to_contain_text("Expected on 24 December 2024")
-    assert figure(card(page, "exam"))[0] < expected
-
-
 @pytest.mark.exhaustive
-def test_estimate_and_list_say_their_time_and_can_be_refreshed(visit: Visits, demo: Stack) -> None:
+def test_estimate_and_list_say_their_time_and_can_be_refreshed(
+    visitor: Visit, visit: Visits, demo: Stack
+) -> None:
     user = learn(demo, 1, 0, 3)
-    visitor = visit()
     wait_for_items(visitor, user, 1)
     page = visitor.open(user, at=KNOWLEDGE)
     expect(page.locator(".stamp")).to_have_text(re.compile(r"^As of \d\d:\d\d.* · Refresh$"))
@@ -217,9 +203,8 @@ def test_a_learner_without_answers_is_told_when_the_estimate_begins(visit: Visit
     expect(page.get_by_text("The estimate begins with the first answer.")).to_be_visible()
 
 
-def test_an_item_s_page_shows_its_forgetting_curve(visit: Visits, demo: Stack) -> None:
+def test_an_item_s_page_shows_its_forgetting_curve(visitor: Visit, demo: Stack) -> None:
     user = learn(demo, 1, 0, 9, 3)
-    visitor = visit()
     wait_for_items(visitor, user, 1)
     page = visitor.open(user, at=f"#/item/{user}-0")
     expect(card(page, "recall")).to_contain_text(re.compile(r"Stability\s*90% after \d+ days"))
@@ -239,7 +224,7 @@ def test_an_item_s_page_shows_its_forgetting_curve(visit: Visits, demo: Stack) -
 
 
 def test_a_teacher_sees_what_the_group_is_expected_to_know_and_is_forgetting(
-    visit: Visits, demo: Stack
+    visitor: Visit, demo: Stack
 ) -> None:
     group = f"class-{uuid.uuid4()}"
     item = f"{group}-item"
@@ -248,7 +233,6 @@ def test_a_teacher_sees_what_the_group_is_expected_to_know_and_is_forgetting(
         user = f"{group}-{number}"
         joined = browser.envelope("LearnerJoinedGroup", now, user_id=user, group_id=group)
         demo.publish(joined, *browser.lesson(user, 1, ago=timedelta(days=300), item=item))
-    visitor = visit()
     text = f'{{ group(groupId: "{group}") {{ members knowledge {{ items }} }} }}'
     visitor.wait_for(text, {"group": {"members": 3, "knowledge": {"items": 3}}})
     page = visitor.open("tess", "teacher", groups=[group])

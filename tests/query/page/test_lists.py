@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from playwright.sync_api import expect
 
 from tests.support import browser
-from tests.support.browser import Stack, Visit, Visits
+from tests.support.browser import Visit
 
 OWN = "Only you see what is marked “own”."
 
 
-def learn_deck(demo: Stack, visitor: Visit) -> str:
+def learn_deck(visitor: Visit) -> str:
     """Create a learner who has answered two of the three own words of a deck; return the id.
 
     The learner's group, whose id is the learner's, has a list: the second level of a scale. Its
@@ -21,7 +21,7 @@ def learn_deck(demo: Stack, visitor: Visit) -> str:
     levels = [{"list_id": f"{user}-{n}", "scale": user, "rank": n} for n in (1, 2)]
     words = [(f"{user}-a", "neko"), (f"{user}-b", "inu"), (f"{user}-c", "tori")]
     item = {"list_id": "deck", "user_id": user}
-    demo.publish(
+    visitor.stack.publish(
         browser.envelope("LearnerJoinedGroup", now, user_id=user, group_id=user),
         browser.envelope("ListPublished", now, list_id="deck", user_id=user, name="Animals"),
         *(
@@ -30,9 +30,7 @@ def learn_deck(demo: Stack, visitor: Visit) -> str:
         ),
         *(browser.envelope("ListPublished", now, name=f"L{n}", **levels[n - 1]) for n in (1, 2)),
         browser.envelope("ItemListed", now, list_id=f"{user}-1", item_id=f"{user}-a"),
-        browser.envelope(
-            "ListAssigned", now, list_id=f"{user}-2", group_id=user, due_on="2099-01-01"
-        ),
+        browser.envelope("ListAssigned", list_id=f"{user}-2", group_id=user, due_on="2099-01-01"),
         *browser.lesson(user, 1, ago=timedelta(minutes=1), item=f"{user}-a"),
         *browser.lesson(user, 1, ago=timedelta(minutes=1), item=f"{user}-b"),
     )
@@ -46,9 +44,8 @@ def learn_deck(demo: Stack, visitor: Visit) -> str:
     return user
 
 
-def test_lists_lead_to_their_words_and_to_what_is_missing(visit: Visits, demo: Stack) -> None:
-    visitor = visit()
-    user = learn_deck(demo, visitor)
+def test_lists_lead_to_their_words_and_to_what_is_missing(visitor: Visit) -> None:
+    user = learn_deck(visitor)
     page = visitor.open(user, at="#/items")
     page.locator("[name=list]").select_option("Animals")
     expect(page.locator(".note", has_text="2 words")).to_be_visible()
@@ -79,11 +76,8 @@ def test_lists_lead_to_their_words_and_to_what_is_missing(visit: Visits, demo: S
     expect(page.locator("[data-key=now] table")).to_have_count(0)
 
 
-def test_others_see_the_lists_of_the_catalogue_and_ids_of_own_words(
-    visit: Visits, demo: Stack
-) -> None:
-    visitor = visit()
-    user = learn_deck(demo, visitor)
+def test_others_see_the_lists_of_the_catalogue_and_ids_of_own_words(visitor: Visit) -> None:
+    user = learn_deck(visitor)
     page = visitor.open("tess", "teacher", f"#/lists/{user}", [user])
     mine = page.locator("[data-key=mine]")
     task = f"0 words, until 1 January 2099, {user}"
@@ -103,8 +97,7 @@ def test_others_see_the_lists_of_the_catalogue_and_ids_of_own_words(
     expect(page.locator("[data-key=members]").get_by_role("cell").first).to_have_text("New")
 
 
-def test_the_chosen_scale_of_levels_is_kept_and_leads_to_its_lists(visit: Visits) -> None:
-    visitor = visit()
+def test_the_chosen_scale_of_levels_is_kept_and_leads_to_its_lists(visitor: Visit) -> None:
     page = visitor.open()
     levels = page.locator("[data-key=levels]")
     levels.scroll_into_view_if_needed()

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Route, expect
 from progress.serve import data_folder, development_key, readiness
 from progress.serve.laptop import sign_in_codes
 from tests.support import browser, forwarding
-from tests.support.browser import DEMO, Stack, Visits
+from tests.support.browser import DEMO, Stack, Visit, Visits
 
 HIDE = """hidden => {
   Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
@@ -29,13 +29,19 @@ SAY = """event => {
 }"""
 
 
-def test_the_first_numbers_need_only_one_request(visit: Visits, demo: Stack) -> None:
-    visitor = visit()
+def test_a_second_visit_loads_no_file_and_needs_one_request_for_the_first_numbers(
+    visitor: Visit, demo: Stack
+) -> None:
     with visitor.page.expect_response(lambda got: "query Frame(" in str(got.request.post_data)):
         page = visitor.open(browser.create_learner(demo))
-    expect(page.get_by_role("region", name="The year")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("region", name="The year")).to_be_visible()
+    # With the option `cache: "no-store"`, fetch would add the header `Cache-Control: no-cache`.
+    for query in visitor.queries():
+        assert "cache-control" not in query.all_headers()
+    assert sum(visitor.transferred()) > 10_000
     page.reload()
     visitor.settle()
+    assert set(visitor.transferred()[1:]) == {0}
     # The last requests of a visit must not be taken for those of the next visit.
     last = [request.is_navigation_request() for request in visitor.requests][::-1].index(True)
     del visitor.requests[: -last - 1]
@@ -48,19 +54,6 @@ def test_the_first_numbers_need_only_one_request(visit: Visits, demo: Stack) -> 
     assert all(pattern.search(str(query.post_data)) for query in queries[1:])
     first = visitor.requests.index(queries[0])
     assert not visitor.requests[first - 1].url.endswith("/graphql/stream")
-
-
-def test_the_page_is_small_is_transferred_once_and_does_not_bypass_the_cache(visit: Visits) -> None:
-    visitor = visit()
-    page = visitor.open()
-    assert visitor.queries()
-    # With the option `cache: "no-store"`, fetch would add the header `Cache-Control: no-cache`.
-    for query in visitor.queries():
-        assert "cache-control" not in query.all_headers()
-    assert sum(visitor.transferred()) > 10_000
-    page.reload()
-    visitor.settle()
-    assert set(visitor.transferred()[1:]) == {0}
 
 
 @pytest.mark.exhaustive
@@ -97,7 +90,7 @@ def test_a_live_update_keeps_the_focus_the_scroll_position_and_the_open_details(
     page = visit(viewport={"width": 390, "height": 700}).open(user)
     expect(page.locator("#live")).to_have_text("Live")
     tiles = page.get_by_role("region", name="Today")
-    expect(tiles).to_contain_text("75% right", timeout=20_000)
+    expect(tiles).to_contain_text("75% right")
     page.locator("[data-key=weeks] summary").click()
     day = browser.selected_day(page)
     page.locator(f"[data-day='{day}']").focus()
@@ -106,44 +99,37 @@ def test_a_live_update_keeps_the_focus_the_scroll_position_and_the_open_details(
     table = "document.querySelector('[data-key=weeks] details')"
     page.evaluate(f"document.activeElement.known = {table}.known = true")
     demo.publish(*browser.lesson(user, 4))
-    expect(tiles).to_contain_text("88% right", timeout=20_000)
+    expect(tiles).to_contain_text("88% right")
     assert page.evaluate("[document.activeElement.dataset.day, scrollY]") == before
     assert page.evaluate(f"document.activeElement.known && {table}.known")
     assert page.evaluate(f"{table}.open")
     # Other announcements may come first.
     announcement = "Updated: 8 answers today, a streak of 1 day."
-    expect(page.get_by_role("status")).to_have_text(announcement, timeout=30_000)
+    expect(page.get_by_role("status")).to_have_text(announcement)
 
 
 @pytest.mark.exhaustive
-def test_a_hidden_page_closes_its_stream(visit: Visits, demo: Stack) -> None:
-    user = browser.create_learner(demo)
-    visitor = visit()
-    page = visitor.open(user)
-    expect(page.locator("#live")).to_have_text("Live")
-    with visitor.sockets[0].expect_event("close"):
-        page.evaluate(HIDE, True)
-    queries = len(visitor.queries())
-    demo.publish(*browser.lesson(user, 4))
-    assert len(visitor.queries()) == queries
-    page.evaluate(HIDE, False)
-    expect(page.get_by_role("region", name="Today")).to_contain_text("88% right", timeout=20_000)
-
-
-@pytest.mark.exhaustive
-def test_seven_windows_have_one_connection_each_and_are_live(visit: Visits, demo: Stack) -> None:
+def test_seven_windows_have_one_connection_each_and_are_live_unless_hidden(
+    visit: Visits, demo: Stack
+) -> None:
     """Over HTTP/1.1, as here, a browser opens six connections to a server, and further sockets."""
     user = browser.create_learner(demo)
     visitors = [visit()]
     visitors += [browser.Visit(demo, visitors[0].context) for _ in range(6)]
     for visitor in visitors:
         expect(visitor.open(user).locator("#live")).to_have_text("Live")
+    hidden = visitors.pop()
+    with hidden.sockets[0].expect_event("close"):
+        hidden.page.evaluate(HIDE, True)
+    queries = len(hidden.queries())
     demo.publish(*browser.lesson(user, 4))
     for visitor in visitors:
-        tiles = visitor.page.get_by_role("region", name="Today")
-        expect(tiles).to_contain_text("88% right", timeout=20_000)
+        expect(visitor.page.get_by_role("region", name="Today")).to_contain_text("88% right")
         assert len(visitor.sockets) == 1
         assert not any("graphql/stream" in request.url for request in visitor.requests)
+    assert len(hidden.queries()) == queries
+    hidden.page.evaluate(HIDE, False)
+    expect(hidden.page.get_by_role("region", name="Today")).to_contain_text("88% right")
 
 
 @pytest.mark.exhaustive
@@ -164,10 +150,9 @@ def test_where_a_proxy_refuses_sockets_four_windows_have_a_stream_and_the_others
             expect(cheer).to_have_text("Reached: 10 words learned")
 
 
-def test_a_response_behind_the_subscription_is_asked_for_again(visit: Visits, demo: Stack) -> None:
+def test_a_response_behind_the_subscription_is_asked_for_again(visitor: Visit, demo: Stack) -> None:
     """The cache may return a response from before the change that the subscription has told."""
     user = browser.create_learner(demo)
-    visitor = visit()
     responses: list[str] = []  # the first one is given twice
 
     def answer(route: Route) -> None:
@@ -181,7 +166,7 @@ def test_a_response_behind_the_subscription_is_asked_for_again(visit: Visits, de
     page = visitor.open(user)
     expect(page.locator("#live")).to_have_text("Live")
     demo.publish(*browser.lesson(user, 4))
-    expect(page.get_by_role("region", name="Today")).to_contain_text("88% right", timeout=20_000)
+    expect(page.get_by_role("region", name="Today")).to_contain_text("88% right")
     assert len(responses) == 2
     assert len(visitor.sockets) == 1
     assert not any("graphql/stream" in request.url for request in visitor.requests)
@@ -196,8 +181,7 @@ AWAY, FAULT = "The server does not respond", "Something went wrong"
 MALFORMED = ('{"data": {"due": []}}', "{}", "[]", '"x"', "", '{"data": null}', '{"errors": [null]}')
 
 
-def test_a_failed_or_malformed_response_is_explained_and_can_be_tried_again(visit: Visits) -> None:
-    visitor = visit()
+def test_a_failed_or_malformed_response_is_explained_and_can_be_tried_again(visitor: Visit) -> None:
     page, alert = visitor.page, visitor.page.get_by_role("alert")
     # Of two responses, one after the other, the titles differ.
     responses = [
@@ -223,8 +207,7 @@ def test_a_failed_or_malformed_response_is_explained_and_can_be_tried_again(visi
     expect(page.get_by_role("region", name="Today")).to_be_visible()
 
 
-def test_the_page_says_within_a_second_that_it_is_offline(visit: Visits) -> None:
-    visitor = visit()
+def test_the_page_says_within_a_second_that_it_is_offline(visitor: Visit) -> None:
     page = visitor.open()
     for is_offline, text in ((True, "Offline"), (False, "Connecting|Live")):
         page.evaluate(SAY, "offline" if is_offline else "online")
@@ -241,24 +224,8 @@ def test_the_page_says_within_a_second_that_it_is_offline(visit: Visits) -> None
     assert len(visitor.queries()) > queries
 
 
-def test_a_card_in_sight_that_did_not_arrive_is_loaded_by_the_next_try(visit: Visits) -> None:
-    page = visit().open()
-    card, alert = page.locator("[data-key=readers]"), page.get_by_role("alert")
-
-    def answer(route: Route) -> None:
-        is_card = "accesses(" in (route.request.post_data or "")
-        route.fulfill(status=503) if is_card else route.continue_()
-
-    page.route(re.compile("/graphql$"), answer)
-    card.scroll_into_view_if_needed()
-    expect(alert).to_contain_text("The server does not respond")
-    page.unroute_all()
-    expect(card.locator("ul, .note")).to_have_count(2)  # not only what it means
-
-
-def test_the_numbers_stay_visible_during_an_outage(visit: Visits, demo: Stack) -> None:
+def test_the_numbers_stay_visible_during_an_outage(visitor: Visit, demo: Stack) -> None:
     user = f"page-{uuid.uuid4()}"
-    visitor = visit()
     page = visitor.open(user)
     expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
     expect(page.locator("#live")).to_have_text("Live")
@@ -267,11 +234,11 @@ def test_the_numbers_stay_visible_during_an_outage(visit: Visits, demo: Stack) -
     expect(page.get_by_role("alert")).to_contain_text("These numbers may be old")
     expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
     page.unroute_all()
-    expect(page.get_by_role("region", name="Today")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("region", name="Today")).to_be_visible()
 
 
-def test_a_page_in_production_takes_no_token(chromium: Browser, demo: Stack) -> None:
-    page = chromium.new_context().new_page()
+def test_a_page_in_production_takes_no_token(visitor: Visit, demo: Stack) -> None:
+    page = visitor.page
 
     def deploy(route: Route) -> None:
         served = route.fetch()
@@ -281,7 +248,6 @@ def test_a_page_in_production_takes_no_token(chromium: Browser, demo: Stack) -> 
     page.goto(demo.page)
     expect(page.get_by_role("link", name="Sign in")).to_be_visible()
     expect(page.get_by_label("Sign in with a token")).to_have_count(0)
-    page.context.close()
 
 
 def test_a_teacher_signs_in_with_a_group(chromium: Browser, demo: Stack) -> None:
@@ -297,15 +263,12 @@ def test_a_teacher_signs_in_with_a_group(chromium: Browser, demo: Stack) -> None
     page.context.close()
 
 
-def test_a_token_is_removed_from_the_url_and_kept_until_the_user_signs_out(
-    visit: Visits, demo: Stack
-) -> None:
+def test_a_token_is_removed_from_the_url_and_kept_until_the_user_signs_out(visitor: Visit) -> None:
     console = list[str]()
-    visitor = visit()
     visitor.page.on("console", lambda message: console.append(message.text))
     page = visitor.open()
-    token = demo.token(DEMO).split(".")[0]
-    assert page.url == demo.page
+    token = visitor.stack.token(DEMO).split(".")[0]
+    assert page.url == visitor.stack.page
     assert page.evaluate("history.length") <= 2
     for request in visitor.requests:
         assert token not in request.url
@@ -313,7 +276,7 @@ def test_a_token_is_removed_from_the_url_and_kept_until_the_user_signs_out(
     assert not any(token in line for line in console)
     assert page.evaluate("localStorage.length") == 0
     assert page.evaluate("document.cookie") == ""
-    log = (demo.folder / "logs" / "query.log").read_text(encoding="utf-8")
+    log = (visitor.stack.folder / "logs" / "query.log").read_text(encoding="utf-8")
     assert token not in log
     page.reload()
     visitor.settle()
@@ -328,26 +291,23 @@ def test_a_token_is_removed_from_the_url_and_kept_until_the_user_signs_out(
     assert page.evaluate("sessionStorage.getItem('progress.token')") is None
 
 
-def test_a_link_with_another_user_s_token_signs_nobody_in_or_out(
-    visit: Visits, demo: Stack
-) -> None:
-    visitor = visit()
+def test_a_link_with_another_user_s_token_signs_nobody_in_or_out(visitor: Visit) -> None:
     page = visitor.page
-    foreign = demo.token("mallory")
+    foreign = visitor.stack.token("mallory")
     for query in ("", "?state=", "?state=null", "?state=0123456789abcdef"):
-        page.goto(f"{demo.page}{query}#token={foreign}")
+        page.goto(f"{visitor.stack.page}{query}#token={foreign}")
         expect(page.get_by_role("heading", name="This link cannot sign you in")).to_be_visible()
-        assert page.url == demo.page
+        assert page.url == visitor.stack.page
         assert page.evaluate("sessionStorage.getItem('progress.token')") is None
     state = page.evaluate("sessionStorage.getItem('progress.state')")
     assert re.fullmatch("[0-9a-f]{32}", state)
     url = page.get_by_role("link", name="Sign in").get_attribute("href") or ""
-    assert parse_qs(urlsplit(url).query)["return"] == [f"{demo.page}?state={state}"]
+    assert parse_qs(urlsplit(url).query)["return"] == [f"{visitor.stack.page}?state={state}"]
     assert visitor.queries() == []
     visitor.open()
     own = page.evaluate("sessionStorage.getItem('progress.token')")
     page.evaluate("token => { location.hash = `#token=${token}` }", foreign)
-    expect(page).to_have_url(demo.page)
+    expect(page).to_have_url(visitor.stack.page)
     page.goto(visitor.return_url(foreign).replace("f", "e", 1))
     visitor.settle()
     assert page.evaluate("sessionStorage.getItem('progress.token')") == own
@@ -392,17 +352,13 @@ def test_a_one_time_code_signs_in_once(chromium: Browser, demo: Stack) -> None:
 
 
 @pytest.mark.exhaustive
-def test_a_page_has_no_sign_in_link_without_session_storage(chromium: Browser, demo: Stack) -> None:
-    context = chromium.new_context()
-    context.add_init_script("delete window.sessionStorage;")
-    context.add_init_script(
-        "Object.defineProperty(window, 'sessionStorage', { get() { throw new Error('no') } })"
-    )
-    page = context.new_page()
+def test_a_page_has_no_sign_in_link_without_session_storage(visitor: Visit, demo: Stack) -> None:
+    visitor.context.add_init_script("""delete window.sessionStorage;
+      Object.defineProperty(window, 'sessionStorage', { get() { throw new Error('no') } })""")
+    page = visitor.page
     page.goto(f"{demo.page}?state=x#token={demo.token(DEMO)}")
     expect(page.get_by_role("heading", name="This link cannot sign you in")).to_be_visible()
     assert page.get_by_role("link", name="Sign in").count() == 0
-    context.close()
 
 
 def test_a_page_that_an_app_opened_renews_its_token_and_keeps_the_view(

@@ -9,17 +9,17 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from tests.support import browser
-from tests.support.browser import Stack, Visit, Visits
+from tests.support.browser import Visit
 
 LEARNED = "learned, until 1 January 2099"
 
 
-def set_task(demo: Stack, visitor: Visit) -> tuple[str, list[str]]:
+def set_task(visitor: Visit) -> tuple[str, list[str]]:
     """Let a group of two learn two words, of which they have learned two and one; return both."""
     group, now, before = f"group-{uuid.uuid4()}", datetime.now(UTC), timedelta(days=1)
-    users = [browser.create_learner(demo, ago=before) for _ in range(2)]
+    users = [browser.create_learner(visitor.stack, ago=before) for _ in range(2)]
     items = [f"{group}-{n}" for n in range(2)]
-    demo.publish(
+    visitor.stack.publish(
         *(browser.envelope("LearnerJoinedGroup", now, user_id=u, group_id=group) for u in users),
         browser.envelope("ListPublished", now, list_id=group, name="Unit 7"),
         *(browser.envelope("ItemListed", now, list_id=group, item_id=item) for item in items),
@@ -27,24 +27,20 @@ def set_task(demo: Stack, visitor: Visit) -> tuple[str, list[str]]:
         *(e for item in items for e in browser.lesson(users[0], 1, ago=before, item=item)),
         *browser.lesson(users[1], 1, ago=before, item=items[0]),
     )
-    text = f"""{{ group(groupId: "{group}") {{
-        tasks {{ edges {{ node {{ members {{ edges {{ node {{ known }} }} }} }} }} }} }} }}"""
+    fields = "tasks { edges { node { members { edges { node { known } } } } } }"
     members = {"edges": [{"node": {"known": 1}}, {"node": {"known": 2}}]}
     counted = {"group": {"tasks": {"edges": [{"node": {"members": members}}]}}}
-    visitor.wait_for(text, counted)
+    visitor.wait_for(f'{{ group(groupId: "{group}") {{ {fields} }} }}', counted)
     return group, users
 
 
-def test_a_learner_is_told_what_is_left_of_a_task_and_until_when(
-    visit: Visits, demo: Stack
-) -> None:
-    visitor = visit()
-    group, (_, user) = set_task(demo, visitor)
+def test_a_learner_is_told_what_is_left_of_a_task_and_until_when(visitor: Visit) -> None:
+    group, (_, user) = set_task(visitor)
     page = visitor.open(user)
     news = page.locator("[data-key=news]")
     expect(news).to_contain_text(f"Unit 7: 1 of 2 {LEARNED}.")
     expect(page.locator(".tile.next")).to_contain_text("1 left of the task")
-    demo.publish(*browser.lesson(user, 1, item=f"{group}-1"))
+    visitor.stack.publish(*browser.lesson(user, 1, item=f"{group}-1"))
     expect(news).to_contain_text(f"Unit 7: 2 of 2 {LEARNED}.")
     news.get_by_role("link", name="Unit 7").click()
     task = page.get_by_text(f"2 of 2 {LEARNED}, {group}")
@@ -56,9 +52,8 @@ def test_a_learner_is_told_what_is_left_of_a_task_and_until_when(
     expect(task).to_have_count(0)
 
 
-def test_a_teacher_sees_saves_and_prints_who_has_done_a_task(visit: Visits, demo: Stack) -> None:
-    visitor = visit()
-    group, (done, missing) = set_task(demo, visitor)
+def test_a_teacher_sees_saves_and_prints_who_has_done_a_task(visitor: Visit) -> None:
+    group, (done, missing) = set_task(visitor)
     page = visitor.open("tess", "teacher", f"#/group/{group}", [group])
     row, said = page.locator("[data-key=tasks]").get_by_role("row").last, "1 of 2 has done it"
     expect(row.get_by_role("cell")).to_have_text(["1 January 2099", said, f"{missing} 1 of 2"])
