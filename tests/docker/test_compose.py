@@ -16,20 +16,37 @@ from packaging.requirements import Requirement
 
 from infra.docker.grafana import write_dashboard
 from progress.settings import Settings
-from tests.support import compose_file, programs, promtool
+from tests.support import programs, promtool
 from tests.support.terraform import REPOSITORY
 
-FOLDER = compose_file.FOLDER
-SERVICES = compose_file.services(compose_file.example())
+FOLDER = REPOSITORY / "infra" / "docker"
+_FILE = FOLDER / "compose.yaml"
+_TEXT = _FILE.read_text(encoding="utf-8")
 _DOCKERFILE = FOLDER / "Dockerfile"
-
-
+_VARIABLE = re.compile(r"\$(?:\$|\{(\w+)(?::([-?])([^}]*))?\})")
 _PINNED = re.compile(r"[\w./-]+:v?\d[\w.-]*@sha256:[0-9a-f]{64}")
+_LINES = (FOLDER / ".env.example").read_text(encoding="utf-8").splitlines()
+EXAMPLE = dict(line.split("=", 1) for line in _LINES if line and not line.startswith("#"))
+
+
+def read_services(variables: dict[str, str]) -> dict[str, dict[str, Any]]:
+    def value(match: re.Match[str]) -> str:
+        name, sign, text = match.groups()
+        if name is None:
+            return "$"  # written as $$
+        return variables.get(name) or (text if sign == "-" else variables[name])
+
+    services: dict[str, dict[str, Any]] = yaml.safe_load(_VARIABLE.sub(value, _TEXT))["services"]
+    return services
+
+
+SERVICES = read_services(EXAMPLE)
+BUILDS = [(one["image"], one["build"]) for one in SERVICES.values() if "build" in one]
 
 
 def test_the_compose_file_matches_the_compose_specification() -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
-    programs.run([*command, compose_file.FILE])
+    programs.run([*command, _FILE])
 
 
 def test_the_system_has_known_settings_and_the_command_of_a_server() -> None:
@@ -45,10 +62,10 @@ def test_the_system_has_known_settings_and_the_command_of_a_server() -> None:
 
 
 def test_compose_yaml_and_env_example_have_the_same_variables() -> None:
-    documented, read = compose_file.example(), compose_file.variables()
-    assert documented.keys() == read.keys()
-    for name, defaults in read.items():
-        assert defaults <= {documented[name]}, name
+    variables = [one for one in _VARIABLE.findall(_TEXT) if one[0]]
+    assert EXAMPLE.keys() == {name for name, _, _ in variables}
+    for name, sign, default in variables:
+        assert sign != "-" or default == EXAMPLE[name], name
 
 
 def test_all_ports_are_published_only_on_localhost() -> None:
@@ -70,17 +87,16 @@ def test_postgresql_has_the_version_of_the_local_stack_and_of_the_cloud() -> Non
 
 def test_each_image_is_built_or_pulled_by_one_service() -> None:
     """Compose builds in parallel, so the first `up` fails if two services build the same image."""
-    built = compose_file.builds()
-    assert {image: len(builders) for image, builders in built.items()} == dict.fromkeys(built, 1)
-    published = compose_file.services({**compose_file.example(), "PROGRESS_IMAGE": "ghcr.io/p:1"})
-    assert SERVICES["progress"]["image"] in built
+    images = [image for image, _ in BUILDS]
+    assert len(images) == len(set(images))
+    published = read_services({**EXAMPLE, "PROGRESS_IMAGE": "ghcr.io/p:1"})
+    assert SERVICES["progress"]["image"] in images
     assert published["progress"]["image"] == "ghcr.io/p:1"
 
 
 def test_each_image_is_pinned() -> None:
-    built = compose_file.builds()
-    images = {service["image"] for service in SERVICES.values()} - built.keys()
-    files = [compose_file.dockerfile(image).read_text() for image in built]
+    images = {service["image"] for service in SERVICES.values()} - {image for image, _ in BUILDS}
+    files = [read_dockerfile(build) for _, build in BUILDS]
     bases = [base for text in files for base in re.findall(r"^FROM (\S+)", text, re.MULTILINE)]
     stages = {
         name for text in files for name in re.findall(r"^FROM .* AS (\w+)$", text, re.MULTILINE)
@@ -91,6 +107,12 @@ def test_each_image_is_pinned() -> None:
     for image in [*images, *bases]:
         assert _PINNED.fullmatch(image), image
     assert len({base for base in bases if base.startswith("python:")}) == 1
+
+
+def read_dockerfile(build: str | dict[str, str]) -> str:
+    named = {"context": build} if isinstance(build, str) else build
+    file = FOLDER / named["context"] / named.get("dockerfile", "Dockerfile")
+    return file.read_text(encoding="utf-8")
 
 
 def test_mounted_files_exist() -> None:

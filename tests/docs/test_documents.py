@@ -31,7 +31,6 @@ _CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
 def _read(page: Path) -> str:
-    """Return the text without its code blocks."""
     return _CODE.sub("", page.read_text(encoding="utf-8"))
 
 
@@ -94,8 +93,7 @@ def test_the_documented_commands_exist_in_the_program() -> None:
 
 
 def test_an_event_to_publish_by_hand_is_valid() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (event,) = re.findall(r"--(?:data|json) '(\{.*?\}\})'", text, re.DOTALL)
+    (event,) = re.findall(r"--(?:data|json) '(\{.*?\}\})'", README, re.DOTALL)
     (clock,) = re.findall(r"'\$\(date.*?\)'", event)
     event = event.replace(clock, "2026-11-20T09:00:00Z")
     (decoded,) = envelope.decode(event.encode(), entries.Message())
@@ -120,7 +118,6 @@ PUBLIC = dict(re.findall(r"^- \*\*(.+?)\*\*: ((?:.+\n)+?)(?=- |\n)", _PUBLIC_SEC
 
 
 def read_names(kind: str) -> set[str]:
-    """Return the names in an item's first sentence; what follows describes them."""
     return set(re.findall(r"`([^`]+)`", PUBLIC[kind].split(", with ")[0].split(". [")[0]))
 
 

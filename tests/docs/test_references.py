@@ -3,9 +3,7 @@
 import ast
 import functools
 import importlib
-import io
 import re
-import tokenize
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -18,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 # How a comment begins, by the suffix of its file. Python has docstrings, too.
 _COMMENTS = {
     **dict.fromkeys((".sql",), "--"),
-    **dict.fromkeys((".tf", ".tfvars", ".toml", ".yaml", ".yml", ".sh", ""), "#"),
+    **dict.fromkeys((".py", ".tf", ".tfvars", ".toml", ".yaml", ".yml", ".sh", ""), "#"),
     **dict.fromkeys((".js", ".mjs", ".ts"), "//"),
 }
 
@@ -46,33 +44,16 @@ def read_prose(name: str) -> str:
     text, suffix = (ROOT / name).read_text(encoding="utf-8"), PurePosixPath(name).suffix
     if suffix == ".md":
         return text
-    if suffix == ".py":
-        return "\n".join(_read_python(text))
-    return _read_after(_COMMENTS[suffix], text)
-
-
-def _read_after(mark: str, text: str) -> str:
-    """Return what follows the first mark of each line."""
-    return "\n".join(line.partition(mark)[2] for line in text.splitlines())
-
-
-def _read_python(text: str) -> Iterator[str]:
-    # Tokenizing takes most of the time. What follows each `#` contains all comments.
-    if any(find_dangling(_read_after("#", text))):
-        yield from _read_comments(text)
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            yield ast.get_docstring(node) or ""
-
-
-def _read_comments(text: str) -> Iterator[str]:
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.COMMENT:
-            yield token.string
+    prose = [line.partition(_COMMENTS[suffix])[2] for line in text.splitlines()]
+    prose += [
+        ast.get_docstring(node) or ""
+        for node in (ast.walk(ast.parse(text)) if suffix == ".py" else ())
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    return "\n".join(prose)
 
 
 def find_dangling(prose: str) -> Iterator[str]:
-    """Yield the names and paths that do not exist."""
     # In the examples of docs/python.md, which a test runs, `progress` is a variable.
     names = set(_NAME.findall(_EXAMPLE.sub("", prose)))
     yield from (name for name in names if not (name in _metrics() or _resolves(name)))
@@ -122,7 +103,7 @@ def _is_module(name: str) -> bool:
 
 def test_what_comments_docstrings_and_documents_name_exists() -> None:
     own = [name for name in FILES if not name.endswith(".min.js")]
-    read = [name for name in own if PurePosixPath(name).suffix in {*_COMMENTS, ".py", ".md"}]
+    read = [name for name in own if PurePosixPath(name).suffix in {*_COMMENTS, ".md"}]
     assert len(read) > 800
     assert [f"{file}: {name}" for file in read for name in find_dangling(read_prose(file))] == []
 

@@ -46,7 +46,6 @@ def test_each_progress_command_in_the_runbook_exists_with_its_options() -> None:
 
 
 def script_commands() -> list[str]:
-    """Return the gcloud calls in the scripts, with continued lines joined."""
     text = "".join(script.read_text() for script in sorted((ROOT / "infra/recovery").iterdir()))
     return re.findall(r"\bgcloud [^\n|]+", text.replace("\\\n", " "))
 

@@ -6,16 +6,9 @@ import pytest
 
 from tests.conftest import Store
 from tests.mutants import broken_folds
-from tests.mutants.broken_folds import Delivery, Mutant
+from tests.mutants.broken_folds import Mutant
 from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.stage import Stage
-
-
-def find_delivery(mutant: Mutant) -> Delivery:
-    for delivery in broken_folds.load_deliveries():
-        if mutant.name in delivery.mutants:
-            return delivery
-    raise LookupError(f"no delivery kills {mutant.name}: run tests.mutants.broken_folds")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +20,9 @@ def url(servers: Callable[[str], Server]) -> Iterator[str]:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("mutant", broken_folds.load_mutants(), ids=lambda m: m.name)
 def test_a_broken_fold_is_detected(url: str, mutant: Mutant) -> None:
-    delivery = find_delivery(mutant)
+    found = (one for one in broken_folds.load_deliveries() if mutant.name in one.mutants)
+    delivery = next(found, None)
+    assert delivery, "no delivery kills it: run `python -m tests.mutants.broken_folds`"
     with broken_folds.stage_with(url, mutant) as stage:
         assert broken_folds.is_killed_by(stage, delivery.log, delivery.how)
 

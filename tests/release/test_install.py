@@ -101,7 +101,6 @@ def test_the_demo_gets_pip_the_packages_of_its_extra_and_of_the_backend() -> Non
 
 
 def _closure(*names: str) -> set[str]:
-    """Return the packages, and all that these need."""
     lines = [Requirement(line) for name in names for line in metadata.requires(name) or ()]
     needed = [line.name for line in lines if not line.marker or line.marker.evaluate()]
     return {*names} | (_closure(*needed) if needed else set())

@@ -245,7 +245,6 @@ BEAM = ROOT / "infra/beam"
 
 
 def read_pins(path: Path) -> dict[str, str]:
-    """Return the version of each package in a lock file."""
     return dict(re.findall(r"^([\w.-]+)==([\w.]+)", path.read_text(), re.MULTILINE))
 
 

@@ -61,7 +61,6 @@ def jobs(file: Path) -> dict[str, Node]:
 
 
 def steps(file: Path) -> Iterator[tuple[Node, Node, Node]]:
-    """Yield each step with its job and its workflow."""
     workflow = read(file)
     for job in workflow["jobs"].values():
         for step in job.get("steps", ()):
@@ -69,7 +68,6 @@ def steps(file: Path) -> Iterator[tuple[Node, Node, Node]]:
 
 
 def texts(node: object) -> Iterator[str]:
-    """Yield every text in a node of a workflow."""
     if isinstance(node, dict):
         node = [*node.values()]
     if isinstance(node, list):

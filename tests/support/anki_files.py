@@ -105,8 +105,8 @@ def make_collection(
         for other in others:
             connection.execute(_BLOCKS["add card"], msgspec.structs.asdict(other))
         for entry in entries:
-            values = msgspec.structs.asdict(entry) | {"id": entry.at_ms, "time": entry.time_ms}
-            connection.execute(_BLOCKS["add answer"], values)
+            answer = {"id": entry.at_ms, "time": entry.time_ms, **msgspec.structs.asdict(entry)}
+            connection.execute(_BLOCKS["add answer"], answer)
     return file
 
 

@@ -79,7 +79,6 @@ def stream_versions(storage: Storage, path: str) -> list[tuple[str, int]]:
 
 
 def _copy_less(connection: Connection, positions: Positions, buckets: int, output: Output) -> None:
-    """Copy all rows but the last one."""
     first, last = positions
     COPY(connection, Positions(first, last - 1), buckets, output)
 
@@ -95,12 +94,10 @@ def _upload_other(storage: Storage, source: Path, path: str) -> None:
 def _describe_less(
     connection: Connection, positions: Positions, stored: list[File], erased: list[ErasedRow]
 ) -> RangeManifest:
-    """Omit the last file."""
     return DESCRIBE(connection, positions, stored[:-1], erased)
 
 
 def _merge_less(workspace: Workspace, paths: list[Path], target: Path) -> LocalFile:
-    """Merge all files but the last one."""
     return MERGE(workspace, paths[:-1], target)
 
 

@@ -113,7 +113,6 @@ class _Handler(http_servers.Handler):
         return self._answer(200, written.encode())
 
     def _read_multipart(self) -> tuple[dict[str, Any], bytes]:
-        """Return the metadata and the data of an object, which a small upload has as two parts."""
         head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
         message = email.message_from_bytes(head + self._read(), policy=email.policy.HTTP)
         metadata, data = (part.get_content() for part in message.iter_parts())

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from progress.adapters.postgres import statements
 from progress.event_store.events import EVENT_TYPES
-from progress.projections.schema import BATCH, REALTIME, ReadModel
+from progress.projections.schema import BATCH, REALTIME
 from tests.oracle.days import zone
 from tests.oracle.events import (
     ANSWERS,
@@ -277,13 +277,14 @@ def build_metadata(kind: str) -> st.SearchStrategy[dict[str, str]]:
     return either({}, {}, {}, {"user_id": "ann"}, {"user_id": "ann"}, {"user_id": "una"})
 
 
-def _has_table(model: ReadModel) -> bool:
-    table = statements.blocks(f"read_models/{model.name}").get("table", "")
-    return f"CREATE TABLE {model.name} (" in table
-
-
-_MODELS = filter(_has_table, (*REALTIME, *BATCH))
-TABLES = ("checkpoints", "batch_checkpoints", *(model.name for model in _MODELS))
+TABLES = (
+    *("checkpoints", "batch_checkpoints"),
+    *(
+        name
+        for name in (model.name for model in (*REALTIME, *BATCH))
+        if f"CREATE TABLE {name} (" in statements.blocks(f"read_models/{name}").get("table", "")
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -416,10 +417,6 @@ def moments(change: str, zones: tuple[str, ...]) -> tuple[datetime, ...]:
     return tuple(nudged)
 
 
-def _walk(start: datetime) -> list[datetime]:
-    return [start + timedelta(days=n) for n in range(8)]
-
-
 def _id(first: int, number: int) -> str:
     """Return an event id with this first byte, which decides the sort order of the ids."""
     return str(UUID(int=first << 120 | number))
@@ -443,7 +440,8 @@ def logs(
     changes = [change for name in zones for change in _CHANGES[name] if change < _LATEST]
     places = moments(draw(either(*(changes or _CHANGES["UTC"]))), zones)
     scattered = st.lists(either(*places), min_size=1, max_size=8, unique=True)
-    pool = draw(scattered | either(*places).map(_walk))
+    walk = either(*places).map(lambda start: [start + timedelta(days=n) for n in range(8)])
+    pool = draw(scattered | walk)
     some = (("ann", "bob"),) if contested else (("ann",), ("ann",), ("bob",))
     owners = {session: draw(either(*some)) for session in SESSIONS}
     people, items = draw(either(LEARNERS[:1], LEARNERS)), draw(either(ITEMS[:1], ITEMS))

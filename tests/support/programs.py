@@ -8,7 +8,7 @@ from typing import Any
 Ended = subprocess.CompletedProcess[str]
 
 
-def run(command: Sequence[str | Path], *environment: Mapping[str, str], **options: Any) -> str:
+def run(command: Sequence[object], *environment: Mapping[str, str], **options: Any) -> str:
     """Return the output of a command that must succeed; the options are those of `try_run`."""
     done = try_run(command, *environment, **options)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -16,14 +16,14 @@ def run(command: Sequence[str | Path], *environment: Mapping[str, str], **option
 
 
 def try_run(
-    command: Sequence[str | Path],
+    command: Sequence[object],
     environment: Mapping[str, str] | None = None,
     *,
     text: str = "",
     folder: Path | None = None,
 ) -> Ended:
     return subprocess.run(
-        command,
+        [*map(str, command)],
         env=environment,
         cwd=folder,
         input=text,

@@ -157,7 +157,6 @@ def read_log(connection: Connection) -> Any:
 
 
 def are_committed(connection: Connection, messages: Iterable[PubsubMessage]) -> bool:
-    """Return whether the events of these messages are in the log, as another session sees it."""
     ids = [json.loads(message.data)["event_id"] for message in messages]
     known = {event.event_id for event in read_log(connection)}
     return {uuid.UUID(each) for each in ids} <= known

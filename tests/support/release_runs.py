@@ -144,7 +144,6 @@ class Releases:
         return output
 
     def _answer(self, words: list[str]) -> tuple[int, str]:
-        """Return the exit code and output of a `gcloud` call."""
         try:
             return 0, self.world.do(words)
         except (CallRejected, LookupError) as refused:
@@ -222,8 +221,8 @@ def _serve(cloud: Releases) -> Iterator[str]:
         def _answer(self, status: int, body: object) -> None:
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
             is_routed = self.headers["x-progress-revision"] == KEY
-            revision: dict[str, Any] = {"x-progress-revision": "green"} if is_routed else {}
-            self.respond(status, content, **revision)
+            more: dict[str, Any] = {"x-progress-revision": "green"} if is_routed else {}
+            self.respond(status, content, **more)
 
     with http_servers.serve(Web) as address:
         yield address

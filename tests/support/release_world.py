@@ -56,7 +56,6 @@ class World:
         return copy.deepcopy(self)
 
     def share(self, service: str) -> dict[str, int]:
-        """Return the traffic percentages by version."""
         shares: dict[str, int] = {}
         for target in self.traffic[service]:
             if target.get("percent"):

@@ -21,7 +21,6 @@ _GCLOUD = Path(__file__).with_name("runbook_gcloud.py")
 
 
 def sections() -> dict[str, str]:
-    """Return the text under each heading."""
     parts = _HEADING.split(TEXT)
     return dict(zip(parts[2::3], parts[3::3], strict=True))
 

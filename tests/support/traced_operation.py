@@ -55,7 +55,6 @@ def _effect(step: str, block: str, prefix: str, hook: Hook) -> Action:
 
 
 def read_runs(connection: Connection) -> list[tuple[str, str]]:
-    """Return the steps and compensations in the order in which they took effect."""
     return [tuple(row) for row in connection.run(BLOCKS["runs"])]
 
 
