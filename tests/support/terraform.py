@@ -150,24 +150,15 @@ class Root:
     folder: Path
     variables: str = "environments/{}.tfvars"
 
-    def run(
-        self, *arguments: str, expected: int = 0, text: str = "", state: str = "terraform"
-    ) -> str:
+    def run(self, *arguments: str, text: str = "", state: str = "terraform") -> str:
         """Run Terraform with `text` as its input, and return its output.
 
-        The state is in the file `STATE.tfstate`. Raise AssertionError if the exit code is not
-        `expected`.
+        The state is in the file `STATE.tfstate`. Raise AssertionError if Terraform fails.
         """
-        return self.run_program(
-            ["terraform", arguments[0], "-no-color", *arguments[1:]],
-            expected=expected,
-            text=text,
-            state=state,
-        )
+        command = ["terraform", arguments[0], "-no-color", *arguments[1:]]
+        return self.run_program(command, text=text, state=state)
 
-    def run_program(
-        self, command: list[str], *, expected: int = 0, text: str = "", state: str = "terraform"
-    ) -> str:
+    def run_program(self, command: list[str], *, text: str = "", state: str = "terraform") -> str:
         environment = {**os.environ, **_ENVIRONMENT, "PATH": put_in_path(self._make_programs())}
         environment |= serve_provider(self.folder) if find_offline() else _CACHE
         # A provider may outlive Terraform, and would keep a pipe open. The output therefore goes to
@@ -197,7 +188,7 @@ class Root:
             output.seek(0)
             errors.seek(0)
             text = output.read()
-            assert code == expected, f"{' '.join(command)}\n{text}\n{errors.read()}"
+            assert code == 0, f"{' '.join(command)}\n{text}\n{errors.read()}"
         return text
 
     def _make_programs(self) -> Path:
@@ -223,9 +214,7 @@ class Root:
             made = terraform_mocks.deploy(self.folder, self.run, [f"-var-file={file}", *options])
             return Deployment(*made, self.read_passwords())
         plan = self.plan(environment, *options)
-        state, passwords = self._apply(environment, environment, make_state(plan), *options)
-        second_plan = self.find_changes(environment, environment, *options)
-        return Deployment(plan, state, second_plan, passwords)
+        return self._apply(plan, environment, environment, make_state(plan), options)
 
     def change(self, base: Deployment, name: str, environment: str, *options: str) -> Deployment:
         """Apply `options` to the deployment `base`, and plan again.
@@ -235,18 +224,24 @@ class Root:
         if not find_offline():
             return self.deploy(environment, *options)
         rewritten = [f'-replace=terraform_data.password_file["{key}"]' for key in base.passwords]
-        state, passwords = self._apply(name, environment, base.state, *options, *rewritten)
-        second_plan = self.find_changes(environment, name, *options)
-        return Deployment({}, state, second_plan, passwords)
+        return self._apply({}, name, environment, base.state, options, *rewritten)
 
     def _apply(
-        self, name: str, environment: str, state: Values, *options: str
-    ) -> tuple[Values, dict[str, str]]:
+        self,
+        plan: Values,
+        name: str,
+        environment: str,
+        state: Values,
+        options: tuple[str, ...],
+        *rewritten: str,
+    ) -> Deployment:
         file = self.folder / f"{name}.tfstate"
         file.write_text(json.dumps(state))
         self.forget_passwords()
-        self.run("apply", "-auto-approve", *self._offline(environment), *options, state=name)
-        return json.loads(file.read_text()), self.read_passwords()
+        offline = self._offline(environment)
+        self.run("apply", "-auto-approve", *offline, *options, *rewritten, state=name)
+        made, passwords = json.loads(file.read_text()), self.read_passwords()
+        return Deployment(plan, made, self.find_changes(environment, name, *options), passwords)
 
     def forget_passwords(self) -> None:
         shutil.rmtree(self.folder / _PASSWORDS, ignore_errors=True)

@@ -50,7 +50,6 @@ def transformed(*messages: Message) -> list[dict[str, Any] | None]:
 
 
 def written(body: object, **attributes: str) -> tuple[object, dict[str, str]]:
-    """Return the body and attributes of the transformed message."""
     (answer,) = transformed((json.dumps(body), attributes, {}))
     assert answer
     assert answer.keys() == {"data", "attributes"}
@@ -139,7 +138,6 @@ def test_no_user_id_is_left_at_any_depth(bodies: list[object]) -> None:
 
 
 def _without(value: object) -> object:
-    """Return the expected result: the value without user ids."""
     if isinstance(value, dict):
         learner = ("user_id", "userid")
         return {name: _without(inner) for name, inner in value.items() if name not in learner}

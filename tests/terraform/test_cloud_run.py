@@ -8,7 +8,7 @@ import pytest
 from progress.adapters import startup
 from progress.recovery import rebuild_units
 from tests.support import programs, terraform
-from tests.support.cloud_run import container, only, plain_settings, secret_ids, template, templates
+from tests.support.cloud_run import container, only, parts, plain_settings, secret_ids, template
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Values, find_attributes
 
@@ -38,7 +38,7 @@ def test_another_region_has_foreign_topics_and_a_subscriber_with_an_endpoint(
     assert asia.second_plan == ""
     schedules = asia.applied.of("google_cloud_scheduler_job").values()
     assert {schedule["region"] for schedule in schedules} == {"asia-northeast1"}
-    for part in templates(asia.applied):
+    for part in parts(asia.applied):
         assert "europe-west1" not in str(plain_settings(asia.applied, part))
     for part in ("query", "release"):
         assert plain_settings(asia.applied, part)["SCHEDULER_REGION"] == "asia-northeast1"
@@ -54,7 +54,7 @@ def test_staging_has_the_products_and_the_settings_of_production(
         {re.sub(r"\[.*?\]", "", address) for address in resources} for resources in (staging, prod)
     )
     assert products == wanted - {"terraform_data.protection"}
-    for part in templates(prod):
+    for part in parts(prod):
         assert plain_settings(staging, part).keys() == plain_settings(prod, part).keys()
         assert secret_ids(staging, part) == secret_ids(prod, part)
 

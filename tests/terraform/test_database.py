@@ -27,7 +27,6 @@ CANDIDATES = 2
 
 
 def query_connections(resources: Resources) -> int:
-    """Return the number of connections that one process of the query function opens."""
     planned = plain_settings(resources, "query")
     return int(planned["DATABASE_POOL_SIZE"]) + int(planned["DATABASE_PAST_SESSIONS"])
 

@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from tests.support.cloud_run import container, only, settings, template
+from tests.support.cloud_run import container, only, plain_settings, template
 from tests.support.terraform import GCLOUD, REPOSITORY, need_offline
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources
@@ -85,8 +85,8 @@ def test_each_api_in_use_is_enabled_and_no_other(deployment: Deployment) -> None
 def test_functions_and_jobs_run_one_image(deployment: Deployment) -> None:
     project = deployment.plan["variables"]["project_id"]["value"]
     services = deployment.applied.of("google_cloud_run_v2_service", "function")
-    for name, service in services.items():
-        assert settings(service)["FUNCTION_TARGET"] == name
+    for name in services:
+        assert plain_settings(deployment.applied, name)["FUNCTION_TARGET"] == name
         assert (REPOSITORY / "functions" / name / "main.py").is_file()
     jobs = deployment.applied.of("google_cloud_run_v2_job", "job").values()
     built = f"europe-west1-docker.pkg.dev/{project}/progress/progress:latest"

@@ -149,7 +149,6 @@ def test_a_subscriber_may_pull_from_its_subscription(moving: Deployment) -> None
 
 
 def list_roles(resources: Resources) -> dict[str, set[str]]:
-    """Return each account's roles; every role is followed by its resource."""
     roles = defaultdict(set)
     for values in list_grants(resources):
         on = next((values[place] for place in _PLACES if values.get(place)), "project")

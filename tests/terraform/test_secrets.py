@@ -8,19 +8,17 @@ import ssl
 import pytest
 
 from progress.adapters.redis.url import parse_url
-from tests.support.cloud_run import secret_ids, secret_value, templates
+from tests.support.cloud_run import parts, secret_ids, secret_value
 from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import MIGRATION, Environments
 from tests.support.terraform_state import Deployment, Resources, Values
 
 
 def member(part: str) -> str:
-    """Return the name of the account that a service or job runs as."""
     return "batch" if part == "batch-large" else part
 
 
 def readers(resources: Resources) -> set[tuple[str, str]]:
-    """Return the pairs (account, secret) in which the account may read the secret."""
     return {
         (key.partition(":")[2], key.partition(":")[0])
         for key in resources.of("google_secret_manager_secret_iam_member", "accessor")
@@ -34,7 +32,7 @@ def test_only_the_services_and_jobs_that_use_a_secret_may_read_it(
     resources = environments[environment].applied
     used = {
         (member(part), secret)
-        for part in templates(resources)
+        for part in parts(resources)
         for secret in secret_ids(resources, part).values()
     }
     assert readers(resources) == used
@@ -83,7 +81,6 @@ def test_plans_and_states_do_not_contain_a_password_that_an_operator_gives(
 
 
 def passwords(deployment: Deployment) -> set[str]:
-    """Return every password that the apply wrote."""
     values = {
         match[1] for value in deployment.passwords.values() for match in _WRITTEN.finditer(value)
     }

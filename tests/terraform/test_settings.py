@@ -7,8 +7,8 @@ import msgspec
 
 from progress import auth, settings
 from progress.settings import Settings
-from tests.support.cloud_run import settings as cloud_settings
-from tests.support.terraform_state import Deployment, Values
+from tests.support.cloud_run import parts, plain_settings, secret_ids
+from tests.support.terraform_state import Deployment, Resources
 
 # Settings that functions-framework, gunicorn, Python and OpenTelemetry read.
 FRAMEWORK = {
@@ -28,19 +28,18 @@ NOT_PLANNED = {
 }
 
 
-def list_parts(deployment: Deployment) -> list[Values]:
-    kinds = ("google_cloud_run_v2_service", "google_cloud_run_v2_job")
-    return [part for kind in kinds for part in deployment.applied.of(kind).values()]
+def read_settings(resources: Resources, part: str) -> dict[str, str]:
+    return plain_settings(resources, part) | secret_ids(resources, part)
 
 
 def test_every_planned_setting_is_valid(deployment: Deployment) -> None:
     known = {field.name.upper() for field in msgspec.structs.fields(Settings)}
-    for part in list_parts(deployment):
-        planned = cloud_settings(part)
+    for part in parts(deployment.applied):
+        planned = read_settings(deployment.applied, part)
         assert planned.keys() - FRAMEWORK <= known
         redis = {"REDIS_URL": "rediss://here:6378/0"} if "REDIS_URL" in planned else {}
         read = settings.read({name: planned[name] for name in planned.keys() - FRAMEWORK} | redis)
-        if part["name"] == "progress-query":
+        if part == "query":
             is_dev = read.environment == "development"
             assert auth.load_issuer(read).is_public is is_dev  # in dev, Google's for every account
 
@@ -51,8 +50,8 @@ def test_every_setting_that_the_code_reads_is_planned(
     planned = {
         name
         for environment in (*deployments.values(), moving)
-        for part in list_parts(environment)
-        for name in cloud_settings(part)
+        for part in parts(environment.applied)
+        for name in read_settings(environment.applied, part)
     }
     read = {field.name.upper() for field in msgspec.structs.fields(Settings)}
     assert planned - FRAMEWORK == read - NOT_PLANNED
