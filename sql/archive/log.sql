@@ -81,25 +81,23 @@ FROM (
 ) r
 GROUP BY r.bucket;
 
--- erased rows --
--- The range's rows for which the condition `archived` is false. If a row is not emptied yet, return null as its id and
--- version. Return the stream only for an emptied row that stayed in its stream; all other emptied rows are in their
--- shard's stream of erased events.
+-- erased columns --
+-- If a row is not emptied yet, its id and version are null. Only an emptied row that stayed in its stream has a stream;
+-- all other emptied rows are in their shard's stream of erased events.
 SELECT e.global_position, e.shard, e.created_at,
     CASE WHEN e.event_type = 'Erased' THEN CAST(e.event_id AS text) END,
     CASE WHEN e.event_type = 'Erased' THEN e.stream_version END,
     CASE WHEN e.event_type = 'Erased' AND e.stream_id LIKE 'other-%' THEN e.stream_id END
 FROM event_store.events e
+
+-- erased rows --
+-- The range's rows for which the condition `archived` is false.
+{archive/log erased columns}
 WHERE {archive/log range} AND NOT ({archive/log archived})
 ORDER BY e.global_position;
 
 -- removed rows --
--- The columns of "erased rows", for the rows at the given positions.
-SELECT e.global_position, e.shard, e.created_at,
-    CASE WHEN e.event_type = 'Erased' THEN CAST(e.event_id AS text) END,
-    CASE WHEN e.event_type = 'Erased' THEN e.stream_version END,
-    CASE WHEN e.event_type = 'Erased' AND e.stream_id LIKE 'other-%' THEN e.stream_id END
-FROM event_store.events e
+{archive/log erased columns}
 WHERE e.global_position = ANY (CAST(:positions AS bigint[]))
 ORDER BY e.global_position;
 
