@@ -48,7 +48,7 @@ def list_members(schema: GraphQLSchema) -> Iterator[tuple[tuple[str, ...], Descr
     for name, type_ in schema.type_map.items():
         if is_introspection_type(type_) or is_specified_scalar_type(type_):
             continue
-        yield (name,), type_
+        yield (name, *(end for end in ("Edge", "Connection") if name.endswith(end))), type_
         if isinstance(type_, GraphQLEnumType):
             for value, member in type_.values.items():
                 yield (f"{name}.{value}",), member
