@@ -130,10 +130,10 @@ FROM (SELECT count(*) AS total_count FROM listed) t
 LEFT JOIN LATERAL (
     SELECT *
     FROM listed
-    WHERE CAST(:after_id AS bigint) IS NULL
-       OR (replayed_at IS NOT NULL) > CAST(:after_replayed AS boolean)
-       OR ((replayed_at IS NOT NULL) = CAST(:after_replayed AS boolean)
-           AND (received_at, letter_id) < (CAST(:after_at AS timestamptz), CAST(:after_id AS bigint)))
+    WHERE CAST(:after_letter_id AS bigint) IS NULL
+       OR (replayed_at IS NOT NULL) > CAST(:after_is_replayed AS boolean)
+       OR ((replayed_at IS NOT NULL) = CAST(:after_is_replayed AS boolean)
+           AND (received_at, letter_id) < (CAST(:after_received_at AS timestamptz), CAST(:after_letter_id AS bigint)))
     ORDER BY (replayed_at IS NOT NULL), received_at DESC, letter_id DESC
     LIMIT CAST(:first AS bigint)
 ) l ON TRUE

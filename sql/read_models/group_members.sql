@@ -287,8 +287,8 @@ ranked AS (
 page AS (
     SELECT *
     FROM ranked
-    WHERE CAST(:after_user AS text) IS NULL
-       OR (sort_key, user_id) > (CAST(:after_key AS double precision[]), CAST(:after_user AS text))
+    WHERE CAST(:after_user_id AS text) IS NULL
+       OR (sort_key, user_id) > (CAST(:after_rank AS double precision[]), CAST(:after_user_id AS text))
     ORDER BY sort_key, user_id
     LIMIT CAST(:first AS bigint)
 )
@@ -408,9 +408,9 @@ WITH RECURSIVE {read_models/group_members with_members}, listed AS (
     SELECT *
     FROM listed
     WHERE CASE
-            WHEN CAST(:after_group AS text) IS NULL THEN TRUE
-            WHEN CAST(:after_name AS text) IS NULL THEN name IS NULL AND group_id > :after_group
-            ELSE name IS NULL OR (name, group_id) > (CAST(:after_name AS text), CAST(:after_group AS text))
+            WHEN CAST(:after_group_id AS text) IS NULL THEN TRUE
+            WHEN CAST(:after_name AS text) IS NULL THEN name IS NULL AND group_id > :after_group_id
+            ELSE name IS NULL OR (name, group_id) > (CAST(:after_name AS text), CAST(:after_group_id AS text))
           END
     ORDER BY name NULLS LAST, group_id
     LIMIT CAST(:first AS bigint)

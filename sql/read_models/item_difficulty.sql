@@ -157,8 +157,8 @@ listed AS (
 page AS (
     SELECT *
     FROM listed
-    WHERE CAST(:after_item AS text) IS NULL
-       OR (accuracy_rate, item_id) > (CAST(:after_rate AS double precision), :after_item)
+    WHERE CAST(:after_item_id AS text) IS NULL
+       OR (accuracy_rate, item_id) > (CAST(:after_rank AS double precision), :after_item_id)
     ORDER BY accuracy_rate, item_id
     LIMIT CAST(:first AS bigint)
 )

@@ -533,11 +533,11 @@ listed AS (
 page AS (
     SELECT * FROM listed
     WHERE CASE
-            WHEN CAST(:after_item AS text) IS NULL THEN TRUE
-            WHEN CAST(:after_key AS double precision) IS NULL
-                THEN sort_key IS NULL AND item_id > :after_item
-            ELSE sort_key IS NULL OR sort_key > :after_key
-                 OR (sort_key = :after_key AND item_id > :after_item)
+            WHEN CAST(:after_item_id AS text) IS NULL THEN TRUE
+            WHEN CAST(:after_rank AS double precision) IS NULL
+                THEN sort_key IS NULL AND item_id > :after_item_id
+            ELSE sort_key IS NULL OR sort_key > :after_rank
+                 OR (sort_key = :after_rank AND item_id > :after_item_id)
           END
     ORDER BY sort_key NULLS LAST, item_id
     LIMIT CAST(:first AS bigint)

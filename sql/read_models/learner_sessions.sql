@@ -356,9 +356,9 @@ LEFT JOIN (
     SELECT *
     FROM learner_sessions
     WHERE user_id = :user_id
-      AND CASE WHEN CAST(:after_at AS timestamptz) IS NULL THEN TRUE
-               ELSE started_at < :after_at OR (started_at = :after_at AND session_id > :after_id) END
-      AND started_at <= coalesce(CAST(:after_at AS timestamptz), 'infinity')
+      AND CASE WHEN CAST(:after_started_at AS timestamptz) IS NULL THEN TRUE
+               ELSE started_at < :after_started_at OR (started_at = :after_started_at AND session_id > :after_id) END
+      AND started_at <= coalesce(CAST(:after_started_at AS timestamptz), 'infinity')
     ORDER BY started_at DESC, session_id
     LIMIT CAST(:first AS bigint)
 ) s ON TRUE

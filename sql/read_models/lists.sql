@@ -214,7 +214,8 @@ WITH members AS MATERIALIZED (
 page AS (
     SELECT *
     FROM members
-    WHERE CAST(:after_item AS text) IS NULL OR (position, item_id) > (CAST(:after_position AS bigint), :after_item)
+    WHERE CAST(:after_item_id AS text) IS NULL
+       OR (position, item_id) > (CAST(:after_position AS bigint), :after_item_id)
     ORDER BY position, item_id
     LIMIT CAST(:first AS bigint)
 )

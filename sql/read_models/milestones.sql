@@ -245,7 +245,7 @@ page AS (
     SELECT l.*
     FROM listed l
     LEFT JOIN (
-        SELECT CAST(:after_day AS date) AS reached_on, CAST(:after_kind AS text) AS kind,
+        SELECT CAST(:after_reached_on AS date) AS reached_on, CAST(:after_kind AS text) AS kind,
             CAST(:after_level AS text) AS level, CAST(:after_value AS bigint) AS value
     ) AS m ON TRUE
     WHERE m.reached_on IS NULL OR l.sort_key > {read_models/milestones sort_key}

@@ -404,7 +404,9 @@ def test_at_most_16_kib_of_a_payload_are_shown(operator: Operator, connection: C
     cut = [text.encode()[:16_384].decode(errors="ignore") for text in reversed(texts)]
     edges = operator.data(LETTERS % "first: 100")["deadLetters"]["edges"]
     assert [edge["node"]["payload"] for edge in edges] == cut
-    whole = dict.fromkeys(("kind", "reason", "after_replayed", "after_at", "after_id"))
+    whole = dict.fromkeys(
+        ("kind", "reason", "after_is_replayed", "after_received_at", "after_letter_id")
+    )
     rows = connection.run(statements.blocks("event_store/dead_letters")["page"], **whole, first=100)
     at = [column["name"] for column in connection.columns or []].index("payload")
     assert [row[at] for row in rows] == cut

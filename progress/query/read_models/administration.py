@@ -13,6 +13,7 @@ from progress.event_store.dead_letter_record import DeadLetter, DeadLetterKind
 from progress.operations import records
 from progress.operations.records import Operation
 from progress.query.read_models.reader import Page, Reader
+from progress.query.read_models.rows import parameters_after
 
 _OPERATIONS = "operations/operations"
 
@@ -23,7 +24,6 @@ async def get_operation(reader: Reader, operation_id: UUID) -> Operation | None:
 
 
 async def get_operations_by_id(reader: Reader, operation_ids: Sequence[UUID]) -> list[Operation]:
-    """Return the operations with these ids; ignore ids that no operation has."""
     rows = await reader.fetch(_OPERATIONS, "operations by id", operation_ids=list(operation_ids))
     return [records.from_row(dict(row)) for row in rows]
 
@@ -75,9 +75,7 @@ async def get_dead_letters(
         kind=kind,
         reason=reason,
         first=first,
-        after_replayed=after.is_replayed if after else None,
-        after_at=after.received_at if after else None,
-        after_id=after.letter_id if after else None,
+        **parameters_after(LetterKey, after),
     )
 
 

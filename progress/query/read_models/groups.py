@@ -39,15 +39,11 @@ class RiskReason(StrEnum):
 
 
 class GroupKey(msgspec.Struct, frozen=True):
-    """The position of a group in the list of groups."""
-
     name: str | None
     group_id: str
 
 
 class LearnerKey(msgspec.Struct, frozen=True):
-    """The position of a member in an ordered list; `rank` ascends."""
-
     rank: tuple[float, ...]
     user_id: str
 
@@ -258,7 +254,6 @@ async def _fetch(
 async def _get_standings(
     reader: Reader, group_ids: Sequence[str], at: datetime
 ) -> dict[str, Group]:
-    """Return the standings of the groups that have a member, by id."""
     file, block = "read_models/group_members", "standings"
     rows = await reader.fetch(file, block, groups=group_ids, now=at)
     return {row["group_id"]: Group(**row) for row in rows}
@@ -293,9 +288,8 @@ async def get_groups(
         lambda row: (GroupKey(row["name"], row["group_id"]), _without_standing(row)),
         id_column="group_id",
         text=text or None,
-        after_name=after.name if after else None,
-        after_group=after.group_id if after else None,
         first=first,
+        **parameters_after(GroupKey, after),
     )
     if not standings:
         return page
@@ -342,13 +336,12 @@ async def get_learners(
         group_id=group_id,
         groups=[group_id],
         order_by=order_by,
-        after_key=after.rank if after else None,
-        after_user=after.user_id if after else None,
         estimates=estimates,
         last_answers=last_answers,
         weeks=weeks,
         first=first,
         now=moment.now,
+        **parameters_after(LearnerKey, after),
     )
 
 
@@ -487,7 +480,6 @@ async def get_item_difficulty(
         lambda row: (ItemKey(row["accuracy_rate"], row["item_id"]), convert(row, ItemDifficulty)),
         level=level,
         domain=domain,
-        after_rate=after.rank if after else None,
-        after_item=after.item_id if after else None,
         first=first,
+        **parameters_after(ItemKey, after),
     )

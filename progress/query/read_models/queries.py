@@ -44,7 +44,6 @@ class Queries:
     async def run(
         self, user_id: str, query: rows.RowQuery[_T], *, is_learner: bool = False
     ) -> list[_T]:
-        """Return the records of a row query about a learner."""
         whose = {"user_id": user_id, "is_learner": is_learner}
         found = await self.reader.fetch_at(
             query.moment, query.file, query.block, **whose, **query.parameters
@@ -142,11 +141,10 @@ class Queries:
             language=language,
             first_day=first_day,
             last_day=last_day,
-            after_item=after.item_id if after else None,
-            after_key=after.rank if after else None,
             first=first,
             now=asked.now,
             days=1,  # the filter DUE needs only today's due items
+            **rows.parameters_after(rows.ItemKey, after),
         )
 
     async def get_item(
@@ -218,10 +216,9 @@ class Queries:
             user_id=user_id,
             is_learner=is_learner,
             list_id=list_id,
-            after_position=after.position if after else None,
-            after_item=after.item_id if after else None,
             first=first,
             now=asked.now,
+            **rows.parameters_after(rows.MemberKey, after),
         )
 
     async def get_item_lists(
@@ -348,10 +345,9 @@ class Queries:
             id_column="id",
             moment=_moment(**moment),
             user_id=user_id,
-            after_at=after.started_at if after else None,
-            after_id=after.id if after else None,
             is_counted=is_counted,
             first=first,
+            **rows.parameters_after(rows.SessionKey, after),
         )
 
     async def get_session(
@@ -463,11 +459,8 @@ class Queries:
             id_column="kind",
             user_id=user_id,
             kinds=kinds,
-            after_day=after.reached_on if after else None,
-            after_kind=after.kind if after else None,
-            after_level=after.level if after else None,
-            after_value=after.value if after else None,
             first=first,
+            **rows.parameters_after(rows.MilestoneKey, after),
         )
 
     async def get_today(self, user_id: str, **moment: Unpack[_Moment]) -> date:
@@ -489,7 +482,6 @@ class Queries:
     async def get_projection_status(
         self, *, at: datetime | None = None
     ) -> list[rows.ProjectionStatus]:
-        """Return the lag of each projection behind the log."""
         limits = settings.current().lag_limits()
         found = await self.reader.fetch(
             "projections/checkpoints", "status", now=_or_now(at), **limits

@@ -250,8 +250,6 @@ class StudySession(msgspec.Struct, frozen=True):
 
 
 class SessionKey(msgspec.Struct, frozen=True):
-    """The position of a session in the list."""
-
     started_at: datetime
     id: str
 
@@ -382,8 +380,6 @@ class FoundList(WordList, frozen=True, kw_only=True):
 
 
 class ListKey(msgspec.Struct, frozen=True):
-    """The position of a list among the lists."""
-
     scale: str | None
     rank: int | None
     name: str | None
@@ -409,8 +405,6 @@ class LearnerTask(msgspec.Struct, frozen=True):
 
 
 class TaskKey(msgspec.Struct, frozen=True):
-    """The position of a task among the tasks."""
-
     due_on: date
     list_id: str
     group_id: str
@@ -552,8 +546,6 @@ class Milestone(msgspec.Struct, frozen=True):
 
 
 class MilestoneKey(msgspec.Struct, frozen=True):
-    """The position of a milestone in the list."""
-
     reached_on: date
     kind: MilestoneKind
     level: CefrLevel | None
@@ -568,8 +560,6 @@ class LagStatus(StrEnum):
 
 
 class ProjectionStatus(msgspec.Struct, frozen=True):
-    """The lag of a projection behind the log."""
-
     name: str
     realtime: bool
     events_behind: int
@@ -598,8 +588,6 @@ class RecordedEvent(msgspec.Struct, frozen=True):
 
 
 class OwnPosts(msgspec.Struct, frozen=True):
-    """What a learner has posted with the own token."""
-
     recently: bool
     conflicts: int
 
