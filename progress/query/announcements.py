@@ -47,8 +47,6 @@ class Announced(Protocol):
 
 
 class Announcements:
-    """The announced events of all learners."""
-
     def __init__(self, reader: Reader, redis: "Client | None") -> None:
         self._reader, self._redis = reader, redis
 

@@ -220,7 +220,6 @@ def _column(type_: GraphQLOutputType, name: str) -> Column:
 
 
 def compile_field(field: Field, sql: LearnerQuery) -> CompiledField | None:
-    """Compile the field; return None if its resolver must run."""
     try:
         return CompiledField(field, sql)
     except _NotCompilable:

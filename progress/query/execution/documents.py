@@ -164,7 +164,6 @@ class Cache:
         self._tokens = 0
 
     def get(self, text: str, *, introspection: bool) -> Document | None:
-        """Return the document and mark it as used, if it is cached."""
         document = self._documents.get((text, introspection))
         if document is not None:
             self._documents.move_to_end((text, introspection))
@@ -187,7 +186,6 @@ def lookup(text: str, *, introspection: bool) -> Document | None:
 
 
 def read(text: str, *, introspection: bool) -> Document:
-    """Return the document with this text; if it is not cached, parse and cache it."""
     document = lookup(text, introspection=introspection)
     if document is None:
         document = _read(text, introspection=introspection)

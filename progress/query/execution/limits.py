@@ -148,7 +148,6 @@ def _count_entries(field: Field) -> int:
 
 
 def count_entries(cost: Cost, arguments: Mapping[str, Any]) -> int:
-    """Return the maximum length of a field's list."""
     for name in ("first", "days"):
         if name in arguments:
             return max(0, min(int(arguments[name] or _DEFAULT_FIRST), _MAX_DAYS))

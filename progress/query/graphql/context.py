@@ -131,7 +131,6 @@ class Context(msgspec.Struct, frozen=True, dict=True):
         return is_record and self.caller.user_id == operation.subject
 
     def authorize_group(self, group_id: str) -> strawberry.ID:
-        """Return the requested group; raise Forbidden if the caller may not read it."""
         parsed = auth.parse_id("groupId", group_id)
         self.caller.check_group(parsed)
         return strawberry.ID(parsed)

@@ -68,7 +68,6 @@ class Downloads:
         self._key = secrets.token_bytes(32)
 
     def find(self, operation: Operation, at: datetime) -> Download | None:
-        """Return the download of an operation's file; None if the file does not exist."""
         if not _has_file(operation, at):
             return None
         file = msgspec.json.decode(operation.result or "", type=ExportedFile)

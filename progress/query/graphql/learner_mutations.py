@@ -68,7 +68,6 @@ class UserEvent(msgspec.Struct, frozen=True):
 
     @property
     def is_alone(self) -> bool:
-        """Whether the check needs no other announced event of the learner."""
         return self.rest_day is None
 
     @property
@@ -119,7 +118,6 @@ class PublishedEvent(NamedTuple):
     publisher: "EventPublisher"
 
     async def wait_until_counted(self) -> bool:
-        """Return whether the read models contain the event, after at most five seconds."""
         return await self.publisher.wait_until_counted(self)
 
 

@@ -24,8 +24,6 @@ _T = TypeVar("_T")
 
 
 class Outside:
-    """The latest counts and states."""
-
     def __init__(self, settings: Settings) -> None:
         project, emulator = settings.pubsub_project_id, settings.pubsub_emulator_host
         self.is_on_one_machine = bool(settings.serve_commands_url)  # without Pub/Sub

@@ -103,7 +103,6 @@ class QueryApi:
         self._developer_files = DeveloperFiles(has_graphiql=self._introspection)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request of the server."""
         response = await self.answer(Request(scope, receive))
         await response(scope, receive, send)
 

@@ -85,8 +85,6 @@ class _Closed(Exception):
 
 
 class Sockets:
-    """The open sockets of this instance."""
-
     def __init__(
         self,
         authenticator: Authenticator,

@@ -74,7 +74,6 @@ class StaticPage:
         self._indexes = {language: _index(language, **values) for language in LANGUAGES}
 
     def answer(self, request: Request) -> Response | None:
-        """Return the page's file at the request's path, or None if there is no such file."""
         if request.method not in ("GET", "HEAD"):
             return None
         if request.url.path == "/":
@@ -160,5 +159,4 @@ def _parse(choice: str) -> tuple[str, float]:
 
 
 def _text(texts: dict[str, Any], key: str) -> str:
-    """Return the text with a key such as `frame.skip` from a file of texts."""
     return str(functools.reduce(lambda node, name: node[name], key.split("."), texts))

@@ -105,12 +105,10 @@ class Subscription(Generic[_T]):
         self._updated.set()
 
     def fail(self, error: Exception) -> None:
-        """Make the iteration raise this error next."""
         self._error = error
         self._updated.set()
 
     def close(self) -> None:
-        """Unsubscribe and end the iteration."""
         if self._is_open:
             self._is_open = False
             self._unsubscribe(self)

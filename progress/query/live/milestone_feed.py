@@ -40,7 +40,6 @@ class MilestoneFeed:
         return milestone
 
     def close(self) -> None:
-        """Unsubscribe and end the iteration."""
         self._waiting.clear()
         self._news.close()
 

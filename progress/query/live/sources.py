@@ -46,14 +46,14 @@ class OperationState(msgspec.Struct, frozen=True):
         return self.operation.finished_at is not None
 
 
-class Learners:
-    """A reader of learners' states; it raises Unavailable if the database does not respond."""
-
+class _Source:
     pause_s = 0.0
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
+
+class Learners(_Source):
     async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
         rows = await self._reader.fetch("query/learner_states", "versions", learners=ids)
         return {row["user_id"]: row["version"] for row in rows}
@@ -61,7 +61,6 @@ class Learners:
     async def fetch_states(
         self, ids: Sequence[str], *, at: datetime | None = None
     ) -> dict[str, LearnerState]:
-        """Return the state of each learner at the time `at`, by default now."""
         now = at or datetime.now(UTC)
         rows = await self._reader.fetch("query/learner_states", "states", learners=ids, now=now)
         return {row["user_id"]: _learner_state(dict(row)) for row in rows}
@@ -81,14 +80,7 @@ class NewestMark(msgspec.Struct, frozen=True):
         return str(self.number)
 
 
-class MilestoneMarks:
-    """A reader of the numbers of learners' marks; it raises Unavailable without the database."""
-
-    pause_s = 0.0
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-
+class MilestoneMarks(_Source):
     async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
         return {id_: state.version for id_, state in (await self.fetch_states(ids)).items()}
 
@@ -114,13 +106,8 @@ class GroupState(msgspec.Struct, frozen=True):
 _QUARTER = timedelta(minutes=15)
 
 
-class Groups:
-    """A reader of groups' standings; it raises Unavailable if the database does not respond."""
-
+class Groups(_Source):
     pause_s = 0.6  # a group may have thousands of members; the contract allows a second
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
 
     async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
         rows = await self._reader.fetch("query/group_states", "versions", groups=ids)
@@ -137,20 +124,12 @@ class Groups:
         }
 
 
-class Operations:
-    """A reader of operations' states; it raises Unavailable if the database does not respond."""
-
-    pause_s = 0.0
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-
+class Operations(_Source):
     async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
         versions = await get_operation_versions(self._reader, [UUID(id_) for id_ in ids])
         return {str(id_): str(version) for id_, version in versions.items()}
 
     async def fetch_states(self, ids: Sequence[str]) -> dict[str, OperationState]:
-        """Return the state of each operation that exists."""
         operations = await get_operations_by_id(self._reader, [UUID(id_) for id_ in ids])
         return {
             operation.id: OperationState(str(operation.version), operation)

@@ -70,8 +70,6 @@ def check_moments(count: int) -> None:
 
 
 class AsOfReader:
-    """Database sessions for queries about the past."""
-
     def __init__(self, target: Settings | str, settings: Settings) -> None:
         self._database = Database(
             target,
