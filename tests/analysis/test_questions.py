@@ -6,7 +6,7 @@ import json
 import random
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MONDAY = datetime(2024, 3, 4, 12, tzinfo=UTC)
 EVER = (date.min, date.max)
 ITEMS = 24  # the number of generated items
+Fact = tuple[str | None, str, dict[str, Any], datetime]  # learner, type, data, time
 COUNTED: dict[
     Question, tuple[Callable[..., Any], tuple[str, ...], str]
 ] = {  # for each question: the oracle's function, the key columns and the count columns
@@ -64,6 +65,13 @@ RATES = {  # for each question: the name of a rate, which is the quotient of two
     questions.COHORTS: ("active_rate", "active", "learners"),
     questions.MEMORY: ("actual_recall", "recalled", "tests"),
 }
+
+
+def number_events(facts: Iterable[Fact]) -> list[oracle.Event]:
+    return [
+        oracle.Event(UUID(int=n), kind, data, at, at, user)
+        for n, (user, kind, data, at) in enumerate(facts)
+    ]
 
 
 def multiply(events: list[oracle.Event], copies: int) -> list[oracle.Event]:
@@ -253,7 +261,7 @@ def test_no_rows_reveal_a_group_of_1_to_19_learners_even_by_subtraction(seed: in
 @pytest.mark.exhaustive
 def test_a_level_has_no_row_if_all_tests_less_its_own_are_of_few_learners() -> None:
     levels = {"i0": "A1", "i1": "B2"}
-    facts: list[tuple[str | None, str, dict[str, Any], datetime]] = [
+    facts: list[Fact] = [
         (None, "ItemPublished", {"item_id": item, "cefr_level": level, "domains": []}, MONDAY)
         for item, level in levels.items()
     ]
@@ -261,7 +269,7 @@ def test_a_level_has_no_row_if_all_tests_less_its_own_are_of_few_learners() -> N
     for others in (19, 20):
         tested = [(f"u{user}", "i0") for user in range(30)]
         tested += [(f"u{user}", "i1") for user in range(others)]
-        done = [
+        done: list[Fact] = [
             (user, kind, {"item_id": item, **data}, MONDAY + timedelta(day))
             for user, item in tested
             for kind, data, day in (
@@ -269,11 +277,7 @@ def test_a_level_has_no_row_if_all_tests_less_its_own_are_of_few_learners() -> N
                 ("CorrectAnswerGiven", {"session_id": user, "response_time_ms": 5}, 1),
             )
         ]
-        events = [
-            oracle.Event(UUID(int=n), kind, data, at, at, user)
-            for n, (user, kind, data, at) in enumerate([*facts, *done])
-        ]
-        rows = ask(questions.RETENTION_BY_LEVEL, events, Days())
+        rows = ask(questions.RETENTION_BY_LEVEL, number_events([*facts, *done]), Days())
         shown[others] = {row["name"]: row["asked"] for row in rows}
     assert shown == {19: {}, 20: {"A1": 30, "B2": 20}}
 
@@ -284,7 +288,7 @@ def generate(chance: random.Random) -> list[oracle.Event]:
     No learner is tested on the first item; all 60 are tested on the last item. The learners form
     two cohorts of 30. After a cohort's first week, 0 to 30 of its learners are active in each week.
     """
-    facts: list[tuple[str | None, str, dict[str, Any], datetime]] = []
+    facts: list[Fact] = []
     for item in range(ITEMS):
         domains, level = chance.choice(["", "R", "RW", "LS"]), chance.choice(["A1", "B2"])
         described = {"item_id": f"i{item}", "cefr_level": level, "domains": [*domains]}
@@ -300,38 +304,28 @@ def generate(chance: random.Random) -> list[oracle.Event]:
             for user in chance.sample(range(30 * cohort, 30 * cohort + 30), active):
                 done = {"session_id": f"s{user}-{week}", "score": 80, "duration_seconds": 60}
                 facts.append((f"u{user}", "SessionCompleted", done, MONDAY + timedelta(7 * week)))
-    return [
-        oracle.Event(UUID(int=n), kind, data, at, at, user)
-        for n, (user, kind, data, at) in enumerate(facts)
-    ]
+    return number_events(facts)
 
 
 def test_events_that_the_folds_skip_as_poisoned_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(questions, "FEWEST_LEARNERS", 1)
-    begin = datetime(2024, 3, 4, tzinfo=UTC)
     facts: list[tuple[str, dict[str, Any]]] = [
         ("ReviewProcessed", {"item_id": "i", "new_interval": 3, "easiness_factor": 2.5}),
         ("IncorrectAnswerGiven", {"session_id": "s", "item_id": "i", "response_time_ms": "soon"}),
         ("ReviewProcessed", {"item_id": "i", "new_interval": "soon", "easiness_factor": 2.5}),
         ("CorrectAnswerGiven", {"session_id": "s", "item_id": "i", "response_time_ms": 5}),
     ]
-    events = [
-        oracle.Event(UUID(int=n), kind, data, begin + timedelta(n), begin, "u")
-        for n, (kind, data) in enumerate(facts)
-    ]
-    (row,) = ask(questions.RETENTION, events, Days())
+    events = [("u", kind, data, MONDAY + timedelta(n)) for n, (kind, data) in enumerate(facts)]
+    (row,) = ask(questions.RETENTION, number_events(events), Days())
     assert (row["asked"], row["recalled"]) == (1, 0)
 
 
 def test_the_error_says_that_the_archive_changed_while_it_was_read(tmp_path: Any) -> None:
     archive = storage.open_storage(str(tmp_path))
-    at = datetime(2024, 3, 4, tzinfo=UTC)
     done = {"session_id": "s", "score": 80, "duration_seconds": 60}
-    events = [
-        oracle.Event(UUID(int=n), "SessionCompleted", done, at, at, f"u{n}") for n in range(2)
-    ]
+    events = number_events((f"u{n}", "SessionCompleted", done, MONDAY) for n in range(2))
     written_archives.write(archive, events)
 
     def replace(*_: object) -> None:

@@ -302,7 +302,7 @@ PARTS = (
 )
 
 BLOCKS = blocks(str(Path(__file__).parents[1] / "support" / "hostile_decks"))
-CHANGES = {name: script for name, script in BLOCKS.items() if name.startswith("change")}
+CHANGES = BLOCKS["changes"].split("\n\n")
 
 
 @functools.cache
@@ -430,14 +430,14 @@ def test_a_collection_that_takes_too_long_is_rejected(
     assert "cannot be read within 0 s: in Anki, run Tools >" in import_or_reject(file)
 
 
-@given(st.lists(st.sampled_from([*CHANGES]), max_size=3), st.sampled_from([11, 18]), st.booleans())
+@given(st.lists(st.sampled_from(CHANGES), max_size=3), st.sampled_from([11, 18]), st.booleans())
 def test_a_collection_with_unusual_rows_is_imported_or_rejected(
     tmp_path: Path, changes: list[str], schema: int, is_loose: bool
 ) -> None:
     file = write_deck(tmp_path, schema)
     if is_loose:
         run(file, BLOCKS["loosen"])
-    run(file, *(CHANGES[name] for name in changes))
+    run(file, *changes)
     import_or_reject(file)
 
 

@@ -34,73 +34,53 @@ INSERT INTO notes SELECT a.* FROM notes a, revlog, revlog, revlog, revlog;
 -- text as a time --
 UPDATE revlog SET id = '[/b]' || char(27) || '[31m';
 
--- change 1 --
+-- changes --
+-- Each paragraph is one change.
 UPDATE revlog SET cid = 'x';
 
--- change 2 --
 UPDATE revlog SET ease = 2.9, type = 'x', time = 1e300, ivl = -9e18, factor = x'00';
 
--- change 3 --
 UPDATE revlog SET id = id * 1000000;
 
--- change 4 --
 UPDATE revlog SET id = -id;
 
--- change 5 --
 UPDATE cards SET id = 9223372036854775807 WHERE id = 1;
 
--- change 6 --
 UPDATE notes SET flds = NULL, mod = 'x';
 
--- change 7 --
 UPDATE notes SET flds = x'ff', mod = 1e300;
 
--- change 8 --
 UPDATE notes SET flds = replace(hex(zeroblob(4000)), '0', '{{c1::a::');
 
--- change 9 --
 UPDATE notes SET flds = '&#' || replace(hex(zeroblob(9000)), '0', '1');
 
--- change 10 --
 UPDATE col SET ver = 'x' || char(10) || ver;
 
--- change 11 --
 UPDATE col SET ver = NULL;
 
--- change 12 --
 UPDATE col SET conf = replace(hex(zeroblob(99999)), '0', '[');
 
--- change 13 --
 UPDATE config SET val = replace(hex(zeroblob(99999)), '0', '{"a":');
 
--- change 14 --
 UPDATE config SET val = replace(hex(zeroblob(9000)), '0', '1');
 
--- change 15 --
 DELETE FROM col;
 
--- change 16 --
 DROP TABLE cards;
 
--- change 17 --
 DROP TABLE config;
 
--- change 18 --
 DROP TABLE revlog;
 CREATE TABLE Revlog (id);
 
--- change 19 --
 DROP TABLE notes;
 CREATE TABLE notes (id text, flds, mod);
 INSERT INTO notes VALUES (2, 'w', 1);
 
--- change 20 --
 UPDATE notes SET flds = CAST(x'eda080' AS text) || '&#xD800;' || char(0);
 
--- change 21 --
 UPDATE notes SET flds = CAST(x'78ff' AS text);
 
--- change 22 --
 -- SQLite's message about this table is not UTF-8.
 PRAGMA writable_schema = ON;
 UPDATE sqlite_schema SET sql = CAST(x'4352454154452078ff' AS text) WHERE name = 'graves';

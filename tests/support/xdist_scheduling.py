@@ -52,21 +52,6 @@ _LONG = {
         *("release/test_try", "analysis/test_accuracy", "analysis/test_questions"),
         *("recovery/test_dumps", "recovery/test_checks", "terraform/test_preflight"),
     ),
-    30: (
-        *("recovery/test_ledger_erasures", "recovery/test_dead_letters", "archive/test_runs"),
-        "recovery/test_new_postgres",
-        *("adapters/test_cloud_scheduler", "projections/test_views"),
-        *("operations/test_batch_job", "query/test_process", "query/test_learner_mutations"),
-    ),
-    20: (
-        *("projections/test_drop_unused", "projections/test_definitions"),
-        *("projections/test_rebuild", "event_store/test_dead_letters"),
-        *("system/test_telemetry", "query/live/test_streams", "query/test_schema"),
-        *("query/test_questions", "query/test_past_fields", "query/test_own_words"),
-        *("query/test_lists", "query/test_accesses", "system/test_session_defaults"),
-        "mutants/test_mutants",
-        *("operations/test_erasure", "serve/test_logs", "release/test_install"),
-    ),
 }
 _SECONDS = {scope: seconds for seconds, scopes in _LONG.items() for scope in scopes}
 _SECONDS_PER_TEST = 0.2
