@@ -253,13 +253,13 @@ def test_a_new_learner_is_welcomed_and_sees_their_first_session(visit: Visits, d
 def test_the_page_marks_a_streak_at_risk_and_shows_how_much_was_remembered(
     visit: Visits, demo: Stack
 ) -> None:
-    user = browser.create_learner(demo, ago=timedelta(days=1))
-    before = timedelta(days=3)
+    user, before = browser.move_to_noon(demo, f"page-{uuid.uuid4()}"), timedelta(days=3)
     reviewed_at = datetime.now(UTC) - before + timedelta(minutes=1)
     review = {"item_id": "i", "easiness_factor": 2.5, "new_interval": 1}
     demo.publish(
         *browser.lesson(user, 1, ago=before),
         browser.envelope("ReviewProcessed", reviewed_at, user_id=user, **review),
+        *browser.lesson(user, 3, ago=timedelta(days=1)),
     )
     page = visit().open(user)
     kept = re.compile(r"(One answer makes it 2 days|\d+ hours? left today)2 days to 3")
