@@ -22,7 +22,6 @@ def start(session: object, items: int) -> dict[str, object]:
 
 
 def runbook() -> list[str]:
-    """Return the runbook's commands about dead letters."""
     return [line for block in runbooks.blocks("Dead letters") for line in block]
 
 

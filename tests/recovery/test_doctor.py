@@ -112,11 +112,6 @@ def test_the_newest_dump_is_described_and_a_missing_one_and_an_empty_database_ne
         taken_at = datetime.now(UTC) - timedelta(hours=hours)
         manifest.write_text(json.dumps(fields | {"taken_at": taken_at.isoformat()}))
 
-    def begin_earlier(hours: int) -> None:
-        with closing(connect_plainly(store.url)) as owner:
-            owner.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
-            owner.run(recovery_fixtures.BLOCKS["record earlier"], hours=hours, after=0)
-
     do = "look for errors of the run, then run `progress dump`"
     monkeypatch.setenv("PROGRESS_DATA_DIR", str(tmp_path))
     sample_events.record_lessons(connection, "ann", lessons=1)
@@ -125,7 +120,8 @@ def test_the_newest_dump_is_described_and_a_missing_one_and_an_empty_database_ne
     monkeypatch.setenv("DUMP_TO", str(where))
     none = f"there is no dump in {where}"
     assert look(store.url) == (none, [])  # the system is new
-    begin_earlier(31)
+    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    connection.run(recovery_fixtures.BLOCKS["record earlier"], hours=31, after=0)
     assert look(store.url) == (none, [(f"no dump for over a day: {none}", do)])
     cli.expect_success(cli.progress(store.url, "dump"))
     found = f"dump 000001 in {where}, 0.0 hours old, up to position 11, by version {__version__}"

@@ -1,10 +1,7 @@
-"""The runbook recovers a lost database with all events, including those that arrive meanwhile.
-
-The test starts a local stack. Its queue is in the lost database, other than that of Google Cloud.
-"""
+"""The runbook recovers a lost database with all events, including those that arrive meanwhile."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,8 +9,6 @@ from typing import Any
 import pytest
 
 from progress.adapters.postgres import database, statements
-from progress.adapters.postgres.database import Connection
-from progress.projections import schema
 from progress.serve import data_folder, development_key, ports, readiness
 from tests.support import (
     cloud_scheduler,
@@ -23,7 +18,6 @@ from tests.support import (
     recovery_fixtures,
     sample_events,
 )
-from tests.support.cloud_scheduler import CloudScheduler
 from tests.support.runbooks import Shell, blocks
 from tests.support.stage import connect
 
@@ -39,17 +33,13 @@ QUESTION = """{ userProgress { totalItemsLearned accuracyRate totalSessionsCompl
 
 def block(*words: str) -> list[str]:
     """Return the block of the runbook's restore commands that contains these words."""
-    (block,) = (
-        candidate for candidate in RESTORE if all(word in "\n".join(candidate) for word in words)
-    )
-    return block
+    (found,) = (one for one in RESTORE if all(word in "\n".join(one) for word in words))
+    return found
 
 
 class Stack:
-    """A local stack and the operator's shell."""
-
-    def __init__(self, shell: Shell, schedules: CloudScheduler | None) -> None:
-        self.shell, self._schedules = shell, schedules
+    def __init__(self, shell: Shell, schedules: Mapping[str, Any]) -> None:
+        self.shell, self.schedules = shell, schedules
         self._port = ports.reserve()
         self.start()
 
@@ -61,13 +51,7 @@ class Stack:
             "REDIS_URL": self.env["redis_url"],
         }
 
-    @property
-    def schedules(self) -> CloudScheduler:
-        assert self._schedules
-        return self._schedules
-
     def type(self, *lines: str) -> str:
-        """Type the lines into the operator's shell; return the output."""
         return self.shell.type(*lines, **self.variables)
 
     def publish(self, events: list[dict[str, Any]]) -> None:
@@ -76,8 +60,6 @@ class Stack:
         self.shell.type("progress publish events")
 
     def await_folded(self, count: int) -> None:
-        """Wait until `count` events are recorded and folded."""
-
         def folded() -> bool:
             with closing(connect(self.env["database_url"])) as connection:
                 there = model_rows.read_value(connection, "head") == count
@@ -87,29 +69,20 @@ class Stack:
         self.type("progress batch")
 
     def answers(self) -> list[Any]:
-        """Return the API's response for each learner."""
-        return [self._answer(user) for user in USERS]
-
-    def _answer(self, user: str) -> Any:
         key = data_folder.at(self.shell.environment["PROGRESS_DATA_DIR"]).key
-        token = development_key.token(key, user, ["learner"])
-        return http_client.ask(self._port, http_client.headers(token), QUESTION)
+        tokens = [development_key.token(key, user, ["learner"]) for user in USERS]
+        headers = map(http_client.headers, tokens)
+        return [http_client.ask(self._port, each, QUESTION) for each in headers]
 
     def rows(self) -> dict[str, list[str]]:
-        """Return every row of the read models."""
         with closing(connect(self.env["database_url"])) as connection:
-            queries = connection.run(BLOCKS["every row"], schema=schema.schema_name())
-            return {table: _texts(connection, question) for table, question in queries}
+            return recovery_fixtures.every_row(connection)
 
     def lose_the_database(self) -> None:
         server = self.env["database_url"].replace("/progress?", "/postgres?")
         with closing(database.connect(server)) as connection:
             connection.run("DROP DATABASE progress WITH (FORCE)")
             connection.run(statements.blocks("serve/laptop")["create database"])
-
-
-def _texts(connection: Connection, question: str) -> list[str]:
-    return sorted(text for (text,) in connection.run(question))
 
 
 @pytest.fixture
@@ -128,7 +101,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
         }
         shell = Shell(tmp_path / "clone", [], environment)
         try:
-            yield Stack(shell, schedules)
+            yield Stack(shell, schedules.jobs)
         finally:
             shell.type("progress down")
 
@@ -139,6 +112,7 @@ def of_everyone(number: int) -> list[dict[str, Any]]:
 
 @pytest.mark.exhaustive
 def test_the_runbook_recovers_a_lost_database(stack: Stack) -> None:
+    """The queue is in the lost database, other than that of Google Cloud."""
     words = [sample_events.item_published(f"i{n}") for n in range(3)]
     first, later, meanwhile = of_everyone(0) + of_everyone(1), of_everyone(2), of_everyone(3)
     stack.publish(words + first)
@@ -150,7 +124,7 @@ def test_the_runbook_recovers_a_lost_database(stack: Stack) -> None:
     assert stack.answers() != answers
 
     stack.type(*(line for line in block("schedule pause", "pushes hold") if "pushes" not in line))
-    assert {job.state.name for job in stack.schedules.jobs.values()} == {"PAUSED"}
+    assert {job.state.name for job in stack.schedules.values()} == {"PAUSED"}
     stack.lose_the_database()
     stack.type(*block("progress load dumps"))
     assert "is complete" in stack.type(*block("progress rebuild", "progress check"))
@@ -164,7 +138,7 @@ def test_the_runbook_recovers_a_lost_database(stack: Stack) -> None:
     everything = words + first + later + meanwhile
     stack.await_folded(len(everything))
     stack.type(*(line for line in go_on if "schedule resume" in line), "progress check")
-    assert {job.state.name for job in stack.schedules.jobs.values()} == {"ENABLED"}
+    assert {job.state.name for job in stack.schedules.values()} == {"ENABLED"}
     with closing(connect(stack.env["database_url"])) as connection:
         assert not sample_events.find_differences(connection)
     for answer in stack.answers():
@@ -176,7 +150,7 @@ def test_a_stack_on_a_laptop_serves_what_was_restored(tmp_path: Path) -> None:
     with folders.create("recovery") as folder:
         shell = Shell(tmp_path / "clone", [], {"PROGRESS_DATA_DIR": str(folder / "data")})
         (shell.folder / ".progress").symlink_to(folder / "data")
-        stack = Stack(shell, None)
+        stack = Stack(shell, {})
         try:
             events = of_everyone(0) + of_everyone(1)
             stack.publish(events)

@@ -72,7 +72,6 @@ def machine() -> Iterator[Machine]:
 
 
 def create(machine: Machine, dump: str = "") -> str:
-    """Create a database, and let its owner restore a dump; return its URL."""
     name, file = f"d{uuid4().hex}", machine.folder / "dump"
     target = machine.create(name)
     if dump:
@@ -128,7 +127,6 @@ def use(fake_publisher: FakePublisher, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def assert_sound(connection: Connection) -> None:
-    """Every number is the oracle's, and `migrate` and `check` miss nothing."""
     batch.run(connection)
     schema.set_search_path(connection)
     assert sample_events.find_differences(connection) == []

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,8 +32,6 @@ _DATABASE = "progress"
 
 
 class _Servers:
-    """A primary and its standby."""
-
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.primary = OwnServer(folder / "primary")
@@ -48,7 +46,6 @@ class _Servers:
         self.standby.start()
 
     def _copy(self) -> None:
-        """Copy the primary's files to the standby, which follows the primary from then on."""
         copy = self._folder / "standby" / "postgres"
         host = server.socket_folder(self._folder / "primary" / "postgres")
         subprocess.run(
@@ -65,7 +62,6 @@ class _Servers:
                 shutil.chown(path, account)
 
     def require_standby(self) -> None:
-        """Let a commit wait until the standby has it on disk."""
         with self._open(self.primary, "postgres") as connection:
             connection.run("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
             connection.run("SELECT pg_reload_conf()")
@@ -83,20 +79,11 @@ class _Servers:
         self.primary._process.wait()
         processes.kill_sessions(self._folder / "primary" / "postgres")
 
-    def promote(self) -> None:
-        with self._open(self.standby, "postgres") as connection:
-            assert connection.run("SELECT pg_promote(wait_seconds => 60)") == [[True]]
+    def open_primary(self) -> AbstractContextManager[Connection]:
+        return self._open(self.primary, _DATABASE)
 
-    @contextmanager
-    def open_primary(self) -> Iterator[Connection]:
-        with self._open(self.primary, _DATABASE) as connection:
-            yield connection
-
-    @contextmanager
-    def open_standby(self) -> Iterator[Connection]:
-        with self._open(self.standby, _DATABASE) as connection:
-            schema.set_search_path(connection)
-            yield connection
+    def open_standby(self) -> AbstractContextManager[Connection]:
+        return self._open(self.standby, _DATABASE)
 
     @staticmethod
     @contextmanager
@@ -172,8 +159,9 @@ def test_a_promoted_standby_has_what_it_claims_and_redelivery_restores_the_rest(
             load.wait_for(_LESSONS)
         servers.kill_primary()
         load.join()
-        servers.promote()
         with servers.open_standby() as connection:
+            assert connection.run("SELECT pg_promote(wait_seconds => 60)") == [[True]]
+            schema.set_search_path(connection)
             present = {f"{event.event_id}" for event in model_rows.read_events(connection)}
             acknowledged = {e["event_id"] for lesson in load.acknowledged for e in lesson}
             missing = acknowledged - present

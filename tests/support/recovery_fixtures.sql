@@ -46,10 +46,6 @@ SELECT pg_advisory_xact_lock(hashtext(current_schema()), CAST(:shard AS int));
 -- lock a table --
 LOCK TABLE item_days IN SHARE MODE;
 
--- waits --
-SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND application_name = :application AND wait_event_type = 'Lock';
-
 -- behind --
 SELECT shard FROM shards_behind;
 
