@@ -31,10 +31,10 @@ from progress.query.graphql.downloads import Downloads
 from progress.serve import ports, readiness
 from progress.settings import Settings
 from tests.conftest import Store
-from tests.support import api, cloud_scheduler, recovery_fixtures, sample_events, stage
+from tests.support import api, cloud_scheduler, model_rows, recovery_fixtures, sample_events, stage
 from tests.support.export_fixtures import export, get
 from tests.support.fake_publisher import FakePublisher, serve_monitoring
-from tests.support.operation_fixtures import BLOCKS, FIELDS, Operator, write_dead_letters
+from tests.support.operation_fixtures import FIELDS, Operator, write_dead_letters
 from tests.support.postgres_servers import url_of
 from tests.support.pushes import encode_push
 
@@ -555,7 +555,7 @@ def test_concurrent_requests_cannot_start_a_sixth_export(
         other.run("BEGIN")
         fifth = other.run(sql["accept"], **values)[0][0]
         sixth = pool.submit(start_own, operator, "5")
-        readiness.wait(lambda: populated.run(BLOCKS["waiting for rows"])[0][0], "the sixth")
+        readiness.wait(lambda: model_rows.read_value(populated, "one waits"), "the sixth")
         ended: dict[str, str | None] = {"state": "SUCCEEDED", "outcome": "{}"}
         ended |= dict.fromkeys(("failing_state", "error", "cancelled_by"))
         other.run(sql["set state"], operation_id=fifth, **ended)

@@ -368,7 +368,7 @@ def test_the_longest_range_and_the_largest_page_are_allowed(
 def test_an_internal_error_is_masked_and_logged(
     query_api: Api, connection: database.Connection, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    connection.run(rows_by_hand.BLOCKS["break"])
+    connection.run(rows_by_hand.BLOCKS["a missing column"])
     headers = api.headers(traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
     query = b'{"query": "{ dailyStats(from: \\"2024-03-01\\", to: \\"2024-03-01\\") { date } }"}'
     (fault,) = api.read(query_api.request("POST", "/graphql", query, headers))["errors"]

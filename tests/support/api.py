@@ -51,14 +51,8 @@ class Api:
             **(parts or {}),
         )
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: bytes | Iterable[bytes] = b"",
-        headers: dict[str, str] | None = None,
-    ) -> Response:
-        return self.run(self.answer(method, path, body, headers))
+    def request(self, *sent: Any, **named: Any) -> Response:
+        return self.run(self.answer(*sent, **named))
 
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         return self._runner.run(coroutine)

@@ -3,7 +3,7 @@
 import functools
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import BinaryIO
 
 from tests.support.function_process import FunctionProcess
@@ -73,7 +73,5 @@ class Client:
 
 @contextmanager
 def clients(running: FunctionProcess, count: int) -> Iterator[list[Client]]:
-    opened = [Client(running) for _ in range(count)]
-    yield opened
-    for client in opened:
-        client.close()
+    with ExitStack() as opened:
+        yield [opened.enter_context(closing(Client(running))) for _ in range(count)]

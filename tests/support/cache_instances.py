@@ -54,10 +54,6 @@ def fold(connection: Connection, *events: Envelope) -> None:
     Projector(connection).catch_up_all()
 
 
-def do_nothing() -> None:
-    """Do nothing: the default action before and after a computation."""
-
-
 def record_statements(reader: Reader) -> list[str]:
     statements: list[str] = []
     run = reader._run
@@ -105,8 +101,8 @@ class Instance:
         *keys: CacheKey,
         at: datetime = NOW,
         bypass: bool = False,
-        before: Action = do_nothing,
-        after: Action = do_nothing,
+        before: Action = lambda: None,
+        after: Action = lambda: None,
     ) -> list[bytes]:
         """Return cached or computed results; call `before` and `after` around each computation."""
         lookup = await self.cache.lookup("caller", keys, at=at, bypass=bypass)
@@ -191,12 +187,9 @@ async def read(queries: Queries, key: CacheKey, at: datetime) -> bytes:
 def instances(
     store: Store, redis: str | None, count: int = 2, **options: Any
 ) -> Iterator[list[Instance]]:
-    started = [Instance(store.url, redis, **options) for _ in range(count)]
-    try:
-        yield started
-    finally:
-        for instance in started:
-            instance.close()
+    with contextlib.ExitStack() as opened:
+        made = [Instance(store.url, redis, **options) for _ in range(count)]
+        yield [opened.enter_context(closing(instance)) for instance in made]
 
 
 class Valkey:

@@ -46,10 +46,8 @@ def list_events(learner: str = LEARNER, session: str = SESSION) -> list[dict[str
     zone = {"user_id": learner, "email": f"{learner}@example.org", "timezone": "Asia/Tokyo"}
     name = {"display_name": MARKER}
     goal = {"user_id": learner, "answers_per_day": 1}
-    retracted = {
-        "user_id": learner,
-        "retracted_event_id": str(uuid5(NAMESPACE_OID, f"{session} goal")),
-    }
+    goal_id = str(uuid5(NAMESPACE_OID, f"{session} goal"))
+    retracted = {"user_id": learner, "retracted_event_id": goal_id}
     return [
         *events,
         *sample_events.choices(learner),
@@ -67,10 +65,7 @@ def list_events(learner: str = LEARNER, session: str = SESSION) -> list[dict[str
 def leave_traces(connection: Connection) -> None:
     """Create the learner's events, snapshots, dead letters, poisoned events and accesses."""
     events = list_events()
-    early = {
-        "session_id": SESSION,
-        "note": MARKER,
-    }  # sent before the SessionStarted of this session
+    early = {"session_id": SESSION, "note": MARKER}  # before the SessionStarted of this session
     push_events(connection, sample_events.envelope("Unheard", early, at=AT))
     stage.append(connection, events)
     answer = {"session_id": "nobody-knows", "item_id": "i0", "response_time_ms": 5}
@@ -126,7 +121,11 @@ def find_traces(connection: Connection, *needles: str) -> list[str]:
     return [
         *find_in_tables(connection, *needles),
         *find_in_redis(*needles),
-        *find_in_files(Path(settings.current().progress_data_dir), *needles),
+        *(
+            str(file)
+            for file in Path(settings.current().progress_data_dir).rglob("*")
+            if file.is_file() and any(needle.encode() in file.read_bytes() for needle in needles)
+        ),
     ]
 
 
@@ -167,11 +166,6 @@ def _text(value: Any) -> str:
     if isinstance(value, dict):
         return " ".join(f"{_text(k)} {_text(v)}" for k, v in value.items())
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def find_in_files(folder: Path, *needles: str) -> list[str]:
-    files = [file for file in folder.rglob("*") if file.is_file()]
-    return [str(file) for file in files for n in needles if n.encode() in file.read_bytes()]
 
 
 @pytest.fixture

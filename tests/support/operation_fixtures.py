@@ -54,10 +54,7 @@ class Operator:
     def error(
         self, query: str, user: str = ADMIN, /, *, roles: object = "admin"
     ) -> tuple[str, str]:
-        answer = self.ask(query, user, roles=roles)
-        (error,) = answer["errors"]
-        assert answer["data"] is None
-        return error["extensions"]["code"], error["message"]
+        return self.api.error(query, user, roles=roles)
 
     def start(self, field: str, arguments: str = "", *, key: str | None = None) -> Body:
         key = key or f"key-{next(_keys)}"
@@ -96,7 +93,6 @@ class Operator:
         return self.get(operation_id)
 
     def cancel(self, operation_id: str) -> Any:
-        """Cancel the operation; return it, or the error's code."""
         return self._change("cancelOperation", operation_id)
 
     def retry(self, operation_id: str) -> Any:

@@ -56,10 +56,6 @@ UPDATE operations.operations SET kind = :kind WHERE operation_id = CAST(:operati
 UPDATE operations.operations SET finished_at = finished_at - interval '61 minutes'
 WHERE operation_id = CAST(:operation_id AS uuid);
 
--- waiting for rows --
--- True if any session waits for another transaction to end.
-SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted);
-
 -- age dead letters --
 UPDATE event_store.dead_letters
 SET received_at = received_at - make_interval(days => CAST(:days AS integer)),

@@ -34,7 +34,7 @@ class Pubsub:
     publisher: PublisherClient
     subscriber: SubscriberClient
     host: str
-    rest_url: str = ""
+    rest_url: str
 
     def topic(self) -> str:
         name = f"{PROJECT}/topics/t-{uuid.uuid4()}"
@@ -140,8 +140,7 @@ def pubsub(
         process = processes.start(command, output=output, environment=settings.child_env())
     try:
         readiness.wait(lambda: ports.is_listening(port), "Pub/Sub", seconds=120)
-        with clients(f"{ports.HOST}:{port}") as made:
-            made.rest_url = f"http://{ports.HOST}:{port}"
+        with clients(f"{ports.HOST}:{port}", f"http://{ports.HOST}:{port}") as made:
             yield made
     finally:
         processes.end(process, by=signal.SIGTERM, seconds=10)
@@ -160,18 +159,17 @@ def transport(log: Path, database_url: str) -> Iterator[Pubsub]:
     process = Transport(database_url, log)
     process.start()
     try:
-        with clients(process.host) as made:
-            made.rest_url = process.rest_url
+        with clients(process.host, process.rest_url) as made:
             yield made
     finally:
         process.end(by=signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def clients(host: str) -> Iterator[Pubsub]:
+def clients(host: str, rest_url: str = "") -> Iterator[Pubsub]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PUBSUB_EMULATOR_HOST", host)
-        made = Pubsub(PublisherClient(), SubscriberClient(), host)
+        made = Pubsub(PublisherClient(), SubscriberClient(), host, rest_url)
     yield made
     made.publisher.stop()
     made.publisher.transport.close()

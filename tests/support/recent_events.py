@@ -31,15 +31,10 @@ def noon_zone() -> str:
 
 def study(user: str, days: int, answers: int = 0) -> list[dict[str, Any]]:
     session = f"{uuid.uuid4()}"
+    answer = {"session_id": session, "response_time_ms": 5}
     events = [
         ("SessionStarted", {"session_id": session, "user_id": user, "item_count": answers}),
-        *(
-            (
-                "CorrectAnswerGiven",
-                {"session_id": session, "item_id": f"i{n}", "response_time_ms": 5},
-            )
-            for n in range(answers)
-        ),
+        *(("CorrectAnswerGiven", {**answer, "item_id": f"i{n}"}) for n in range(answers)),
         ("SessionCompleted", {"session_id": session, "score": 80, "duration_seconds": 61}),
     ]
     return [sample_events.envelope(*each, at=ago(days)) for each in events]

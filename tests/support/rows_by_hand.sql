@@ -16,9 +16,6 @@ DELETE FROM group_names;
 DELETE FROM user_progress;
 DELETE FROM display_names;
 
--- break --
-ALTER TABLE daily_stats RENAME COLUMN items_learned TO items_lost;
-
 -- a null --
 ALTER TABLE daily_stats ALTER answers DROP NOT NULL;
 UPDATE daily_stats SET answers = NULL;

@@ -1,12 +1,11 @@
 """Sample events, and a comparison of the read models with the oracle."""
 
-import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from progress.adapters.postgres import database
 from tests import oracle
-from tests.support import model_rows
+from tests.support import envelopes, model_rows
 from tests.support.stage import append
 
 Envelope = dict[str, Any]
@@ -36,12 +35,7 @@ def _review(user: str, item: str, number: int) -> dict[str, Any]:
 
 
 def envelope(kind: str, data: dict[str, Any], *, at: datetime) -> Envelope:
-    return {
-        "event_id": str(uuid.uuid4()),
-        "event_type": kind,
-        "occurred_at": at.isoformat(),
-        "data": data,
-    }
+    return envelopes.envelope(kind, data, occurred_at=at.isoformat())
 
 
 def choices(user: str) -> list[Envelope]:
@@ -89,7 +83,6 @@ ASSIGNED = {"list_id": "l1", "group_id": "g1", "due_on": "2024-04-05"}
 
 
 def catalogue_list() -> list[Envelope]:
-    """Return the events of a list of the catalogue, which is assigned to a group."""
     told: dict[str, dict[str, Any]] = {
         "ListPublished": {"list_id": "l1", "name": "N5", "scale": "JLPT", "rank": 1},
         "ItemListed": {"list_id": "l1", "item_id": "i0", "position": 1},

@@ -46,7 +46,6 @@ class Served(fault_stack.Stack):
         self._process: subprocess.Popen[bytes] | None = None
 
     def up(self, **_: str) -> None:
-        """Start the system; return once it is ready."""
         with self._log.open("ab") as output:
             self._process = process = subprocess.Popen(
                 [sys.executable, "-m", "progress", "serve", "--port", str(self.port)],

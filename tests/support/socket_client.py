@@ -3,7 +3,7 @@
 import json
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -94,15 +94,8 @@ OpenSocket = Callable[..., Socket]
 
 @pytest.fixture
 def open_socket() -> Iterator[OpenSocket]:
-    sockets: list[Socket] = []
-
-    def open_one(*args: Any, **options: Any) -> Socket:
-        sockets.append(Socket(*args, **options))
-        return sockets[-1]
-
-    yield open_one
-    for opened in sockets:
-        opened.close()
+    with ExitStack() as opened:
+        yield lambda *args, **options: opened.enter_context(closing(Socket(*args, **options)))
 
 
 class RawSocket:

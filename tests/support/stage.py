@@ -79,7 +79,6 @@ class Stage:
                     yield table["restored"]
 
     def sweep(self) -> None:
-        """Restore the state that the database had before the first event."""
         self.admin.run(self._sweep)
 
     def deliver(self, log: Log, how: Disturbance) -> None:

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,6 @@ class Stream:
         return None
 
     def next_value(self) -> Any:
-        """Return the value of the only field in the next result."""
         event = self.next_event()
         assert event
         name, result = event
@@ -115,16 +114,8 @@ Subscribe = Callable[..., Stream]
 
 @pytest.fixture
 def subscribe() -> Iterator[Subscribe]:
-    """A function that opens a stream; the fixture closes the streams after the test."""
-    streams: list[Stream] = []
-
-    def open_stream(*args: Any, **variables: Any) -> Stream:
-        streams.append(Stream(*args, **variables))
-        return streams[-1]
-
-    yield open_stream
-    for stream in streams:
-        stream.close()
+    with ExitStack() as opened:
+        yield lambda *args, **variables: opened.enter_context(closing(Stream(*args, **variables)))
 
 
 class LessonRecorder:
