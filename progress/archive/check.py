@@ -30,14 +30,32 @@ class ArchiveFindings(NamedTuple):
     findings: list[Finding]
 
 
-def run(storage: Storage, on_progress: Progress) -> ArchiveFindings:
-    """Check that every file exists and has the size that its manifest gives."""
+def run(
+    storage: Storage, on_progress: Progress, connection: Connection | None = None
+) -> ArchiveFindings:
+    """Check that every file exists and has the size that its manifest gives.
+
+    With a connection to the log, also check the content of each file.
+    """
     published = manifests.require(storage).manifest
+    if connection:
+        manifests.check_log(connection, published)
     sizes = {file.path: file.bytes for file in storage.list_tree(manifests.FOLDER)}
     contents, findings = _read_ranges(storage, published)
-    for one in contents:
-        findings += find_missing(one, sizes)
-    return _report(published, contents, findings, on_progress)
+    for done, one in enumerate(contents):
+        on_progress(done, len(contents))
+        missing = find_missing(one, sizes)
+        findings += missing
+        if connection:
+            lost = {finding.path for finding in missing}
+            findings += _check_content(connection, storage, one, lost, published.buckets)
+    on_progress(len(contents), len(contents))
+    return ArchiveFindings(
+        published,
+        files=sum(len(one.files) for one in contents),
+        events=sum(one.events for one in contents),
+        findings=findings,
+    )
 
 
 def run_deep(connection: Connection, storage: Storage, on_progress: Progress) -> ArchiveFindings:
@@ -49,17 +67,7 @@ def run_deep(connection: Connection, storage: Storage, on_progress: Progress) ->
     a copy of another log.
     """
     with log_rows.hold_lock(connection):
-        published = manifests.require(storage).manifest
-        manifests.check_log(connection, published)
-        sizes = {file.path: file.bytes for file in storage.list_tree(manifests.FOLDER)}
-        contents, findings = _read_ranges(storage, published)
-        for done, one in enumerate(contents):
-            on_progress(done, len(contents))
-            missing = find_missing(one, sizes)
-            lost = {finding.path for finding in missing}
-            findings += missing
-            findings += _check_content(connection, storage, one, lost, published.buckets)
-        return _report(published, contents, findings, on_progress)
+        return run(storage, on_progress, connection)
 
 
 def find_missing(contents: RangeManifest, sizes: dict[str, int]) -> list[Finding]:
@@ -120,7 +128,9 @@ def _check_content(
                 if erased is None:
                     positions = Positions(contents.first, contents.last)
                     erased = [row.position for row in log_rows.list_erased(connection, positions)]
-                yield Finding(path, _describe_difference(workspace, erased))
+                held = workspace.count_positions(workspace.folder / "checked.parquet", erased)
+                problem = f"holds {held:,} erased rows: the erasure has not ended"
+                yield Finding(path, problem if held else "has other rows than the log")
     archived = {file.bucket for file in contents.files}
     for bucket in differing:
         if bucket not in archived:
@@ -144,26 +154,3 @@ def _check_file(storage: Storage, workspace: Workspace, path: str, file: File) -
     ):
         return "has other rows than the manifest says"
     return None
-
-
-def _describe_difference(workspace: Workspace, erased: list[int]) -> str:
-    """Say why the rows of the file in the workspace are not those of the log."""
-    held = workspace.count_positions(workspace.folder / "checked.parquet", erased)
-    if held:
-        return f"holds {held:,} erased rows: the erasure has not ended"
-    return "has other rows than the log"
-
-
-def _report(
-    published: ArchiveManifest,
-    contents: list[RangeManifest],
-    findings: list[Finding],
-    on_progress: Progress,
-) -> ArchiveFindings:
-    on_progress(len(contents), len(contents))
-    return ArchiveFindings(
-        published,
-        files=sum(len(one.files) for one in contents),
-        events=sum(one.events for one in contents),
-        findings=findings,
-    )

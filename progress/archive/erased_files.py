@@ -9,7 +9,6 @@ names the old files. If a run is interrupted, the next run can therefore start f
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -17,7 +16,7 @@ import msgspec
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import files, log_rows, manifests, ranges
-from progress.archive.files import LocalFile, Selection, Sums, Workspace
+from progress.archive.files import Selection, Sums
 from progress.archive.manifests import File, Published, RangeEntry, RangeManifest
 from progress.errors import ProgressError
 
@@ -145,18 +144,10 @@ def _rewrite_file(
         positions = workspace.positions_of(local, selection)
         if not positions:
             return None
-        left = _write_without(workspace, local, old, selection)
+        left = workspace.write_without(local, selection)
+        expected = Sums(old.rows, *old.sums).minus(workspace.sums_of(local, selection))
+        if (left.sums if left else Sums()) != expected:
+            raise ProgressError(f"{old.name}: rows other than the selected rows were removed")
         folder = manifests.folder(contents.first, contents.last)
         new = [ranges.store(storage, folder, old.bucket, left)] if left else []
     return _Rewritten(positions, new)
-
-
-def _write_without(
-    workspace: Workspace, local: Path, old: File, selection: Selection
-) -> LocalFile | None:
-    """Write the file without the selected rows; check that exactly these rows are gone."""
-    left = workspace.write_without(local, selection)
-    expected = Sums(old.rows, *old.sums).minus(workspace.sums_of(local, selection))
-    if (left.sums if left else Sums()) != expected:
-        raise ProgressError(f"{old.name}: rows other than the selected rows were removed")
-    return left

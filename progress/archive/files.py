@@ -193,15 +193,18 @@ def open_workspace() -> Iterator[Workspace]:
 
 
 @contextlib.contextmanager
-def open_duck(folder: Path, *, memory: str, threads: int) -> Iterator["DuckDBPyConnection"]:
-    """Open a DuckDB for the `with` block; DuckDB spills data beyond `memory` to a subfolder."""
+def open_duck(folder: Path | None, *, memory: str, threads: int) -> Iterator["DuckDBPyConnection"]:
+    """Open a DuckDB for the `with` block.
+
+    DuckDB spills data beyond `memory` to a subfolder; without a folder, it stores nothing on disk.
+    """
     import duckdb
 
     config: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
         "memory_limit": memory,
-        "temp_directory": f"{folder}/duckdb",
+        "temp_directory": f"{folder}/duckdb" if folder else "",
         "threads": str(threads),
     }
     with contextlib.closing(duckdb.connect(":memory:", config=config)) as duck:
@@ -262,10 +265,3 @@ def upload(storage: Storage, source: Path, path: str) -> None:
     with storage.writing(path) as output, source.open("rb") as file:
         while part := file.read(PART):
             output.write(part)
-
-
-def hash_stored(storage: Storage, path: str) -> str:
-    digest = hashlib.sha256()
-    for part in storage.reading(path):
-        digest.update(part)
-    return digest.hexdigest()

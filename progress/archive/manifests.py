@@ -8,6 +8,7 @@ one of the paths.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -210,7 +211,7 @@ def check_stored(storage: Storage, contents: RangeManifest) -> None:
     """Read a range's files back; raise ArchiveDamaged if one is missing or has another hash."""
     for file in contents.files:
         path = file_path(contents, file.name)
-        if not storage.has(path) or files.hash_stored(storage, path) != file.sha256:
+        if not storage.has(path) or files.download(storage, path, Path(os.devnull)) != file.sha256:
             raise damaged(path)
 
 
@@ -298,10 +299,13 @@ def publish(
     kept = [old for old in published if not any(a <= old.last and old.first <= b for a, b in new)]
     every = sorted([*kept, *entries], key=lambda entry: entry.first)
     upto = every[-1].last
+    identity = log_rows.identify(connection)
+    if identity is None:
+        raise ProgressError("the log is empty")
     return replace_manifest(
         storage,
         ArchiveManifest(
-            log=_identity(connection),
+            log=identity[0],
             buckets=current.manifest.buckets if current else buckets,
             upto=upto,
             ranges=every,
@@ -311,15 +315,8 @@ def publish(
     )
 
 
-def _identity(connection: Connection) -> Log:
-    found = log_rows.identify(connection)
-    if found is None:
-        raise ProgressError("the log is empty")
-    return found[0]
-
-
-def remove_old(storage: Storage, published: ArchiveManifest) -> int:
-    """Remove files that no manifest names and that are over a day old; return their number.
+def remove_old(storage: Storage, published: ArchiveManifest) -> None:
+    """Remove files that no manifest names and that are over a day old.
 
     The caller holds the archive's lock. A rebuild from the archive holds the same lock while it
     runs. No rebuild is therefore running now, and the folder of rebuilds holds only files that
@@ -327,29 +324,26 @@ def remove_old(storage: Storage, published: ArchiveManifest) -> int:
     """
     oldest = datetime.now(UTC) - _MAX_AGE
     named = list_named(storage, published)
-    old = [
-        file.path
-        for folder in (FOLDER, REBUILDS)
-        for file in storage.list_tree(folder)
-        if file.path not in named and file.written_at < oldest
-    ]
-    for path in old:
-        storage.purge(path)
-    return len(old)
+    for folder in (FOLDER, REBUILDS):
+        for file in list(storage.list_tree(folder)):
+            if file.path not in named and file.written_at < oldest:
+                storage.purge(file.path)
 
 
-def remove_all(storage: Storage, published: ArchiveManifest | None) -> int:
-    """Remove all generations of every file that no manifest names; return the number of files.
+def remove_all(storage: Storage, published: ArchiveManifest | None) -> None:
+    """Remove all generations of every file that no manifest names.
 
     The caller holds the archive's lock. The removed files may belong to an operation that was
     interrupted before it published them. When this operation continues, it writes them again.
     """
-    named = list_named(storage, published) if published else set[str]()
-    tree = storage.list_tree(FOLDER, former=True)
-    unnamed = [file.path for file in tree if file.path not in named]
-    for path in unnamed:
-        storage.purge(path)
-    return len(unnamed)
+    purge_unnamed(storage, FOLDER, list_named(storage, published) if published else set())
+
+
+def purge_unnamed(storage: Storage, folder: str, named: set[str]) -> None:
+    """Remove all generations of the folder's files, except those at the paths `named`."""
+    for file in list(storage.list_tree(folder, former=True)):
+        if file.path not in named:
+            storage.purge(file.path)
 
 
 def location(settings: Settings) -> str:

@@ -46,7 +46,9 @@ def run(
             entry = _merge(connection, storage, old, report_bucket)
             manifests.publish(connection, storage, current, [entry], current.manifest.buckets)
             for contents in old:
-                ranges.remove(storage, Positions(contents.first, contents.last), set())
+                manifests.purge_unnamed(
+                    storage, manifests.folder(contents.first, contents.last), set()
+                )
             merges += 1
     return merges
 

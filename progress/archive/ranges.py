@@ -146,15 +146,6 @@ def in_order(buckets: Iterable[int | None]) -> list[int | None]:
     return sorted(buckets, key=lambda bucket: (bucket is None, bucket))
 
 
-def remove(storage: Storage, positions: Positions, named: set[str]) -> int:
-    """Remove a range's files that no manifest names; return their number."""
-    found = [file.path for file in storage.list_tree(manifests.folder(*positions), former=True)]
-    unnamed = [path for path in found if path not in named]
-    for path in unnamed:
-        storage.purge(path)
-    return len(unnamed)
-
-
 class RowFiles:
     """The output of a COPY whose first column is the bucket."""
 

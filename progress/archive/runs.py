@@ -208,7 +208,7 @@ def remove_unnamed(storage: Storage, planned: PlannedRanges, current: Published 
     """Remove the files of planned ranges that no manifest names."""
     named = manifests.list_named(storage, current.manifest) if current else set[str]()
     for positions in planned.positions:
-        ranges.remove(storage, positions, named)
+        manifests.purge_unnamed(storage, manifests.folder(*positions), named)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.outputs import HashedOutput, Rows
 from progress.adapters.storage.storage import Output
+from progress.archive import files
 from progress.errors import ProgressError
 from progress.operations import accesses, export_files, export_steps
 from progress.operations.claimed_operations import ClaimedOperation, connection_for, parse_arguments
@@ -39,15 +40,6 @@ _TYPES = {
     **dict.fromkeys(_TIMES, "TIMESTAMPTZ"),
     **dict.fromkeys(_QUOTIENTS, "DOUBLE"),
     "set_aside": "BOOLEAN",
-}
-# With more threads, DuckDB needs gigabytes of memory. Without a temporary folder, DuckDB stores
-# nothing on the disk. DuckDB must not download extensions.
-_CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-    "threads": 1,
-    "memory_limit": "128MB",
-    "temp_directory": "",
 }
 _CSV_BUFFER = 4_000_000  # Bytes of CSV that DuckDB reads at a time.
 _PART = 1 << 16  # Bytes of Parquet per read.
@@ -172,7 +164,8 @@ def _convert(rows: int, file: int, types: dict[str, str]) -> None:
     import duckdb  # imported late: it takes 20 MB of memory, and few steps need it
 
     try:
-        with duckdb.connect(":memory:", config=_CONFIGURATION) as connection:
+        # With more threads, DuckDB needs gigabytes of memory.
+        with files.open_duck(None, memory="128MB", threads=1) as connection:
             connection.from_csv_auto(
                 f"/dev/fd/{rows}",
                 auto_detect=False,

@@ -104,18 +104,16 @@ def write(
     """
     target = HashedOutput(output)
     with open_snapshot(connection, marks_formulas=True):
-        snapshot = _take_snapshot(connection, learner)
+        taken_at, position, _, events = database.run(
+            connection, _FILE, "snapshot", learner=learner
+        )[0]
+        if events is None:
+            raise OperationEnded("FAILED", "the learner is deleted", cancelled_by=records.DELETION)
+        snapshot = Snapshot(taken_at, position, events)
         with zipfile.ZipFile(cast("IO[bytes]", target), "w") as archive:
             writer = _Writer(connection, archive, snapshot)
             _write_files(writer, learner, report_progress)
     return Written(snapshot.taken_at, target.bytes, target.digest.hexdigest())
-
-
-def _take_snapshot(connection: Connection, learner: str) -> Snapshot:
-    taken_at, position, _, events = database.run(connection, _FILE, "snapshot", learner=learner)[0]
-    if events is None:
-        raise OperationEnded("FAILED", "the learner is deleted", cancelled_by=records.DELETION)
-    return Snapshot(taken_at, position, events)
 
 
 def _write_files(writer: "_Writer", learner: str, report_progress: Callable[[float], None]) -> None:

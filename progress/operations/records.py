@@ -7,7 +7,7 @@ It imports this module, and must start without pg8000: do not import pg8000 here
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
@@ -165,24 +165,14 @@ def accept_values(
     }
 
 
-def accept(
-    connection: "Connection",
-    kind: OperationKind,
-    *,
-    caller: str,
-    key: str,
-    subject: str | None,
-    **arguments: object,
-) -> UUID:
-    """Start an operation; return its id.
+def accept(connection: "Connection", kind: OperationKind, **values: Any) -> UUID:
+    """Start an operation with the values of `accept_values`; return its id.
 
     If the caller has started an operation with this key, or if an operation of this kind about the
     subject is unfinished, return the id of that operation instead.
     """
-    values = accept_values(
-        kind, caller=caller, key=key, subject=subject, daily_limit=None, **arguments
-    )
-    operation_id: UUID = connection.run(blocks(_FILE)["accept"], **values)[0][0]
+    accepted = connection.run(blocks(_FILE)["accept"], **accept_values(kind, **values))
+    operation_id: UUID = accepted[0][0]
     return operation_id
 
 

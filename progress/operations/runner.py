@@ -16,13 +16,7 @@ from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.telemetry import logs, tracing
-from progress.errors import (
-    AttemptFailed,
-    EventStoreError,
-    OperationEnded,
-    ProgressError,
-    Unavailable,
-)
+from progress.errors import AttemptFailed, OperationEnded, ProgressError, Unavailable
 from progress.event_store import publication
 from progress.operations import (
     archive_steps,
@@ -41,7 +35,6 @@ from progress.operations.claimed_operations import (
 from progress.operations.records import Step
 from progress.projections import batch, rebuild, replacement, replay
 from progress.projections.projector import SHARDS
-from progress.projections.replacement import Replacement
 
 Action = Callable[[ClaimedOperation], object]
 Actions = Mapping[str, Action]  # maps the name of each step to the step's action
@@ -156,7 +149,7 @@ def _fold(operation: ClaimedOperation) -> object:
     def report_progress(folded: int, total: int) -> None:
         operation.report_progress(_FOLD_SHARE * folded / max(total, 1))
 
-    def open_replacement() -> Replacement:
+    def open_replacement() -> Connection:
         limit_s = sum(step.timeout_s for step in operation.steps)
         opening = replacement.open_replacement(connect, limit_s=limit_s)
         return operation.resources.enter_context(opening)
@@ -168,9 +161,8 @@ def _fold(operation: ClaimedOperation) -> object:
 def _swap(operation: ClaimedOperation) -> object:
     """Swap the second schema in; return the total number of folded events."""
     # This worker has also run the step "fold", because any worker of a rebuild begins with it.
-    second: Replacement = operation.handover
-    limit_statements(second.connection, operation)
-    return {"events": operation.outcomes["fold"]["events"] + second.swap()}
+    second = limit_statements(operation.handover, operation)
+    return {"events": operation.outcomes["fold"]["events"] + replacement.swap(second)}
 
 
 def _replay(operation: ClaimedOperation) -> object:
@@ -179,12 +171,9 @@ def _replay(operation: ClaimedOperation) -> object:
     replayed: list[str] = []
     stay: list[dict[str, str]] = []
     with connection_for(operation) as connection:
-        for done, letter_id in enumerate(ids):
+        reasons = replay.replay_all(connection, ids)
+        for done, (letter_id, reason) in enumerate(zip(ids, reasons, strict=True), start=1):
             operation.report_progress(done / len(ids))
-            try:
-                reason = replay.replay(connection, letter_id)
-            except EventStoreError as error:
-                reason = str(error)
             if reason is None:
                 replayed.append(str(letter_id))
             else:

@@ -213,7 +213,7 @@ class Projector:
         database.close(self.connection)
 
     def find_shards_behind(self) -> list[int]:
-        return [shard for (shard,) in self._run(_FILE, "shards behind")]
+        return [shard for (shard,) in self._run("shards behind")]
 
     def count_waiting(self, shard: int) -> tuple[int, Live]:
         """Enter the live schema to fold first; return the shard's number of events that wait.
@@ -221,7 +221,7 @@ class Projector:
         The count stops at 100,000. Also return the live schemas.
         """
         while True:
-            ((count, schemas, read),) = self._run(_FILE, "count waiting", shard=shard)
+            ((count, schemas, read),) = self._run("count waiting", shard=shard)
             found = Live(schemas, read)
             if found.first == self.schema:
                 return count, found
@@ -249,9 +249,7 @@ class Projector:
     def fold_window(self, shard: int, at_most: int) -> int | None:
         """Fold the next window; return its event count, or None if another worker is folding."""
         with tracing.child_span("fold", "client", _SPAN_ATTRIBUTES) as span:
-            ((folded, oldest_ms, times),) = self._run(
-                _FILE, "fold window", shard=shard, at_most=at_most
-            )
+            ((folded, oldest_ms, times),) = self._run("fold window", shard=shard, at_most=at_most)
             span.set_attribute("progress.shard", shard)
             span.set_attribute("progress.events", folded or 0)
         if folded:
@@ -277,10 +275,10 @@ class Projector:
         with database.translate_errors(_translate):
             return database.run(self.connection, _FILE, block, **values)
 
-    def _run(self, file: str, block: str, **values: object) -> list[list[Any]]:
+    def _run(self, block: str, **values: object) -> list[list[Any]]:
         """Run a block that each wake-up runs; it stays prepared."""
         with database.translate_errors(_translate):
-            return self.connection.run_prepared(statements.blocks(file)[block], **values)
+            return self.connection.run_prepared(statements.blocks(_FILE)[block], **values)
 
 
 def _record_times(times: list[float]) -> None:

@@ -33,7 +33,7 @@ def run(connect: Connect, *, workers: int = 2, on_progress: Progress | None = No
     """
     with replacement.open_replacement(connect) as second:
         folded = fold(connect, workers, on_progress)
-        return folded + second.swap()
+        return folded + replacement.swap(second)
 
 
 def ensure(connect: Connect) -> bool:

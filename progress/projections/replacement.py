@@ -12,7 +12,7 @@ from enum import StrEnum
 from pg8000.native import identifier
 
 from progress.adapters.postgres import database, statements
-from progress.adapters.postgres.database import Connect, Connection, Failure
+from progress.adapters.postgres.database import Connect, Connection
 from progress.adapters.telemetry import logs
 from progress.errors import DatabaseUnavailable, ProjectionError, RebuildRunning
 from progress.projections import schema as read_model_schema
@@ -32,34 +32,15 @@ class Holder(StrEnum):
     PRUNE = "`progress prune-schemas`"
 
 
-class Replacement:
-    """The second schema: it is filled, caught up with the log, and swapped with the live one."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-
-    def swap(self) -> int:
-        """Fold the newest events and swap the schemas; return the number of events folded."""
-        folded = _swap(self.connection, building_name())
-        _drop_former(self.connection)
-        _drop_orphans(self.connection)
-        return folded
-
-
 @contextlib.contextmanager
 def open_replacement(
-    connect: Connect,
-    holder: Holder = Holder.REBUILD,
-    limit_s: float | None = None,
-) -> Iterator[Replacement]:
-    """Create the second schema. After the block, drop it if it was not swapped in.
+    connect: Connect, holder: Holder = Holder.REBUILD, limit_s: float | None = None
+) -> Iterator[Connection]:
+    """Create the second schema, for `swap`. After the block, drop it if it was not swapped in.
 
     Raise RebuildRunning as `hold_lock` does.
     """
-    with (
-        contextlib.closing(connect()) as connection,
-        hold_lock(connection, holder, limit_s),
-    ):
+    with contextlib.closing(connect()) as connection, hold_lock(connection, holder, limit_s):
         try:
             for left in (building_name(), former_name()):  # left by a rebuild that was killed
                 drop(connection, left)
@@ -67,7 +48,7 @@ def open_replacement(
             database.run(connection, _FILE, "drop_orphaned_marks")
             read_model_schema.create(connection, building_name())
             database.run(connection, _FILE, "stop_at_log_end")
-            yield Replacement(connection)
+            yield connection
         finally:
             connection.run("SET statement_timeout = 0")  # a step of an operation may have set it
             drop(connection, building_name())
@@ -102,9 +83,9 @@ def _describe_holder(connection: Connection) -> str:
     return f"{holder} has been running since {since:%Y-%m-%d %H:%M:%S} UTC and {limit}"
 
 
-def _swap(connection: Connection, building: str) -> int:
+def swap(connection: Connection) -> int:
     """Fold the newest events into the second schema and swap it in; return the number of events."""
-    live = read_model_schema.schema_name()
+    live, building = read_model_schema.schema_name(), building_name()
     projector = Projector(connection, building)
     with database.transaction(connection):
         database.run(connection, _FILE, "mark_past")
@@ -124,15 +105,13 @@ def _swap(connection: Connection, building: str) -> int:
         read_model_schema.register(connection, live)
         views.follow(connection, former, None)
     # Wake-ups did nothing while the swap held the locks. Fold the events that they announced.
-    return folded + Projector(connection).catch_up_all()
-
-
-def _drop_former(connection: Connection) -> None:
-    """Drop the former schema, or log a warning if a reader such as pg_dump still uses it."""
+    folded += Projector(connection).catch_up_all()
     try:
-        drop(connection, former_name())
-    except DatabaseUnavailable as error:
+        drop(connection, former)
+    except DatabaseUnavailable as error:  # a reader such as pg_dump still uses it
         logs.write("WARNING", f"{error}: the next rebuild or `progress prune-schemas` drops it")
+    _drop_orphans(connection)
+    return folded
 
 
 def building_name() -> str:
@@ -207,10 +186,13 @@ def _drop_orphans(connection: Connection) -> None:
 def _try_drop(connection: Connection, schema: str, tries: int) -> None:
     for tries_left in reversed(range(tries)):
         try:
-            with database.translate_errors(_translate_in_use):
+            with database.translate_errors(
+                lambda failure: DatabaseUnavailable(failure.message) if failure.is_blocked else None
+            ):
                 if not views.follow(connection, schema):
                     raise DatabaseUnavailable(f"views read {schema}")
-                _end_loading(connection, schema)
+                # Empty its table `archive_rebuild`, so that its workers start no new load.
+                connection.run(statements.fill(_FILE, "end_loading", schema=identifier(schema)))
                 read_model_schema.drop(connection, schema)
             return
         except DatabaseUnavailable as error:
@@ -218,12 +200,3 @@ def _try_drop(connection: Connection, schema: str, tries: int) -> None:
                 raise DatabaseUnavailable(
                     f"{schema} is still being read or loaded"
                 ) from error.__cause__
-
-
-def _end_loading(connection: Connection, schema: str) -> None:
-    """Empty the schema's table `archive_rebuild`, so that its workers start no new load."""
-    connection.run(statements.fill("projections/rebuild", "end_loading", schema=identifier(schema)))
-
-
-def _translate_in_use(failure: Failure) -> DatabaseUnavailable | None:
-    return DatabaseUnavailable(failure.message) if failure.is_blocked else None

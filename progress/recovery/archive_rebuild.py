@@ -5,7 +5,6 @@ not change.
 """
 
 from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from progress.adapters import storage
@@ -56,8 +55,11 @@ def run(
         stored = storage.open_storage(source.archive)
         with rebuild.open_projectors(connect, _WORKERS) as workers:
             filling = _Filling(workers, stored, on_progress)
-            with log_rows.hold_lock(second.connection), _hold_shards(second.connection):
-                published, contents = _read(second.connection, stored)
+            # Erasures must not change the second schema while rows are loaded into it.
+            building = replacement.building_name()
+            held = database.hold(second, _FILE, "lock shards", schema=building)
+            with log_rows.hold_lock(second), held:
+                published, contents = _read(second, stored)
                 try:
                     number = filling.begin(published, contents)
                     filling.load(engine, source, number)
@@ -65,7 +67,7 @@ def run(
                     rebuild_units.remove_shared(stored)
                 filling.end(published, number, erased)
             folded = filling.catch_up()
-        return folded + second.swap()
+        return folded + replacement.swap(second)
 
 
 def _read(connection: Connection, stored: Storage) -> tuple[ArchiveManifest, list[RangeManifest]]:
@@ -82,11 +84,6 @@ def _read(connection: Connection, stored: Storage) -> tuple[ArchiveManifest, lis
     contents = manifests.read_ranges(stored, archived)
     archive_restore.check_positions(contents, archived.upto)
     return archived, contents
-
-
-def _hold_shards(connection: Connection) -> AbstractContextManager[None]:
-    """Keep erasures from changing the second schema while rows are loaded into it."""
-    return database.hold(connection, _FILE, "lock shards", schema=replacement.building_name())
 
 
 class _Filling:

@@ -79,7 +79,8 @@ def apply(connection: Connection, archive: Storage, on_progress: ReportProgress)
     left = find_left(connection)
     _redact_letters(connection)
     started = {_start(connection, learner) for learner in left.values()}
-    operation_ids = {*_accept_anew(connection), *started}
+    anew = database.run(connection, _FILE, "accept anew", time_limit_s=TIME_LIMIT_S)
+    operation_ids = {*started, *(operation_id for (operation_id,) in anew)}
     unknown = [digest for digest in missing if digest not in left]
     done = 0
     with ThreadPoolExecutor(_WORKERS) as workers:
@@ -140,12 +141,6 @@ def _adopt_key(connection: Connection, archive: Storage) -> None:
             "the ledger of erasures in the archive belongs to another log: check ARCHIVE_BUCKET"
         )
     database.run(connection, _FILE, "replace key", inner=key.inner, outer=key.outer)
-
-
-def _accept_anew(connection: Connection) -> list[UUID]:
-    """Give unfinished, timed-out and failed erasures their whole time from now on; return ids."""
-    rows = database.run(connection, _FILE, "accept anew", time_limit_s=TIME_LIMIT_S)
-    return [operation_id for (operation_id,) in rows]
 
 
 def _start(connection: Connection, learner: str) -> UUID:

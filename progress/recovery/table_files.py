@@ -1,17 +1,18 @@
 """The files of a dump: each table's rows as COPY writes them, compressed by gzip."""
 
 import functools
+import gzip
 import hashlib
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any, cast
 
 import msgspec
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.outputs import HashedOutput, Rows
-from progress.adapters.storage.storage import PART, Output, Storage
+from progress.adapters.storage.storage import PART, Storage
 from progress.archive.manifests import Progress
 from progress.errors import ProgressError
 
@@ -41,11 +42,10 @@ def write_tables(
     for table, _, copy_out in tables:
         with storage.writing(f"{folder}/{table}.gz") as output:
             file = HashedOutput(output)
-            gzip = _Gzip(file)
-            rows = Rows(gzip, functools.partial(_report, on_progress, done, estimate))
-            connection.run(copy_out, stream=rows)
-            rows.flush()
-            gzip.close()
+            with gzip.open(cast("IO[bytes]", file), "wb", _GZIP_LEVEL) as packed:
+                rows = Rows(packed, functools.partial(_report, on_progress, done, estimate))
+                connection.run(copy_out, stream=rows)
+                rows.flush()
         written.append(Table(table, rows.lines, file.bytes, file.digest.hexdigest()))
         done += rows.lines
     on_progress(done, done)
@@ -56,37 +56,22 @@ def _report(on_progress: Progress, done: int, estimate: int, rows: int) -> None:
     on_progress(done + rows, max(estimate, done + rows))
 
 
-class _Gzip:
-    """An output that compresses the data."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        self._compressor = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WBITS)
-
-    def write(self, data: bytes) -> None:
-        self._output.write(self._compressor.compress(data))
-
-    def close(self) -> None:
-        """Write what the compressor still holds, and the end of the file."""
-        self._output.write(self._compressor.flush())
-
-
 def decompress(data: Iterator[bytes], digest: Any) -> Iterator[bytes]:
     """Yield the rows in parts, and update `digest` with the compressed data.
 
     Raise zlib.error if the data is damaged.
     """
-    gzip = zlib.decompressobj(wbits=_GZIP_WBITS)
+    packed = zlib.decompressobj(wbits=_GZIP_WBITS)
     for part in data:
         digest.update(part)
-        while part and not gzip.eof:
+        while part and not packed.eof:
             # Limit the size of a part, because a megabyte may decompress to a gigabyte.
-            if rows := gzip.decompress(part, PART):
+            if rows := packed.decompress(part, PART):
                 yield rows
-            part = gzip.unconsumed_tail  # noqa: PLW2901
-    while not gzip.eof and (rows := gzip.decompress(b"", PART)):
+            part = packed.unconsumed_tail  # noqa: PLW2901
+    while not packed.eof and (rows := packed.decompress(b"", PART)):
         yield rows
-    if not gzip.eof:
+    if not packed.eof:
         raise zlib.error("the data ends early")
 
 

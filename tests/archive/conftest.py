@@ -12,7 +12,6 @@ LEARNERS = ("ann", "ben", "cyd", "una")  # ann and una are in the same bucket
 
 @pytest.fixture
 def log(connection: Connection) -> Connection:
-    """The connection to a folded log of four learners and of three items."""
     sample_events.record_lessons(connection, *LEARNERS)
     batch.run(connection)
     return connection

@@ -1,4 +1,4 @@
-"""A restore from the archive fills an empty log completely, or changes nothing."""
+"""Erasures from the archive, and restores, which fill an empty log or change nothing."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -7,47 +7,31 @@ from typing import Any
 
 import pytest
 
+from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage.storage import Storage
-from progress.archive import check, erased_files, restore
+from progress.adapters.storage.storage import Folder, Storage
+from progress.archive import check, erased_files, files, log_rows, manifests, restore
 from progress.errors import ProgressError
 from progress.projections import batch, rebuild
 from progress.projections.projector import Projector
 from progress.recovery import checks
 from tests.conftest import Store
-from tests.support import archives, model_rows, sample_events, stage
-
-pytestmark = pytest.mark.usefixtures("small_ranges")
+from tests.support import archives, cloud_storage, model_rows, sample_events, stage
 
 
 @pytest.fixture
-def other(stores: Callable[[], Store]) -> Store:
+def other(stores: Callable[[], Store], small_ranges: int) -> Store:
     return stores()
 
 
 @pytest.fixture
 def empty(other: Store) -> Iterator[Connection]:
-    """A connection to the empty database."""
     with contextlib.closing(other.connect()) as connection:
         yield connection
 
 
 def fill(connection: Connection, archive: Storage) -> restore.Restored:
     return restore.run(connection, archive, lambda *_: None)
-
-
-def record_longest_parameter(
-    connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], int]:
-    """Return a function that returns the length of the longest parameter sent so far."""
-    run, lengths = connection.run, [0]
-
-    def record(sql: str, stream: Any = None, **values: object) -> Any:
-        lengths.extend(len(str(value)) for value in values.values())
-        return run(sql, stream=stream, **values)
-
-    monkeypatch.setattr(connection, "run", record)
-    return lambda: max(lengths)
 
 
 def test_a_restored_log_has_the_same_rows_and_gives_the_same_read_models(
@@ -66,17 +50,14 @@ def test_a_restored_log_has_the_same_rows_and_gives_the_same_read_models(
     archives.run(empty, archive)
 
 
-def test_any_number_of_erased_events_is_restored_as_erased_rows(
-    log: Connection, archive: Storage, empty: Connection, monkeypatch: pytest.MonkeyPatch
+def test_erased_events_are_restored_as_erased_rows(
+    log: Connection, archive: Storage, empty: Connection
 ) -> None:
-    """PostgreSQL limits the length of a parameter, so no parameter may hold all rows."""
     archives.run(log, archive)
     for learner in ("learner-ann", "learner-una", "learner-ben"):
-        archives.empty_stream(log, learner)
+        archives.change(log, "empty stream", stream_id=learner)
         erased_files.remove_stream(log, archive, learner, lambda _: None)
-    longest = record_longest_parameter(empty, monkeypatch)
     assert fill(empty, archive).erased == 3 * 32
-    assert longest() < 1_000
     assert empty.run(archives.BLOCKS["rows"]) == log.run(archives.BLOCKS["rows"])
     assert checks.run(empty).findings[1:] == []
 
@@ -92,7 +73,7 @@ def test_a_restore_keeps_the_stream_and_version_of_an_emptied_event_in_a_stream_
     Projector(log).catch_up_all()
     archives.run(log, archive)
     assert log.run(archives.BLOCKS["redact undeclared"], learner="una") == [[1]]
-    archives.empty_stream(log, "learner-una")
+    archives.change(log, "empty stream", stream_id="learner-una")
     erased_files.remove_stream(log, archive, "learner-una", lambda _: None)
     assert check.run_deep(log, archive, lambda *_: None).findings == []
     fill(empty, archive)
@@ -105,7 +86,7 @@ def test_restored_rows_have_versions_without_gaps_even_if_rows_were_erased(
 ) -> None:
     log.run(archives.BLOCKS["begin erasure"], learner="ann")
     archives.run(log, archive)
-    archives.empty_stream(log, "learner-una")
+    archives.change(log, "empty stream", stream_id="learner-una")
     erased_files.remove_stream(log, archive, "learner-una", lambda _: None)
     assert fill(empty, archive).erased == 2 * 32
     rebuild.run(other.connect)
@@ -149,3 +130,132 @@ def test_wrong_sums_in_the_manifest_are_detected(
     with pytest.raises(ProgressError, match="damaged"):
         fill(empty, archive)
     assert empty.run(archives.BLOCKS["count"]) == [[0]]
+
+
+ANN = "learner-ann"
+
+
+def remove(connection: Connection, archive: Storage) -> erased_files.Removal:
+    return erased_files.remove_stream(connection, archive, ANN, lambda _: None)
+
+
+def test_no_file_contains_an_erased_learner_and_the_hash_sums_equal_those_of_the_log(
+    log: Connection, archive: Storage, small_ranges: int
+) -> None:
+    archives.run(log, archive)
+    before = len(archives.files_with(archive, ANN))
+    others = archives.files_with(archive, "learner-ben")
+    events = sum(contents.events for contents in archives.ranges(archive))
+    archives.change(log, "empty stream", stream_id=ANN)
+    assert archives.differing(log, archive)
+    removal = remove(log, archive)
+    assert removal.files == before > 0
+    assert archives.files_with(archive, ANN) == []
+    assert archives.differing(log, archive) == []
+    left = archives.ranges(archive)
+    assert sum(contents.events for contents in left) == events - removal.rows
+    assert sum(len(contents.erased) for contents in left) == removal.rows > 0
+    for path in archives.files_with(archive, "learner-ben"):
+        rows = archives.stream_versions(archive, path)
+        assert rows == sorted(rows)
+    assert [path.rpartition("/")[0] for path in archives.files_with(archive, "learner-ben")] == [
+        path.rpartition("/")[0] for path in others
+    ]
+    assert remove(log, archive) == erased_files.Removal(0, 0)
+
+
+def test_an_erasure_removes_events_that_were_emptied_while_their_range_was_verified(
+    log: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = sample_events.envelope("Unheard", {"session_id": "ann-9"}, at=sample_events.BEGIN)
+    stage.append(log, [early])
+    stage.append(log, sample_events.lesson("ann", 9))
+    Projector(log).catch_up_all()
+    sum_rows = log_rows.sum_rows
+
+    def sum_and_empty(*arguments: Any) -> Any:
+        sums = sum_rows(*arguments)
+        assert log.run(archives.BLOCKS["redact undeclared"], learner="ann") == [[1]]
+        archives.change(log, "empty stream", stream_id=ANN)
+        return sums
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log_rows, "sum_rows", sum_and_empty)
+        upto = archives.run(log, archive).upto
+    remove(log, archive)
+    assert archives.files_with(archive, ANN) == []
+    assert archives.differing(log, archive) == []
+    restore.check_positions(archives.ranges(archive), upto)
+
+
+def test_an_erasure_removes_former_generations_of_files_from_the_bucket(
+    log: Connection, bucket: cloud_storage.Bucket
+) -> None:
+    archive = storage.open_storage("gs://b/a")
+    archives.run(log, archive)
+    path = archives.find_file(archive, ANN)
+    data = bucket.objects[f"a/{path}"]
+    bucket.store(f"a/{path}", data)
+    bucket.store("a/ranges/old/000-0.parquet", data)
+    archive.remove_file("ranges/old/000-0.parquet")
+    archives.change(log, "empty stream", stream_id=ANN)
+    remove(log, archive)
+    stored = {**bucket.former, **bucket.objects}
+    assert [name for name, old in stored.items() if old and name.endswith(path)] == []
+    assert not bucket.former["a/ranges/old/000-0.parquet"]
+    assert archives.files_with(archive, ANN) == []
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.first_in_gate
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (files, "upload"),
+        (manifests, "put_range"),
+        (Folder, "replace"),
+        (manifests, "settle"),
+        (Folder, "purge"),
+        (manifests, "remove_all"),
+    ],
+)
+def test_an_interrupted_erasure_can_be_repeated(
+    log: Connection, archive: Storage, owner: object, name: str
+) -> None:
+    archives.run(log, archive)
+    archives.change(log, "empty stream", stream_id=ANN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            remove(log, archive)
+    assert len(archives.ranges(archive)) == 1
+    remove(log, archive)
+    assert archives.files_with(archive, ANN) == []
+    assert archives.differing(log, archive) == []
+    assert not any("manifest-" in path for path in archives.paths(archive))
+
+
+def test_a_damaged_file_or_a_step_that_reports_success_without_its_work_removes_no_file(
+    log: Connection, archive: Storage
+) -> None:
+    assert remove(log, archive) == erased_files.Removal(0, 0)  # there is no archive yet
+    archives.run(log, archive)
+    path = archives.find_file(archive, ANN)
+    archives.change(log, "empty stream", stream_id=ANN)
+    archives.flip_byte(archive, path)
+    with pytest.raises(ProgressError, match=path):
+        remove(log, archive)
+    archives.flip_byte(archive, path)
+    before = archives.paths(archive)
+    faults = [fault for fault in archives.SILENT_FAULTS if fault[0] in (files, Folder)]
+    for fault in (*faults, (files.Workspace, "write_without", lambda *_: None)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(*fault)
+            with pytest.raises(ProgressError):
+                remove(log, archive)
+        assert archives.paths(archive) >= before, fault
+    remove(log, archive)
+    assert archives.differing(log, archive) == []

@@ -1,4 +1,4 @@
-"""Archive runs, merges of ranges, the command `progress archive`, and the archive's location."""
+"""Archive runs, merges of ranges, the command `progress archive`, and checks of the archive."""
 
 import hashlib
 import json
@@ -12,8 +12,9 @@ from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import check, files, log_rows, manifests, merges, runs
-from progress.archive.manifests import RangeEntry
-from progress.errors import ProgressError
+from progress.archive.check import Finding
+from progress.archive.manifests import RangeEntry, RangeManifest
+from progress.errors import ProgressError, StorageUnavailable
 from progress.projections import batch
 from tests.conftest import Store
 from tests.support import archives, cli, sample_events
@@ -79,7 +80,7 @@ def test_events_of_a_learner_whose_erasure_has_begun_are_not_archived(
     left_out = {(row.event_id, row.stream_version) for row in contents.erased}
     assert left_out == {(None, None)}
     assert archives.differing(log, archive) == []
-    archives.empty_stream(log, "learner-ann")
+    archives.change(log, "empty stream", stream_id="learner-ann")
     assert archives.differing(log, archive) == []
 
 
@@ -288,3 +289,106 @@ def test_the_archive_of_ten_billion_events_has_at_most_forty_ranges() -> None:
         most = max(most, len(entries))
     assert most == 36
     assert entries[-1].last == 9_999 * runs.RANGE
+
+
+ANN = "learner-ann"
+
+
+def shallow(archive: Storage) -> list[Finding]:
+    return check.run(archive, lambda *_: None).findings
+
+
+def deep(connection: Connection, archive: Storage) -> list[Finding]:
+    return check.run_deep(connection, archive, lambda *_: None).findings
+
+
+def test_an_intact_archive_has_no_findings(
+    log: Connection, archive: Storage, small_ranges: int
+) -> None:
+    archives.run(log, archive)
+    report = check.run_deep(log, archive, lambda *_: None)
+    assert report.findings == []
+    assert len(report.manifest.ranges) == 3
+    assert [[report.events]] == log.run(archives.BLOCKS["count"])
+    assert shallow(archive) == []
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+@pytest.mark.first_in_gate
+@pytest.mark.usefixtures("small_ranges")
+@pytest.mark.parametrize(
+    ("which", "damage", "problem"),
+    [
+        (ANN, Path.unlink, "is missing"),
+        (ANN, cut, "but the manifest says"),
+        ("manifest", cut, "is missing or damaged"),
+    ],
+)
+def test_a_damaged_file_is_reported_and_the_next_run_writes_its_range_again(
+    log: Connection, archive: Storage, folder: Path, *, which: str, damage: Any, problem: str
+) -> None:
+    archives.run(log, archive)
+    manifest_paths = sorted(p for p in archives.paths(archive) if p.endswith("manifest.json"))
+    path = archives.find_file(archive, which) if which == ANN else manifest_paths[1]
+    damage(folder / path)
+    (finding,) = shallow(archive)
+    assert (finding.path, problem in finding.problem) == (path, True)
+    assert deep(log, archive)[:1] == [finding]
+    archives.run(log, archive, is_now=False)
+    assert deep(log, archive) == []
+    assert len(archives.ranges(archive)) == 3
+
+
+def test_the_deep_check_also_finds_changed_bytes_other_rows_and_erased_rows(
+    log: Connection, archive: Storage
+) -> None:
+    archives.run(log, archive)
+    path = archives.find_file(archive, ANN)
+    archives.flip_byte(archive, path)
+    (finding,) = deep(log, archive)
+    assert (finding.path, "changed" in finding.problem) == (path, True)
+    archives.flip_byte(archive, path)
+    archives.change(log, "change event", position=40)
+    (finding,) = deep(log, archive)
+    assert finding.problem == "has other rows than the log"
+    archives.change(log, "empty stream", stream_id=ANN)
+    erased = Finding(path, "holds 32 erased rows: the erasure has not ended")
+    assert erased in deep(log, archive)
+    assert shallow(archive) == []
+
+
+@pytest.mark.parametrize("change", ["change event", "record later"])
+def test_the_archive_of_another_log_is_rejected(
+    log: Connection, archive: Storage, change: str
+) -> None:
+    """A log that was restored to an earlier time has other events at the last positions."""
+    upto = archives.run(log, archive).upto
+    archives.change(log, change, position=1 if change == "change event" else upto)
+    with pytest.raises(ProgressError, match="another log"):
+        deep(log, archive)
+    with pytest.raises(ProgressError, match="another log"):
+        archives.run(log, archive)
+
+
+@pytest.mark.parametrize("failure", [StorageUnavailable("no response"), ProgressError("HTTP 403")])
+def test_a_storage_failure_is_raised_and_not_taken_for_a_missing_range(
+    log: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch, failure: ProgressError
+) -> None:
+    archives.run(log, archive)
+    read_range, calls = manifests.read_range, list[RangeEntry]()
+
+    def fail_once(stored: Storage, entry: RangeEntry) -> RangeManifest:
+        calls.append(entry)
+        if len(calls) == 1:
+            raise failure
+        return read_range(stored, entry)
+
+    monkeypatch.setattr(manifests, "read_range", fail_once)
+    with pytest.raises(ProgressError, match=str(failure)):
+        shallow(archive)
+    calls.clear()
+    with pytest.raises(ProgressError, match=str(failure)):
+        archives.run(log, archive)

@@ -1,18 +1,14 @@
-"""ARCHIVE archives the log, even if a worker dies, or if another run or an erasure interferes.
-
-Batch runs start it if due, at most once a day.
-"""
+"""ARCHIVE archives the log, even if a worker dies, or if another run or an erasure interferes."""
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import NoReturn
 
 import pytest
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import check, erased_files, files, log_rows, merges, runs
+from progress.archive import check, erased_files, files, merges, runs
 from progress.errors import AttemptFailed, ProgressError
 from progress.operations import batch_job, records, runner
 from progress.operations.claimed_operations import ClaimedOperation
@@ -28,19 +24,16 @@ EVER = 'before: "2999-01-01T00:00:00Z",'
 
 @pytest.fixture
 def length(populated: Connection) -> int:
-    count: int = populated.run(archives.BLOCKS["count"])[0][0]
-    return count
+    return int(populated.run(archives.BLOCKS["count"])[0][0])
 
 
 def start(operator: Operator, arguments: str = EVER) -> str:
-    operation_id: str = operator.start("archiveEvents", arguments)["id"]
-    return operation_id
+    return str(operator.start("archiveEvents", arguments)["id"])
 
 
 def start_interrupted(operator: Operator, connection: Connection, step: str) -> str:
     operation_id = start(operator)
-    doomed_worker.run(operation_id, "ARCHIVE", step, "before")
-    doomed_worker.await_lost_claim(connection)
+    doomed_worker.die_in(connection, operation_id, "ARCHIVE", step)
     return operation_id
 
 
@@ -50,14 +43,6 @@ def expect_whole(connection: Connection, archive: Storage, upto: int) -> None:
     assert report.manifest.upto == upto
     folders = {path.split("/")[1] for path in archives.paths(archive)}
     assert len(folders) == len(report.manifest.ranges)
-
-
-def fail(*_: object, **__: object) -> NoReturn:
-    """Raise an error.
-
-    Tests put `fail` in the place of functions that are to fail or must not be called.
-    """
-    raise ProgressError("this call fails")
 
 
 def test_a_run_writes_the_lost_files_of_published_ranges_again(
@@ -70,17 +55,14 @@ def test_a_run_writes_the_lost_files_of_published_ranges_again(
     expect_whole(populated, archive, length)
 
 
-@pytest.mark.parametrize("steps", [("write",), ("verify",), ("write", "verify")])
-def test_a_step_that_reports_success_without_its_work_leaves_no_gap(
+def test_steps_that_report_success_without_their_work_leave_no_gap(
     operator: Operator,
     populated: Connection,
     archive: Storage,
     length: int,
     monkeypatch: pytest.MonkeyPatch,
-    *,
-    steps: tuple[str, ...],
 ) -> None:
-    idle = dict.fromkeys(steps, lambda _: runs.WrittenRanges([]))
+    idle = dict.fromkeys(("write", "verify"), lambda _: runs.WrittenRanges([]))
     monkeypatch.setitem(runner.ACTIONS, "ARCHIVE", {**runner.ACTIONS["ARCHIVE"], **idle})
     assert result(operator.run(start(operator))) == {"upto": length, "events": length}
     expect_whole(populated, archive, length)
@@ -130,26 +112,11 @@ def test_a_learner_who_is_erased_between_two_steps_is_in_no_file(
 ) -> None:
     operation_id = start_interrupted(operator, populated, step)
     assert archives.files_with(archive, "learner-ann")
-    archives.empty_stream(populated, "learner-ann")
+    archives.change(populated, "empty stream", stream_id="learner-ann")
     erased_files.remove_stream(populated, archive, "learner-ann", lambda _: None)
     assert archives.files_with(archive, "learner-ann") == []
     assert result(operator.run_until_it_ends(operation_id))["upto"] == length
     assert archives.files_with(archive, "learner-ann") == []
-    expect_whole(populated, archive, length)
-
-
-def test_verified_ranges_are_published_without_reading_the_log_again(
-    operator: Operator,
-    populated: Connection,
-    archive: Storage,
-    length: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Verifying many ranges again could take longer than the timeout of the step `publish`."""
-    operation_id = start_interrupted(operator, populated, "publish")
-    with monkeypatch.context() as patch:
-        patch.setattr(log_rows, "sum_rows", fail)
-        assert result(operator.run_until_it_ends(operation_id))["upto"] == length
     expect_whole(populated, archive, length)
 
 
@@ -180,7 +147,7 @@ def test_a_run_that_was_overtaken_does_not_replace_the_manifest_of_a_published_r
     operation_id = start_interrupted(operator, populated, "verify")
     populated.run(archives.BLOCKS["begin erasure"], learner="ann")
     archives.run(populated, archive)
-    archives.empty_stream(populated, "learner-ann")
+    archives.change(populated, "empty stream", stream_id="learner-ann")
     assert result(operator.run_until_it_ends(operation_id))["upto"] == length
     expect_whole(populated, archive, length)
 
@@ -250,7 +217,7 @@ def test_the_first_batch_run_of_a_day_archives_old_events(
     length: int,
     batch_connection: Connection,
 ) -> None:
-    archives.age_events(populated)
+    archives.change(populated, "age events")
     (operation_id,) = scheduled(batch_connection)
     assert result(operator.run(operation_id)) == {"upto": length, "events": length}
     populated.run(archives.BLOCKS["begin another day"])
@@ -260,7 +227,7 @@ def test_the_first_batch_run_of_a_day_archives_old_events(
 def test_a_batch_run_starts_archive_even_if_one_that_an_administrator_started_has_failed(
     operator: Operator, populated: Connection, batch_connection: Connection, length: int
 ) -> None:
-    archives.age_events(populated)
+    archives.change(populated, "age events")
     operation_id = start(operator)
     assert scheduled(batch_connection) == [operation_id]
     operator.cancel(operation_id)
@@ -285,6 +252,10 @@ def test_new_ranges_are_published_even_if_older_ranges_cannot_be_merged(
     monkeypatch.setattr(runs, "MAX_AGE_DAYS", 0)
     monkeypatch.setattr(merges, "LARGEST", length)
     (operation_id,) = scheduled(batch_connection)
+
+    def fail(*_: object) -> None:
+        raise ProgressError("this call fails")
+
     with monkeypatch.context() as patch:
         patch.setattr(files.Workspace, "merge", fail)
         with pytest.raises(AttemptFailed):

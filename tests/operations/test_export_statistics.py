@@ -1,7 +1,4 @@
-"""Exported statistics equal those of the API, in a CSV file as well as in a Parquet file.
-
-Spreadsheet programs run no text of a CSV file as a formula, and every text can be restored.
-"""
+"""Exported statistics equal those of the API, in a CSV file as well as in a Parquet file."""
 
 import csv
 import io
@@ -144,24 +141,11 @@ def test_a_parquet_file_has_the_same_rows_as_the_csv_file_with_typed_values(
     ]
 
 
-def test_duckdb_neither_downloads_nor_loads_extensions() -> None:
-    with duckdb.connect(config=conversion._CONFIGURATION) as connection:
-        for setting in ("autoinstall_known_extensions", "autoload_known_extensions"):
-            assert connection.execute(f"SELECT current_setting('{setting}')").fetchall() == [
-                (False,)
-            ]
-
-
 def test_a_csv_export_does_not_need_duckdb(
     operator: Operator, populated: Connection, exports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
     assert write_csv(operator, exports, "table: DAILY")
-
-
-def test_a_row_that_duckdb_cannot_read_is_an_error() -> None:
-    with pytest.raises(ProgressError, match="cannot be converted"):
-        convert(io.BytesIO(), b"ann,many\n", 100_000)
 
 
 def test_line_breaks_and_quotes_are_kept_even_if_the_rows_exceed_a_buffer(tmp_path: Path) -> None:
@@ -175,28 +159,36 @@ def test_line_breaks_and_quotes_are_kept_even_if_the_rows_exceed_a_buffer(tmp_pa
     assert table.fetchall() == [(text, number) for number, text in enumerate(texts)]
 
 
-def test_an_outage_of_the_storage_ends_the_conversion() -> None:
-    class Down:
-        def write(self, _: object) -> None:
-            raise StorageUnavailable("no response")
+class Down:
+    """A storage that does not respond."""
 
-    with pytest.raises(StorageUnavailable):
-        convert(Down(), b"ann,1\n", 400_000)
+    def write(self, _: object) -> None:
+        raise StorageUnavailable("no response")
 
 
-def test_an_error_while_a_row_is_produced_ends_the_conversion() -> None:
-    def fail(_: object) -> bytes:
-        raise KeyError
-
-    with pytest.raises(KeyError):
-        convert(io.BytesIO(), b"ann,1\n", 1, make=fail)
+def fail() -> bytes:
+    raise KeyError
 
 
-def convert(output: Output, row: bytes, count: int, make: Callable[[bytes], bytes] = bytes) -> None:
-    with conversion.converting(output) as rows:
-        rows.write(b"user_id,answers\n")
-        for _ in range(count):
-            rows.write(make(row))
+@pytest.mark.parametrize(
+    ("output", "make", "error"),
+    [
+        (io.BytesIO(), lambda: b"ann,many\n", ProgressError),  # DuckDB cannot read the row
+        (Down(), lambda: b"ann,1\n", StorageUnavailable),
+        (io.BytesIO(), fail, KeyError),
+    ],
+)
+def test_any_error_ends_a_conversion(
+    output: Output, make: Callable[[], bytes], error: type[Exception]
+) -> None:
+    def convert() -> None:
+        with conversion.converting(output) as rows:
+            rows.write(b"user_id,answers\n")
+            for _ in range(400_000):
+                rows.write(make())
+
+    with pytest.raises(error):
+        convert()
 
 
 def write_formulas(connection: Connection, table: StatisticsTable, format_: FileFormat) -> bytes:

@@ -19,7 +19,6 @@ from progress.errors import (
     Unavailable,
 )
 from progress.operations import batch_job, claimed_operations, records, runner
-from progress.operations.claimed_operations import ClaimedOperation
 from progress.operations.records import OperationKind
 from progress.projections import batch, projector, replacement
 from progress.projections.replacement import Holder
@@ -35,7 +34,6 @@ from tests.support.operation_fixtures import (
     limit_step,
     list_changes,
     result,
-    step_named,
     write_dead_letters,
 )
 from tests.support.postgres_servers import url_of
@@ -69,7 +67,7 @@ def test_the_next_worker_completes_the_compensation_in_which_a_worker_died(
     operator: Operator, hooks: Hooks, connection: Connection, step: str, point: str
 ) -> None:
     operation_id = start(operator)
-    run_a_worker_that_dies(operation_id, step, f"undo {point}")
+    run_a_worker_that_dies(connection, operation_id, step, f"undo {point}")
     assert operator.get(operation_id)["state"] == "COMPENSATING"
     done = operator.run_until_it_ends(operation_id)
     assert (done["state"], done["error"]) == ("FAILED", "cancelled")
@@ -161,7 +159,8 @@ def test_an_operation_ends_if_it_exceeds_its_time_limit_during_any_step(
     operator: Operator, hooks: Hooks, connection: Connection, step: str
 ) -> None:
     operation_id = start(operator)
-    hooks[step, "before"] = lambda: expire(connection, operation_id)
+    expire = traced_operation.BLOCKS["expire"]
+    hooks[step, "before"] = lambda: connection.run(expire, operation_id=operation_id)
     deliver(operation_id)
     ended = operator.get(operation_id)
     assert (ended["state"], ended["error"]) == (
@@ -169,10 +168,6 @@ def test_an_operation_ends_if_it_exceeds_its_time_limit_during_any_step(
         "not done within 24 h of its acceptance",
     )
     expect_its_end(operator, hooks, connection, step, operation_id)
-
-
-def expire(connection: Connection, operation_id: str) -> None:
-    connection.run(traced_operation.BLOCKS["expire"], operation_id=operation_id)
 
 
 def expect_its_end(
@@ -256,28 +251,14 @@ def test_the_final_error_names_a_compensation_that_always_fails(
     )  # fmt: skip
 
 
-def claim_released(connection: Connection, operation_id: str) -> ClaimedOperation:
-    """Claim the operation as soon as the server has ended the session of its last worker."""
-    claims: list[ClaimedOperation | None] = []
-
-    def has_claimed() -> bool:
-        with contextlib.suppress(OperationClaimed):
-            claims.append(claimed_operations.claim(connection, UUID(operation_id)))
-        return bool(claims)
-
-    readiness.wait(has_claimed, "the claim")
-    assert claims[0]
-    return claims[0]
-
-
-def test_an_operation_fails_after_five_workers_have_died(operator: Operator, store: Store) -> None:
-    started = operator.start("runBatch")
+def test_an_operation_fails_after_five_workers_have_died(
+    operator: Operator, hooks: Hooks, connection: Connection
+) -> None:
+    operation_id = start(operator)
     for _ in range(claimed_operations.MAX_ATTEMPTS):
-        with contextlib.closing(database.connect(url_of(store.url, "project"))) as dying:
-            claim_released(dying, started["id"]).begin_step(step_named("batch"))
-    assert deliver(started["id"])
-    done = operator.get(started["id"])
-    assert (done["state"], done["error"]) == ("FAILED", "batch: 5 attempts did not finish")
+        run_a_worker_that_dies(connection, operation_id, "prepare", "before")
+    done = operator.run(operation_id)
+    assert (done["state"], done["error"]) == ("FAILED", "prepare: 5 attempts did not finish")
     assert done["steps"][0]["attempts"] == 5
     assert done["finishedAt"]
 
@@ -362,7 +343,7 @@ def test_an_outage_during_a_step_does_not_affect_the_count_of_attempts_to_undo_t
     hooks["prepare", "before"] = lambda: connection.run(sql["break workers"], name="operation")
     with pytest.raises(Unavailable):
         deliver(operation_id)
-    run_a_worker_that_dies(operation_id, "write", "before")
+    run_a_worker_that_dies(connection, operation_id, "write", "before")
     operator.cancel(operation_id)
     operator.run_until_it_ends(operation_id)
     counts = connection.run(sql["compensations"], operation_id=operation_id, step="prepare")
@@ -419,17 +400,12 @@ def test_concurrent_callers_share_one_operation_about_the_same_subject(
         first.run("BEGIN")
         accepted = accept(first, "first")
         waiting = [pool.submit(accept, caller, f"{n}") for n, caller in enumerate(others)]
-        readiness.wait(lambda: count_waiting(connection) == len(others), "the other requests")
+        waits = traced_operation.BLOCKS["count waiting"]
+        readiness.wait(lambda: connection.run(waits) == [[len(others)]], "the other requests")
         first.run(end)
         shared = {request.result() for request in waiting}
     assert len(shared) == 1
     assert (shared == {accepted}) == (end == "COMMIT")
-
-
-def count_waiting(connection: Connection) -> int:
-    """Return the number of sessions that wait for another transaction to end."""
-    count: int = connection.run(traced_operation.BLOCKS["count waiting"])[0][0]
-    return count
 
 
 def test_a_retry_is_rejected_while_another_operation_about_the_subject_is_unfinished(
@@ -455,18 +431,6 @@ def test_unreadable_arguments_end_the_operation_at_the_first_attempt(
     assert ended["error"].startswith("unreadable arguments: Expected `array`")
 
 
-def test_finished_operations_are_deleted_after_400_days(
-    operator: Operator, hooks: Hooks, connection: Connection, store: Store
-) -> None:
-    old, recent = start(operator), ""
-    operator.run_until_it_ends(old)
-    recent = start(operator)
-    operator.run_until_it_ends(recent)
-    for operation_id, days in ((old, 401), (recent, 399)):
-        connection.run(traced_operation.BLOCKS["grow old"], operation_id=operation_id, days=days)
-    assert delete_old(operator, store) == [recent]
-
-
 def delete_old(operator: Operator, store: Store) -> list[str]:
     with closing(database.connect(url_of(store.url, "batch"))) as job:
         batch_job.delete_old_records(job)
@@ -474,27 +438,29 @@ def delete_old(operator: Operator, store: Store) -> list[str]:
     return [edge["node"]["id"] for edge in listed]
 
 
-def test_a_failed_erasure_is_kept_until_another_erasure_of_the_learner_has_succeeded(
+def test_finished_operations_are_deleted_after_400_days_but_a_failed_erasure_after_another_one(
     operator: Operator,
     hooks: Hooks,
     connection: Connection,
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def run(days: int) -> str:
+    def run(days: int, kind: str = "ERASE_USER") -> str:
         operation_id = start(operator)
         operator.run_until_it_ends(operation_id)
         values = {"operation_id": operation_id}
-        connection.run(BLOCKS["set kind"], kind="ERASE_USER", **values)
+        connection.run(BLOCKS["set kind"], kind=kind, **values)
         connection.run(traced_operation.BLOCKS["grow old"], days=days, **values)
         return operation_id
 
+    run(401, "REBUILD")
+    recent = run(399, "REBUILD")
     with monkeypatch.context() as limited:
         limit_step(limited, "tidy", 0.0)
-        failed = run(days=900)
-    assert delete_old(operator, store) == [failed]
-    succeeded = run(days=0)
-    assert delete_old(operator, store) == [succeeded]
+        failed = run(900)
+    assert delete_old(operator, store) == [failed, recent]
+    succeeded = run(0)
+    assert delete_old(operator, store) == [succeeded, recent]
 
 
 def test_a_batch_run_folds_all_learners(

@@ -19,11 +19,10 @@ from progress.event_store import outgoing
 from progress.event_store.contract import schemas
 from progress.operations import batch_job, erasure_rows
 from progress.projections.projector import Projector
-from progress.recovery import ledger_erasures
 from progress.serve import system
 from tests.conftest import Store
 from tests.support import published, sample_events
-from tests.support.erasure_fixtures import erase, push_events, receipt
+from tests.support.erasure_fixtures import apply_ledger, erase, push_events, receipt
 from tests.support.operation_fixtures import BLOCKS, Operator
 from tests.support.postgres_servers import url_of
 from tests.support.published import Publisher
@@ -32,7 +31,6 @@ from tests.support.stage import append
 pytestmark = pytest.mark.every_postgres
 
 MONTHS = 12
-every_setting = pytest.mark.parametrize("publisher", ["milestones", "all"], indirect=True)
 SCHEMA = Draft202012Validator(schemas.make_published()["ErasureAnnounced"])
 
 
@@ -75,7 +73,7 @@ def erasures(connection: Connection) -> list[str]:
     return [learner for (learner,) in connection.run(BLOCKS["erasures"])]
 
 
-@every_setting
+@pytest.mark.parametrize("publisher", ["milestones", "all"], indirect=True)
 def test_a_silent_learner_is_announced_once_and_erased_30_days_after_the_publication(
     connection: Connection, job: Connection, publisher: Publisher
 ) -> None:
@@ -103,7 +101,6 @@ def test_a_silent_learner_is_announced_once_and_erased_30_days_after_the_publica
     assert len(announced(publisher)) == 1
 
 
-@every_setting
 @pytest.mark.parametrize("fault", published.FAULTS)
 def test_whatever_fails_an_announcement_is_published_with_one_id_and_its_days_count_from_then(
     connection: Connection, job: Connection, publisher: Publisher, fault: str
@@ -280,17 +277,11 @@ def test_a_deletion_prevents_the_erasure_and_starts_another_one_after_its_own_ti
         assert erasures(connection) == started
 
 
-def restore(store: Store) -> ledger_erasures.Result:
-    archive = manifests.open_archive(settings.current())
-    with contextlib.closing(store.connect()) as owner:
-        return ledger_erasures.apply(owner, archive, lambda *_: None)
-
-
 def test_a_restore_withdraws_announcements_because_the_log_may_lack_an_event(
     store: Store, connection: Connection, job: Connection, publisher: Publisher, operator: Operator
 ) -> None:
     operation_id = begin_erasure(connection, job, publisher)
-    assert restore(store) == (0, 0)
+    assert apply_ledger(store) == (0, 0)
     expect_prevented(connection, operator, operation_id)
     run(job, publisher)
     assert (erasures(connection), len(announced(publisher))) == (["ann"], 2)
@@ -301,7 +292,7 @@ def test_a_restore_runs_an_announced_erasure_that_an_administrator_has_requested
 ) -> None:
     operation_id = begin_erasure(connection, job, publisher)
     erase(operator, "ann")
-    assert (restore(store), restore(store)) == ((1, 0), (0, 0))
+    assert (apply_ledger(store), apply_ledger(store)) == ((1, 0), (0, 0))
     assert receipt(operator.get(operation_id))["found"] == 0
 
 
@@ -316,7 +307,7 @@ def test_a_learner_whose_erasure_was_prevented_and_repeated_is_erased_again_afte
     ((digest,),) = connection.run("SELECT encode(event_store.erasure_digest('ann'), 'hex')")
     entry = erasure_ledger.Entry(digest, str(uuid4()), datetime.now(UTC))
     erasure_ledger.write_entry(archive, entry)
-    assert (restore(store), erasures(connection)[1:]) == ((1, 0), [digest])
+    assert (apply_ledger(store), erasures(connection)[1:]) == ((1, 0), [digest])
 
 
 def test_the_setting_is_refused_if_nothing_is_published() -> None:

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from progress.adapters.postgres import migrations
 from progress.adapters.postgres.database import Connection
 from progress.event_store import dead_letters
 from progress.projections import batch, rebuild, replacement, replay, schema
@@ -75,7 +74,6 @@ def mark_in_both(connection: Connection, other: Connection) -> int:
 
 
 def read_letter(connection: Connection) -> tuple[str, bool]:
-    """Return the reason of the only dead letter, and whether it is open."""
     (letter,) = dead_letters.list_letters(connection, include_closed=True)
     assert letter.kind == "poisoned"
     return letter.reason, letter.replayed_at is None
@@ -169,7 +167,7 @@ def test_a_swap_keeps_an_event_that_was_replayed_during_the_build(
         assert replay.replay(connection, letter.letter_id) is None
         former.catch_up_all()
         assert read_letter(connection) == (ERROR, True)  # opened again
-        second.swap()
+        replacement.swap(second)
     assert count_sessions(connection) == [[2]]
     assert connection.run("SELECT FROM event_store.poison_marks") == []
 
@@ -235,23 +233,3 @@ def test_a_mark_goes_with_its_schema_and_survives_a_swap(
     rebuild.ensure(store.connect)  # its folds count the event
     assert model_rows.read_value(connection, "poisoned") is None
     assert read_letter(connection) == (f"{ERROR} (folds {own})", False)
-
-
-def test_marks_that_stand_at_the_migration_hold_for_the_next_schema_and_later_ones_do_not(
-    store: Store, connection: Connection
-) -> None:
-    position = record(connection)
-    schema.drop(connection, schema.schema_name())
-    connection.run("SELECT event_store.quarantine(:at, 'before')", at=position)
-    connection.run("DROP TABLE event_store.poison_marks, event_store.milestone_definitions CASCADE")
-    file = migrations.FOLDER / "0012_poison_marks.sql"
-    connection.execute_simple(file.read_text(encoding="utf-8"))
-    connection.run("DELETE FROM public.progress_functions")  # which went with the tables
-    migrations.apply(connection)
-    connection.run("SELECT event_store.quarantine(:at, 'after')", at=position - 1)
-    rebuild.ensure(store.connect)
-    assert model_rows.read(connection, "poisoned") == [{"global_position": position}]
-    (letter,) = dead_letters.list_letters(connection)  # no schema has the later mark
-    assert letter.reason == f"before (folds {schema.fingerprint()})"
-    batch.run(connection)
-    assert not sample_events.find_differences(connection)

@@ -35,7 +35,6 @@ EXAMPLE = Path(__file__).parents[2] / "examples/views.sql"
 
 @pytest.fixture
 def populated(folded_learners: tuple[str, ...], connection: Connection) -> Connection:
-    """A store with learners and views."""
     views.follow(connection, None)
     return connection
 
@@ -57,13 +56,8 @@ def rows_of(connection: Connection, view: str) -> list[list[object]]:
 
 def test_each_read_model_that_the_api_serves_has_a_view(populated: Connection) -> None:
     served = {model.name for model in (*REALTIME, *BATCH) if model.field}
-    columns = list_columns(populated)
-    assert columns.keys() == served | {
-        "items",
-        "item_difficulty",
-        "group_members",
-        "set_aside_items",
-    }
+    others = {"items", "item_difficulty", "group_members", "set_aside_items"}
+    assert list_columns(populated).keys() == served | others
 
 
 def list_columns(connection: Connection) -> dict[str, dict[str, str]]:
@@ -143,17 +137,14 @@ def test_an_analyst_reads_every_view_and_nothing_else(
     ):
         with pytest.raises(DatabaseError, match="42501"):
             analyst.run(statement)
+    for setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        assert analyst.run(f"SHOW {setting}") == [["1min"]]
 
 
 def test_the_documented_queries_of_analysts_work(analyst: Connection) -> None:
     weeks, levels, _ = EXAMPLE.read_text().split(";")
     assert analyst.run(weeks) == [[date(2024, 4, 1), 3, Decimal("0.500")]]
     assert analyst.run(levels) == [["A1", 3, 1.0]]
-
-
-def test_an_analyst_s_session_has_time_limits(analyst: Connection) -> None:
-    for setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
-        assert analyst.run(f"SHOW {setting}") == [["1min"]]
 
 
 def test_a_learner_without_answers_has_the_levels_and_domains_of_the_catalogue(
@@ -205,7 +196,7 @@ def test_a_rebuild_that_is_killed_after_its_swap_has_moved_the_views(
     store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as killed:
-        killed.setattr(replacement, "_drop_former", lambda _: None)
+        killed.setattr(replacement, "drop", lambda *_: None)
         rebuild.run(lambda: database.connect(store.url))
     assert model_rows.read_value(populated, "schemas") == 2
     assert views.find_source(populated) == schema.schema_name()
@@ -226,9 +217,11 @@ def test_a_swap_commits_without_the_views_while_a_query_uses_one(
     rows_of(analyst, "daily_stats")
     rebuild.run(lambda: database.connect(store.url))
     assert views.find_source(populated) == former
-    assert rows_of(populated, "item_stats") == expected
     assert "the views of the schema progress still read" in capsys.readouterr().out
     assert not sample_events.find_differences(populated)
+    with pytest.raises(DatabaseUnavailable, match="still being read"):
+        replacement.drop(populated, former)
+    assert rows_of(populated, "item_stats") == expected
 
     analyst.run("COMMIT")
     populated.run("SET ROLE progress_batch")
@@ -236,33 +229,14 @@ def test_a_swap_commits_without_the_views_while_a_query_uses_one(
     populated.run("RESET ROLE")
     assert views.find_source(populated) == live
     assert rows_of(analyst, "item_stats") == expected
-    replacement.drop(populated, former)
-    assert views.find_source(populated) == live
-    assert model_rows.read_value(populated, "schemas") == 1
-
-
-@pytest.mark.exhaustive
-def test_a_former_schema_is_dropped_only_after_the_views_have_left_it(
-    store: Store, populated: Connection, analyst: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(replacement, "_DROP_TRIES", 1)
-    expected = rows_of(populated, "item_stats")
-    analyst.run("BEGIN")
-    rows_of(analyst, "daily_stats")
     rebuild.run(lambda: database.connect(store.url))
-    with pytest.raises(DatabaseUnavailable, match="still being read"):
-        replacement.drop(populated, replacement.former_name())
-    assert rows_of(analyst, "item_stats") == expected
-    analyst.run("COMMIT")
-    rebuild.run(lambda: database.connect(store.url))  # as after a crash
-    assert views.find_source(populated) == schema.schema_name()
+    assert views.find_source(populated) == live
     assert rows_of(analyst, "item_stats") == expected
     assert model_rows.read_value(populated, "schemas") == 1
 
 
 @pytest.fixture
 def other(populated: Connection) -> str:
-    """The schema of another version, which the views read."""
     schema.create(populated, OTHER)
     schema.set_search_path(populated)
     populated.run(

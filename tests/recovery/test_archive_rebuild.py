@@ -18,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -91,7 +90,6 @@ def test_the_rows_include_changes_made_during_the_rebuild(
 
 
 def forbid(connection: Connection, learner: str) -> None:
-    """Run `forbid`, the first step of an erasure."""
     connection.run(archives.BLOCKS["begin erasure"], learner=learner)
     ((operation_id,),) = connection.run("SELECT operation_id FROM operations.operations")
     erasure_rows.forbid_learner(connection, learner, operation_id)
@@ -119,35 +117,6 @@ def test_a_learner_who_is_not_yet_erased_from_the_archive_does_not_reappear(
 
 
 @pytest.mark.exhaustive
-def test_before_rows_are_loaded_an_erasure_can_delete_a_learner_from_the_second_schema(
-    archived: Archived, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hold_lock = log_rows.hold_lock
-
-    def erase_and_lock(connection: Connection) -> contextlib.AbstractContextManager[None]:
-        assert erasure_rows.fold_deletion(archived.connection, "ben") == []
-        schema.set_search_path(archived.connection)
-        return hold_lock(connection)
-
-    monkeypatch.setattr(log_rows, "hold_lock", erase_and_lock)
-    with archived.unchanged():
-        archived.run(run_in_turn)
-
-
-def test_a_rebuild_that_fails_before_it_loads_the_first_bucket_leaves_nothing_behind(
-    archived: Archived, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store_shared = rebuild_units.store_shared
-
-    def fail(*arguments: Any) -> None:
-        store_shared(*arguments)
-        raise ProgressError("the storage is full")
-
-    monkeypatch.setattr(rebuild_units, "store_shared", fail)
-    archived.expect_rejection(run_in_turn, "the storage is full")
-
-
-@pytest.mark.exhaustive
 def test_an_archive_that_cannot_be_used_is_rejected_and_nothing_is_left_behind(
     archived: Archived, archive: Storage
 ) -> None:
@@ -169,8 +138,16 @@ def test_an_archive_that_cannot_be_used_is_rejected_and_nothing_is_left_behind(
         manifest_file.unlink()
         run_in_turn(source, number, on_loaded)
 
-    for losing, words in ((lose_a_range, "events were loaded"), (lose_the_archive, "no archive")):
-        archived.expect_rejection(losing, words)
+    def poison(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
+        archived.connection.run("SELECT event_store.mark_poisoned(schema_fingerprint(), 5, 'x')")
+        run_in_turn(source, number, on_loaded)
+
+    for faulty, words in (
+        (lose_a_range, "events were loaded"),
+        (lose_the_archive, "no archive"),
+        (poison, "position 5 was poisoned"),
+    ):
+        archived.expect_rejection(faulty, words)
         manifest_file.write_text(manifest)
     with log_rows.hold_lock(archived.connection):
         archived.expect_rejection(engine, "another run works on the archive")
@@ -179,19 +156,11 @@ def test_an_archive_that_cannot_be_used_is_rejected_and_nothing_is_left_behind(
     manifest_file.write_text(manifest)
     published = manifests.read(archive)
     assert published
-    archives.change_event(archived.connection, published.manifest.checkpoints[-1].position)
+    position = published.manifest.checkpoints[-1].position
+    archives.change(archived.connection, "change event", position=position)
     archived.expect_rejection(engine, "another log")
     missing = dataclasses.replace(archived, folder=archived.folder / "missing")
     missing.expect_rejection(engine, "no archive")
-
-
-@pytest.mark.exhaustive
-def test_a_rebuild_fails_if_an_event_is_poisoned_meanwhile(archived: Archived) -> None:
-    def poison(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
-        archived.connection.run("SELECT event_store.mark_poisoned(schema_fingerprint(), 5, 'x')")
-        run_in_turn(source, number, on_loaded)
-
-    archived.expect_rejection(poison, "position 5 was poisoned")
 
 
 @pytest.mark.exhaustive
@@ -203,7 +172,9 @@ def test_a_bucket_is_loaded_only_once_although_tasks_are_killed_and_repeated(
     def kill_and_repeat(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None]) -> None:
         work = functools.partial(rebuild_units.process, *source, bucket, rebuild.version)
         for death in DEATHS:
-            doomed_worker.call_doomed(work, functools.partial(doomed_worker.doom_call, *death))
+            assert doomed_worker.call_until_death(
+                work, functools.partial(doomed_worker.doom_call, *death)
+            )
         assert work() == 0, "the bucket was loaded again after a killed task had loaded it"
         for _ in range(2):
             run_in_turn(source, rebuild, on_loaded)

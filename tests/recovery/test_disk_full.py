@@ -35,7 +35,7 @@ def test_a_disk_that_is_full_during_the_swap_leaves_the_live_read_models(
             for learner, day in itertools.product(LEARNERS, range(5, 15)):
                 append(connection, sample_events.lesson(learner, day))
             small_disks.fill(filler)
-            second.swap()
+            replacement.swap(second)
 
     filler = small_disk / "filler"
     rebuild.ensure(open_connection)

@@ -10,7 +10,7 @@ import pytest
 from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
-from progress.adapters.storage.storage import Folder
+from progress.adapters.storage.storage import Folder, Storage
 from progress.archive import erasure_ledger, manifests
 from progress.archive.erasure_ledger import Key
 from progress.cli import recovery
@@ -18,13 +18,14 @@ from progress.errors import ProgressError
 from progress.event_store import dead_letters
 from progress.operations import erasure_steps
 from progress.projections import batch, rebuild, replay
-from progress.recovery import checks, dumps, ledger_erasures
+from progress.recovery import checks, dumps
 from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import cli, model_rows, sample_events
 from tests.support.erasure_fixtures import (
     LEARNER,
     NEEDLES,
+    apply_ledger,
     erase,
     find_in_tables,
     leave_traces,
@@ -40,15 +41,8 @@ LATER = "later-learner"
 ARCHIVE_RUNNING = "another run works on the archive: wait until it ends"
 
 
-def archive() -> Folder:
-    """Return the archive that the settings name."""
-    opened = manifests.open_archive(settings.current())
-    assert isinstance(opened, Folder)
-    return opened
-
-
-def ledger() -> set[str]:
-    return erasure_ledger.read_digests(archive())
+def archive() -> Storage:
+    return manifests.open_archive(settings.current())
 
 
 @pytest.fixture
@@ -81,11 +75,6 @@ def restored(  # noqa: PLR0917 - fixtures
     return new
 
 
-def apply(store: Store) -> ledger_erasures.Result:
-    with closing(store.connect()) as owner:
-        return ledger_erasures.apply(owner, archive(), lambda *_: None)
-
-
 def assert_absent(store: Store) -> None:
     """Deliver all events again, and assert that no data of the ledger's learners reappear."""
     again = [*list_events(), *sample_events.lesson(LATER, 1)]
@@ -93,7 +82,7 @@ def assert_absent(store: Store) -> None:
         assert push_events(connection, *again)["erased"] == len(again)
         batch.run(connection)
         assert find_in_tables(connection, *NEEDLES, LATER) == []
-        assert not checks.run(connection, ledger()).findings
+        assert not checks.run(connection, erasure_ledger.read_digests(archive())).findings
         assert not sample_events.find_differences(connection)
 
 
@@ -103,8 +92,7 @@ def test_an_erased_learner_does_not_reappear_when_data_are_redelivered_rebuilt_o
     with closing(connect(restored.url)) as connection:
         letters = [letter.letter_id for letter in dead_letters.list_letters(connection)]
         recorded = model_rows.read_table(connection, "event_store.events")
-        assert apply(restored) == (1, 1)
-        theirs = [event for event in recorded if event["stream_id"] == f"learner-{LEARNER}"]
+        assert apply_ledger(restored) == (1, 1)
         redelivered = [
             {
                 **{name: event[name] for name in ("event_type", "metadata")},
@@ -112,16 +100,17 @@ def test_an_erased_learner_does_not_reappear_when_data_are_redelivered_rebuilt_o
                 "occurred_at": event["occurred_at"].isoformat(),
                 "data": event["event_data"],
             }
-            for event in theirs
+            for event in recorded
+            if event["stream_id"] == f"learner-{LEARNER}"
         ]
-        assert push_events(connection, *redelivered)["erased"] == len(theirs) > 10
+        assert push_events(connection, *redelivered)["erased"] == len(redelivered) > 10
         assert_absent(restored)
         failures = list(replay.replay_all(connection, letters))
         assert len(failures) == len(letters) > 0
         assert_absent(restored)
         rebuild.run(restored.connect)
         assert_absent(restored)
-    assert apply(restored) == (0, 0)
+    assert apply_ledger(restored) == (0, 0)
 
 
 @pytest.mark.exhaustive
@@ -166,8 +155,8 @@ def test_an_erasure_that_failed_is_resumed(
     with monkeypatch.context() as limited:
         limit_step(limited, "redact", 0.0)
         with pytest.raises(ProgressError, match=r"1 of 1 erasures failed.*TIMED_OUT"):
-            apply(restored)
-    assert apply(restored) == (1, 0)
+            apply_ledger(restored)
+    assert apply_ledger(restored) == (1, 0)
     assert_absent(restored)
 
 
@@ -182,7 +171,7 @@ def test_a_restored_log_adopts_the_key_of_the_erasure_ledger(
     with closing(connect(new.url)) as connection:
         append(connection, [*list_events(), *sample_events.lesson("ben", 1)])
         batch.run(connection)
-    assert apply(new) == (1, 1)
+    assert apply_ledger(new) == (1, 1)
     assert_absent(new)
 
 
@@ -193,7 +182,7 @@ def test_the_ledger_of_another_log_is_rejected(
     archive().remove_file("erasures/key")
     erasure_ledger.write_key(archive(), Key("00" * 64, "11" * 64))
     with pytest.raises(ProgressError, match="belongs to another log"):
-        apply(store)
+        apply_ledger(store)
 
 
 def test_a_log_adopts_the_key_of_the_erasure_ledger_even_after_a_failed_erasure(
@@ -204,7 +193,7 @@ def test_a_log_adopts_the_key_of_the_erasure_ledger_even_after_a_failed_erasure(
     erasure_ledger.write_key(archive(), key)
     early = operator.run_until_it_ends(erase(operator, "ann")["id"])
     assert (early["state"], "key of another log" in early["error"]) == ("FAILED", True)
-    assert apply(store) == (0, 0)
+    assert apply_ledger(store) == (0, 0)
     operator.retry(early["id"])
     assert receipt(operator.run_until_it_ends(early["id"]))["found"] == 0
     assert erasure_ledger.read_key(archive()) == key
@@ -224,7 +213,7 @@ def test_the_erasures_of_one_run_wait_together(
         append(populated, sample_events.lesson(learner, 1))
         erase(operator, learner)
     monkeypatch.setattr(erasure_steps, "_wait_for_requests", wait)
-    assert apply(store) == (5, 0)
+    assert apply_ledger(store) == (5, 0)
     assert begun == [{"SUCCEEDED"}] * 5
 
 
@@ -232,12 +221,9 @@ def test_the_erasures_of_one_run_wait_together(
 def test_applying_the_ledger_waits_until_the_archive_run_has_ended(restored: Store) -> None:
     with closing(restored.connect()) as run, ThreadPoolExecutor(1) as pool:
         run.run(blocks("archive/log")["lock"])
-        applied = pool.submit(apply, restored)
-        readiness.wait(lambda: ARCHIVE_RUNNING in list_errors(run), "the step that waits")
+        applied = pool.submit(apply_ledger, restored)
+        errors = "SELECT error FROM operations.steps"
+        readiness.wait(lambda: [ARCHIVE_RUNNING] in run.run(errors), "the step that waits")
         run.run(blocks("archive/log")["unlock"])
         assert applied.result() == (1, 1)
     assert_absent(restored)
-
-
-def list_errors(connection: Connection) -> list[str]:
-    return [step["error"] for step in model_rows.read_table(connection, "operations.steps")]

@@ -68,7 +68,7 @@ class Archived:
 
     def run_until_death(self, step: str) -> None:
         filling = "progress.recovery.archive_rebuild:_Filling"
-        doomed_worker.call_doomed(
+        assert doomed_worker.call_until_death(
             functools.partial(run, self.store, self.source, run_in_turn),
             functools.partial(doomed_worker.doom_call, filling, step, "after"),
         )

@@ -10,12 +10,12 @@ import pytest
 from progress.adapters import storage as storages
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage.storage import Folder, Output, Storage
+from progress.adapters.storage.storage import Folder, Storage
 from progress.archive import files, log_rows, manifests, runs
 from progress.archive import ranges as archive_ranges
-from progress.archive.files import LocalFile, Workspace
-from progress.archive.log_rows import ErasedRow, Positions
-from progress.archive.manifests import ArchiveManifest, File, RangeManifest
+from progress.archive.files import Workspace
+from progress.archive.log_rows import Positions
+from progress.archive.manifests import ArchiveManifest, RangeManifest
 from progress.archive.runs import Request
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
@@ -78,46 +78,19 @@ def stream_versions(storage: Storage, path: str) -> list[tuple[str, int]]:
     return rows
 
 
-def _copy_less(connection: Connection, positions: Positions, buckets: int, output: Output) -> None:
-    first, last = positions
-    COPY(connection, Positions(first, last - 1), buckets, output)
-
-
-def _upload_half(storage: Storage, source: Path, path: str) -> None:
-    storage.write(path, source.read_bytes()[: source.stat().st_size // 2])
-
-
-def _upload_other(storage: Storage, source: Path, path: str) -> None:
-    storage.write(path, bytes(source.stat().st_size))
-
-
-def _describe_less(
-    connection: Connection, positions: Positions, stored: list[File], erased: list[ErasedRow]
-) -> RangeManifest:
-    return DESCRIBE(connection, positions, stored[:-1], erased)
-
-
-def _merge_less(workspace: Workspace, paths: list[Path], target: Path) -> LocalFile:
-    return MERGE(workspace, paths[:-1], target)
-
-
 COPY, DESCRIBE, MERGE = log_rows.copy, archive_ranges.describe, Workspace.merge
 # Functions that do nothing, a part or something else, and report success.
 SILENT_FAULTS: tuple[tuple[object, str, Callable[..., object]], ...] = (
     (log_rows, "copy", lambda *_: None),
-    (log_rows, "copy", _copy_less),
+    (log_rows, "copy", lambda c, at, *rest: COPY(c, Positions(at.first, at.last - 1), *rest)),
     (files, "upload", lambda *_: None),
-    (files, "upload", _upload_half),
-    (files, "upload", _upload_other),
-    (archive_ranges, "describe", _describe_less),
-    (Workspace, "merge", _merge_less),
+    (files, "upload", lambda storage, file, path: storage.write(path, file.read_bytes()[:99])),
+    (files, "upload", lambda storage, file, path: storage.write(path, bytes(file.stat().st_size))),
+    (archive_ranges, "describe", lambda c, at, files, rest: DESCRIBE(c, at, files[:-1], rest)),
+    (Workspace, "merge", lambda workspace, paths, to: MERGE(workspace, paths[:-1], to)),
     (Folder, "write", lambda *_: None),
     (Folder, "replace", lambda *_: "1"),
 )
-
-
-def empty_stream(connection: Connection, stream_id: str) -> None:
-    _change(connection, "empty stream", stream_id=stream_id)
 
 
 def differing(connection: Connection, storage: Storage) -> list[int | None]:
@@ -135,15 +108,6 @@ def flip_byte(storage: Storage, path: str) -> None:
         output.write(bytes(data))
 
 
-def change_event(connection: Connection, position: int) -> None:
-    _change(connection, "change event", position=position)
-
-
-def record_later(connection: Connection, position: int) -> None:
-    """Add an hour to the recording time of the event at this position."""
-    _change(connection, "record later", position=position)
-
-
 def change_sums(storage: Storage, connection: Connection) -> None:
     published = manifests.read(storage)
     assert published
@@ -155,12 +119,8 @@ def change_sums(storage: Storage, connection: Connection) -> None:
     manifests.publish(connection, storage, published, [entry], BUCKETS)
 
 
-def age_events(connection: Connection) -> None:
-    """Move the recording times of the events back by 31 days."""
-    _change(connection, "age events")
-
-
-def _change(connection: Connection, block: str, **values: object) -> None:
+def change(connection: Connection, block: str, **values: object) -> None:
+    """Run a block that changes recorded events, as only an erasure may do otherwise."""
     connection.run(BLOCKS["allow changes"])
     connection.run(BLOCKS[block], **values)
     connection.run(BLOCKS["forbid changes"])

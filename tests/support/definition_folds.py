@@ -64,8 +64,7 @@ def find_differences(connection: Connection) -> list[Difference]:
 
 
 def read_log(connection: Connection) -> str:
-    log: str = connection.run(BLOCKS["read log"])[0][0]
-    return log
+    return str(connection.run(BLOCKS["read log"])[0][0])
 
 
 def _replace(table: str, rows: str) -> str:

@@ -21,36 +21,31 @@ from tests.support.operation_fixtures import BLOCKS
 POINTS = ("before", "after")  # the worker dies before or after the step takes effect
 
 
-def run(operation_id: str, kind: str, step: str, point: str) -> None:
-    """Run a worker that dies at this point of the step.
-
-    The points of the step's compensation are `undo before` and `undo after`.
-    """
-    run_doomed(operation_id, functools.partial(doom_step, kind, step, point))
+def run(connection: Connection, operation_id: str, doom: Callable[[], None]) -> None:
+    """Run a worker in a process that `doom` lets die; wait until its claim has ended."""
+    assert call_until_death(functools.partial(runner.run, UUID(operation_id)), doom)
+    await_lost_claim(connection)
 
 
-def run_doomed(operation_id: str, doom: Callable[[], None]) -> None:
-    call_doomed(functools.partial(runner.run, UUID(operation_id)), doom)
+def die_in(
+    connection: Connection, operation_id: str, kind: str, step: str, point: str = "before"
+) -> None:
+    """Run a worker that dies at this point of the step."""
+    run(connection, operation_id, functools.partial(doom_step, kind, step, point))
 
 
-def call_doomed(function: Callable[[], object], doom: Callable[[], None]) -> None:
-    assert call_until_death(function, doom)
+def await_lost_claim(connection: Connection) -> None:
+    """Wait until PostgreSQL has ended the dead workers' sessions, which also ends their claims."""
+    readiness.wait(lambda: connection.run(BLOCKS["workers"]) == [[0]], "the end of the session")
 
 
 def call_until_death(function: Callable[[], object], doom: Callable[[], None]) -> bool:
+    """Call the function in a process that `doom` lets die; return False if it did not die."""
     process = cli.FORKS.Process(target=_work, args=(dict(os.environ), doom, function))
     process.start()
     process.join(120)
     assert process.exitcode in (0, -signal.SIGKILL)
     return process.exitcode != 0
-
-
-def await_lost_claim(connection: Connection) -> None:
-    """Wait until PostgreSQL has ended the dead workers' sessions, which also ends their claims."""
-
-    readiness.wait(
-        lambda: connection.run(BLOCKS["workers"]) == [[0]], "the end of the worker's session"
-    )
 
 
 def _work(

@@ -13,12 +13,14 @@ import redis
 from progress import settings
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
+from progress.archive import manifests
 from progress.event_store import log
 from progress.ingest import push
 from progress.projections import batch, snapshots
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.snapshots import Policy
-from progress.recovery import checks
+from progress.recovery import checks, ledger_erasures
+from tests.conftest import Store
 from tests.support import sample_events, stage
 from tests.support.operation_fixtures import Operator
 from tests.support.pushes import encode_push
@@ -116,8 +118,13 @@ def expect_erased(connection: Connection, done: Any) -> None:
     assert not checks.run(connection).findings
 
 
+def apply_ledger(store: Store) -> ledger_erasures.Result:
+    with contextlib.closing(store.connect()) as owner:
+        archive = manifests.open_archive(settings.current())
+        return ledger_erasures.apply(owner, archive, lambda *_: None)
+
+
 def find_traces(connection: Connection, *needles: str) -> list[str]:
-    """Return the places that contain any of the texts: tables, Redis keys and files."""
     return [
         *find_in_tables(connection, *needles),
         *find_in_redis(*needles),

@@ -17,7 +17,7 @@ from progress.errors import OperationClaimed, Unavailable
 from progress.event_store import dead_letters, log
 from progress.ingest import push
 from progress.operations import erasure_steps, runner
-from progress.operations.records import PLANS, Step
+from progress.operations.records import PLANS
 from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import api
@@ -80,8 +80,6 @@ class Operator:
         return self.get(operation_id)
 
     def run_until_it_ends(self, operation_id: str) -> Body:
-        """Run the operation repeatedly, as redelivered commands do, until it ends; return it."""
-
         def has_ended() -> bool:
             try:
                 runner.run(UUID(operation_id))
@@ -160,10 +158,6 @@ def result(done: dict[str, Any]) -> Any:
     assert {step["state"] for step in done["steps"]} == {"SUCCEEDED"}
     assert done["finishedAt"] > done["startedAt"]
     return msgspec.json.decode(done["result"])
-
-
-def step_named(name: str) -> Step:
-    return next(step for plan in PLANS.values() for step in plan.steps if step.name == name)
 
 
 def limit_step(monkeypatch: pytest.MonkeyPatch, name: str, timeout_s: float) -> None:

@@ -84,12 +84,13 @@ def hooks(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[H
 
 
 def start(operator: Operator) -> str:
-    operation_id: str = operator.start("rebuildProjections")["id"]
-    return operation_id
+    return str(operator.start("rebuildProjections")["id"])
 
 
-def run_a_worker_that_dies(operation_id: str, step: str, point: str) -> None:
-    doomed_worker.run_doomed(operation_id, functools.partial(_doom, operation_id, step, point))
+def run_a_worker_that_dies(
+    connection: Connection, operation_id: str, step: str, point: str
+) -> None:
+    doomed_worker.run(connection, operation_id, functools.partial(_doom, operation_id, step, point))
 
 
 def _doom(operation_id: str, doomed_step: str, doomed_point: str) -> None:
