@@ -47,14 +47,9 @@ def test_an_archived_item_neither_fades_nor_is_due(
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
     archived = {"item_id": "archived", "in_catalogue": False}
     rows_by_hand.insert(connection, "items", {"item_id": "in play"}, archived)
-    met = {
-        "user_id": "ann",
-        "reviewed_at": "2020-01-01T00:00:00Z",
-        "interval_days": 1,
-        "answers": 5,
-    }
-    met |= {"stability": 0, "difficulty": 50_000_000, "last_answered_on": "2020-01-01"}
-    met |= {"correct_answers": 1}
+    met = {"user_id": "ann", "answers": 5, "correct_answers": 1, "interval_days": 1}
+    met |= {"reviewed_at": "2020-01-01T00:00:00Z", "last_answered_on": "2020-01-01"}
+    met |= {"stability": 0, "difficulty": 50_000_000}
     rows = ({**met, "item_id": i, "last_correct": False} for i in ("in play", "archived", "other"))
     rows_by_hand.insert(connection, "item_stats", *rows)
     data = query_api.data(
