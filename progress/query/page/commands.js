@@ -1,5 +1,4 @@
-// The dialogs with which learners set their own goal and take a rest day, or undo this. The module is loaded when a
-// dialog is opened. A request says whether the change is counted already; until then, the page says that it will be.
+// The dialogs with which learners set their own goal, take a rest day, or undo this, and what is not counted yet.
 
 import { runQuery } from './api.js';
 import { h, show } from './dom.js';

@@ -1,5 +1,4 @@
-// Dead letters: messages that could not be recorded and events that could not be folded. The section shows the reason
-// for each dead letter, and the buttons that replay or discard dead letters.
+// Dead letters, which could not be recorded or folded: why, and the buttons that replay or discard them.
 
 import { h } from './dom.js';
 import { moment, number } from './format.js';

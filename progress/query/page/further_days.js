@@ -1,5 +1,4 @@
-// Days that the page's query does not have: those before its range, for the charts of all time, and for the grid of the
-// year those that met the goal.
+// Days that the page's query does not have: those before its range, and those of the year that met the goal.
 
 import { runQuery } from './api.js';
 import { masteredNow } from './freshness.js';

@@ -13,8 +13,6 @@ import { findAlike, linkTo } from './member_links.js';
 const PER_REQUEST = 9; // more groups would be too many rows for one request
 const FIELDS = 'groupId name members activeLast7Days answersLast7Days accuracyLast7Days';
 
-const address = (group) => `#/group/${encodeURIComponent(group)}`;
-
 export class Groups extends View {
   constructor(element, shell) {
     super(element, shell);
@@ -51,7 +49,7 @@ export class Groups extends View {
     return table(
       [t('group.group'), t('group.members'), t('group.active'), t('group.answers'), t('week.right')],
       groups.map(({ groupId, name, members, activeLast7Days, answersLast7Days, accuracyLast7Days }) => [
-        linkTo(address(groupId), groupId, name, alike),
+        linkTo(`#/group/${encodeURIComponent(groupId)}`, groupId, name, alike),
         ...[members, activeLast7Days, answersLast7Days].map(number), percent(accuracyLast7Days),
       ]), 'stacking');
   }

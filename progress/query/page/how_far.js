@@ -1,7 +1,4 @@
-// The section "How far". It says how much the learner is expected to know. For each level of the chosen scale, it shows
-// the share of known words, the pace and the expected date; for each skill, while the skills differ, the share of known
-// words and the accuracy. It also shows the newest milestones; one that is reached while the page is open is told above
-// the page.
+// The section "How far": the expected number, levels of the chosen scale, skills while they differ, and milestones.
 
 import { bar, legend } from './charts.js';
 import { h } from './dom.js';

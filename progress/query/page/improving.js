@@ -1,6 +1,4 @@
-// The section "Am I improving?". It compares the last four weeks with the four before, and shows how much was
-// remembered. Its charts show the states of the words and the answers by week, and the number of words newly mastered
-// in each month.
+// The section "Am I improving?": four weeks against the four before, what was remembered, and charts by week and month.
 
 import {
   answerParts, axis, chart, columns, counts, dateLabels, door, legend, openKey, roundUp, slots,

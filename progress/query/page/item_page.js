@@ -148,10 +148,11 @@ function answers(item, history) {
   const {
     answers: count, correctAnswers, accuracyRate, averageResponseMs, firstAnsweredAt, lastAnsweredAt, lapses,
   } = item;
+  const seconds = number(Math.round(averageResponseMs / 100) / 10);
+  const speed = averageResponseMs == null ? '–' : t('item.seconds', { seconds });
   const facts = [
     [t('item.right'), t('items.ofAnswers', { right: correctAnswers, count })],
-    [t('item.speed'),
-      averageResponseMs == null ? '–' : t('item.seconds', { seconds: tenth(averageResponseMs / 1000) })],
+    [t('item.speed'), speed],
     [t('item.first'), firstAnsweredAt ? firstAnswer(item, history) : '–'],
     [t('item.last'), lastAnsweredAt ? ago(lastAnsweredAt) : '–'],
     [t('items.lapses'), number(lapses)],
@@ -167,8 +168,6 @@ export function firstAnswer({ answers: count, firstAnsweredAt }, { days }) {
   const covered = days.reduce((sum, day) => sum + day.answers, 0);
   return covered === count ? longDay(days.at(-1).date) : ago(firstAnsweredAt);
 }
-
-const tenth = (value) => number(Math.round(10 * value) / 10);
 
 /** The curve of the `points`, the answers and the intervals on one time axis, and the newest reviews by day. */
 function historyCard({ reviews, days }, points, today, reviewed) {

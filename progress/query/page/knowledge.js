@@ -1,5 +1,4 @@
-// The view "What I know": how many items the learner is expected to know now, over time and on the day of an exam,
-// which items are fading, and how well the estimate predicted.
+// The view "What I know": the expected number over time and on the day of an exam, fading items, and how sure this is.
 
 import { axis, bar, chart, columns, legend, dateLabels, roundUp, rules } from './charts.js';
 import { h, s } from './dom.js';
@@ -125,6 +124,7 @@ export class Knowledge extends View {
     const { on, expected: today } = this.data.knowledge;
     const { exam, day, isAhead } = this;
     const isPassed = day !== null && !isAhead;
+    const fewer = exam && Math.round(today) - Math.round(exam.expected);
     return card('exam', t('exam.title'), null,
       h('label', { class: 'control' }, h('span', null, t('exam.day')),
         h('input', {
@@ -134,7 +134,7 @@ export class Knowledge extends View {
       exam && [
         ...expectedOf(exam),
         note(sentences(
-          t('exam.remains', { day: longDay(exam.on) }), fewer(Math.round(today) - Math.round(exam.expected)),
+          t('exam.remains', { day: longDay(exam.on) }), fewer > 0 && t('exam.fewer', { count: fewer }),
           exam.on > dayAfter(on, MAX_DAYS_TESTED) && t('exam.far'))),
         levelTable(exam),
       ],
@@ -142,8 +142,6 @@ export class Knowledge extends View {
       note(t('exam.kept')));
   }
 }
-
-const fewer = (count) => count > 0 && t('exam.fewer', { count });
 
 function expectedCard(knowledge) {
   return card('now', expectedOn(knowledge.on), null,

@@ -102,13 +102,11 @@ export function table(headers, rows, style = '') {
   const labels = style.startsWith('stacking') ? headers.map((name) => name.textContent ?? name).slice(1) : [];
   return h('table', { class: `rows ${style}`.trim() },
     h('thead', null, h('tr', null, headers.map((name, index) =>
-      h('th', { scope: 'col', class: index ? 'end' : null, 'aria-sort': sortOf(name) }, name)))),
+      h('th', { scope: 'col', class: index ? 'end' : null, 'aria-sort': name.dataset?.sort }, name)))),
     h('tbody', null, rows.map(([first, ...cells]) => h('tr', null,
       h('th', { scope: 'row' }, first),
       cells.map((cell, index) => h('td', { class: 'end', 'data-label': labels[index] }, cell))))));
 }
-
-const sortOf = (name) => name.dataset?.sort ?? null;
 
 export const unfolded = (label, ...content) => h('details', null,
   h('summary', null, t('weeks.table', { name: label })),

@@ -1,5 +1,4 @@
-// The view "Lists": the learner's own lists, those of the groups and the levels of scales; and the page of one list.
-// Both have the states of the words, and rows that come by pages.
+// The view "Lists", with the learner's own lists, those of groups and the levels of scales; and the page of one list.
 
 import { runQuery } from './api.js';
 import { h } from './dom.js';

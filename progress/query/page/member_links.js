@@ -1,5 +1,4 @@
-// The way from a group to one of its members: back to where one was, and to the members before and after in the order
-// of the list that was left last.
+// The way from a group to one of its members, back, and to the members before and after in the list that was left.
 
 import { askEach, runQuery } from './api.js';
 import { h } from './dom.js';

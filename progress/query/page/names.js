@@ -1,5 +1,4 @@
-// The names of learners, groups, items and lists that the page has read, so that titles, tabs and announcements have no
-// ids; and the group from which the user opened a learner.
+// The names that the page has read, so that titles and tabs have no ids; and the group of the learner that is shown.
 
 import { withParameter } from './past_day.js';
 

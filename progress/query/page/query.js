@@ -1,5 +1,4 @@
-// The GraphQL documents of a learner's page: a query for what the page paints first, others for what takes longer, and
-// subscriptions to changes.
+// The GraphQL documents of a learner's page: what it paints first, what takes longer, and subscriptions to changes.
 
 import { now } from './format.js';
 import { pastDay } from './past_day.js';

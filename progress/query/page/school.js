@@ -1,5 +1,4 @@
-// The school as its administrator sees it: all classes with members, the quiet ones first, who teaches them, and how
-// many learned this term.
+// The school: all classes with members, the quiet ones first, who teaches them, and how many learned this term.
 
 import { runQuery } from './api.js';
 import { saveCsv } from './csv.js';

@@ -1,5 +1,4 @@
-// The section "Today". It shows what to do next, the streak and the goal. Without a goal, it shows the day's answers
-// instead of the goal.
+// The section "Today": what to do next, the streak, and the goal or, without one, the day's answers.
 
 import { h, s } from './dom.js';
 import {

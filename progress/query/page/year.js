@@ -1,5 +1,4 @@
-// The study days of the last twelve months, or of a calendar year, as a grid. A day's shade stands for its number of
-// answers. The arrow keys move from day to day.
+// The study days of twelve months or of a year as a grid, whose shades stand for numbers of answers.
 
 import { h, s } from './dom.js';
 import { dayAfter, dayOf, fullDay, instant, longDay, minutes, month, percent, weekday } from './format.js';

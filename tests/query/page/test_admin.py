@@ -864,10 +864,8 @@ def test_what_a_group_s_or_the_school_s_page_fails_to_count_is_counted_by_the_ne
     expect(alert).to_have_count(0)
 
 
-_WEEKS, _LEVELS = (
-    {"en": "Answers by week", "ja": "週ごとの回答数"},
-    {"en": "Levels", "ja": "レベル"},
-)
+_WEEKS = {"en": "Answers by week", "ja": "週ごとの回答数"}
+_LEVELS = {"en": "Levels", "ja": "レベル"}
 
 
 @pytest.mark.parametrize(("locale", "is_own"), [("en", True), ("ja", False)])

@@ -448,6 +448,9 @@ def test_staff_see_that_answers_come_from_the_learner_s_device(visit: Visits, de
             expect(trail).to_have_attribute("href", f"#/events/{user}")
             expect(page.locator("[data-key=readers]")).to_have_count(0)
             expect(page.get_by_role("button", name="Download their data")).to_have_count(0)
+            page.evaluate(f"location.hash = '#/items/{user}'")
+            expect(page.get_by_role("heading", name=f"Words of {user}")).to_be_visible()
+            expect(page.locator("#views [aria-current=page]")).to_have_text(user)
 
 
 def test_a_learner_sees_who_has_read_their_record_and_when(visit: Visits, demo: Stack) -> None:

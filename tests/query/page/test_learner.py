@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from progress.serve import readiness
 from tests.support import browser
-from tests.support.browser import DEMO, Envelope, Stack, Visit, Visits
+from tests.support.browser import Envelope, Stack, Visit, Visits
 
 
 def test_the_page_shows_the_demo_learner_s_numbers_and_leads_to_the_app(visitor: Visit) -> None:
@@ -165,23 +165,30 @@ def test_a_met_goal_closes_the_ring_and_is_celebrated_a_second(visit: Visits, de
 
 
 @pytest.mark.exhaustive
-def test_a_view_that_is_late_or_lost_leaves_what_the_page_shows_until_the_server_answers(
-    visitor: Visit,
-) -> None:
+def test_a_late_module_is_waited_for_and_then_reported(visitor: Visit) -> None:
     page = visitor.open()
     page.clock.install()
-    alert = page.get_by_role("alert").last
-    page.route("**/health", lambda route: route.abort())
     page.route("**/item_list.js", lambda _: None)  # never answered
     page.get_by_role("link", name="All words", exact=True).click()
     page.clock.run_for(4_500)
     waiting = page.locator(".pills")  # above the page, so that it moves nothing
     expect(waiting).to_contain_text("The server has not answered yet.")
-    expect(waiting).to_have_css("position", "fixed")
     page.clock.run_for(6_000)
-    expect(alert).to_contain_text("The server does not respond")
-    page.route("**/knowledge.js", lambda route: route.abort())
-    page.get_by_role("link", name="What I know").click()
+    expect(page.get_by_role("alert")).to_contain_text("The server does not respond")
+    page.unroute_all()
+
+
+@pytest.mark.exhaustive
+def test_a_view_that_cannot_be_loaded_leaves_the_page_until_the_server_answers(
+    visitor: Visit,
+) -> None:
+    page = visitor.open()
+    page.clock.install()
+    page.route("**/item_list.js", lambda route: route.abort())
+    page.route("**/health", lambda route: route.abort())
+    page.get_by_role("link", name="All words", exact=True).click()
+    page.clock.run_for(11_000)
+    alert = page.get_by_role("alert")
     expect(alert).to_contain_text("This view could not be loaded")
     expect(page.get_by_role("region", name="How far")).to_be_visible()
     page.evaluate("window.isSame = true")
@@ -191,7 +198,7 @@ def test_a_view_that_is_late_or_lost_leaves_what_the_page_shows_until_the_server
     assert page.evaluate("window.isSame")
     page.unroute_all(behavior="wait")
     alert.get_by_role("button").click()
-    expect(page.locator("[data-key=exam]")).to_be_visible()
+    expect(page.locator(".item-list")).to_be_visible()
     visitor.errors.clear()
 
 
@@ -601,16 +608,6 @@ def test_an_item_s_page_shows_an_estimate_and_the_history(visitor: Visit) -> Non
     page.go_back()
     expect(rows(page)).to_have_count(60)
     assert page.evaluate("scrollY") == 400
-
-
-def test_support_reads_the_items_of_a_learner(visit: Visits) -> None:
-    page = visit().open("sam", "support", at=f"{ITEMS}/{DEMO}?search=action")
-    expect(page.get_by_role("heading", name=f"Words of {DEMO}")).to_be_visible()
-    current = page.locator("#views [aria-current=page]")
-    expect(current).to_have_text(DEMO)
-    page.get_by_role("link", name="action", exact=True).click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("action")
-    expect(current).to_have_text(DEMO)
 
 
 def test_numbers_lead_to_words_and_a_session_to_its_answers(visit: Visits, demo: Stack) -> None:

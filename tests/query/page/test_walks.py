@@ -107,20 +107,16 @@ def test_a_walk_that_has_found_a_fault_finds_none(explorer: Explorer, name: str)
     taker.repeat(LEARNER | {"user": user, "role": role, "groups": groups, "at": at}, FOUND[name])
 
 
+ITEM = f"#/item/{quote(page_walks.LONG_ITEM)}"
+TASK = f"#/group/long-1/task/{quote(page_walks.LONG_LIST)}"
+
+
 @pytest.mark.parametrize(
     ("user", "role", "views"),
     [
-        (
-            "long-1",
-            "learner",
-            ["#/", "#/items", "#/knowledge", f"#/item/{quote(page_walks.LONG_ITEM)}"],
-        ),
+        ("long-1", "learner", ["#/", "#/items", "#/knowledge", ITEM]),
         pytest.param(page_walks.LONG, "learner", ["#/", "#/items"], marks=pytest.mark.exhaustive),
-        (
-            "tess",
-            "teacher",
-            ["#/group", "#/group/long-1", f"#/group/long-1/task/{quote(page_walks.LONG_LIST)}"],
-        ),
+        ("tess", "teacher", ["#/group", "#/group/long-1", TASK]),
         pytest.param("ada", "admin", ["#/administration"], marks=pytest.mark.exhaustive),
     ],
 )
