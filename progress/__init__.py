@@ -2,7 +2,7 @@
 
 import warnings
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 # Dated: from July 2027 on, each import warns about Python 3.11, in the output of commands, too.
 warnings.filterwarnings(

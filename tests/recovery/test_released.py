@@ -16,13 +16,13 @@ from uuid import uuid4
 
 import pytest
 
-from progress import __version__, files, settings
+from progress import files, settings
 from progress.adapters.postgres import migrations
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Folder
 from progress.archive import erasure_ledger
 from progress.cli import maintenance
-from progress.event_store import dead_letters, outgoing, publication
+from progress.event_store import dead_letters, outgoing, publication, time_zones
 from progress.event_store.events import EVENT_TYPES
 from progress.operations import erasure_steps, records, runner
 from progress.projections import batch, live, replacement, replay, schema
@@ -77,6 +77,11 @@ def create(machine: Machine, dump: str = "") -> str:
     if dump:
         file.write_bytes(lzma.decompress((RELEASED / dump).read_bytes()))
         machine.run("pg_restore", "progress", target, "--no-owner", "--no-privileges", file)
+        with closing(stage.connect(machine.url(name))) as connection:
+            if schema.exists(connection, schema.schema_name()):
+                schema.set_search_path(connection)
+                fill = schema.trace("zone_rules")["fill"]  # the rules are not saved
+                connection.run(fill, rules=time_zones.encode_rules())
     return machine.url(name)
 
 
@@ -148,9 +153,9 @@ def assert_published_once(connection: Connection, pubsub: FakePublisher, version
 
 
 def test_each_version_is_saved_with_events_of_every_type() -> None:
-    """The workflow `publish` saves a version, and a new event type needs a line in `log.jsonl`."""
+    """A release saves its version, and a new event type needs a line in `log.jsonl`."""
     text = (files.ROOT / "CHANGELOG.md").read_text("utf-8")
-    assert {*re.findall(r"^## (\d\S+)", text, re.MULTILINE)} - {__version__} <= {*DATABASES}
+    assert {*re.findall(r"^## (\d\S+)", text, re.MULTILINE)} == {*DATABASES}
     assert {event["event_type"] for event in EVENTS} >= {*EVENT_TYPES}
 
 
