@@ -33,7 +33,7 @@ BY_HAND = "by hand"
 
 def main(*revision: str) -> None:
     grep = ["git", "grep", "-Iz", "--no-line-number", "[^[:space:]]", *revision]
-    found = subprocess.run(grep, stdout=subprocess.PIPE, check=True).stdout.decode()
+    found = subprocess.run(grep, stdout=subprocess.PIPE, check=True).stdout.decode(errors="replace")
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for name, some in groupby(found.split("\n")[:-1], lambda line: line.split("\0")[0]):
         path = name.removeprefix(f"{''.join(revision)}:")
