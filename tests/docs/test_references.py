@@ -102,7 +102,7 @@ def _is_module(name: str) -> bool:
 
 
 def test_what_comments_docstrings_and_documents_name_exists() -> None:
-    own = [name for name in FILES if not name.endswith(".min.js")]
+    own = [name for name in FILES if not re.search(r"\.min\.js$|/released/\d", name)]
     read = [name for name in own if PurePosixPath(name).suffix in {*_COMMENTS, ".md"}]
     assert len(read) > 800
     assert [f"{file}: {name}" for file in read for name in find_dangling(read_prose(file))] == []
