@@ -250,6 +250,7 @@ class Walk:
             self.take(["online"])
         self.take(["now"])
         self._ask(f"() => {{ {browser.AXE} }}")
+        self._look()  # the page may have begun to load meanwhile
         found = self._ask(
             "([rules, drawn]) => walk.audit(rules, drawn)",
             [browser.STANDARDS, sorted(self._explorer.drawn)],

@@ -310,7 +310,7 @@ async function route() {
   const view = findView(location.hash);
   const isReturn = !followsLink;
   followsLink = false;
-  const shown = currentView ? [...main.children] : [];
+  const shown = currentView ? [...main.children].filter((part) => !part.matches('[role=alert]')) : [];
   if (currentView) main.replaceChildren(skeleton.cloneNode(true));
   closeView();
   if (!isReturn) scrollTo(0, 0); // otherwise, the browser restores the position
