@@ -32,8 +32,8 @@ def publish_conflict(demo: Stack) -> Envelope:
 
 def invalid_event(session: str, score: int = -1, **data: object) -> Envelope:
     at, user = datetime.now(UTC) - timedelta(days=1), "page-letters"
-    data |= {"user_id": user, "session_id": session, "score": score, "duration_seconds": 1}
-    return browser.envelope("SessionCompleted", at, **data)
+    told = {"user_id": user, "session_id": session, "score": score, "duration_seconds": 1, **data}
+    return browser.envelope("SessionCompleted", at, **told)
 
 
 def find_letter(page: Page, text: str) -> Locator:
