@@ -221,7 +221,7 @@ def test_each_build_has_at_most_6_kb_and_no_dependencies(client_app: Path) -> No
 
 
 def test_commonjs_and_a_server_that_renders_a_page_can_load_the_client(client_app: Path) -> None:
-    """What a storage cannot read, it loads as an error."""
+    """A value that a storage cannot read loads as an error."""
     (client_app / "load.cjs").write_text(_LOAD, encoding="utf-8")
     loaded = node.run(client_app, "node", "load.cjs").split()
     assert sorted(loaded) == ["function", "object", "rejects", "true", "true"]

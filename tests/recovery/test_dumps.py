@@ -39,7 +39,14 @@ from progress.serve.processes import Process
 from tests.conftest import Store
 from tests.support import cli, cloud_storage, sample_events
 from tests.support.postgres_servers import Server, connect_plainly, url_of
-from tests.support.recovery_fixtures import BLOCKS, every_row, folded_learners, nobody, populated
+from tests.support.recovery_fixtures import (
+    BLOCKS,
+    every_row,
+    fill_further,
+    folded_learners,
+    nobody,
+    populated,
+)
 from tests.support.stage import append, connect
 
 __all__ = ["folded_learners", "populated"]
@@ -55,12 +62,7 @@ rows_of = partial(every_row, block="every row of the log")
 @pytest.fixture
 def filled(populated: Connection) -> Connection:
     """A store with rows of all kinds, also dead letters, pending events and an erasure."""
-    append(populated, [{}, sample_events.envelope("SessionStarted", {}, at=sample_events.BEGIN)])
-    lost = {"session_id": "unknown", "item_id": "i0", "response_time_ms": 900}
-    append(populated, [sample_events.envelope("CorrectAnswerGiven", lost, at=sample_events.BEGIN)])
-    sample_events.poison(populated, "u1")
-    batch.run(populated)
-    populated.run(BLOCKS["accept an operation"])
+    fill_further(populated, "u1")
     populated.run(BLOCKS["forbid a learner"])
     return populated
 

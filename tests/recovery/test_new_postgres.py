@@ -25,7 +25,7 @@ from tests.support.erasure_fixtures import LEARNER, find_in_tables, list_events,
 from tests.support.fake_publisher import FakePublisher
 from tests.support.operation_fixtures import Operator
 from tests.support.postgres_servers import EMBEDDED, OLDEST, Machine, OwnServer, start_machine
-from tests.support.recovery_fixtures import BLOCKS, every_row
+from tests.support.recovery_fixtures import BLOCKS, every_row, fill_further
 from tests.support.runbooks import Shell, blocks
 from tests.support.stage import append, connect
 
@@ -143,12 +143,7 @@ def fill(connection: Connection) -> None:
     """Record all kinds of rows: events, pending and poisoned events, dead letters, operations."""
     connection.run(BLOCKS["let the log be changed"])
     sample_events.record_lessons(connection, *USERS)
-    append(connection, [{}, sample_events.envelope("SessionStarted", {}, at=sample_events.BEGIN)])
-    lost = {"session_id": "unknown", "item_id": "i0", "response_time_ms": 900}
-    append(connection, [sample_events.envelope("CorrectAnswerGiven", lost, at=sample_events.BEGIN)])
-    sample_events.poison(connection, "ann")
-    batch.run(connection)
-    connection.run(BLOCKS["accept an operation"])
+    fill_further(connection, "ann")
 
 
 @pytest.fixture

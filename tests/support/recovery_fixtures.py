@@ -6,7 +6,9 @@ import pytest
 
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
-from progress.projections import schema
+from progress.projections import batch, schema
+from tests.support import sample_events
+from tests.support.stage import append
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
 USERS = tuple(f"u{n}" for n in range(8))
@@ -38,3 +40,13 @@ def every_row(
         table: sorted(text for (text,) in connection.run(question))
         for table, question in connection.run(BLOCKS[block], schema=name)
     }
+
+
+def fill_further(connection: Connection, learner: str) -> None:
+    """Add dead letters, a pending event, a poisoned event of the learner and an operation."""
+    append(connection, [{}, sample_events.envelope("SessionStarted", {}, at=sample_events.BEGIN)])
+    lost = {"session_id": "unknown", "item_id": "i0", "response_time_ms": 900}
+    append(connection, [sample_events.envelope("CorrectAnswerGiven", lost, at=sample_events.BEGIN)])
+    sample_events.poison(connection, learner)
+    batch.run(connection)
+    connection.run(BLOCKS["accept an operation"])
