@@ -49,8 +49,7 @@ FIXTURES = (
 # the missing program, its tests fail instead.
 WANTED = (
     *("chromium", "node", OLDEST, "pgbouncer", "pubsub-emulator"),
-    *("terraform", "gcloud", "promtool", "docker", "beam", "gcc"),
-    *("japanese-font", "npm"),
+    *("terraform", "gcloud", "promtool", "docker", "beam", "gcc", "npm"),
 )
 
 hypothesis.settings.register_profile(

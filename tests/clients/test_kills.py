@@ -146,7 +146,7 @@ def stack(clients: dict[str, Client]) -> Iterator[Stack]:
         yield running
 
 
-@pytest.mark.parametrize(("name", "kills"), [("node", 10), ("chromium", 5)])
+@pytest.mark.parametrize(("name", "kills"), [("node", 5), ("chromium", 5)])
 def test_a_killed_client_loses_and_doubles_nothing(
     request: pytest.FixtureRequest,
     stack: Stack,

@@ -29,11 +29,13 @@ PARTS = (
     *("event_store/test_drawn_bodies.py", "event_store/test_letter_costs.py"),
     *("operations/test_batch_job.py", "projections/test_views.py"),
     *("adapters/test_cloud_scheduler.py", "adapters/test_files.py"),
-    *("adapters/test_poolers.py", "adapters/test_timeouts.py"),
+    *("adapters/test_poolers.py", "adapters/test_timeouts.py", "adapters/test_tls.py"),
+    # Logins and privileges, on servers of their own.
+    *("adapters/test_logins.py", "adapters/test_roles.py"),
     # Further views of the page, its layout, its requests, its mutations and its past.
     *("query/page/test_admin.py", "query/page/test_layout.py", "query/page/test_past_days.py"),
     *("query/page/test_requests.py", "query/page/test_walks.py", "query/page/test_commands.py"),
-    *("query/page/test_knowledge.py", "query/page/test_lists.py"),
+    *("query/page/test_knowledge.py", "query/page/test_lists.py", "query/page/test_tasks.py"),
     # The archive, what is computed from it, definitions over a real log, decks of other programs.
     *("analysis", "archive", "importers", "projections/test_definitions.py"),
 )

@@ -524,6 +524,7 @@ def test_a_teacher_sees_who_met_the_goal_since_a_day_whom_to_praise_and_which_sk
     assert headers.evaluate_all(hidden) == [], "what is out of sight takes no focus"
 
 
+@pytest.mark.exhaustive
 def test_a_class_long_ago_has_whole_weeks_and_a_large_class_says_why_it_has_no_past(
     visit: Visits, demo: Stack
 ) -> None:
@@ -697,7 +698,8 @@ def test_a_teacher_sees_names_and_saves_them_as_csv_with_the_local_date(
     check_finder(visit(), group, named["new"])
 
 
-@pytest.mark.parametrize(("locale", "month"), [("en-GB", 9), ("ja", 12)])
+@pytest.mark.first_in_gate
+@pytest.mark.parametrize(("locale", "month"), [("ja", 12), ("en-GB", 9)])
 def test_a_class_shows_all_of_the_longest_date(
     visit: Visits, demo: Stack, locale: str, month: int
 ) -> None:
@@ -825,6 +827,7 @@ def test_a_school_s_administrator_sees_the_quiet_classes_first_who_teaches_them_
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
+@pytest.mark.exhaustive
 def test_what_a_group_s_or_the_school_s_page_fails_to_count_is_counted_by_the_next_try(
     visitor: Visit, visit: Visits
 ) -> None:
@@ -868,6 +871,7 @@ _WEEKS = {"en": "Answers by week", "ja": "週ごとの回答数"}
 _LEVELS = {"en": "Levels", "ja": "レベル"}
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(("locale", "is_own"), [("en", True), ("ja", False)])
 def test_a_learner_s_sheets_have_the_year_and_no_button(
     visit: Visits, locale: str, *, is_own: bool

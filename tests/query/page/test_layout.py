@@ -361,6 +361,7 @@ def test_a_learner_has_no_access_to_the_views_of_other_roles(visit: Visits) -> N
     expect(page.get_by_role("region", name="Today")).to_be_visible()
 
 
+@pytest.mark.exhaustive
 def test_an_arrow_key_selects_a_language_and_enter_shows_it_and_keeps_the_focus(
     visit: Visits,
 ) -> None:
