@@ -336,7 +336,7 @@ class Streams:
         """Return a signal handler that completes the streams, then calls the server's handler."""
 
         def handle(number: int, frame: FrameType | None) -> None:
-            if not self.is_shutting_down:
+            if not (self.is_shutting_down or loop.is_closed()):
                 loop.call_soon_threadsafe(self.shut_down)
                 loop.call_soon_threadsafe(loop.call_later, _SHUTDOWN_TIMEOUT_S, self._force)
             if callable(handler):

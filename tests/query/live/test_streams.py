@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import signal
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from starlette.types import Message
 from progress.adapters.postgres import statements
 from progress.operations import records
 from progress.operations.records import OperationKind
-from progress.query.http.subscriptions import EventStream, OpenSubscription
+from progress.query.http.subscriptions import EventStream, OpenSubscription, Streams
 from progress.serve import ports
 from tests.support import api, sample_events, stage, subscription_client, token_issuer
 from tests.support.http_client import fetch_json
@@ -291,3 +292,24 @@ def test_a_group_s_stream_has_the_rights_and_the_limit_of_the_group(
     query = f'subscription {{ groupUpdated(groupId: "g") {{ {selection} }} }}'
     stream = subscribe(port, query, headers={"authorization": f"Bearer {token}"})
     assert stream.next_error()["extensions"]["code"] == code
+
+
+def test_a_signal_after_the_end_of_the_event_loop_goes_to_the_former_handler() -> None:
+    received = list[int]()
+    former = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+
+    async def open_stream() -> None:
+        Streams()._handle_signals()
+
+    try:
+        with asyncio.Runner() as runner:
+            runner.run(open_stream())
+        for number in former:
+            signal.raise_signal(number)
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    assert received == [*former]
