@@ -341,9 +341,10 @@ _NOT_TYPED = {"K_SERVICE"}  # only Cloud Run sets it, and many names are near
 def read(environment: Mapping[str, str]) -> Settings:
     """Return the settings; raise SettingsError if a setting is invalid or unknown."""
     known = _list_names()
+    typed = sorted(known - _NOT_TYPED)
+    unset = [name for name in typed if name not in environment]
     for name in environment.keys() - known - _OTHERS:
-        may_be_set = name.startswith(_LIKE_OURS)
-        meant = (s for s in sorted(known - _NOT_TYPED) if may_be_set or s not in environment)
+        meant = typed if name.startswith(_LIKE_OURS) else unset
         near = (s for s in meant if _is_near(name, s, 1 if len(s) < _SHORT else 2))
         if nearest := next(near, None):
             raise SettingsError(f"unknown setting {name}: did you mean {nearest}?")
