@@ -187,6 +187,7 @@ def test_events_outlive_a_database_that_chromium_deletes(
     assert handler.posted == [["sent"], ["earlier", "later"]]  # type: ignore[attr-defined]
 
 
+@pytest.mark.exhaustive
 def test_the_code_of_the_readme_compiles_with_the_types_of_ts_fsrs(client_app: Path) -> None:
     """`CODE` integrates the scheduler in 8 lines."""
     blocks = re.findall(r"(?ms)^```ts\n(.*?)^```", README)
