@@ -5,6 +5,7 @@ import json
 import pkgutil
 import re
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -52,6 +53,13 @@ def test_a_link_points_to_an_existing_file_and_heading_and_each_page_is_linked()
         assert not anchor or anchor in _anchors(target), (page, link)
         linked |= {target.resolve()} if target != page else set()
     assert set(PAGES) - linked == set()
+
+
+def test_each_module_that_a_document_runs_exists() -> None:
+    pattern = r"python3? -m ((?:bench|progress|tests)(?:\.\w+)*)"
+    run = {name for page in PAGES for name in re.findall(pattern, page.read_text("utf-8"))}
+    assert "tests.support.page_walks" in run
+    assert [name for name in sorted(run) if not find_spec(name)] == []
 
 
 def test_the_glossary_has_the_words_and_rules_of_the_page() -> None:
