@@ -26,9 +26,9 @@ from progress.importers import (
     anki_collection,
     anki_events,
     anki_import,
-    anki_log,
     envelope_lines,
     lists,
+    review_log,
     review_rows,
     shifts,
 )
@@ -262,7 +262,7 @@ def _read_log(
 ) -> tuple[int, Iterator[Record]]:
     """Return the number of rows, and each learner's record; sort the rows on disk if needed."""
     rows = review_rows.read(file)
-    columns = anki_log.find_columns(file, next(rows))
+    columns = review_log.find_columns(file, next(rows))
     total, learners, is_grouped = review_rows.survey(file)
     if learner.user_id and learners > 1:
         raise ReviewLogError(f"{file}: found {learners:,} learners: import it without --user")

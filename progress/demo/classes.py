@@ -24,8 +24,8 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.publisher import Message
 from progress.demo import loading, sm2
 from progress.event_store import events
-from progress.importers import anki_events, anki_log, forgetting, local_days, word_lists
-from progress.importers.anki_log import Answer
+from progress.importers import anki_events, forgetting, local_days, review_log, word_lists
+from progress.importers.review_log import Answer
 
 SIZE = 30  # learners in a class
 WEEKS = 17
@@ -135,7 +135,7 @@ FIRST = _user_id(0)
 
 @functools.cache
 def _course() -> dict[str, word_lists.Word]:
-    return loading.deal(word_lists.read(), loading.cards(anki_log.read(loading.LOG)))
+    return loading.deal(word_lists.read(), loading.cards(review_log.read(loading.LOG)))
 
 
 def _learner_messages(number: int, last: date, now: datetime) -> Iterator[Message]:

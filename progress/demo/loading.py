@@ -29,16 +29,16 @@ from progress.event_store import events
 from progress.importers import (
     anki_events,
     anki_import,
-    anki_log,
     forgetting,
     lists,
     local_days,
+    review_log,
     shifts,
     word_lists,
 )
 from progress.importers.anki_import import Record
-from progress.importers.anki_log import Answer
 from progress.importers.forgetting import ForgettingState
+from progress.importers.review_log import Answer
 from progress.importers.word_lists import Word
 
 LEARNER = anki_events.Learner("demo-learner", "America/New_York", 4)
@@ -62,7 +62,7 @@ def messages(
     learner: anki_events.Learner = LEARNER, answers: list[Answer] | None = None
 ) -> list[Message]:
     """Return the messages of the learner's account, of the catalogue and of each session."""
-    answers = anki_log.read(LOG) if answers is None else answers
+    answers = review_log.read(LOG) if answers is None else answers
     items = deal(word_lists.read(), cards(answers))
     account, *sessions = anki_events.messages(learner, answers)
     return [account, *item_messages(items), *list_messages(items), *sessions]
@@ -212,7 +212,7 @@ def own_messages(connection: Connection, record: Record) -> list[Message]:
     """
     record = anki_import.adopt(connection, record)
     new = anki_import.select_new(connection, record)
-    is_demo_loaded = shifts.find_stored(connection, LEARNER, anki_log.read(LOG))
+    is_demo_loaded = shifts.find_stored(connection, LEARNER, review_log.read(LOG))
     if not record.words or is_demo_loaded:
         return new
     known = {word.headword for word in record.words.values()}
@@ -249,7 +249,7 @@ def prepare(connection: Connection, now: datetime, *, as_recorded: bool) -> Livi
     If the record is loaded already, use the same shift again, because another shift would add its
     events a second time. Raise StackError if `as_recorded` is set, but a shifted record is loaded.
     """
-    answers = anki_log.read(LOG)
+    answers = review_log.read(LOG)
     stored = shifts.find_stored(connection, LEARNER, answers)
     if as_recorded and stored and stored.days:
         raise StackError(

@@ -29,8 +29,8 @@ import msgspec
 
 from progress.adapters.postgres.statements import blocks
 from progress.errors import ReviewLogError
-from progress.importers import anki_log, local_days
-from progress.importers.anki_log import EARLIEST, EPOCH, LATEST, Answer, CardState, Move
+from progress.importers import local_days, review_log
+from progress.importers.review_log import EARLIEST, EPOCH, LATEST, Answer, CardState, Move
 
 LIST = "anki-"  # begins the id of the list that a deck is
 _OLDEST_SCHEMA, _NEWEST_SCHEMA = 11, 18
@@ -206,7 +206,7 @@ def _read_answers(connection: sqlite3.Connection) -> tuple[list[Answer], int]:
             at=_convert_ms(number),
             card_id=str(card),
             rating=rating,
-            response_time_ms=min(milliseconds, anki_log.MAX_MS) if milliseconds > 0 else None,
+            response_time_ms=min(milliseconds, review_log.MAX_MS) if milliseconds > 0 else None,
             # Anki stores a learning step as a negative number of seconds.
             interval_days=min(max(interval, -interval // _DAY_S), _LONGEST_INTERVAL),
         )

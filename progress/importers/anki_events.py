@@ -18,9 +18,9 @@ import msgspec
 from progress.adapters.pubsub.publisher import Message
 from progress.event_store import events, learner_post_check, timestamps
 from progress.importers import forgetting, local_days
-from progress.importers.anki_log import EARLIEST, Answer, CardState, Move
 from progress.importers.forgetting import ForgettingState
 from progress.importers.local_days import FindDay, Preference
+from progress.importers.review_log import EARLIEST, Answer, CardState, Move
 
 MAX_PAUSE = timedelta(minutes=30)  # a longer pause ends a session
 

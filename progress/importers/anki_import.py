@@ -1,4 +1,4 @@
-"""Convert an Anki package, an Anki collection or a review log in CSV to messages."""
+"""Convert an Anki package, an Anki collection or a review log to messages."""
 
 import functools
 import itertools
@@ -18,11 +18,11 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.publisher import Message
 from progress.errors import ReviewLogError
 from progress.event_store import events, learner_post_check, time_zones
-from progress.importers import anki_collection, anki_events, anki_log, lists, word_lists
+from progress.importers import anki_collection, anki_events, lists, review_log, word_lists
 from progress.importers.anki_collection import Card
 from progress.importers.anki_events import Envelope, Learner, RecordedChoice, RecordedSession
-from progress.importers.anki_log import EARLIEST, Answer, Answers, CardState, Move
 from progress.importers.local_days import Preference
+from progress.importers.review_log import EARLIEST, Answer, Answers, CardState, Move
 from progress.importers.review_rows import Row
 from progress.importers.word_lists import Word
 
@@ -211,7 +211,7 @@ def read(
     words, if it is known.
     """
     if not anki_collection.is_collection(file):
-        found = anki_log.read_log(file)
+        found = review_log.read_log(file)
         if not found.answers:
             raise ReviewLogError(f"{file}: {NO_ANSWERS}")
         return _make_record(learner, found, language, in_catalogue=in_catalogue)
@@ -251,7 +251,7 @@ def read_rows(
     whose rows have none. A record may have only faults.
     """
     for user, own_rows in itertools.groupby(rows, key=attrgetter("user")):
-        found = anki_log.parse(own_rows, columns)
+        found = review_log.parse(own_rows, columns)
         own = msgspec.structs.replace(
             learner, user_id=learner.user_id or user, timezone=found.zone or learner.timezone
         )

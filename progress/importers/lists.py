@@ -17,7 +17,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import ReviewLogError, SerializationError
 from progress.event_store import events
-from progress.importers import anki_log, review_rows
+from progress.importers import review_log, review_rows
 from progress.importers.anki_events import Envelope
 
 Fields = dict[str, Any]
@@ -25,7 +25,7 @@ Key = tuple[str, str | None]  # a list and an item in it, or None for the list i
 States = dict[Key, tuple[Fields | None, datetime]]  # and since when
 Changes = dict[Key, Fields | None]  # None: the list is archived, the item is not listed
 
-NO_WORD: tuple[Fields, datetime] = ({"headword": ""}, anki_log.EARLIEST)
+NO_WORD: tuple[Fields, datetime] = ({"headword": ""}, review_log.EARLIEST)
 _NAMESPACE = UUID("e0f1ad0c-3f5b-5a7e-9d43-6b0c1d7e2f58")
 _FIELDS = {
     "ListPublished": ("name", "scale", "rank"),
@@ -42,7 +42,7 @@ class Recorded(msgspec.Struct, frozen=True):
     words: dict[str | None, tuple[Fields, datetime]] = {}
 
     def find(self, key: Key) -> tuple[Fields | None, datetime]:
-        return self.states.get(key, (None, anki_log.EARLIEST))
+        return self.states.get(key, (None, review_log.EARLIEST))
 
 
 NOTHING = Recorded()

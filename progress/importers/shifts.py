@@ -9,7 +9,7 @@ import msgspec
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.importers import anki_events
-from progress.importers.anki_log import Answer
+from progress.importers.review_log import Answer
 
 
 class StoredShift(msgspec.Struct, frozen=True):

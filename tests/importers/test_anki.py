@@ -24,9 +24,9 @@ from progress.errors import ReviewLogError
 from progress.event_store import envelope, log
 from progress.event_store.entries import Message
 from progress.event_store.log import Delivery
-from progress.importers import anki_events, anki_import, anki_log, shifts
+from progress.importers import anki_events, anki_import, review_log, shifts
 from progress.importers.anki_events import convert_to_former as to_former
-from progress.importers.anki_log import Answer
+from progress.importers.review_log import Answer
 from tests.support import cli as commands
 from tests.support.fake_publisher import FakePublisher
 
@@ -45,7 +45,7 @@ logs = st.lists(answers, unique_by=lambda a: (a.at, a.card_id), max_size=60).map
 
 @pytest.fixture(scope="module")
 def record() -> list[Answer]:
-    return anki_log.read(LOG)
+    return review_log.read(LOG)
 
 
 def events(log: list[Answer], learner: anki_events.Learner = LEARNER) -> list[anki_events.Envelope]:
@@ -141,7 +141,7 @@ def test_rows_that_other_programs_write_are_read_or_left_out_and_counted(tmp_pat
         "8,2024-04-04,4,,0,",
     ]
     file.write_text("\n".join([header, *rows]))
-    found = anki_log.read_log(file)
+    found = review_log.read_log(file)
     answers = found.answers
     assert [(one.rating, one.response_time_ms, one.interval_days) for one in answers] == [
         (3, 7_241, 0), (2, 9, 2), (4, None, None), (4, 0, None),
@@ -174,7 +174,7 @@ def test_an_invalid_file_gives_an_error_with_the_row_and_the_column(tmp_path: Pa
         file = tmp_path / "log.csv"
         file.write_text(text)
         with pytest.raises(ReviewLogError, match=fault) as raised:
-            anki_log.read(file)
+            review_log.read(file)
         assert "\n" not in str(raised.value)
 
 
@@ -223,7 +223,7 @@ def test_an_import_that_is_interrupted_while_it_publishes_says_what_was_done(
 
 def test_an_endless_file_is_rejected() -> None:
     with pytest.raises(ReviewLogError, match=r"/dev/zero: row 1: expected csv, field larger than"):
-        anki_log.read(Path("/dev/zero"))
+        review_log.read(Path("/dev/zero"))
 
 
 ZONE = "America/New_York"

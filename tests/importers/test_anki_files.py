@@ -21,7 +21,7 @@ from progress.adapters.pubsub import publisher
 from progress.errors import ReviewLogError
 from progress.event_store import envelope
 from progress.event_store.entries import Message, ParsedEvent
-from progress.importers import anki_collection, anki_events, anki_import, anki_log
+from progress.importers import anki_collection, anki_events, anki_import, review_log
 from tests.support import anki_files, cli
 from tests.support.anki_files import Entry, OtherCard
 from tests.support.fake_publisher import FakePublisher
@@ -251,7 +251,7 @@ def test_the_error_about_an_unreadable_file_says_what_to_do(tmp_path: Path) -> N
 
 def test_a_review_log_without_answers_is_rejected(tmp_path: Path) -> None:
     file = tmp_path / "log.csv"
-    file.write_text(",".join(anki_log.COLUMNS), encoding="utf-8")
+    file.write_text(",".join(review_log.COLUMNS), encoding="utf-8")
     with pytest.raises(ReviewLogError, match=r"log\.csv: the review log has no answers"):
         anki_import.read(file, LEARNER)
 
@@ -319,7 +319,7 @@ def contents() -> dict[str, bytes]:
         }
         files = {suffix: file.read_bytes() for suffix, file in packages.items()}
     rows = [f"{n},{1 + n % 4},2024-03-01T09:00:0{n}Z,{n}000" for n in range(9)]
-    log = "\n".join([",".join(anki_log.COLUMNS), *rows]).encode()
+    log = "\n".join([",".join(review_log.COLUMNS), *rows]).encode()
     return files | {".anki2": old, ".anki21": new, ".csv": log}
 
 

@@ -20,7 +20,7 @@ from progress.event_store.log import Delivery, PostgresEventStore
 from progress.importers import anki_events, anki_import
 from progress.importers.anki_events import Learner
 from progress.importers.anki_import import Record
-from progress.importers.anki_log import Answer, CardState
+from progress.importers.review_log import Answer, CardState
 from tests import oracle
 from tests.support import model_rows, sample_events
 

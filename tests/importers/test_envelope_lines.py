@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from progress import settings
 from progress.event_store import envelope
 from progress.event_store.entries import Message, Rejection
-from progress.importers import anki_log, envelope_lines
+from progress.importers import envelope_lines, review_log
 from tests.support import cli, envelopes, sample_events
 from tests.support.fake_publisher import FakePublisher
 
@@ -214,7 +214,7 @@ def test_an_import_warns_about_answers_in_the_future(
     file = tmp_path / "log.csv"
     with file.open("w", encoding="utf-8") as target:
         rows = [("c", 1, at.isoformat(), 0) for at in (sample_events.BEGIN, FUTURE[1])]
-        csv.writer(target).writerows([(*anki_log.COLUMNS, anki_log.DURATION), *rows])
+        csv.writer(target).writerows([(*review_log.COLUMNS, review_log.DURATION), *rows])
     answer = cli.progress(
         "", "import", "anki", str(file), "--json", PUBSUB_EMULATOR_HOST=fake_publisher.address
     )

@@ -30,7 +30,7 @@ from progress.event_store import envelope, log
 from progress.event_store.entries import Message
 from progress.event_store.log import Delivery
 from progress.importers import anki_events, review_rows
-from progress.importers.anki_log import Answer
+from progress.importers.review_log import Answer
 from progress.projections import views
 from progress.projections.projector import Projector
 from progress.serve.laptop import postgres

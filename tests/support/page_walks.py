@@ -27,7 +27,7 @@ from typing import Any
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page
 
 from progress.demo import classes, loading
-from progress.importers import anki_log, word_lists
+from progress.importers import review_log, word_lists
 from progress.query.http import static_page
 from tests.support import browser
 from tests.support.browser import DEMO, Stack
@@ -356,7 +356,7 @@ class Walk:
 
 @functools.cache
 def _read_items() -> list[str]:
-    return sorted(loading.deal(word_lists.read(), loading.cards(anki_log.read(loading.LOG))))[:40]
+    return sorted(loading.deal(word_lists.read(), loading.cards(review_log.read(loading.LOG))))[:40]
 
 
 def main(argument: str) -> None:
