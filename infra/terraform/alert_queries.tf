@@ -119,7 +119,7 @@ locals {
     "(sum(increase(${local.series.outcome}{${local.batch_selector},outcome=\"ok\"}[${local.batch_window}]))",
     "or vector(0)) == 0 and ${local.has_executed[local.batch_window]}",
   ])
-  dump_jobs = [for name in keys(local.jobs) : "progress-${name}" if contains(["backup", "dump"], name)]
+  dump_jobs = var.database == "neon" ? ["progress-backup"] : [] # Cloud SQL makes its backups without the job
   missing_dumps = [
     for job in local.dump_jobs : join(" ", [
       "(sum(increase(${local.executions}=\"${job}\",result=\"succeeded\"}[25h])) or vector(0)) == 0",

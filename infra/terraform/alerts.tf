@@ -133,7 +133,7 @@ locals {
     # The last attempt of a job counts as failed; no line of Progress tells of a job that died.
     "batch-job" = {
       severity  = "ERROR", for = 60
-      condition = "no batch run for ${local.max_run_minutes} minutes, no dump for 25 hours, or a failed job"
+      condition = "no batch run for ${local.max_run_minutes} minutes, no dump of Neon for 25 hours, or a failed job"
       any       = concat([local.missing_run, local.failed_execution], local.missing_dumps)
     }
     "operations" = {

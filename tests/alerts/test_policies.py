@@ -46,6 +46,16 @@ def test_the_query_of_each_alert_parses_and_the_alerts_read_each_metric_that_is_
     promtool.check_queries(request, [alert.query for alert in by_name.values()], tmp_path)
 
 
+def test_a_dump_is_missed_only_where_a_schedule_starts_the_job_that_dumps(
+    environments: Environments,
+) -> None:
+    moving = environments.variant("moving", "dev", *MIGRATION)
+    for deployed, dumps in ((moving, True), (environments["prod"], False)):
+        schedule = deployed.applied.of("google_cloud_scheduler_job")["backup"]
+        assert schedule["http_target"][0]["uri"].endswith("/jobs/progress-backup:run") == dumps
+        assert ("progress-backup" in alerts(deployed.applied)["batch-job"].query) == dumps
+
+
 def test_each_selector_names_one_resource_kind_and_known_labels(environments: Environments) -> None:
     for alert in alerts(environments["prod"].applied).values():
         for selector in alert.selectors:
