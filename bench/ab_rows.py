@@ -71,7 +71,7 @@ def measure_hits(server: Server) -> Generator[Costs]:
     """Yield the costs of a query of thirty days that is cached."""
     with _run_days(server) as (sent, requests):
         while True:
-            # Fetch the versions again, because Redis keeps copies of them for only five seconds.
+            # Fetch the versions again, which version 0.3 copies to Redis for five seconds.
             sent.send(requests[:_LEARNERS], b'"data"')
             yield sent.measure(requests[:_LEARNERS] * _REPEATS, b'"HIT"')
 
