@@ -43,10 +43,10 @@ _KANA, _HANGUL = re.compile("[\u3041-\u30fa]"), re.compile("[\uac00-\ud7a3]")
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A learner's answers (oldest first) and cards, both from an Anki file.
+    """A learner's answers (oldest first) and cards, both from a file.
 
-    `words` maps the id of a card to the card's word in the CEFR word lists. A review log in CSV has
-    no states, and the cards of which it has a word or a kind. `decks` maps cards to own lists. With
+    `words` maps the id of a card to the card's word in the CEFR word lists. A review log has no
+    states, and the cards of which it has a word or a kind. `decks` maps cards to own lists. With
     `in_catalogue`, the words are in the catalogue that everybody reads, else they are the learner's
     own. If `is_whole`, the file has all decks. `left_out` has the numbers of what is left out, and
     `faults` say why rows are.
