@@ -137,7 +137,10 @@ resource "google_cloud_run_v2_job" "job" {
         }
 
         dynamic "env" {
-          for_each = local.database_secrets[each.value.member]
+          for_each = merge(
+            local.database_secrets[each.value.member],
+            each.value.member == "release" ? local.redis_secrets : {}, # for `progress warm` and `erasures apply`
+          )
           content {
             name = env.key
             value_source {

@@ -7,7 +7,7 @@ locals {
     { for database in local.databases : "progress-${replace(database, "_", "-")}-url-owner" => ["release"] },
     { for database in local.databases : "progress-${replace(database, "_", "-")}-logins" => ["release"] },
     {
-      for name in ["progress-redis-url"] : name => ["project", "query"]
+      for name in ["progress-redis-url"] : name => ["project", "query", "release"]
       if local.has_memorystore
     },
   )

@@ -105,6 +105,7 @@ PROD = {
     "release": {
         "secretmanager.secretAccessor progress-cloud-sql-url-owner",
         "secretmanager.secretAccessor progress-cloud-sql-logins",
+        "secretmanager.secretAccessor progress-redis-url",
     },
     **{
         name: {"cloudsql.client project", "cloudsql.instanceUser project"}

@@ -44,6 +44,12 @@ def test_every_planned_setting_is_valid(deployment: Deployment) -> None:
             assert auth.load_issuer(read).is_public is is_dev  # in dev, Google's for every account
 
 
+def test_the_job_of_operators_commands_has_the_redis_of_the_queries(deployment: Deployment) -> None:
+    """`progress warm --afresh` runs there, after a restore."""
+    query, job = (secret_ids(deployment.applied, part) for part in ("query", "release"))
+    assert job.get("REDIS_URL") == query.get("REDIS_URL")
+
+
 def test_every_setting_that_the_code_reads_is_planned(
     deployments: dict[str, Deployment], moving: Deployment
 ) -> None:
