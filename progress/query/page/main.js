@@ -310,7 +310,8 @@ async function route() {
   const view = findView(location.hash);
   const isReturn = !followsLink;
   followsLink = false;
-  const shown = currentView ? [...main.children].filter((part) => !part.matches('[role=alert]')) : [];
+  const hasHeading = currentView && main.querySelector('h1:not([role=alert] *)');
+  const shown = hasHeading ? [...main.children].filter((part) => !part.matches('[role=alert]')) : [];
   if (currentView) main.replaceChildren(skeleton.cloneNode(true));
   closeView();
   if (!isReturn) scrollTo(0, 0); // otherwise, the browser restores the position

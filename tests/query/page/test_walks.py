@@ -82,6 +82,11 @@ FOUND: dict[str, list[Any]] = {
         ["go", f"#/group/{page_walks.CLASS}"],
     ],
     "the way after a past day": [["click", "a Aiko Weber"], ["date", "2024-09-20"], ["now"]],
+    "a past day of a learner, offline": [
+        OFFLINE,
+        ["go", f"#/learner/{classes.FIRST}?group={page_walks.CLASS}"],
+        ["date", "2024-02-29"],
+    ],
     "an id of any length": [["type", "input A learner’s name or id", "W" * 200]],
     "a wrong token on a past day": [["type", "input Sign in with a token (development only)", "7"]],
 }
@@ -94,6 +99,10 @@ USERS = {
     "a learner found, offline": ("sue", "support", [], "#/find/learner"),
     "a group listed, offline": ("tom", "teacher", [page_walks.CLASS, "long-1"], "#/group"),
     "the way after a past day": ("tess", "teacher", [page_walks.CLASS], ""),
+    "a past day of a learner, offline": (
+        *("tess", "teacher", [page_walks.CLASS]),
+        f"#/learner/learner-002?group={page_walks.CLASS}",
+    ),
 }
 
 
