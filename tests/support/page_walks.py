@@ -67,6 +67,8 @@ _USERS: tuple[tuple[str, str, list[str], list[str]], ...] = (
     ("", "", [""], []),
 )
 STARTS = [(user, role, at, groups) for user, role, views, groups in _USERS for at in views]
+# The first learner's own words. The API has names of them for this learner only.
+_OWN = ("own-1", "own-2")
 _EQUAL_S = 20  # so soon, the page is as a new one, also on a busy machine
 _NEWS_S = 15  # so long after new events: the page asks for its news every 10 s
 _SHRINKING_S = 60
@@ -162,11 +164,12 @@ class Explorer:
         context.clear_cookies()
         context.set_offline(False)
         user, role, groups = start["user"], start["role"], start["groups"]
+        foreign = _OWN if user != classes.FIRST else ()
         harmful = [*self._harmful, *([_OF_DEMO] if user == DEMO else [])]
         constants = {
             "token": user and self.stack.token(user, role, groups),
             "sections": _SECTIONS,
-            "known": sorted(self.known),
+            "known": sorted(self.known.difference(foreign)),
             "harmful": ", ".join(harmful) or ":not(*)",
         }
         script = f"const WALK = {json.dumps(constants)};\n{_SCRIPT}\n{self.inject}"
@@ -407,9 +410,9 @@ def load(stack: Stack) -> Stack:
         events.append(told("ListAssigned", list_id=one, group_id=group, due_on="2099-01-01"))
     own = {"user_id": classes.FIRST, "list_id": "deck-1"}
     events.append(told("ListPublished", name=LONG, **own))
-    for one, word in (("own-1", "snowdrop"), ("own-2", LONG), (LONG_ITEM, "")):
+    for one, word in zip((*_OWN, LONG_ITEM), ("snowdrop", LONG, ""), strict=True):
         events.append(told("ItemListed", item_id=one, headword=word, **own))
-    events += browser.lesson(classes.FIRST, 1, 1, item="own-1")
+    events += browser.lesson(classes.FIRST, 1, 1, item=_OWN[0])
     stack.record(*events)
     stack.progress("batch")
     return stack

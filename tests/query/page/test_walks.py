@@ -67,6 +67,14 @@ def test_the_page_of_a_drawn_learner_has_no_fault(
     explorer.repeat(LEARNER | start, chance.sample(views, len(views)))
 
 
+@pytest.mark.exhaustive
+def test_the_id_of_a_learners_own_word_is_no_fault_for_a_teacher(explorer: Explorer) -> None:
+    explorer.repeat(LEARNER | {"user": classes.FIRST, "at": "#/items"}, [])
+    assert "own-1" in explorer.known
+    staff = {"user": "tess", "role": "teacher", "groups": [page_walks.CLASS]}
+    explorer.repeat(LEARNER | staff | {"at": f"#/items/{classes.FIRST}"}, [])
+
+
 OFFLINE = ["offline"]
 # The shortest walks that have found a fault of the page, each with another cause.
 FOUND: dict[str, list[Any]] = {
