@@ -179,9 +179,9 @@ def anki(
         else:
             total, records = _read_log(console, file, learner, language, in_catalogue=in_catalogue)
         report = _publish(console, records, total, publication, connection)
-    words, levels = report.pop("words"), report.pop("levels")
     if not report["answers"] + report["recorded_before"]:
         raise ReviewLogError(f"{file}: {anki_import.NO_ANSWERS}")
+    words, levels = report.pop("words"), report.pop("levels")
     if as_json:
         terminal.print_json(report)
         return

@@ -288,6 +288,9 @@ def test_a_file_that_cannot_be_sorted_or_is_of_others_is_refused(
     write(file, [Review("ann", "a", 0, 3, "")] * 2, {"ann": ""}, [])
     cli.expect_success(cli.progress("", "import", "reviews", str(file), "--user", "me", **options))
     assert read_published(fake_publisher)[-1]["metadata"]["user_id"] == "me"
+    write(file, [], {}, [])
+    refused = cli.progress("", "import", "reviews", str(file), **options)
+    assert refused.stderr.endswith("log.csv: the review log has no answers\n"), refused
 
 
 TABLES = """
