@@ -11,7 +11,8 @@ const send = createFetcher({
 /** Return the result, or the results of a subscription as an asynchronous iterator. */
 export function fetcher({ query, variables, operationName }, { headers = {} } = {}) {
   const documentAST = GraphQL.parse(query);
-  const names = documentAST.definitions.map(({ name }) => name?.value);
+  const operations = documentAST.definitions.filter(({ kind }) => kind === 'OperationDefinition');
+  const names = operations.map(({ name }) => name?.value);
   // After a change of tabs, GraphiQL can still have the name of the other tab's operation.
   const name = names.includes(operationName) ? operationName : names[0];
   return send({ query, variables, operationName: name }, { documentAST, headers: withToken(headers) });
