@@ -130,7 +130,9 @@ def test_the_query_function_does_not_read_an_endless_head(
 def test_what_the_server_rejects_by_itself_is_answered_in_our_form(port: int) -> None:
     post = b"POST /events HTTP/1.1\r\nHost: here\r\n"
     length = b"Content-Length: 1\r\n"
-    large = (post + 100 * LINE, b"GET /graphql?query=" + 100_000 * b"a")
+    address = b"GET /graphql?query="
+    whole = address + 66_000 * b"a" + b" HTTP/1.1\r\nHost: here\r\n\r\n"
+    large = (post + 100 * LINE, address + 100_000 * b"a", whole)
     for request in (*large, post + length * 2 + b"\r\n", b"faulty\r\n\r\n"):
         head, _, body = send(port, iter([request]))[1].partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 431 " if request in large else b"HTTP/1.1 400 ")

@@ -127,6 +127,9 @@ class BoundedProtocol(StallLimit, HttpToolsProtocol):
         if codings not in ([], [b"chunked"]):
             self._refuse(b"501 Not Implemented", b"expected no coding but chunked")
             raise httptools.HttpParserError  # uvicorn calls send_400_response
+        if len(self.url) >= _MAX_BYTES:  # httptools would call it invalid
+            self._reject()
+            raise httptools.HttpParserError
         if len(self.pipeline) >= _MOST_WAITING:
             self.transport.abort()  # an answer would be taken for that to an earlier request
             raise httptools.HttpParserError
