@@ -25,13 +25,14 @@ LINES = re.findall(
 def test_duckdb_and_pandas_read_what_was_recorded_and_the_example_what_counts(
     connection: Connection, archive: Storage, folder: Path
 ) -> None:
-    """Each item of a lesson is answered on four days: three answers follow one a day before."""
+    """Each item of a lesson is answered on four days, a card on three: each time a day later."""
     sample_events.record_lessons(connection, "ann", "ben")
     now = BEGIN + timedelta(days=7)
     again = {"session_id": "ann-0", "item_id": "i0", "response_time_ms": 5}
     answer = envelope("IncorrectAnswerGiven", again, at=BEGIN + timedelta(days=6))
     own_id = envelope("IncorrectAnswerGiven", again, at=BEGIN + timedelta(days=6, hours=1))
     own_id["event_id"] = "answer 1"  # of the app's own kind, not a UUID
+    card = {"user_id": "ann", "item_id": "card", "interval_days": 1}
     retracted = [
         envelope("EventRetracted", {"user_id": "ann", "retracted_event_id": each}, at=now)
         for each in (answer["event_id"], "answer 1")
@@ -43,6 +44,10 @@ def test_duckdb_and_pandas_read_what_was_recorded_and_the_example_what_counts(
             own_id,
             *retracted,
             envelope("UserDeleted", {"user_id": "ben"}, at=now),
+            *(
+                envelope("CardReviewed", card | {"rating": rating}, at=BEGIN + timedelta(days=day))
+                for day, rating in enumerate((3, 2, 1))
+            ),
         ],
     )
     batch.run(connection)
@@ -52,7 +57,7 @@ def test_duckdb_and_pandas_read_what_was_recorded_and_the_example_what_counts(
         assert re.search(r"IncorrectAnswerGiven\W+14\b", printed), printed
     assert len(LINES) == 2
     rows = run(str(ROOT / "examples" / "archive.py"), str(folder)).splitlines()[2:]
-    assert [row.split() for row in rows] == [["[1,", "2)", "9", "0.67"]]
+    assert [row.split() for row in rows] == [["[1,", "2)", "11", "0.64"]]
 
 
 def run(*arguments: str) -> str:
