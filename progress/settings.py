@@ -89,7 +89,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     because nothing was recorded since the last run; not if a setting below erases learners by time.
     """
     user_events_topic: str | None = None
-    """The topic to which the query function publishes learners' goals and rest days, as
+    """The topic to which the query function publishes the events of learners' mutations, as
     `projects/PROJECT/topics/NAME`; by default `user-events` in the project `PUBSUB_PROJECT_ID`.
     """
     serve_commands_url: str | None = None

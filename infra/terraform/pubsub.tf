@@ -92,7 +92,7 @@ locals {
   source_topics = ["learning-events", "algorithm-events", "vocabulary-events", "user-events"]
   command_topic = "progress-commands"
   event_topic   = "progress-events"
-  user_topic    = "user-events" # the query function publishes goals and rest days to this source topic only
+  user_topic    = "user-events" # the query function publishes to this source topic only
 
   # What learners post. Only the query function publishes it: the path of its push says who posted. No variable names
   # it, and BigQuery does not get it, because its ids are made of the learner's.

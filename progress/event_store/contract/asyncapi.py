@@ -19,7 +19,7 @@ _PUBLISHERS = {
     "algorithm-events": "Review outcomes, from the Learning Algorithm service.",
     "vocabulary-events": "The item catalogue, from the Vocabulary service.",
     "user-events": "Accounts, preferences, groups, goals, rest days and lists, from the User "
-    "service. The query API publishes goals and rest days, too.",
+    "service. The query API publishes the events of learners' mutations, too.",
 }
 
 _OUTGOING = (
