@@ -366,6 +366,7 @@ export class Learner extends Dashboard {
     const day = this.view.months.shift() ?? null;
     try {
       await select(this.user, day);
+      if (this.closing.signal.aborted) return;
       history.replaceState(null, '', on(day, location.hash || '#/'));
       this.shell.moved();
       this.view.sessions = null;

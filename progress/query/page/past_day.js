@@ -7,6 +7,7 @@ import { countCards, t } from './i18n.js';
 
 let day = null; // the day that the page shows; null for the present
 let asOf = null; // the last microsecond of the day
+let selections = 0; // increases when a day is selected; a day that was being loaded at that time is not shown
 let present = null; // a learner, the learner's present day, and when it ends
 
 export const pastDay = () => day;
@@ -55,7 +56,9 @@ export function dayOf(parameters) {
 
 /** Show the end of a learner's day from now on, or with null the present. `user` is null for the caller. */
 export async function select(user, chosen) {
+  const selection = (selections += 1);
   const end = chosen && await findEnd(user, chosen);
+  if (selection !== selections) return;
   day = chosen;
   asOf = end && microsecondBefore(end);
   setNow(asOf && Date.parse(asOf));

@@ -109,6 +109,29 @@ def test_the_months_of_a_year_play_one_after_another(visit: Visits) -> None:
     expect(page.locator("#live")).to_be_hidden()
 
 
+# Neither address waits until the end of the day before it has arrived.
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "leave",
+    [
+        "document.querySelector('[data-play]').click(); location.hash = '#/items'",
+        f"""location.hash = '#/?on={DAY}'; addEventListener('hashchange', () => {{
+            setTimeout(() => {{ location.hash = '#/items'; }});
+        }}, {{ once: true }})""",
+    ],
+)
+def test_a_view_opened_while_a_past_day_is_loading_shows_now(visitor: Visit, leave: str) -> None:
+    page = visitor.open()
+    expect(page.get_by_role("button", name="Play the months")).to_be_visible()
+    page.evaluate(leave)
+    expect(page.get_by_role("heading", name="Words")).to_be_visible()
+    visitor.settle()
+    page.get_by_label("Search").fill("a")  # which draws the view again
+    visitor.settle()
+    assert hash_of(page) == "#/items?search=a"
+    expect(page.locator(".then")).to_have_count(0)
+
+
 @pytest.mark.exhaustive
 def test_the_months_play_up_to_now_in_a_grid_that_stays(visitor: Visit, demo: Stack) -> None:
     user = browser.create_learner(demo, ago=timedelta(days=40))

@@ -46,6 +46,22 @@ test('a query about the past asks each field of the learner as of then', async (
   assert.equal(past.query.split('asOf: $asOf').length, present.query.split('(userId: $user').length);
 });
 
+for (const [chosen, shown] of [[['2024-03-01', null], null], [['2024-03-01', '2024-03-02'], '2024-03-02']]) {
+  test(`a past day that arrives late is not shown instead of ${shown ?? 'now'}`, async () => {
+    const { pastDay, select } = await page('past_day');
+    const responses = [];
+    answerWith(() => new Promise((respond) => { responses.unshift(respond); }));
+    const selected = chosen.map((day) => select('u', day));
+    while (responses.length < chosen.filter(Boolean).length) await new Promise((done) => setTimeout(done));
+    for (const respond of responses) {
+      respond({ localDay: { end: '2024-03-03T05:00:00Z' } });
+      await new Promise((done) => setTimeout(done, 9));
+    }
+    await Promise.all(selected);
+    assert.equal(pastDay(), shown);
+  });
+}
+
 test('the day of a learner and its end are learned with one request', async () => {
   const { learnToday, presentDay, untilTomorrow } = await page('past_day');
   Date.now = () => Date.parse('2024-03-11T01:00:00Z');
