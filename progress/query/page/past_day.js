@@ -8,7 +8,7 @@ import { countCards, t } from './i18n.js';
 let day = null; // the day that the page shows; null for the present
 let asOf = null; // the last microsecond of the day
 let selections = 0; // increases when a day is selected; a day that was being loaded at that time is not shown
-let present = null; // a learner, the learner's present day, and when it ends
+let present = null; // a learner and, once they are known, the learner's present day and when it ends
 
 export const pastDay = () => day;
 
@@ -36,7 +36,7 @@ export function urgency() {
 
 /** Learn a learner's present day, by the server's clock. Return the learner, or null if nothing is recorded. */
 export async function learnToday(user) {
-  if (present?.user !== user) present = null;
+  if (present?.user !== user) present = { user };
   // The day's end is asked for all days that may be the present one, so that one request is enough.
   const days = [-2, -1, 0, 1].map((ahead) => dayAfter(utcDay(Date.now()), ahead));
   const ends = days.map((date, index) => `d${index}: localDay(userId: $user, date: "${date}") { date end }`);
@@ -44,7 +44,7 @@ export async function learnToday(user) {
     `query Today($user: ID) { today: dueForecast(userId: $user, days: 1) { date } ${ends.join(' ')}
       who: userProgress(userId: $user) { displayName } }`, { user });
   const found = Object.values(asked).find((each) => each.date === date);
-  present = { user, day: date, end: found?.end };
+  if (present.user === user) present = { user, day: date, end: found?.end };
   return who;
 }
 

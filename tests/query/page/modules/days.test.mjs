@@ -82,6 +82,20 @@ test('the day of a learner and its end are learned with one request', async () =
   }
 });
 
+test('the day of a learner that arrives late is not that of the learner of the next view', async () => {
+  const { learnToday, presentDay } = await page('past_day');
+  const responses = [];
+  answerWith(() => new Promise((respond) => { responses.unshift(respond); }));
+  const learned = ['ann', 'bob'].map(learnToday);
+  while (responses.length < 2) await new Promise((done) => setTimeout(done));
+  for (const [index, date] of ['2024-03-11', '2024-03-10'].entries()) {
+    responses[index]({ today: [{ date }] });
+    await new Promise((done) => setTimeout(done, 9));
+  }
+  await Promise.all(learned);
+  assert.equal(presentDay(), '2024-03-11');
+});
+
 for (const [start, startedAt, day] of [ // a day in UTC begins at this hour of this distance to its date
   [2, '2023-04-04T15:56:00Z', '4 Apr'], // Berlin, 4:00; in Tokyo, it is the day after
   [2, '2023-04-05T01:59:59Z', '4 Apr'],
