@@ -372,10 +372,13 @@ async function loadStyles() {
 }
 
 async function showWay({ other, group, name, args }) {
+  const opening = openings;
   shell.way = null;
   if (!other || !group) return;
   const { openWay } = await import('./member_links.js');
-  shell.way = await openWay(group, other, name === 'item' ? args[0] : null);
+  const way = await openWay(group, other, name === 'item' ? args[0] : null);
+  if (opening !== openings) return;
+  shell.way = way;
   shell.named();
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from progress.serve import data_folder, development_key, readiness
 from progress.serve.laptop import sign_in_codes
@@ -235,6 +235,36 @@ def test_the_numbers_stay_visible_during_an_outage(visitor: Visit, demo: Stack) 
     expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
     page.unroute_all()
     expect(page.get_by_role("region", name="Today")).to_be_visible()
+
+
+def leave_before_response(visitor: Visit, query: str, at: str, leave: str, to: str) -> Page:
+    """Leave what asks this query, for another view, and only then let the response arrive."""
+    page = visitor.open("sam", "support", at)
+    held = list[Route]()
+
+    def hold(route: Route) -> None:
+        if query in str(route.request.post_data):
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route(re.compile("/graphql$"), hold)
+    with page.expect_request(lambda request: query in str(request.post_data)):
+        page.evaluate(leave)
+    visitor.move(to)
+    with page.expect_response(lambda response: query in str(response.request.post_data)):
+        for route in held:
+            route.continue_()
+    return page
+
+
+@pytest.mark.exhaustive
+def test_the_way_of_a_member_who_was_left_is_not_shown(visitor: Visit) -> None:
+    leave = f"location.hash = '#/learner/{DEMO}?group=g'"
+    page = leave_before_response(visitor, "query Name(", "#/find/learner", leave, "#/group")
+    page.get_by_label("A group’s name or id").fill("no group")
+    expect(page.locator(".note").first).to_contain_text("No group with members")
+    expect(page.locator(".way")).to_have_count(0)
 
 
 def test_a_page_in_production_takes_no_token(visitor: Visit, demo: Stack) -> None:
