@@ -32,12 +32,14 @@ export class Events extends View {
     this.naming = this.load();
   }
 
-  /** Load the next page of events. After the first page, go to the event that the URL names. */
+  /** Load the next page of events; abort an older request. After the first page, go to the event that the URL names. */
   async load() {
     const wanted = !this.data && this.parameters.get('event');
+    const signal = this.renew();
     try {
       const after = this.data?.pageInfo.endCursor ?? null;
-      const { data: { who, events } } = await runQuery(QUERY, { user: this.user, after }, this.closing.signal);
+      const { data: { who, events } } = await runQuery(QUERY, { user: this.user, after }, signal);
+      if (signal.aborted) return;
       const rows = [...(this.data?.rows ?? []), ...events.edges.map((edge) => edge.node)];
       this.data = { rows, pageInfo: events.pageInfo };
       learnName('learner', this.user, who?.displayName);
@@ -45,7 +47,7 @@ export class Events extends View {
       this.succeed();
       if (wanted) await this.goTo(wanted);
     } catch (problem) {
-      this.fail(problem);
+      if (!signal.aborted) this.fail(problem);
     }
   }
 
@@ -54,6 +56,7 @@ export class Events extends View {
     const find = () => this.element.querySelector(`[data-key="${eventId}"] details`);
     for (let pages = 0; !find() && this.data.pageInfo.hasNextPage && !this.problem && pages < MAX_PAGES; pages += 1) {
       await this.load();
+      if (this.closing.signal.aborted) return;
     }
     const details = find();
     if (!details) {
