@@ -187,6 +187,7 @@ let currentView = null;
 let openings = 0; // increases when a view is closed; a view that was loading at that time is not shown
 let followsLink = false; // the user has followed a link to a view, other than a link back
 let isArriving = false; // the user has followed a link, and the view has not shown its heading yet
+let sought = null; // the text for which a learner is being looked for; null once the user has opened another view
 let student = null; // the user's id, if somebody who is not only a learner has events of their own
 let state = null; // the state of the subscription; null without a subscription
 let place = 0; // where the view was scrolled to before the sign-in, until it is there again
@@ -293,7 +294,7 @@ function tokenForm(reason) {
 function closeView() {
   openings += 1;
   currentView?.close();
-  currentView = null;
+  currentView = sought = null;
   shell.live(null);
   for (const element of [navigation, ownName, signOut, dayPicker]) element.hidden = true;
 }
@@ -477,8 +478,10 @@ navigation.addEventListener('input', ({ target }) => {
 navigation.addEventListener('submit', async (event) => {
   event.preventDefault();
   const text = new FormData(event.target).get('other').trim();
+  sought = text;
   const { addressOf } = await import('./find.js').catch(() => ({})); // offline, it may not arrive
-  location.hash = await addressOf?.(text) ?? `#/learner/${encodeURIComponent(text)}`;
+  const address = await addressOf?.(text) ?? `#/learner/${encodeURIComponent(text)}`;
+  if (sought === text) location.hash = address;
 });
 dayPicker.addEventListener('change', ({ target }) => {
   if (target.validity.valid) location.hash = then.on(target.value, location.hash || '#/');

@@ -267,6 +267,17 @@ def test_the_way_of_a_member_who_was_left_is_not_shown(visitor: Visit) -> None:
     expect(page.locator(".way")).to_have_count(0)
 
 
+@pytest.mark.exhaustive
+def test_a_learner_who_is_found_late_is_not_opened_if_the_user_has_gone_on(visitor: Visit) -> None:
+    leave = """() => {
+      document.querySelector('#other').value = 'no learner';
+      document.querySelector('.finder').requestSubmit();
+    }"""
+    page = leave_before_response(visitor, "FindLearners(", "#/group", leave, "#/glossary")
+    page.wait_for_timeout(500)
+    assert page.evaluate("location.hash") == "#/glossary"
+
+
 def test_a_page_in_production_takes_no_token(visitor: Visit, demo: Stack) -> None:
     page = visitor.page
 
