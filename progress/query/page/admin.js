@@ -230,7 +230,7 @@ export class Administration extends View {
     const ids = data?.letters.edges.map((edge) => edge.node).filter((row) => !row.replayedAt).map((row) => row.id);
     if (!ids?.length) return;
     if (action === 'replay') await this.start('replay', { ids });
-    else await this.discard(ids);
+    else if (!this.closing.signal.aborted) await this.discard(ids);
   }
 
   click(button) {
@@ -283,6 +283,7 @@ export class Administration extends View {
 
   async erase() {
     const erasure = await this.use(() => import('./erase.js'));
+    if (this.closing.signal.aborted) return;
     await erasure?.askErasure(async (user) => {
       await this.start('erase', { user });
       return this.error;

@@ -168,7 +168,6 @@ function openDialog(view, title, ...content) {
   dialog.addEventListener('submit', (event) => event.preventDefault());
   dialog.addEventListener('close', () => dialog.remove());
   dialog.querySelector('[value=cancel]').addEventListener('click', () => dialog.close());
-  view.closing.signal.addEventListener('abort', () => dialog.close());
   dialog.showModal();
   return dialog;
 }

@@ -174,7 +174,10 @@ export class Learner extends Dashboard {
   }
 
   command(name) {
-    return this.use(async () => (await withTexts(import('./commands.js'))).open(name, this));
+    return this.use(async () => {
+      const { open } = await withTexts(import('./commands.js'));
+      if (!this.closing.signal.aborted) open(name, this);
+    });
   }
 
   onState(state) {

@@ -295,6 +295,7 @@ function closeView() {
   openings += 1;
   currentView?.close();
   currentView = sought = null;
+  for (const dialog of document.querySelectorAll('dialog')) dialog.close();
   shell.live(null);
   for (const element of [navigation, ownName, signOut, dayPicker]) element.hidden = true;
 }

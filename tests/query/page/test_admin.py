@@ -897,3 +897,25 @@ def test_a_learner_s_sheets_have_the_year_and_no_button(
     page.set_viewport_size(A4)
     expect(page.get_by_role("main")).to_have_css("print-color-adjust", "exact")  # of the days, too
     assert page.locator("#year-scroll").evaluate("o => o.scrollWidth <= o.clientWidth")
+
+
+# At first, the dialog's module arrives only after the view is left.
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    ("role", "at", "button"),
+    [
+        ("admin", "#/administration", "[data-action=erase]"),
+        ("learner", "#/", "[data-command=goal]"),
+    ],
+)
+def test_a_dialog_is_gone_once_the_user_has_left_its_view(
+    visitor: Visit, role: str, at: str, button: str
+) -> None:
+    page = visitor.open(browser.DEMO, role, at)
+    page.locator(button).first.wait_for()
+    for leave in ("location.hash = '#/glossary'", "setTimeout(() => history.back(), 500)"):
+        visitor.move(at)
+        page.evaluate(f"document.querySelector('{button}').click(); {leave}")
+        expect(page.get_by_role("heading", name="What the terms mean")).to_be_visible()
+        page.wait_for_timeout(500)
+        expect(page.get_by_role("dialog")).to_have_count(0)
