@@ -38,15 +38,16 @@ export class GroupItem extends View {
     return this.data.rows.toSorted((one, other) => one.estimatedRecall - other.estimatedRecall);
   }
 
-  /** Load the next 200 members, and what each of them knows of the item. */
+  /** Load the next 200 members, and what each of them knows of the item. Abort an older request. */
   async load() {
-    const { signal } = this.closing;
+    const signal = this.renew();
     try {
       const { data } = await runQuery(MEMBERS, { group: this.group, after: this.data?.after ?? null }, signal);
       const { edges, pageInfo } = data.learners;
       const members = edges.map((edge) => edge.node);
       const field = (user) => `item(${user}, itemId: ${JSON.stringify(this.item)}) { ${FIELDS} }`;
       const known = await askEach(members.map(({ userId }) => userId), field, signal);
+      if (signal.aborted) return;
       const found = members.map((member, at) => ({ ...known[at], ...member }));
       const rows = [...(this.data?.rows ?? []), ...found.filter((row) => row.answers)];
       const item = this.data?.item ?? found.find((row) => row.headword);

@@ -104,23 +104,30 @@ test('a late response is not shown as the list of another filter', async () => {
   assert.deepEqual(requests.map(({ filter, to = null }) => [filter, to]), [['ANSWERED', null], ['LEECH', null]]);
 });
 
-test('a page of events that is asked for twice is shown once', async () => {
-  const { Events } = await page('events');
-  const responses = [];
-  answerWith(({ variables: { after } }) => new Promise((resolve) => responses.push(() => resolve({
-    who: null,
-    events: { pageInfo: { hasNextPage: true, endCursor: `${after}+` }, edges: [{ node: { eventId: `${after}` } }] },
-  }))));
-  const view = new Events(new Element('main'), 'ann', new URLSearchParams(), { named() {} });
-  view.draw = () => {};
-  for (const clicks of [0, 2]) {
-    const loads = range(clicks, () => view.load());
-    await until(() => responses.length > clicks);
-    for (const respond of responses) respond();
-    await Promise.all([view.naming, ...loads]);
-  }
-  assert.deepEqual(view.data.rows.map(({ eventId }) => eventId), ['null', 'null+']);
-});
+for (const [name, Shown, ...args] of [
+  ['events', 'Events', 'ann', new URLSearchParams()], ['group_item', 'GroupItem', 'g', 'snow'],
+]) {
+  test(`a page of ${name} that is asked for twice is shown once`, async () => {
+    const { [Shown]: View } = await page(name);
+    const responses = [];
+    answerWith(({ query, variables: { after } }) => {
+      if (query.includes('Each')) return { u0: { answers: 1 } };
+      const pages = { pageInfo: { hasNextPage: true, endCursor: `${after}+` },
+        edges: [{ node: { eventId: `${after}`, userId: `${after}` } }] };
+      const data = { who: null, events: pages, learners: pages };
+      return new Promise((resolve) => responses.push(() => resolve(data)));
+    });
+    const view = new View(new Element('main'), ...args, { named() {} });
+    view.draw = () => {};
+    for (const clicks of [0, 2]) {
+      const loads = range(clicks, () => view.load());
+      await until(() => responses.length > clicks);
+      for (const respond of responses) respond();
+      await Promise.all([view.naming, ...loads]);
+    }
+    assert.deepEqual(view.data.rows.map(({ eventId }) => eventId), ['null', 'null+']);
+  });
+}
 
 // Of fifteen pages, only the thirteenth has new words; the first of them has no headword.
 test('a list is read on until enough of its words match', async () => {
