@@ -1,6 +1,7 @@
 # Source this file in bash: `. infra/recovery/cloud.sh prod`. It defines the shell function `progress`, which runs a
 # command in the environment's release job, with the privileges of the database's owner, and prints the job's output. A
-# rebuild from the archive runs in the job `progress-rebuild`, which has more memory. `progress schedule` runs locally.
+# rebuild from the archive runs in the job `progress-rebuild`, which has more memory, and a dump in `progress-backup`,
+# which may write into the bucket. `progress schedule` runs locally.
 
 _tfvars="$(dirname "${BASH_SOURCE[0]}")/../terraform/environments/$1.tfvars"
 if [ ! -f "$_tfvars" ]; then # unset PROJECT, so that no command uses the previous environment
@@ -23,6 +24,7 @@ progress() {
     fi
     local arguments execution status output previous code=0 job=progress-release
     [[ " $* " != *" --from-archive "* ]] || job=progress-rebuild
+    [ "$1" != dump ] || job=progress-backup
     arguments="$(printf '|%s' "$@")"
     execution="$(gcloud run jobs execute $job --async --args="^|^${arguments#|}" --update-env-vars=COLUMNS=200 --format='value(metadata.name)')" ||
         return 1

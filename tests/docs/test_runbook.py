@@ -158,6 +158,14 @@ def test_a_rebuild_from_the_archive_runs_in_its_own_job(shell: Shell) -> None:
     ]
 
 
+def test_a_dump_runs_in_the_job_whose_account_may_write_into_the_bucket(shell: Shell) -> None:
+    """`progress doctor`, in the job `release`, advises this command; that job may only read."""
+    begin = ". infra/recovery/cloud.sh dev; sleep() { :; }"
+    assert shell.type(f"{begin}; progress dump") == _OUTPUT
+    (executed,) = (words[3:] for words in shell.gcloud["told"] if words[2:3] == ["execute"])
+    assert executed[:3] == ["progress-backup", "--async", "--args=^|^dump"]
+
+
 def test_a_schedule_is_paused_in_the_project_of_the_environment(shell: Shell) -> None:
     begin = ". infra/recovery/cloud.sh prod; PROJECT=p"
     assert "is paused." in shell.type(f"{begin}; progress schedule pause progress-batch")

@@ -41,12 +41,12 @@ def main() -> int:
         case ["pubsub", "snapshots", "describe", name, *_]:
             ends = datetime.fromtimestamp(state["snapshots"][name], UTC) + timedelta(days=7)
             print(ends.strftime("%Y-%m-%dT%H:%M:%S.123456789Z"))
+        case ["run", "jobs", "execute", job, "--async", *_]:
+            print(f"{job}-ours")
         case ["run", "jobs", "execute", "progress-backup", *_]:
             command = ["progress", *options["--args"].split(",")]
             with_current = os.environ | {"DATABASE_URL": os.environ["CURRENT_DATABASE_URL"]}
             failed = subprocess.run(command, env=with_current, check=False).returncode
-        case ["run", "jobs", "execute", job, *_]:
-            print(f"{job}-ours")
         case ["run", "jobs", "executions", "describe", *_]:
             succeeded = "" if os.environ.get("GCLOUD_JOB_FAILS") else 1
             print(f"2026-11-20T01:00:00Z,{succeeded},1")
