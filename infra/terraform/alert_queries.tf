@@ -107,13 +107,15 @@ locals {
   ])
 
   # A run or a dump is missing. Without any, the metric either has no values or is zero, hence `or vector(0)`. Some job
-  # must have run before the window, so that a new environment does not fire: there, the first execution is the release
-  # job's, at the end of the first apply. When it is older than the window, the schedule had the time for three runs.
+  # must have run in the week before the window, so that a new environment does not fire: there, the first execution is
+  # the release job's, at the end of the first apply. When it is older than the window, the schedule had the time for
+  # three runs. In production, no other job may run: a shorter time would end the alert while the batch job stands
+  # still.
   executions   = "run_googleapis_com:job_completed_execution_count{${local.jobs_selector},job_name"
   batch_window = "${local.max_run_minutes}m"
   has_executed = {
     for window in [local.batch_window, "25h"] : window =>
-    "count(present_over_time(${local.executions}=~\"progress-.*\"}[1d] offset ${window})) > 0"
+    "count(present_over_time(${local.executions}=~\"progress-.*\"}[7d] offset ${window})) > 0"
   }
   missing_run = join(" ", [
     "(sum(increase(${local.series.outcome}{${local.batch_selector},outcome=\"ok\"}[${local.batch_window}]))",

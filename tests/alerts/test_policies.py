@@ -56,6 +56,23 @@ def test_a_dump_is_missed_only_where_a_schedule_starts_the_job_that_dumps(
         assert ("progress-backup" in alerts(deployed.applied)["batch-job"].query) == dumps
 
 
+def test_the_alert_on_the_batch_job_does_not_end_while_the_job_stands_still(
+    request: pytest.FixtureRequest, environments: Environments, tmp_path: Path
+) -> None:
+    """In production, no other job runs. A metric has no values where nothing happened."""
+    job = "run_googleapis_com:job_completed_execution_count{monitored_resource='cloud_run_job',"
+    outcome = "logging_googleapis_com:user_progress_outcome{monitored_resource='cloud_run_job',"
+    runs = "_x11 1+1x11 _x1700"  # for an hour, then never again
+    series = {
+        f"{job}job_name='progress-release'}}": "_x10 1 _x1712",
+        f"{job}job_name='progress-batch'}}": runs,
+        f"{outcome}operation='batch',outcome='ok'}}": runs,
+    }
+    moments = {"55m": False, "1h": False, "1h55m": False, "3h": True, "2d": True, "6d": True}
+    alert = alerts(environments["prod"].applied)["batch-job"]
+    promtool.check_moments(request, alert, series, moments, tmp_path)
+
+
 def test_each_selector_names_one_resource_kind_and_known_labels(environments: Environments) -> None:
     for alert in alerts(environments["prod"].applied).values():
         for selector in alert.selectors:

@@ -1,14 +1,15 @@
-"""Ask promtool whether Prometheus accepts a configuration or queries."""
+"""Ask promtool whether Prometheus accepts a configuration or queries, and when alerts fire."""
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import skip_without
 from tests.support import programs
+from tests.support.alert_policies import Alert
 
 
 def check_config(request: pytest.FixtureRequest, file: Path) -> None:
@@ -22,6 +23,37 @@ def check_queries(request: pytest.FixtureRequest, queries: Iterable[str], folder
     _check(request, "rules", file)
 
 
+def check_moments(
+    request: pytest.FixtureRequest,
+    alert: Alert,
+    series: Mapping[str, str],
+    moments: Mapping[str, bool],
+    folder: Path,
+) -> None:
+    """Check whether the alert fires at these times after the beginning of the series.
+
+    The values of a series are five minutes apart.
+    """
+    rule = {"alert": alert.name, "expr": alert.query, "for": f"{alert.seconds}s"}
+    test = {
+        "interval": "5m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "alert_rule_test": [
+            {"eval_time": at, "alertname": alert.name, "exp_alerts": [{}] if fires else []}
+            for at, fires in moments.items()
+        ],
+    }
+    file = folder / "tests.yaml"
+    rules = {"groups": [{"name": "all", "rules": [rule]}]}
+    (folder / "rules.yaml").write_text(json.dumps(rules))
+    file.write_text(json.dumps({"rule_files": ["rules.yaml"], "tests": [test]}))
+    _run(request, "test", "rules", file)
+
+
 def _check(request: pytest.FixtureRequest, kind: str, file: Path) -> None:
+    _run(request, "check", kind, file)
+
+
+def _run(request: pytest.FixtureRequest, *arguments: str | Path) -> None:
     program = shutil.which("promtool") or skip_without(request, "promtool")
-    programs.run([program, "check", kind, file])
+    programs.run([program, *arguments])
