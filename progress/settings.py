@@ -394,6 +394,11 @@ def current() -> Settings:
     return read(os.environ)
 
 
+def is_repeated() -> bool:
+    """Return whether Cloud Run runs this task again, because an attempt has failed."""
+    return os.environ.get("CLOUD_RUN_TASK_ATTEMPT", "0") != "0"
+
+
 def fill_in(**missing: str) -> None:
     """Set the given environment variables, except those that are set already."""
     for name, value in missing.items():

@@ -28,7 +28,8 @@ variable "retention_months" {
 locals {
   jobs = {
     # A job waits up to 120 s for the network. A job is retried if its instance died or did not reach the network. A
-    # failed migration is not retried (see progress/adapters/postgres/migrations.py).
+    # failed migration is not retried (see progress/adapters/postgres/migrations.py), nor an operator's command (see
+    # progress/cli/__init__.py).
 
     # The timeout is under 300 s because a run starts every 5 minutes. If a run is retried, the next run may start
     # before the retry ends. The next run then finds the lock taken, and ends.

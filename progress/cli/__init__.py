@@ -40,6 +40,8 @@ MODULES = {
 _NEED_STACK = {"stack", "demo"}
 _INSTALL = "pip install 'learner-progress[local]'"
 _ANY_ARGUMENTS = {"ignore_unknown_options": True, "allow_extra_args": True}
+# What the jobs of Cloud Run and a release run. An operator reads why another command has failed.
+_UNATTENDED = {"batch", "dump", "migrate", "move-views", "prune-schemas", "rebuild"}
 
 
 def build_app(first_word: str = "") -> typer.Typer:
@@ -100,6 +102,8 @@ def _options(
     ] = False,
 ) -> None:
     """Record what learners do, and derive their progress from it."""
+    if settings.is_repeated() and context.invoked_subcommand not in _UNATTENDED:
+        raise ProgressError("not tried again: the lines of the first attempt say why it failed")
     unread = settings.describe_unread()
     if unread and context.invoked_subcommand != "serve":  # which writes a log line
         typer.echo(f"progress: {unread}", err=True)

@@ -1,6 +1,8 @@
 """`progress check` finds the defects that a restore can leave, and names an action for each."""
 
+import functools
 import json
+import re
 
 import pytest
 
@@ -40,6 +42,22 @@ def test_an_undamaged_store_has_no_findings(store: Store, populated: Connection)
     behind = {shard["events_behind"] for shard in report["shards"]}
     assert behind == {0, len(sample_events.lesson("ann", 9))}
     assert report["findings"] == []
+
+
+def test_a_job_runs_the_command_of_an_operator_once_and_those_of_a_release_again(
+    store: Store, populated: Connection
+) -> None:
+    """Cloud Run retries a failed task three times: an operator would wait for four checks."""
+    populated.run(BLOCKS["lose an event"])
+    again = functools.partial(cli.progress, store.url, CLOUD_RUN_TASK_ATTEMPT="1")
+    assert cli.expect_failure(again("check", "--whole"), "not tried again") == ""
+    release = (cli.ROOT / "infra/release/release.py").read_text(encoding="utf-8")
+    commands = {*re.findall(r'execute\(RELEASE_JOB, "([\w-]+)"', release)}
+    jobs = (cli.ROOT / "infra/terraform/jobs.tf").read_text(encoding="utf-8")
+    commands |= {*re.findall(r'^ +args += \["([\w-]+)"', jobs, re.MULTILINE)}
+    assert commands == {"batch", "dump", "migrate", "move-views", "prune-schemas", "rebuild"}
+    for command in commands:
+        cli.expect_success(again(command, "--help"))
 
 
 @pytest.mark.first_in_gate
