@@ -1,7 +1,7 @@
 # Source this file in bash: `. infra/recovery/cloud.sh prod`. It defines the shell function `progress`, which runs a
 # command in the environment's release job, with the privileges of the database's owner, and prints the job's output. A
 # rebuild from the archive runs in the job `progress-rebuild`, which has more memory, and a dump in `progress-backup`,
-# which may write into the bucket. `progress schedule` runs locally.
+# which may write into the bucket. `progress schedule` and Beam run locally.
 
 _tfvars="$(dirname "${BASH_SOURCE[0]}")/../terraform/environments/$1.tfvars"
 if [ ! -f "$_tfvars" ]; then # unset PROJECT, so that no command uses the previous environment
@@ -20,6 +20,10 @@ export PROJECT REGION CLOUDSDK_CORE_PROJECT="$PROJECT" CLOUDSDK_RUN_REGION="$REG
 progress() {
     if [ "$1" = schedule ]; then
         command progress "$@" --project="$PROJECT" --region="$REGION"
+        return
+    fi
+    if [[ " $* " = *" --engine beam "* ]]; then # the image has no Beam
+        command progress "$@"
         return
     fi
     local arguments execution status output previous code=0 job=progress-release

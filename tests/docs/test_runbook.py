@@ -158,6 +158,13 @@ def test_a_rebuild_from_the_archive_runs_in_its_own_job(shell: Shell) -> None:
     ]
 
 
+def test_a_rebuild_by_beam_runs_in_the_clone_because_the_image_has_no_beam(shell: Shell) -> None:
+    command = 'progress rebuild --from-archive --engine beam -- --project="$PROJECT"'
+    done = shell.run(f". infra/recovery/cloud.sh prod; {command}")
+    assert "or set DATABASE_URL" in done.stderr
+    assert not shell.gcloud["told"]
+
+
 def test_a_dump_runs_in_the_job_whose_account_may_write_into_the_bucket(shell: Shell) -> None:
     """`progress doctor`, in the job `release`, advises this command; that job may only read."""
     begin = ". infra/recovery/cloud.sh dev; sleep() { :; }"
