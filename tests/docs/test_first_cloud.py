@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import alert_policies, terraform
+from tests.support import alert_policies, cli, terraform
 from tests.support.terraform_environments import Environments
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +79,14 @@ def test_each_command_needs_only_what_an_earlier_one_has_made(
 
 
 @pytest.mark.exhaustive  # plans one more environment
+def test_the_log_of_a_job_that_failed_is_read_where_the_command_writes_why() -> None:
+    """Cloud Logging gives plain text no severity, whether it is of the output or of errors."""
+    failed = cli.progress("mysql://here/there", "migrate")
+    assert (failed.stdout, failed.stderr[:10]) == ("", "progress: ")
+    (read,) = re.findall(r"gcloud logging read '(.*job_name=progress-release.*)'", PAGE)
+    assert read.split(" AND ") == ["resource.labels.job_name=progress-release", "logName:stderr"]
+
+
 def test_the_profile_in_the_middle_is_what_the_brief_names(environments: Environments) -> None:
     (lines,) = re.findall(r"^(?: {8}\w+ += .+\n)+", PAGE, re.MULTILINE)
     settings = re.findall(r"(\w+) += \"?(.+?)\"?$", lines, re.MULTILINE)
