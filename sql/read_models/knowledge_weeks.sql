@@ -91,7 +91,7 @@ GROUP BY user_id, monday
 -- curve --
 -- The weeks whose Monday is in the range, oldest first, each up to its Sunday; the current week up to today. The weeks
 -- up to that of the newest day with an answer are stored. The later ones follow from the states, and so does the
--- current one, which counts answers ahead of today, too.
+-- current one, which counts answers ahead of today, too, if the learner's first week has begun.
 WITH today AS (
     SELECT local.day, local.day - CAST(extract(isodow FROM local.day) AS integer) + 1 AS monday
     FROM ({read_models/preferences today}) AS local
@@ -103,6 +103,7 @@ remembered AS MATERIALIZED (
 ),
 ends AS (
     SELECT today.monday, today.day FROM today
+    WHERE EXISTS (SELECT FROM item_days d WHERE d.user_id = :user_id AND d.day < today.monday + 7)
     UNION ALL
     SELECT m.monday, m.monday + 6
     FROM today
