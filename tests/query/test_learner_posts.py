@@ -284,6 +284,8 @@ def test_a_conflict_is_dropped_and_counted(world: World) -> None:
     assert world.api.data(query, "ann") == {"ownPosts": {"recently": True, "conflicts": 2}}
     answer = world.api.post(query, "staff", roles="support", id="nobody")
     assert answer["data"] == {"ownPosts": {"recently": False, "conflicts": 0}}
+    beside = world.api.data("{ ownPosts { conflicts } streak { current } }", "ann")
+    assert beside == {"ownPosts": {"conflicts": 2}, "streak": {"current": 0}}
     counts = database.fetch(world.connection, "event_store/status", "counts")[0]
     assert counts["learner_conflicts"] == 2
     erasure_rows.redact_accesses(world.connection, "ann", lambda: None)

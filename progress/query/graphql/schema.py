@@ -852,7 +852,7 @@ async def events(
     return pagination.build_keyed_page(events, after, size, lambda event: event.stream_version)
 
 
-@declare(types.OwnPosts, Whose.LEARNER, cost=Cost(1_000))
+@declare(types.OwnPosts, Whose.LEARNER)
 async def own_posts(info: Info, user_id: ID | None = UNSET) -> rows.OwnPosts:
     learner = await info.context.resolve_learner(user_id)
     return await info.context.queries.get_own_posts(learner)
