@@ -132,12 +132,16 @@ def test_what_the_server_rejects_by_itself_is_answered_in_our_form(port: int) ->
     length = b"Content-Length: 1\r\n"
     address = b"GET /graphql?query="
     whole = address + 66_000 * b"a" + b" HTTP/1.1\r\nHost: here\r\n\r\n"
-    large = (post + 100 * LINE, address + 100_000 * b"a", whole)
+    line = post + b"X: " + 70_000 * b"a" + b"\r\n\r\n"
+    large = (post + 100 * LINE, address + 100_000 * b"a", whole, line)
     for request in (*large, post + length * 2 + b"\r\n", b"faulty\r\n\r\n"):
         head, _, body = send(port, iter([request]))[1].partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 431 " if request in large else b"HTTP/1.1 400 ")
         assert {b"progress-error: 1", b"content-length: %d" % len(body)} <= {*head.split(b"\r\n")}
         assert json.loads(body)["error"]
+    for request in (line, post + 100 * LINE):  # its response would be taken for that to the first
+        first = b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n"
+        assert not send(port, iter([first + request]))[1].startswith(b"HTTP/1.1 431 ")
 
 
 def test_a_get_may_have_a_head_of_64_kib_in_parts_of_any_size(port: int) -> None:

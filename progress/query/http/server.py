@@ -151,9 +151,19 @@ class BoundedProtocol(StallLimit, HttpToolsProtocol):
             self._deadline = None
 
     def _reject(self) -> None:
-        if self._has_request():
+        """Respond and close; only close if a response has begun, or an earlier request waits."""
+        cycle = self.cycle
+        if self._has_request() and (
+            self._is_upgraded
+            or self.pipeline
+            or cycle.response_started
+            or cycle.scope is not self.scope  # that of a request whose head is incomplete
+        ):
             self.transport.close()
         elif not self.transport.is_closing():
+            if cycle is not None:  # a head that is complete: its application responds to nobody
+                cycle.disconnected = True
+                cycle.message_event.set()
             why = b"expected at most %d bytes" % _MAX_BYTES
             self._refuse(b"431 Request Header Fields Too Large", why)
 
