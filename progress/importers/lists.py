@@ -113,6 +113,8 @@ def _check(row: Fields, number: int, column: str) -> Fields:
     if (position := fields.get("position", "")).isdecimal():
         with contextlib.suppress(ValueError):  # thousands of digits
             fields["position"] = int(position)
+    if "\0" in fields[column]:
+        raise ReviewLogError(f"row {number}, column {column}: expected a string without U+0000")
     try:
         events.check(events.ItemListed, {"list_id": "-", "item_id": "-"} | fields)
     except SerializationError as error:

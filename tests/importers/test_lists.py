@@ -271,6 +271,7 @@ def test_the_command_lists_the_items_of_headwords_and_names_what_is_wrong(
         (f"item_id,position\na,{'9' * 5000}", "row 2, column position: expected an integer"),
         ("item_id,kind\na,\x07", "row 2, column kind: expected a string of at most 50 characters"),
         ("a\n" + "b" * 201, "row 2, column item_id: expected a string of 1 to 200 characters"),
+        ("a\nb\0", "row 2, column item_id: expected a string without U+0000"),
         ("\n", "words.txt: expected a line with an item"),
     ):
         cli.expect_failure(run(text), fault)
