@@ -130,6 +130,8 @@ def main(app: typer.Typer | None = None) -> None:
         _fail(str(error))
     except KeyboardInterrupt:  # Ctrl-C outside of a command, for example while modules are loaded
         sys.exit(_INTERRUPTED)
+    except UnicodeEncodeError as error:
+        _fail(f"cannot continue: {error}; expected UTF-8 in arguments and in the terminal's locale")
     except OSError as error:  # for example, the output goes to a full disk or a closed terminal
         _fail(f"cannot continue: {error}")
 

@@ -203,3 +203,4 @@ def test_erase_asks_for_confirmation_and_names_what_cannot_be_undone(
 def test_an_unknown_learner_is_an_error(store: Store, command: str) -> None:
     unknown = cli.progress(store.url, command, "nobody")
     cli.expect_failure(unknown, "no events of the learner nobody are recorded")
+    cli.expect_failure(cli.progress(store.url, command, "caf\udce9"), "expected UTF-8")
