@@ -49,7 +49,7 @@ def test_the_reason_for_a_rejection_is_reported_even_if_the_connection_is_closed
         listening.bind(str(tmp_path / ".s.PGSQL.5432"))
         listening.listen()
         refusing = pool.submit(refuse)
-        with pytest.raises(DatabaseUnavailable, match="there is no such database") as fault:
+        with pytest.raises(DatabaseUnavailable, match="/d: there is no such database") as fault:
             database.connect(f"postgresql://u@/d?host={tmp_path}")
         refusing.result()
     assert isinstance(fault.value.__cause__, pg8000.exceptions.DatabaseError)

@@ -124,10 +124,10 @@ def _connect(address: str, open_one: Connect, timeout_s: float | None) -> Connec
             set_timeout(connection, timeout_s)
             on_failure.pop_all()
         except ERRORS as error:
-            cause = _find_refusal(error)
-            is_rejected = read_failure(cause).sqlstate == "28P01"
-            hint = _REJECTED if is_rejected else ""
-            raise DatabaseUnavailable(f"no connection to {address}: {cause}{hint}") from cause
+            failure = read_failure(_find_refusal(error))
+            hint = _REJECTED if failure.sqlstate == "28P01" else ""
+            reason = f"no connection to {address}: {failure.message}{hint}"
+            raise DatabaseUnavailable(reason) from failure.error
     return connection
 
 
