@@ -109,7 +109,10 @@ def _options(
         typer.echo(f"progress: {unread}", err=True)
 
 
-_INSUFFICIENT_PRIVILEGE = "42501"
+_ADVICE = {  # by SQLSTATE
+    "42501": "connect as the owner: check DATABASE_URL",
+    "53100": "free some space on the database's disk",
+}
 _INTERRUPTED = 130  # by convention, 128 + SIGINT
 _MIGRATE = "`progress migrate` may help"
 
@@ -138,8 +141,8 @@ def main(app: typer.Typer | None = None) -> None:
 
 def _translate(failure: Failure) -> ProgressError | None:
     if failure.is_refusal:
-        lacks_right = failure.sqlstate == _INSUFFICIENT_PRIVILEGE
-        advice = "connect as the owner: check DATABASE_URL" if lacks_right else _MIGRATE
+        usual = "try again" if failure.is_transient else _MIGRATE
+        advice = _ADVICE.get(failure.sqlstate, usual)
         return ProgressError(f"the database rejected a statement: {failure.message}; {advice}")
     if isinstance(failure.error, OSError) and not isinstance(failure.error, ConnectionError):
         return None

@@ -16,9 +16,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import jwt
+import pg8000
 import psutil
 import pytest
 from typer.testing import CliRunner
@@ -421,6 +423,23 @@ def test_the_commands_start_without_importing_the_api() -> None:
     names = {name.partition(".")[0] for name in output.split()}
     assert {"typer", "pg8000"} <= names
     assert not {"strawberry", "graphql", "jwt", "asyncpg", "valkey", "grpc", "flask"} & names
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        ("42P01", "`progress migrate` may help"),
+        ("53100", "free some space on the database's disk"),
+        ("57P01", "try again"),
+    ],
+)
+def test_a_rejected_statement_says_what_to_do(
+    code: str, advice: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = pg8000.exceptions.DatabaseError({"C": code, "M": "no"})
+    with pytest.raises(SystemExit):
+        program.main(Mock(side_effect=error))
+    assert capsys.readouterr().err.endswith(f" no; {advice}\n")
 
 
 def test_an_unreachable_database_or_a_full_output_device_gives_a_one_line_error(
