@@ -162,7 +162,7 @@ thread.start()
 thread.join()
 warnings.warn("password=hush-hush", stacklevel=1)
 type("Broken", (), {"__del__": lambda _: fail()})()
-fail()
+raise ExceptionGroup("of tasks", [EmptyOSError("password=hush-hush from ann@example.com")])
 """
 
 
@@ -175,6 +175,7 @@ def test_messages_of_libraries_warnings_and_errors_are_logged_as_masked_lines() 
     severities = ["INFO", *["ERROR"] * 3, "CRITICAL", "WARNING", "WARNING", "CRITICAL"]
     assert [line["severity"] for line in lines] == severities
     assert "UserWarning" in lines.pop(5)["message"]
+    assert lines[-1]["message"].startswith("not caught: password=***")
     assert all("EmptyOSError: password=***" in line["stack_trace"] for line in lines[1:])
     assert "hush" not in ran.stdout
     assert "ann@" not in ran.stdout

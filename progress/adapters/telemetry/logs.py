@@ -70,6 +70,8 @@ def _log_uncaught(
         sys.__excepthook__(kind, error, trace)
         return
     stack = "".join(traceback.format_exception(error))
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
     # `write` would read the settings, which may have caused the error.
     lines.write({"severity": "CRITICAL", "message": f"not caught: {error}", "stack_trace": stack})
 
