@@ -15,7 +15,7 @@ PARTS = (
     # Operations under faults, and beside each other.
     *("operations/test_archive.py", "operations/test_command_line.py"),
     *("operations/test_erasure.py", "operations/test_erasure_faults.py"),
-    "operations/test_kinds_under_faults.py",
+    *("operations/test_kinds_under_faults.py", "operations/test_silent_learners.py"),
     # Each mutation with its trace, and documents that are drawn from the schema.
     *("query/test_accesses.py", "query/test_drawn_documents.py"),
     # Several processes, their limits, servers of others, and what cannot be reached.
