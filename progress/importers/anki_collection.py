@@ -371,6 +371,7 @@ _CHUNK = 1 << 20
 _MAX_VALUE_BYTES = 64 << 20  # of a text or a blob
 # Most collections take a few seconds. A damaged or hostile collection may join its rows for hours.
 _TIME_LIMIT_S = 60.0
+_REPAIR = "in Anki, run Tools > Check Database and export it again"
 _STEPS = 1_000  # of SQLite's virtual machine, between two looks at the clock
 # zipfile raises RuntimeError for an encrypted file, NotImplementedError for an unknown feature, and
 # ValueError and struct.error for some damaged headers.
@@ -485,15 +486,15 @@ def _reporting_damage() -> Iterator[None]:
 
 
 def _explain(error: sqlite3.OperationalError) -> str:
-    # An error of the module sqlite3 itself, for example about text that is not UTF-8, has no code.
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extension of the code
+    # An error of the module sqlite3 itself has no code. It is about a text that is not UTF-8.
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return f"the collection is damaged: a text is not in UTF-8: {_REPAIR}"
+    code &= 0xFF  # without the extension of the code
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return "Anki has the collection open: close Anki and try again"
     if code == sqlite3.SQLITE_INTERRUPT:
-        return (
-            f"the collection cannot be read within {_TIME_LIMIT_S:.0f} s: in Anki, run Tools > "
-            "Check Database and export it again"
-        )
+        return f"the collection cannot be read within {_TIME_LIMIT_S:.0f} s: {_REPAIR}"
     return f"expected an Anki collection: {_describe(error)}"
 
 

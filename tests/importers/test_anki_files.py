@@ -226,6 +226,8 @@ def test_the_error_about_an_unreadable_file_says_what_to_do(tmp_path: Path) -> N
     other = anki_files.make_package(tmp_path / "b", {"mimetype": b"epub"}).read_bytes()
     not_zstd = anki_files.make_package(tmp_path / "c", {"collection.anki21": whole[:100] + b"?"})
     text = anki_files.make_package(tmp_path / "d", {"collection.anki2": b"text"}).read_bytes()
+    script = "UPDATE notes SET flds = CAST(x'6361e9' AS text)"
+    latin = write_deck(tmp_path, script=script).read_bytes()
     lzma = anki_files.make_package(
         tmp_path / "e", {"collection.anki21": whole}, compression=zipfile.ZIP_LZMA
     ).read_bytes()
@@ -241,6 +243,7 @@ def test_the_error_about_an_unreadable_file_says_what_to_do(tmp_path: Path) -> N
         (older, "schema 11 to 18, found 9: export it from Anki 2.1 or newer"),
         (empty, "no answers: export it from Anki with its scheduling information"),
         (whole[: len(whole) // 2], "damaged"),
+        (latin, "damaged: a text is not in UTF-8: in Anki, run Tools > Check Database"),
         (lzma, "Anki does not use this zip file's compression"),
     ):
         with pytest.raises(ReviewLogError, match=words) as raised:
