@@ -16,18 +16,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import jwt
-import pg8000
 import psutil
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from progress import __version__, settings
 from progress import cli as program
 from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
 from progress.errors import StackError
 from progress.serve import data_folder, processes, readiness, system_account
 from progress.serve.laptop import postgres
@@ -434,11 +434,18 @@ def test_the_commands_start_without_importing_the_api() -> None:
     ],
 )
 def test_a_rejected_statement_says_what_to_do(
-    code: str, advice: str, capsys: pytest.CaptureFixture[str]
+    connection: Connection,
+    code: str,
+    advice: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    error = pg8000.exceptions.DatabaseError({"C": code, "M": "no"})
+    app = typer.Typer()
+    statement = f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{code}'; END $$"
+    app.command()(lambda: connection.run(statement))
+    monkeypatch.setattr(sys, "argv", ["progress"])
     with pytest.raises(SystemExit):
-        program.main(Mock(side_effect=error))
+        program.main(app)
     assert capsys.readouterr().err.endswith(f" no; {advice}\n")
 
 
