@@ -283,7 +283,7 @@ def _look_at_backlog() -> tuple[str, list[Finding]]:
     if isinstance(undelivered, str):
         return undelivered, []
     refused = [each for each in undelivered if each.subscription.endswith(_DEAD_LETTERS)]
-    do = "see docs/runbook.md, Dead letters, then run `progress undelivered retry`"
+    do = "see docs/runbook.md, Dead letters; on one machine, then run `progress undelivered retry`"
     findings = [
         Finding(f"{each.messages:,} messages wait in {each.subscription}", do)
         for each in refused
