@@ -78,7 +78,6 @@ def test_each_command_needs_only_what_an_earlier_one_has_made(
     assert '\nparent = "organizations/123"\n' in dev.read_text(encoding="utf-8")
 
 
-@pytest.mark.exhaustive  # plans one more environment
 def test_the_log_of_a_job_that_failed_is_read_where_the_command_writes_why() -> None:
     """Cloud Logging gives plain text no severity, whether it is of the output or of errors."""
     failed = cli.progress("mysql://here/there", "migrate")
@@ -87,6 +86,7 @@ def test_the_log_of_a_job_that_failed_is_read_where_the_command_writes_why() -> 
     assert read.split(" AND ") == ["resource.labels.job_name=progress-release", "logName:stderr"]
 
 
+@pytest.mark.exhaustive  # plans one more environment
 def test_the_profile_in_the_middle_is_what_the_brief_names(environments: Environments) -> None:
     (lines,) = re.findall(r"^(?: {8}\w+ += .+\n)+", PAGE, re.MULTILINE)
     settings = re.findall(r"(\w+) += \"?(.+?)\"?$", lines, re.MULTILINE)
