@@ -3,6 +3,7 @@
 import { token } from './session.js';
 
 const URL = location.pathname;
+const NEXT = 'event: next\ndata: '; // begins a result in the form in which the API writes it
 
 /** Return the result, or the results of a subscription as an asynchronous iterator. */
 export function fetcher({ query, variables, operationName }, { headers = {} } = {}) {
@@ -52,23 +53,14 @@ async function* receive(options) {
       yield await response.json();
       return;
     }
-    let text = '';
-    for await (const chunk of chunks(response.body.pipeThrough(new TextDecoderStream()))) {
-      const messages = (text + chunk).split('\n\n');
-      text = messages.pop();
-      for (const message of messages) {
-        const data = message.split('\n').filter((line) => line.startsWith('data:'));
-        const json = data.map((line) => line.slice(5)).join('\n').trim();
-        if (json) yield JSON.parse(json);
-      }
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = '';
+    for (let read; !(read = await reader.read()).done; ) {
+      const events = (rest + read.value).split('\n\n');
+      rest = events.pop();
+      for (const event of events) if (event.startsWith(NEXT)) yield JSON.parse(event.slice(NEXT.length));
     }
   } catch (error) {
     if (error.name !== 'AbortError') throw error;
   }
-}
-
-/** Iterate over a stream; not every browser can do so itself. */
-async function* chunks(stream) {
-  const reader = stream.getReader();
-  for (let part = await reader.read(); !part.done; part = await reader.read()) yield part.value;
 }
