@@ -1,4 +1,4 @@
-"""All settings, read from environment variables; docs/settings.md is generated from this file.
+"""All settings, read from environment variables; their texts are the list of docs/settings.md.
 
 A misspelt setting prevents startup. An unknown variable counts as a misspelt setting if its name
 begins with PROGRESS_, or differs by at most two letters (one, if the name is short) from a setting,
@@ -395,8 +395,11 @@ def current() -> Settings:
 
 
 def is_repeated() -> bool:
-    """Return whether Cloud Run runs this task again, because an attempt has failed."""
-    return os.environ.get("CLOUD_RUN_TASK_ATTEMPT", "0") != "0"
+    """Return whether Cloud Run runs this task again, because an attempt has failed.
+
+    Read no other setting: a command that needs none runs although one is invalid.
+    """
+    return os.environ.get("CLOUD_RUN_TASK_ATTEMPT", "") not in {"", "0"}
 
 
 def fill_in(**missing: str) -> None:

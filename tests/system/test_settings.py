@@ -45,6 +45,12 @@ def test_a_misspelled_setting_beside_the_right_one_is_refused() -> None:
         settings.read({"AUTH_ISSUER": "x", "AUTH_ISUERS": "x"})
 
 
+def test_a_task_is_repeated_only_after_a_failed_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    for attempt, is_repeated in (("", False), ("0", False), ("1", True)):
+        monkeypatch.setenv("CLOUD_RUN_TASK_ATTEMPT", attempt)
+        assert settings.is_repeated() == is_repeated
+
+
 def test_variables_that_are_not_settings_are_ignored() -> None:
     settings.read({"PATH": "/bin", "HOME": "/", "LANG": "C", "KUBERNETES_PORT": "x"})
     settings.read({"CLOUD_RUN_TASK_ATTEMPT": "0"})
