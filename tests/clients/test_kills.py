@@ -146,17 +146,16 @@ def stack(clients: dict[str, Client]) -> Iterator[Stack]:
         yield running
 
 
-@pytest.mark.parametrize(("name", "kills"), [("node", 5), ("chromium", 5)])
+@pytest.mark.parametrize("name", ["node", "chromium"])
 def test_a_killed_client_loses_and_doubles_nothing(
     request: pytest.FixtureRequest,
     stack: Stack,
     clients: dict[str, Client],
     name: str,
-    kills: int,
 ) -> None:
     if name == "chromium" and browser.PROGRAM is None:
         skip_without(request, "chromium")
-    kills = int(os.environ.get("KILLS", kills))
+    kills = int(os.environ.get("KILLS", KILLS_PER_LEARNER))
     assert kill_often(stack, clients[name], kills) >= kills
 
 

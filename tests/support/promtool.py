@@ -18,9 +18,7 @@ def check_config(request: pytest.FixtureRequest, file: Path) -> None:
 
 def check_queries(request: pytest.FixtureRequest, queries: Iterable[str], folder: Path) -> None:
     rules = [{"record": f"asked_{n}", "expr": query} for n, query in enumerate(queries)]
-    file = folder / "rules.yaml"
-    file.write_text(json.dumps({"groups": [{"name": "all", "rules": rules}]}))
-    _check(request, "rules", file)
+    _check(request, "rules", _write_rules(folder, rules))
 
 
 def check_moments(
@@ -35,6 +33,7 @@ def check_moments(
     The values of a series are five minutes apart.
     """
     rule = {"alert": alert.name, "expr": alert.query, "for": f"{alert.seconds}s"}
+    rules = _write_rules(folder, [rule])
     test = {
         "interval": "5m",
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
@@ -44,10 +43,14 @@ def check_moments(
         ],
     }
     file = folder / "tests.yaml"
-    rules = {"groups": [{"name": "all", "rules": [rule]}]}
-    (folder / "rules.yaml").write_text(json.dumps(rules))
-    file.write_text(json.dumps({"rule_files": ["rules.yaml"], "tests": [test]}))
+    file.write_text(json.dumps({"rule_files": [rules.name], "tests": [test]}))
     _run(request, "test", "rules", file)
+
+
+def _write_rules(folder: Path, rules: list[dict[str, str]]) -> Path:
+    file = folder / "rules.yaml"
+    file.write_text(json.dumps({"groups": [{"name": "all", "rules": rules}]}))
+    return file
 
 
 def _check(request: pytest.FixtureRequest, kind: str, file: Path) -> None:
