@@ -130,7 +130,7 @@ const tasksOf = (id, { tasks, today: [{ date: today }] }) => (tasks?.edges ?? []
     join(taskText(task, today), visible(task.groupName) ?? task.groupId)));
 
 const listTable = (lists, user, shown, frame) => [
-  table([t('items.list'), t('levels.known'), t('items.due'), t('expected.title')], lists.map((list) => [
+  table([t('items.list'), t('levels.known'), t('lists.due'), t('expected.title')], lists.map((list) => [
     [...listLink(list, user),
       list.scale && list.scale !== shown && h('span', { class: 'of', dir: 'auto', translate: 'no' }, list.scale),
       ...tasksOf(list.id, frame)],
@@ -203,7 +203,7 @@ export class ListPage extends Pages {
       stamp(at),
       cards('list', t('items.list'),
         card('known', t('levels.known'), null, shareOf(list), stageLegend(), pairs([
-          [t('items.due'), list.due > 0
+          [t('lists.due'), list.due > 0
             ? h('a', { href: itemList(user, { filter: 'due', list: list.id }) }, number(list.due)) : number(0)],
           [t('levels.pace'), number(masteredLast28Days)],
           [t('levels.expected'), expected(list, true)],
