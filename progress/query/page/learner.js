@@ -47,7 +47,7 @@ const table = (view) => ({
   met: { on: ['year'], at: 'year', isQuiet: true, run: () => view.loadMet() },
   scales: { on: ['change'], at: 'levels', least: 10_000, isQuiet: true, run: () => view.loadScales() },
   states: { on: ['batch'], at: 'states', run: () => view.loadStates() },
-  sessions: { on: ['change'], at: 'sessions', least: 5_000, run: () => view.loadSessions() },
+  sessions: { on: ['change'], at: 'when', least: 5_000, run: () => view.loadSessions() },
   readers: { at: 'readers', run: () => view.readers ?? view.loadReaders() },
   moreReaders: { on: ['more readers'], run: () => view.loadReaders() },
   review: { on: ['review'], run: () => view.loadReview() },

@@ -12,10 +12,16 @@ const SHOWN_DAYS = 14; // with today
 
 export const when = (data, { sessions }) => section('when', t('when.title'),
   has('when', data) && [
-    card('sessions', t('sessions.title'), 'wide', sessions ? sessions() : note(t('states.loading'))),
+    lastSessions(data, sessions),
     data.hours?.length > 0 && hours(data.hours),
   ],
   has('due', data) && due(data));
+
+/** While it is unknown whether there is a session, only a completed one promises the card. */
+function lastSessions({ progress }, sessions) {
+  const content = sessions ? sessions() : progress.totalSessionsCompleted > 0 && note(t('states.loading'));
+  return content && card('sessions', t('sessions.title'), 'wide', content);
+}
 
 const hours = (rows) => card('hours', t('hours.title'), 'wide',
   note(summary(rows)),

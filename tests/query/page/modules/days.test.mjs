@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { answerWith, Element, page, PAGE, pageIn, range, studyDay } from './page.mjs';
+import { answerWith, Element, learner, page, PAGE, pageIn, range, stages, studyDay } from './page.mjs';
 
 const HOUR_MS = 3_600_000;
 
@@ -119,6 +119,19 @@ for (const [start, startedAt, day] of [ // a day in UTC begins at this hour of t
     assert.equal(newest.textContent, day);
   });
 }
+
+test('who has no session has no card of sessions', async () => {
+  const { loadSessions, when } = await page('sessions_card', 'when_section');
+  answerWith(() => ({ sessions: { edges: [] } }));
+  const none = await loadSessions('ann');
+  const show = (sessions, totalSessionsCompleted) => {
+    const progress = { masteryStats: stages(9), totalItemsLearned: 20, totalSessionsCompleted };
+    const hours = [{ hour: 9, answers: 60, accuracyRate: 1 }];
+    return when(learner({ progress, hours, due: [] }), { sessions }).find('sessions')?.textContent;
+  };
+  const loading = 'Last sessionsLoading …';
+  assert.deepEqual([show(null, 0), show(null, 1), show(none, 0)], [undefined, loading, undefined]);
+});
 
 test('the day of the first answer comes from a complete history', async () => {
   const days = [{ date: '2024-03-05', answers: 1 }, { date: '2024-03-02', answers: 2 }];
