@@ -3,10 +3,10 @@
 import { runQuery } from './api.js';
 import { axis, chart, columns, dateLabels, roundUp, slots } from './charts.js';
 import { days, longDay, number } from './format.js';
-import { STAGES } from './freshness.js';
+import { STAGES, isBatchLate } from './freshness.js';
 import { stageLegend } from './how_far.js';
 import { join, t } from './i18n.js';
-import { note, table, unfolded } from './layout.js';
+import { mark, note, table, unfolded } from './layout.js';
 import { byMonth } from './periods.js';
 import { MAX_YEARS, range } from './query.js';
 
@@ -18,16 +18,24 @@ const QUERY = `query States($user: ID, $from: Date!, $to: Date!) {
 export const loadStates = async (user, signal) =>
   (await runQuery(QUERY, { user, ...range(MAX_YEARS) }, signal)).data.weeks;
 
-/** The content of the card. The last week is as the learner's progress, which is counted at once. */
-export function states(weeks, { progress, day }, since) {
+/**
+ * The content of the card. The last week is as the learner's progress, which is counted at once; the weeks before it,
+ * which begin with the first answer, are counted by the batch job.
+ */
+export function states(weeks, data, since) {
+  const { progress, day, days: studied } = data;
+  const answered = [...studied.values()].filter(({ answers }) => answers).map(({ date }) => date).sort();
+  const isCounting = answered.length > 0 && !(weeks[0]?.start <= answered[0]);
   const shown = byMonth(weeks.filter(({ end }) => !since || end >= since));
-  if (!shown.length) return note(t('states.none'));
+  const counting = isCounting && mark('wait', t(isBatchLate(data) ? 'levels.late' : 'levels.counting'));
+  if (!shown.length) return counting || note(t('states.none'));
   const last = { ...shown.at(-1), ...progress.masteryStats, end: day };
   const rows = [...shown.slice(0, -1), last];
   const named = (row) => join(STAGES.toReversed().map((name) => `${number(row[name])} ${t(`stage.${name}`)}`));
   const top = roundUp(Math.max(...rows.map((row) => STAGES.reduce((sum, name) => sum + row[name], 0))));
   const room = slots(rows.length);
   return [
+    counting,
     note(t('states.now', { states: named(last), fresh: last.unlearned })),
     chart(columns(rows.map((row) => ({
       parts: STAGES.map((name, index) => [`stage-${index}`, row[name]]),
