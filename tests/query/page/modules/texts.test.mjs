@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { inHours, page, pageIn, texts } from './page.mjs';
+import { answerWith, dayIn, inHours, page, pageIn, stages, texts } from './page.mjs';
 
 const keys = (node, prefix = '') => (typeof node === 'string' || 'other' in node ? [prefix.slice(1)]
   : Object.entries(node).flatMap(([name, child]) => keys(child, `${prefix}.${name}`)));
@@ -23,6 +23,37 @@ for (const language of ['en', 'ja']) {
     assert.deepEqual(say(), words);
   });
 }
+
+// Own words belong to no language.
+test('words of several kinds are cards, also those of no language', async () => {
+  const { ask, t } = await page('past_day', 'i18n');
+  globalThis.dispatchEvent = () => {};
+  const said = [];
+  for (const kinds of [[1, 1], [1, 2], [2, 1], [1]]) {
+    answerWith(() => ({ languages: kinds.map((each, at) => ({ language: ['de', 'und'][at], kinds: each })) }));
+    await ask('query Words($user: ID) { languages(userId: $user) { language kinds } }', {});
+    said.push(t('items.found', { count: 237 }));
+  }
+  assert.deepEqual(said, ['237 words', '237 cards', '237 cards', '237 words']);
+});
+
+test('a table of lists has numbers of due words, and one of words their days', async () => {
+  for (const [language, ofLists, ofWords] of [['en', 'Due', 'Due'], ['ja', '今日の復習', '復習日']]) {
+    const { ListPage, Lists } = await pageIn({ language }, 'lists');
+    const list = { ...stages(1), id: 'l', name: 'L', items: 2, itemsStudied: 1, catalogueItems: 2, due: 1, expected: 1 };
+    const frame = { today: [{ date: dayIn(0) }] };
+    const show = (View, fields) => {
+      const view = Object.assign(Object.create(View.prototype), { search: '', user: null, scale: '', ...fields });
+      return view.sections().flat().flatMap((one) => one.all ?? []);
+    };
+    const headers = (View, data) => show(View, { data: { at: 0, frame, ...data } })
+      .filter(({ name }) => ['th', 'dt'].includes(name)).map(({ textContent }) => textContent);
+    const [all, one] = [headers(Lists, { rows: [list], names: [], studied: [] }),
+      headers(ListPage, { list, rows: [{ itemId: 'i', mastery: 'LEARNING' }] })];
+    assert(all.includes(ofLists) && one.includes(ofLists) && one.includes(ofWords), [...all, ...one].join());
+    assert.equal(all.includes(ofWords), ofWords === ofLists);
+  }
+});
 
 for (const [language, days, newest] of [
   ['en-GB', ['in 1 day', '1 day ago'], 'The newest event was recorded 1 second ago.'],
