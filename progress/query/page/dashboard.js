@@ -32,6 +32,7 @@ export class Dashboard extends View {
       this.view.scale = target.value;
       session.store(kept, target.value, 'localStorage');
       this.draw();
+      this.loads.happen('scale');
     });
     this.on('pointerover', (event) => event.pointerType === 'mouse' && this.preview(event.target.dataset?.day));
   }

@@ -19,14 +19,17 @@ export const agree = (rates) => Math.max(...rates) - Math.min(...rates) <= AGREE
 
 const shades = (row) => STAGES.map((name, index) => [`stage-${index}`, row[name]]);
 
-/** `scales` are those of lists, and `scale` is the name of the chosen one, null if none is, or "" for CEFR. */
-export function howFar(data, { scales = [], scale = null } = {}) {
+/**
+ * `view` may have the `scales` of lists, the name of the chosen `scale`, which is null if none is, or "" for CEFR, and
+ * the `lastLevel` that was found of a choice: see levelsOf().
+ */
+export function howFar(data, view = {}) {
   const isPending = isBatchPending(data);
   const ofAll = () => ofAllLanguages(data.languages, data.language);
   const waiting = () => isPending && mark('wait', t(isBatchLate(data) ? 'levels.late' : 'levels.counting'));
   return section('how-far', t('howFar.title'), languageSwitch(data.languages, data.language),
     card('known', t('expected.title'), null, known(data)), milestones(data, ofAll),
-    levels(data, waiting(), scales, scale, ofAll), skills(data, waiting()));
+    levels(data, waiting(), view.scales ?? [], levelsOf(data, view), ofAll), skills(data, waiting()));
 }
 
 /** False for a level or skill that neither the catalogue has in the learner's languages nor the learner has studied. */
@@ -35,28 +38,56 @@ const isShown = (row) => row.catalogueItems > 0 || row.itemsStudied > 0;
 export const stageLegend = (names = [...STAGES, 'unmet']) =>
   legend(names.map((name, index) => [`stage-${index}`, t(`stage.${name}`)]));
 
-/** The levels of CEFR or another scale, the next one first. Who knows no level of CEFR sees the first other scale. */
-function levels({ levels: ofCefr, user }, isCounting, scales, chosen, ofAll) {
+/**
+ * The levels of CEFR or another scale, and the current one. Who knows no level of CEFR sees the first other scale. The
+ * current level is, of those not reached, that in which most was mastered in 28 days, the lower one of two. If nothing
+ * was, it is that of the word mastered last, which may be a `choice` of several: then it is null until it is found.
+ */
+export function levelsOf(data, { scales = [], scale: chosen = null, lastLevel }) {
+  const { levels: ofCefr, days, day, language } = data;
+  const isCounting = isBatchPending(data);
   const byDefault = chosen === null && !isCounting && !hasLevel(ofCefr) ? scales[0] : null;
   const scale = scales.find(({ name }) => name === chosen) ?? byDefault;
   const all = (scale?.rows ?? ofCefr).filter(isShown);
-  const waiting = !scale && isCounting; // lists are counted when they are asked for
-  const [current, next] = all.filter(({ reached, catalogueItems }) => catalogueItems > 0 && !reached);
+  const ahead = all.filter((row) => row.level !== 'UNKNOWN' && row.catalogueItems > 0 && !row.reached);
+  const known = ahead.filter((row) => masteredNow(row) > 0);
+  const gained = ({ masteredLast28Days }) => masteredLast28Days ?? 0;
+  const most = Math.max(0, ...ahead.map(gained));
+  const masteredOn = [...days.values()].filter(({ newMasteryCount }) => newMasteryCount).map(({ date }) => date);
+  const key = [scale?.name, language, day].join();
+  const choice = !most && known.length > 1 && masteredOn.length > 0 && {
+    key, rows: known, dates: masteredOn.sort().reverse(), day, language: scale ? null : language };
+  const last = lastLevel?.key === key ? lastLevel : null;
+  const current = most ? ahead.find((row) => gained(row) === most)
+    : choice && !last ? null : known.find((row) => idOf(row) === last?.id) ?? known[0] ?? ahead[0];
+  return {
+    scale, all, current, next: ahead[ahead.indexOf(current) + 1],
+    isWaiting: !scale && isCounting, // lists are counted when they are asked for
+    choice: !last && choice,
+  };
+}
+
+export const idOf = ({ id, level }) => id ?? level;
+
+function levels({ user }, counting, scales, shown, ofAll) {
+  const { scale, all, isWaiting, current, next } = shown;
+  const waiting = isWaiting && counting;
+  const isTable = isWaiting || hasLevel(all);
   const first = scale ? Math.max(0, all.indexOf(current)) : 0;
   const rows = [...all.slice(first), ...all.slice(0, first)].slice(0, MOST);
   const isNear = (row) => row === current || row === next;
   const hasPace = rows.some((row) => row.masteredLast28Days != null);
   const headers = [t('levels.level'), t('levels.known'),
     ...(hasPace ? [t('levels.pace'), t('levels.expected')] : [t('week.right')])];
-  const undated = hasPace && !waiting && sentences(
+  const undated = hasPace && isTable && !waiting && sentences(
     rows.some((row) => row.masteredLast28Days > 0 && !row.reached && !isNear(row)) && t('levels.near'),
     [current, next].some(lacksDate) && t('levels.noDate'));
   const more = scale && (scale.cursor || all.length > MOST);
   return card('levels', t('levels.title'), 'wide',
     scales.length > 0 && h('label', { class: 'scale-menu' }, h('span', { class: 'unseen' }, t('levels.scale')),
       scaleSelect(['', ...scales.map(({ name }) => name)], scale?.name, 'CEFR')),
-    scale && ofAll(), status(waiting, currentLevel(all, scale?.cursor)),
-    (waiting || hasLevel(all)) && [shareTable(headers, rows.map((row) => [
+    scale && ofAll(), status(waiting, describe(shown)),
+    isTable && [shareTable(headers, rows.map((row) => [
       row.id ? listLink(row, user) : row.level === 'UNKNOWN' ? t('levels.none') : row.level, row,
       ...(hasPace ? [pace(row), expected(row, isNear(row))] : [percent(row.accuracyRate)])]), waiting),
     stageLegend()],
@@ -73,13 +104,9 @@ const status = (waiting, text) => h('div', { class: 'status' }, waiting || note(
 
 const hasLevel = (rows) => rows.some((row) => row.level !== 'UNKNOWN' && row.itemsStudied > 0);
 
-/** A text about the current level, which is the lowest level that the learner has not reached. */
-function currentLevel(rows, hasMore) {
-  const known = rows.filter((row) => row.level !== 'UNKNOWN' && row.catalogueItems > 0);
-  const isReached = (row) => row.reached ?? row.progressRate >= 0.8;
-  const current = known.find((row) => !isReached(row));
-  if (!hasLevel(rows)) return t('levels.noneStudied');
-  if (!current) return known.length > 0 && !hasMore && t('levels.allReached');
+function describe({ scale, all, current, choice }) {
+  if (!hasLevel(all)) return t('levels.noneStudied');
+  if (!current) return !choice && !scale?.cursor && all.some(({ reached }) => reached) && t('levels.allReached');
   const goal = Math.ceil(0.8 * current.catalogueItems);
   return t('levels.current', { level: levelOf(current), goal, more: goal - masteredNow(current) });
 }

@@ -3,7 +3,7 @@
 import { Dashboard, JUMPS } from './dashboard.js';
 import { dayAfter } from './format.js';
 import { countBehind } from './freshness.js';
-import { reachedText } from './how_far.js';
+import { levelsOf, reachedText } from './how_far.js';
 import { t, withTexts } from './i18n.js';
 import { chosenLanguage, listenForLanguage } from './languages.js';
 import { Loads } from './loads.js';
@@ -39,6 +39,7 @@ const MAX_REPEATS = 8;
  *   counting every MINUTE, while no subscription is live or events are still being counted
  *   batch    every IDLE without a change
  *   NAME     the load of this name has ended
+ *   scale    somebody has chosen another scale of levels
  */
 const table = (view) => ({
   page: { on: ['first', 'change', 'counting', 'batch'], least: 1_000, run: () => view.query() },
@@ -46,6 +47,7 @@ const table = (view) => ({
   frame: { on: ['news'], isQuiet: true, run: () => view.addFrame() },
   met: { on: ['year'], at: 'year', isQuiet: true, run: () => view.loadMet() },
   scales: { on: ['change'], at: 'levels', least: 10_000, isQuiet: true, run: () => view.loadScales() },
+  lastLevel: { on: ['page', 'scales', 'scale'], at: 'levels', isQuiet: true, run: () => view.loadLastLevel() },
   states: { on: ['batch'], at: 'states', run: () => view.loadStates() },
   sessions: { on: ['change'], at: 'when', least: 5_000, run: () => view.loadSessions() },
   readers: { at: 'readers', run: () => view.readers ?? view.loadReaders() },
@@ -241,6 +243,15 @@ export class Learner extends Dashboard {
   async loadScales() {
     const { loadLevels } = await import('./scales.js');
     this.view.scales = await loadLevels(this.user, this.closing.signal);
+    this.draw();
+  }
+
+  /** Load the current level if it is one of several: it depends on the scales. */
+  async loadLastLevel() {
+    const { choice } = levelsOf(this.data, this.view);
+    if (!choice || !this.view.scales) return;
+    const { findLastLevel } = await import('./scales.js');
+    this.view.lastLevel = await findLastLevel(this.user, choice, this.closing.signal);
     this.draw();
   }
 

@@ -1,8 +1,13 @@
 // Lists with a learner's numbers, of one scale or of several at once.
 
 import { runQuery } from './api.js';
+import { dayAfter } from './format.js';
+import { masteredNow } from './freshness.js';
+import { idOf } from './how_far.js';
 import { ask } from './past_day.js';
 
+const MAX_LEVELS = 4; // that the last word may have: those with most known words
+const MAX_DAYS = 731; // of a range
 const MAX_SCALES = 5; // of those with most lists; the page shows the ones that are studied
 
 /** The numbers of a list, with the names that those of a level have. */
@@ -32,4 +37,30 @@ export async function loadLevels(user, signal) {
   const scales = await loadScales(user, data.scales, signal);
   return scales.map(({ rows, ...scale }) => ({ ...scale, rows: rows.filter(({ rank }) => rank !== null) }))
     .filter(isStudied);
+}
+
+/**
+ * Find, of the choice of levelsOf(), the level of the word mastered last; the id is null without one. The API lists the
+ * words that were newly mastered on a range of days, but does not say when each was. So one request counts those of
+ * each level since the last of the `dates`, and since earlier ones, as the words of the last may have other levels. The
+ * first of these ranges that has a word decides: of its levels, that with most words, and of equal ones the lower.
+ */
+export async function findLastLevel(user, { key, rows, dates, day, language }, signal) {
+  const least = rows.map(masteredNow).sort((one, other) => other - one)[MAX_LEVELS - 1] ?? 0;
+  const asked = rows.filter((row) => masteredNow(row) >= least).slice(0, MAX_LEVELS);
+  const within = dates.filter((date) => dayAfter(day, -MAX_DAYS) < date && date <= day);
+  const places = asked.length > 2 ? [0, Infinity] : [0, 3, 27, Infinity]; // eight fields read as much as is allowed
+  const starts = [...new Set(places.map((place) => within[place] ?? within.at(-1)))].filter(Boolean);
+  if (!starts.length) return { key, id: null };
+  const [name, type] = asked[0].id ? ['list', 'ID'] : ['level', 'CefrLevel'];
+  const fields = starts.flatMap((from, start) => asked.map((_, at) =>
+    `s${start}l${at}: itemStats(userId: $user, language: $language, filter: NEWLY_MASTERED, ${name}: $l${at},
+      from: "${from}", to: "${day}", first: 1) { totalCount }`));
+  const query = `query Last($user: ID, $language: String, ${asked.map((_, at) => `$l${at}: ${type}`)}) {
+    ${fields.join('\n')} }`;
+  const variables = { user, language, ...Object.fromEntries(asked.map((row, at) => [`l${at}`, idOf(row)])) };
+  const { data } = await ask(query, variables, signal);
+  const counts = starts.map((_, start) => asked.map((_, at) => data[`s${start}l${at}`].totalCount));
+  const found = counts.find((each) => each.some(Boolean));
+  return { key, id: found ? idOf(asked[found.indexOf(Math.max(...found))]) : null };
 }

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from playwright.sync_api import expect
 
 from tests.support import browser
-from tests.support.browser import Visit
+from tests.support.browser import Visit, Visits
 
 OWN = "Only you see what is marked “own”."
 
@@ -109,3 +109,49 @@ def test_the_chosen_scale_of_levels_is_kept_and_leads_to_its_lists(visitor: Visi
     assert visitor.find_violations("[data-key=levels]") == []
     levels.get_by_role("link", name="A2").click()
     expect(page).to_have_title("A2 · Progress")
+
+
+def learn_levels(visitor: Visit) -> str:
+    """Create a learner who knows words of four of the five levels of a scale; return the id.
+
+    Five words of the first level have been known for 90 days, and five of the third for 40, after
+    those of the last two. The learner's group and the scale have the learner's id. The batch job
+    has counted the words.
+    """
+    user, now = f"page-{uuid.uuid4()}", datetime.now(UTC)
+    events = [browser.envelope("LearnerJoinedGroup", now, user_id=user, group_id=user)]
+    review = {"user_id": user, "rating": 4, "new_interval": 200, "easiness_factor": 2.5}
+    for rank, days in ((1, 90), (2, None), (3, 40), (4, 95), (5, 96)):
+        level = {"list_id": f"{user}-{rank}"}
+        events += [
+            browser.envelope("ListPublished", now, **level, name=f"L{rank}", scale=user, rank=rank)
+        ]
+        for item in (f"{user}-{rank}-{word}" for word in range(10)):
+            events += [browser.envelope("ItemListed", now, **level, item_id=item)]
+            if days and item < f"{user}-{rank}-5":
+                at = now - timedelta(days)
+                events += [browser.envelope("ReviewProcessed", at, **review, item_id=item)]
+    visitor.stack.record(*events)
+    visitor.stack.progress("batch")
+    return user
+
+
+def test_the_current_level_after_weeks_off_is_that_of_the_word_mastered_last(
+    visitor: Visit, visit: Visits
+) -> None:
+    user = learn_levels(visitor)
+    for who, role, at, groups in (
+        (user, "learner", "", []),
+        ("t", "teacher", f"learner/{user}", [user]),
+    ):
+        other = visit()
+        page = other.open(who, role, f"#/{at}", groups)
+        levels = page.locator("[data-key=levels]")
+        # 30 days ago, words had been mastered in 28 days: nothing is asked.
+        for days, current, asked in ((0, "L3", 1), (5, "L3", 2), (30, "L3", 2), (50, "L1", 3)):
+            day = datetime.now(UTC).date() - timedelta(days)
+            other.move(f"#/{at}?on={day}" if days else f"#/{at}")
+            levels.scroll_into_view_if_needed()
+            expect(levels).to_contain_text(f"The current level is {current}.")
+            queries = [query.post_data or "" for query in other.queries()]
+            assert sum("query Last(" in query for query in queries) == asked

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { cells, inHours, learner, page, stages } from './page.mjs';
+import { answerWith, cells, dayIn, inHours, learner, page, stages, studyDay } from './page.mjs';
 
 test('the footer says that all is counted once the levels are', async () => {
   const { freshness, howFar } = await page('freshness', 'how_far');
@@ -68,6 +68,9 @@ test('a learner of words without a level has no current level', async () => {
     assert.equal(card.textContent, 'LevelsNone of the words studied so far has a level.Lists');
     assert.deepEqual(card.tags('table'), []);
   }
+  const row = { ...level('UNKNOWN', 9, 7), masteredLast28Days: 0 };
+  const card = howFar(learner({ progress: { masteryStats: stages(7) }, levels: [row] })).find('levels');
+  assert.equal(card.tags('p').length, 1); // without a table, nothing says when it has a date
 });
 
 // Who knows no level of CEFR sees another scale without a choice.
@@ -93,6 +96,59 @@ test('the levels of another scale begin with the next one', async () => {
   assert.deepEqual(show(all.slice(0, 1), 'JLPT'), ['JLPT', undefined, 'Every level is reached.', 'N5: already']);
   assert.deepEqual(show(all, ''), ['CEFR', 'Lists', 'None of the words studied so far has a level.']);
 });
+
+/** A learner with levels that have so many known words, of which so many were mastered in 28 days. */
+const ofLevels = (levels, ...ago) => learner({
+  days: new Map(ago.map((days) => studyDay(dayIn(-days)))),
+  progress: { masteryStats: { ...stages(0), longTermMastered: levels.reduce((sum, [known]) => sum + known, 0) } },
+  levels: levels.map(([known, gained], at) => ({
+    ...stages(0), level: ['A1', 'A2', 'B1', 'B2'][at], longTermMastered: known, masteredLast28Days: gained,
+    catalogueItems: 100, itemsStudied: known, progressRate: known / 100, reached: known >= 80,
+    expectedDate: gained > 9 && known < 80 ? '2025-01-01' : null })) });
+const currentOf = (card) => card.textContent.match(/current level is (..)\./)?.[1] ?? null;
+
+for (const [said, current, ...levels] of [
+  ['where most was mastered', 'B1', [3, 1], [0, 0], [40, 20], [2, 0]],
+  ['not a level that is reached', 'A2', [90, 30], [9, 2], [3, 1]],
+  ['the lower of two', 'A2', [9, 0], [9, 4], [9, 4]],
+  ['the only one with known words', 'B1', [0, 0], [90, 0], [40, 0], [0, 0]],
+  ['the lowest without any', 'A2', [90, 0], [0, 0], [0, 0]],
+  ['unknown until it is asked for', null, [3, 0], [0, 0], [40, 0]],
+]) {
+  test(`the current level is ${said}`, async () => {
+    const { howFar } = await page('how_far');
+    const data = ofLevels(levels, 40);
+    const rows = data.levels.map(({ level, ...row }) => ({ ...row, id: level }));
+    for (const view of [{}, { scales: [{ name: 'S', rows }], scale: 'S' }]) {
+      const card = howFar(data, view).find('levels');
+      assert.equal(currentOf(card), current);
+      assert.equal(card.textContent.includes('Jan 2025'), rows.some(({ expectedDate }) => expectedDate));
+      if (view.scale && current) assert.equal(cells(card.tags('tbody')[0].children)[0][0], current);
+    }
+  });
+}
+
+// How many days ago the newest word of A1, A2, … was mastered; on the other days, it was words of no level.
+for (const [last, others, level] of [
+  [[90, null, 40], [], 'B1'], [[40, null, 90], [800], 'A1'], [[null, 35, 35], [], 'A2'], [[90, 70, 90, 70], [], 'A2'],
+  [[200, null, 60], [-1, 30, 31, 33], 'B1'], [[900, 900], [40], 'A1'],
+]) {
+  test(`one request finds the level of the word mastered last: ${last}`, async () => {
+    const { findLastLevel, howFar, levelsOf } = await page('how_far', 'scales');
+    const data = ofLevels(last.map((ago) => [ago ? 9 : 0, 0]), ...last.filter(Boolean), ...others);
+    let asked = 0;
+    answerWith(({ query, variables }) => Object.fromEntries(
+      [...query.matchAll(/(s\d+l(\d+)): .+?from: "(.+?)", to: "(.+?)"/gs)].map(([, name, at, from, to], _, all) => {
+        asked += 1 / all.length;
+        assert(all.length <= 8 && from > dayIn(-731) && to === dayIn(0));
+        const ago = last[['A1', 'A2', 'B1', 'B2'].indexOf(variables[`l${at}`])];
+        return [name, { totalCount: dayIn(-ago) >= from ? 1 : 0 }];
+      })));
+    const lastLevel = await findLastLevel('ann', levelsOf(data, {}).choice);
+    assert.deepEqual([Math.round(asked), currentOf(howFar(data, { lastLevel }).find('levels'))], [1, level]);
+    assert(levelsOf({ ...data, language: 'de' }, { lastLevel }).choice); // of another language
+  });
+}
 
 // One rule for a learner, and for the class that is told what to train.
 test('skills are named only if they differ and have enough answers', async () => {
