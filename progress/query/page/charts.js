@@ -60,13 +60,8 @@ export const chart = (drawing, [low, high], show, below, right) => h('div', { cl
   below);
 
 /** The labels below a chart that has `steps` steps. Each label is [step, text], and its middle is that of the step. */
-export function axis(labels, steps) {
-  return s('svg', { class: 'axis', 'aria-hidden': 'true' }, labels.map(([step, text]) => {
-    const x = (100 * (step + 0.5)) / steps;
-    const anchor = x < 5 ? 'start' : x > 95 ? 'end' : 'middle';
-    return s('text', { x: `${x}%`, y: 14, 'text-anchor': anchor }, text);
-  }));
-}
+export const axis = (labels, steps) => s('svg', { class: 'axis', 'aria-hidden': 'true' }, labels.map(([step, text]) =>
+  s('text', { x: `${(100 * (step + 0.5)) / steps}%`, y: '1.45em', 'text-anchor': 'middle' }, text)));
 
 /** The first, middle and last date, if they are apart in a chart of `room` steps: as days or, of long times, months. */
 export function dateLabels(dates, room = dates.length) {

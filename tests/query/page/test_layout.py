@@ -137,6 +137,38 @@ def test_the_sign_in_s_title_names_nothing_of_the_view_that_it_hides(
     expect(page).to_have_title(re.compile(r".+ · Progress"))
 
 
+# The labels of charts of columns that leave their card, or whose middle is not that of a column (of
+# the first label: that of the first column).
+_ASTRAY = """() => [...document.querySelectorAll('.chart:has(.bars)')].flatMap((chart) => {
+  const box = (element) => element.getBoundingClientRect();
+  const middle = (element) => (box(element).left + box(element).right) / 2;
+  const columns = [...chart.querySelectorAll('.hit')].map(middle);
+  const card = box(chart.closest('.card'));
+  return [...chart.querySelectorAll('.axis text')].filter((label, index) => {
+    const isBelow = (column) => Math.abs(column - middle(label)) < 1;
+    const { left, right } = box(label);
+    const isCentred = index ? columns.some(isBelow) : isBelow(columns[0]);
+    return !isCentred || left < card.left || right > card.right;
+  }).map((label) => label.textContent);
+})"""
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_each_label_of_a_chart_of_columns_is_centred_under_its_column(
+    visit: Visits, language: str
+) -> None:
+    visitor = visit(locale=language)
+    page = visitor.open(role="admin", at="#/")
+    page.locator("[data-key=states]").scroll_into_view_if_needed()
+    expect(page.locator("[data-key=states] .chart")).to_be_visible()
+    for view in ("#/", KNOWLEDGE, ADMINISTRATION):
+        visitor.move(view)
+        expect(page.locator(".plot:has(.bars) + .axis").first).to_be_visible()
+        for width in (360, 390, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate(_ASTRAY) == [], (view, width)
+
+
 def fits(page: Page) -> bool:
     """Return whether the page is no wider than the screen; wide tables scroll inside a frame."""
     root = "document.documentElement"
