@@ -5,7 +5,7 @@ import { distance, instant, longDay, nearDay, now, percent } from './format.js';
 import { t } from './i18n.js';
 import { chosenLanguage, inLanguage, languageSwitch } from './languages.js';
 import { card, note, section, table } from './layout.js';
-import { inGroup, learnName, visible } from './names.js';
+import { inGroup, learnName, nameOf, visible } from './names.js';
 import { on, pastDay } from './past_day.js';
 
 export function items({ weakest, user, day, languages, language }) {
@@ -69,7 +69,8 @@ export const listPage = (id, user, parameters) => address(['list', id, user], pa
 
 export function listName({ id, name }) {
   learnName('list', id, name);
-  return h('span', { class: visible(name) ? null : 'id', dir: 'auto', translate: 'no' }, visible(name) ?? id);
+  const shown = visible(name) && nameOf('list', id);
+  return h('span', { class: shown ? null : 'id', dir: 'auto', translate: 'no' }, shown ?? id);
 }
 
 export const listLink = (list, user) =>
