@@ -6,7 +6,7 @@ import { answerParts, axis, chart, columns, dateLabels, legend, openKey, roundUp
 import { saveCsv } from './csv.js';
 import { h, s, show } from './dom.js';
 import {
-  dayAfter, dayOf as dateOf, instant, localDate, longDay, nearDay, now, number, percent, shortDay, signed,
+  dayAfter, dayOf as dateOf, floor, instant, localDate, longDay, nearDay, now, number, percent, shortDay, signed,
 } from './format.js';
 import { loadSkills, skills } from './group_skills.js';
 import { MOST, loadTasks, tasks } from './group_tasks.js';
@@ -587,7 +587,7 @@ function learnerRow(row, range, most, name) {
     lastStudyDate ? nearDay(lastStudyDate, localDate(now())) : t('group.never'),
     currentStreak > 0 && t('streak.days', { count: currentStreak }),
     goalOf(row),
-    some(answers), rate != null && percent(rate), some(totalItemsLearned), some(Math.round(expectedKnown)),
+    some(answers), rate != null && percent(rate), some(totalItemsLearned), some(floor(expectedKnown)),
     [spark(row.weeks, most), h('span', { class: 'change' }, change(row.weeks) !== 0 && signed(change(row.weeks)))],
   ];
 }
@@ -606,7 +606,7 @@ function fieldsOf(row, range) {
     [inRange(t('then.goal')), goalOf(row)],
     [inRange(t('week.answers')), answers], [inRange(t('week.right')), rate == null ? null : percent(rate)],
     [t('group.learned'), row.totalItemsLearned],
-    [t('expected.title'), row.expectedKnown && Math.round(row.expectedKnown)],
+    [t('expected.title'), floor(row.expectedKnown)],
     [t('group.changeOf'), change(row.weeks)],
     ...row.weeks.map((week) => [t('group.answersIn', { day: nameOfWeek(week, longDay) }), week.answers]),
   ];

@@ -11,7 +11,7 @@ import {
   EARLIER_QUERY, FRAME_QUERY, MILESTONES, NEWS_QUERY, PAST_QUERY, QUERY, SUBSCRIPTION, TODAY_QUERY, byDate, joinDays,
   range,
 } from './query.js';
-import { newsRange } from './news.js';
+import { endedStreak, newsRange } from './news.js';
 import { isAway, onPresence } from './presence.js';
 import { Subscription } from './stream.js';
 import { ask, on, pastDay, presentDay, select } from './past_day.js';
@@ -132,8 +132,9 @@ export class Learner extends Dashboard {
   }
 
   /** Add the news and the estimates. Until they arrive, the page keeps the former numbers, or their place. */
-  addNews() {
+  async addNews() {
     if (pastDay()) return this.add(PAST_QUERY, {});
+    if (endedStreak(this.data)) await this.loadBefore(); // the news count all study days
     if (this.data.streak.activeToday) return this.add(TODAY_QUERY, {});
     return this.add(NEWS_QUERY, { monday: newsRange(this.data.day).monday });
   }

@@ -2,7 +2,7 @@
 
 import { runQuery } from './api.js';
 import { h } from './dom.js';
-import { clock, number } from './format.js';
+import { clock, floor, number } from './format.js';
 import { expected, scaleSelect, shareOf, stageLegend } from './how_far.js';
 import { join, t } from './i18n.js';
 import { listenForSearch, searchField } from './item_list.js';
@@ -134,7 +134,7 @@ const listTable = (lists, user, shown, frame) => [
     [...listLink(list, user),
       list.scale && list.scale !== shown && h('span', { class: 'of', dir: 'auto', translate: 'no' }, list.scale),
       ...tasksOf(list.id, frame)],
-    shareOf(list), number(list.due), number(Math.round(list.expected)),
+    shareOf(list), number(list.due), number(floor(list.expected)),
   ]), 'stacking lists'),
   stageLegend(),
 ];
