@@ -131,7 +131,7 @@ export class ItemList extends View {
   }
 
   update(view, result) {
-    this.data = result;
+    Object.assign(this, { data: result, shown: keyOf(view) });
     this.known.set(keyOf(view), { view, result });
     if (this.known.size > MAX_RESULTS) this.known.delete(this.known.keys().next().value);
     this.succeed();
@@ -180,7 +180,8 @@ export class ItemList extends View {
   sections() {
     const { rows, total, cursor, today } = this.data;
     const { filter, from, to } = this.view;
-    const isNew = !total && !this.isFiltered;
+    const isOfView = this.shown === keyOf(this.view); // else, another choice is loading or has failed
+    const isNew = isOfView && !total && !this.isFiltered;
     const meaning = filter in ORDERS ? t(`list.meanings.${filter}`)
       : OF_DAYS.includes(filter) && days(from ?? today, to ?? today);
     const isMistakes = !this.user && filter === 'MISSED' && from === dayAfter(today, -1) && to === from;
@@ -193,17 +194,19 @@ export class ItemList extends View {
         h('a', { class: 'button quiet', href: listsPage(this.user) }, t('view.lists'))),
       h('section', { class: 'card wide', 'aria-label': t('items.title'), 'data-key': 'items' },
         isNew ? h('p', null, t('items.none')) : this.controls(),
-        !isNew && h('p', { class: 'note' }, total
-          ? [t('items.found', { count: total }), meaning && ` · ${meaning}`]
-          : sentences(meaning, t('items.noMatch'))),
-        !total && filter === 'LEECH' && h('a', {
-          class: 'button quiet', href: itemList(this.user, { filter: 'struggling' }),
-        }, t('items.weak')),
-        !this.user && !pastDay() && total > 0 && ['DUE', 'FADING', 'MISSED'].includes(filter)
-          && h('div', { class: 'tools' }, appLink('next.start')),
-        rows.some(({ own }) => own) && note(t('list.own')),
-        rows.length > 0 && table(rows, this.view.order, today, this.user),
-        cursor && button('more', 'more', t('items.more'))),
+        isOfView && [
+          !isNew && h('p', { class: 'note' }, total
+            ? [t('items.found', { count: total }), meaning && ` · ${meaning}`]
+            : sentences(meaning, t('items.noMatch'))),
+          !total && filter === 'LEECH' && h('a', {
+            class: 'button quiet', href: itemList(this.user, { filter: 'struggling' }),
+          }, t('items.weak')),
+          !this.user && !pastDay() && total > 0 && ['DUE', 'FADING', 'MISSED'].includes(filter)
+            && h('div', { class: 'tools' }, appLink('next.start')),
+          rows.some(({ own }) => own) && note(t('list.own')),
+          rows.length > 0 && table(rows, this.view.order, today, this.user),
+          cursor && button('more', 'more', t('items.more')),
+        ]),
     ];
   }
 

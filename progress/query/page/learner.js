@@ -89,7 +89,12 @@ export class Learner extends Dashboard {
     this.loads.happen('first');
   }
 
+  /** Draw. While another day is loading, nothing changes; if it does not arrive, nothing of the former one stays. */
   draw() {
+    if (this.data && (this.data.past ?? null) !== pastDay()) {
+      if (!this.problem) return;
+      this.data = null;
+    }
     super.draw();
     if (!this.loads.isClosed) this.loads.watch(this.element);
   }
@@ -98,14 +103,14 @@ export class Learner extends Dashboard {
     this.queriedAt = performance.now();
     const language = chosenLanguage();
     const answer = await ask(QUERY, { user: this.user, language, ...range() });
-    if (!this.closing.signal.aborted) this.update(answer, language);
+    if (!this.closing.signal.aborted && language === chosenLanguage()) this.update(answer, language);
   }
 
   update({ data, extensions }, language) {
     const before = this.data;
     const { user } = this;
     const projectedTo = extensions?.projectedTo;
-    this.data = { ...this.more, ...joinDays(data), projectedTo, language, user, isOwn: !user };
+    this.data = { ...this.more, ...joinDays(data), projectedTo, language, user, isOwn: !user, past: pastDay() };
     this.showPending();
     this.markMet();
     this.selectDay();
@@ -254,7 +259,9 @@ export class Learner extends Dashboard {
 
   async loadSessions() {
     const { loadSessions } = await import('./sessions_card.js');
-    this.view.sessions = await loadSessions(this.user, this.closing.signal);
+    const day = pastDay();
+    const sessions = await loadSessions(this.user, this.closing.signal);
+    if (day === pastDay()) this.view.sessions = sessions;
     this.draw();
   }
 
@@ -371,19 +378,20 @@ export class Learner extends Dashboard {
     try {
       await select(this.user, day);
       if (this.closing.signal.aborted) return;
-      history.replaceState(null, '', on(day, location.hash || '#/'));
-      this.shell.moved();
       this.view.sessions = null;
       this.years.clear(); // they show the former day, as what follows does
       Object.assign(this, { before: null, more: {} });
       this.loads.forget();
       await this.loads.load('page');
+      if (this.closing.signal.aborted) return;
+      history.replaceState(null, '', on(day, location.hash || '#/'));
+      this.shell.moved();
       if (this.problem) this.view.months = null;
     } catch (problem) {
       this.view.months = null;
       return this.fail(problem);
     }
-    if (this.closing.signal.aborted || !this.view.months) return;
+    if (!this.view.months) return;
     this.goToDay(this.data.day);
     if (!day) return this.stop();
     this.loads.after('month', MONTH, () => this.showMonth());

@@ -80,12 +80,14 @@ export function microsecondBefore(time) {
 
 /**
  * Run a query about a learner. If the page shows a past day, each field that begins with `(userId: $user` is asked as
- * of the day's end. If the learner's items of a language are of several kinds, the page then calls all of them cards,
- * because many of its numbers are of all languages.
+ * of the day's end. An answer never arrives once the page shows another day. If the learner's items of a language are
+ * of several kinds, the page then calls all of them cards, because many of its numbers are of all languages.
  */
 export async function ask(query, variables, signal) {
   const past = query.replace('(', '($asOf: DateTime, ').replaceAll('(userId: $user', '(userId: $user, asOf: $asOf');
-  const answer = await (asOf ? runQuery(past, { ...variables, asOf }, signal) : runQuery(query, variables, signal));
+  const asked = asOf;
+  const answer = await (asOf ? runQuery(past, { ...variables, asOf }, signal) : runQuery(query, variables, signal))
+    .finally(() => asked !== asOf && new Promise(() => {}));
   const areCards = answer.data.languages?.some(({ kinds }) => kinds > 1);
   if (areCards !== undefined && countCards(variables.user, areCards)) dispatchEvent(new Event('renamed'));
   return answer;

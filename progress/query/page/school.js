@@ -138,10 +138,11 @@ export class School extends View {
               note(t('group.found', { count })), note(t('school.order')),
               read < count && note(t('school.read', { read, count }))),
             term()),
-          this.since && h('p', { class: 'learned' },
+          this.since && groups.length > 0 && h('p', { class: 'learned' },
             done < groups.length ? t('school.counting', { done, count: groups.length }) : this.total()),
           this.table(groups),
-          h('div', { class: 'tools' }, button('csv', 'csv', t('group.save'))),
+          groups.length > 0 && (!this.since || done === groups.length)
+            && h('div', { class: 'tools' }, button('csv', 'csv', t('group.save'))),
         ]),
     ];
   }
