@@ -95,6 +95,8 @@ function change(weeks) {
 }
 
 export class Group extends View {
+  keeps = ['data', 'rows', 'pages', 'tasks'];
+
   constructor(element, groupId, parameters, shell) {
     const order = parameters.get('order');
     const weeks = Number(parameters.get('weeks'));
@@ -251,6 +253,7 @@ export class Group extends View {
 
   /** Count another range, or as of another day. Until these numbers are there, none of another day is shown or saved. */
   count(range) {
+    this.keep(this.hash);
     this.isCounting = true;
     if ('day' in range) Object.assign(this, { data: null, rows: [] });
     for (const row of this.rows) row.since = null;
@@ -379,7 +382,7 @@ export class Group extends View {
     const isKnown = Boolean(this.data);
     const problem = this.problem && problemCard(this.problem, this.retry, isKnown);
     this.element.setAttribute('aria-busy', String(!isKnown && !this.problem));
-    show(this.element, this.head(), isKnown ? this.sections() : [], problem);
+    show(this.element, this.head(), this.dated(), isKnown ? this.sections() : [], problem);
     this.loads.watch(this.element);
     if (isKnown) this.shell.arrived();
   }

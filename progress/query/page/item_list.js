@@ -8,6 +8,7 @@ import { button, note, stamp } from './layout.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
 import { due, itemList, itemPage, level, listsPage, word } from './items.js';
+import * as session from './signed_in.js';
 import { ask, pastDay } from './past_day.js';
 import { appLink } from './today.js';
 
@@ -53,6 +54,8 @@ const defaultOrder = (filter) => ORDERS[filter] ?? 'RECENT';
 let left = null; // the list that the user left last; "back" returns to the same row of it
 
 export class ItemList extends View {
+  keeps = ['data', 'lists', 'shown'];
+
   constructor(element, user, parameters, shell) {
     super(element, shell, { user, view: parse(parameters), known: new Map(), hash: location.hash, scroll: 0 });
     this.listen();
@@ -62,13 +65,13 @@ export class ItemList extends View {
 
   close() {
     super.close();
-    left = { hash: this.hash, result: this.data, lists: this.lists, scroll: this.scroll, at: Date.now() };
+    left = { token: session.token(), hash: this.hash, result: this.data, lists: this.lists, scroll: this.scroll, at: Date.now() };
     clearTimeout(this.typing);
   }
 
   /** Show the list that the user left last, and returns to. Return false if there is none, or if it is too old. */
   restore() {
-    if (!this.shell.isReturn || left?.hash !== this.hash) return false;
+    if (!this.shell.isReturn || left?.hash !== this.hash || left.token !== session.token()) return false;
     if (!left.result || Date.now() > left.at + MAX_AGE_MS) return false;
     this.lists = left.lists;
     this.update(this.view, left.result);

@@ -42,6 +42,8 @@ const EXAM_QUERY = `query Exam($user: ID, $language: String, $on: Date!) {
 }`;
 
 export class Knowledge extends View {
+  keeps = ['data', 'exam'];
+
   constructor(element, user, shell) {
     super(element, shell, { user, exam: null });
     this.key = `exam-day:${user ?? session.learner()}`;

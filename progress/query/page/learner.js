@@ -56,6 +56,8 @@ const table = (view) => ({
 });
 
 export class Learner extends Dashboard {
+  keeps = ['data', 'view', 'more', 'years', 'met', 'before', 'readers'];
+
   constructor(element, user, shell) {
     super(element, user, shell, { queriedAt: 0, announcedAt: -ANNOUNCE, more: {} });
     this.at = new URLSearchParams(location.hash.split('?')[1]).get('at'); // the section that the address names

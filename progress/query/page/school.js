@@ -29,6 +29,8 @@ const TERM = `query Term($group: ID!, $since: Date!, $after: String) {
 const shareOf = ({ members, activeLast7Days }) => activeLast7Days / members;
 
 export class School extends View {
+  keeps = ['data', 'since', 'learned'];
+
   constructor(element, shell) {
     super(element, shell, { text: '', since: null, learned: new Map() });
     this.on('submit', (event) => {
@@ -44,6 +46,10 @@ export class School extends View {
     });
     this.on('click', ({ target }) => target.closest('[data-csv]') && this.save());
     this.load();
+  }
+
+  keep(hash) {
+    if (!this.text) super.keep(hash); // the address has no search
   }
 
   close() {
