@@ -145,14 +145,11 @@ export function endedStreak({ day, days, restDays, streak }) {
   return length > 1 && (streak.longestEnd === streak.lastStudyDate ? streak.longest : length);
 }
 
-// The sentences that speak to the learner. To others, a text of the same key with "Of" speaks about the learner.
-const SPOKEN = ['ended', 'repeat', 'few', 'many', 'first', 'learn'].map((name) => `news.${name}`);
-
 /** A text of the decision, as texts and links; it may have the words to repeat, and the time that they take. */
 export function say(data, [key, { aim, task, minutes, ...values }]) {
   const texts = Object.entries(values).map(([name, value]) => [name, Array.isArray(value) ? t(...value) : value]);
   const duration = minutes && (minutes < 60 ? t('news.minutes', { count: minutes }) : spell(minutes));
-  return parts(data.user && SPOKEN.includes(key) ? `${key}Of` : key, {
+  return parts(key, {
     name: visible(data.progress?.displayName) ?? nameOf('learner', data.user),
     words: door(data, aim === 'fading' ? t('news.fading', values) : number(values.count), aim), minutes, duration,
     list: task && listLink({ id: task.listId, name: task.listName }, data.user)[0],

@@ -34,7 +34,7 @@ def test_learners_set_change_undo_and_remove_their_own_goal_only_today(
     assert visitor.find_violations("dialog") == []
     answers.fill("30")
     answers.press("Enter")
-    expect(today).to_contain_text("26 more to the goal of 30")
+    expect(today).to_contain_text("26 more to your goal of 30")
     expect(dialog).to_have_count(0)
     change.click()
     expect(answers).to_have_value("30")

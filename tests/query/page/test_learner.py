@@ -290,8 +290,8 @@ def test_the_page_shows_the_goal_and_that_rest_keeps_the_streak(visit: Visits, d
     demo.publish(*browser.lesson(user, 3, ago=timedelta(days=1)), rest, goal)
     page = visit(viewport={"width": 700, "height": 800}).open(user)
     today = page.get_by_role("region", name="Today")
-    expect(today).to_contain_text("Rest day: the streak is safe")
-    expect(today).to_contain_text("3 more to the goal of 3")
+    expect(today).to_contain_text("Rest day: your streak is safe")
+    expect(today).to_contain_text("3 more to your goal of 3")
     expect(today).to_contain_text("Met on 1 of the 6 days before today")  # which is still open
     expect(today.get_by_text("still open")).to_have_count(1)
     dots = today.get_by_role("listitem")

@@ -11,7 +11,7 @@ const dueOn = (items) => range(29, (ahead) => ({ date: dayIn(ahead), items: item
 
 /** Return the function that draws the section for a learner, and gives what it says. */
 async function screens(language) {
-  const { learnToday, today } = await pageIn({ language }, 'past_day', 'today');
+  const { learnToday, speakOf, today } = await pageIn({ language }, 'i18n', 'past_day', 'today');
   document.querySelector = () => ({ content: 'https://app.example' });
   answerWith(() => ({ today: [{ date: dayIn(0) }], d1: { date: dayIn(0), end: END } }));
   await learnToday(null);
@@ -23,6 +23,7 @@ async function screens(language) {
     task = null, user = null,
   }) => {
     const [until, known] = task ?? [];
+    speakOf(user);
     Date.now = () => Date.parse(END) - HOUR_MS * hours;
     const days = new Map(run.map((ago) => [dayIn(-ago), row(1, usual)]));
     if (mastered) days.set('2024-03-11', row(9, usual, mastered));
