@@ -152,12 +152,12 @@
   // What the views show of each day once nothing is loading, by the day of their heading; and the files of each name.
   const settled = new Map();
   const files = new Map();
-  const heading = () => document.querySelector('main input[name=on]')?.value ?? textOf(document.querySelector('main .then p')
-    ?? document.createElement('p'));
+  const heading = () => document.querySelector('main input[name=on]')?.value
+    ?? document.querySelector('main .then p')?.textContent ?? '';
   const isNumber = (one) => /\p{Nd}/u.test(textOf(one)) && !one.closest('.ghost, .next, .year');
   const facts = () => new Map(all('main :is(td, dd, .figure)').filter(isNumber).map((one) => [
-    [one.closest('[data-key]')?.dataset.key, textOf(one.closest('tr, div, .card').firstElementChild), one.cellIndex].join(),
-    textOf(one)]));
+    [one.closest('[data-key]')?.dataset.key, textOf(one.closest('tr, div, .card').firstElementChild), one.cellIndex]
+      .join(), textOf(one)]));
   const compare = () => {
     const day = heading();
     if (settled.has(day)) {

@@ -71,7 +71,7 @@ STARTS = [(user, role, at, groups) for user, role, views, groups in _USERS for a
 _TEACHER, _LEARNER = ("tess", "teacher", [CLASS]), (classes.FIRST, "learner", list[str]())
 DATED = [
     (*_TEACHER, _GROUP),
-    *((*_LEARNER, at) for at in ("#/", "#/items?filter=due", "#/knowledge", "#/list/n5")),
+    *((*_LEARNER, at) for at in ("#/", "#/items", "#/knowledge", "#/list/n5")),
     (*_TEACHER, f"#/learner/{classes.FIRST}?group={CLASS}"),
 ]
 # The first learner's own words. The API has names of them for this learner only.
@@ -132,7 +132,7 @@ class Explorer:
             walk.end()
 
     def disturb(self, seed: int, choices: int) -> None:
-        """Choose days in a row while requests are late or fail; as many seeds as views take each."""
+        """Choose days in a row while requests are late or fail; a seed begins at one of DATED."""
         user, role, groups, at = DATED[seed % len(DATED)]
         start = {"user": user, "role": role, "groups": groups, "at": at, "locale": "en-GB"}
         chance, today = Random(seed), datetime.now(UTC).date()

@@ -251,7 +251,7 @@ export class Group extends View {
     if (!ORDERS[order].by || !this.isComplete()) this.load();
   }
 
-  /** Count another range, or as of another day. Until these numbers are there, none of another day is shown or saved. */
+  /** Count another range, or as of another day. Until these numbers are there, no others are shown or saved. */
   count(range) {
     this.keep(this.hash);
     this.isCounting = true;
@@ -474,7 +474,8 @@ export class Group extends View {
         : h('p', null, t(this.text ? 'group.noLearner' : 'group.noRisk')),
       h('div', { class: 'tools' },
         pageInfo.hasNextPage && button('more', 'more', t('items.more')),
-        totalCount > 0 && !this.isCounting && [button('csv', 'csv', t('group.save')), button('print', 'all', t('group.print'))]));
+        totalCount > 0 && !this.isCounting
+          && [button('csv', 'csv', t('group.save')), button('print', 'all', t('group.print'))]));
   }
 
   sortOf(name) {

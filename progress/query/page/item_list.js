@@ -65,7 +65,8 @@ export class ItemList extends View {
 
   close() {
     super.close();
-    left = { token: session.token(), hash: this.hash, result: this.data, lists: this.lists, scroll: this.scroll, at: Date.now() };
+    const { hash, data: result, lists, scroll } = this;
+    left = { token: session.token(), hash, result, lists, scroll, at: Date.now() };
     clearTimeout(this.typing);
   }
 

@@ -380,7 +380,7 @@ export class Learner extends Dashboard {
     try {
       await select(this.user, day);
       if (this.closing.signal.aborted) return;
-      this.view.sessions = null;
+      Object.assign(this.view, { sessions: null, loading: null });
       this.years.clear(); // they show the former day, as what follows does
       Object.assign(this, { before: null, more: {} });
       this.loads.forget();

@@ -41,8 +41,8 @@ const CASES = {
  * Decide. `due` has the numbers of words that are due today and on each day ahead; `fading` and `fresh` are numbers of
  * words; `task` is that of a group, if there is one; `pace` is the seconds per answer, null if unknown. `usual` is the
  * learner's minutes of a day, `spent` those of today. `left` is the milliseconds until the day ends, `urgency` how
- * little that is, from 0 to 2. `ended` is the length of a streak that ended yesterday, else 0. All the `studied` days and
- * the `learned` words stay.
+ * little that is, from 0 to 2. `ended` is the length of a streak that ended yesterday, else 0. The `studied` days and
+ * the `learned` words, which are all of them, stay.
  *
  * Return the case's row, the values of its texts, the text of the time that is left, if it is little, and the sentence.
  * A text is [key, values], and so may be a value.

@@ -177,8 +177,8 @@ export class View {
   }
 
   /**
-   * Show an error and schedule a retry. If the user is no longer signed in, show the sign-in instead. A view that cannot
-   * be reached shows what it has shown before.
+   * Show an error and schedule a retry. If the user is no longer signed in, show the sign-in instead. A view that
+   * cannot be reached shows what it has shown before.
    */
   fail(error) {
     if (this.closing.signal.aborted) return;

@@ -259,7 +259,10 @@ def test_a_view_that_was_left_is_shown_again_offline_with_its_time_until_the_use
         expect(alert).to_contain_text(unseen)
         expect(page.get_by_text(time)).to_have_count(0)
     page.get_by_role("button", name="Sign out").click()
-    assert page.evaluate("async () => [localStorage.length, (await caches.keys()).length]") == [0, 0]
+    assert page.evaluate("async () => [localStorage.length, (await caches.keys()).length]") == [
+        0,
+        0,
+    ]
     page.get_by_label("Sign in with a token").fill(visitor.stack.token("somebody-else"))
     page.get_by_role("button", name="Sign in with the token").click()
     for at in shown:
