@@ -182,10 +182,11 @@ export class ItemList extends View {
   }
 
   sections() {
-    const { rows, total, cursor, today } = this.data;
+    // While another choice is loading, or if it does not arrive, there are no rows.
+    const isOfView = this.shown === keyOf(this.view);
+    const { rows, total, cursor, today } = { ...this.data, ...!isOfView && { rows: [], total: null, cursor: null } };
     const { filter, from, to } = this.view;
-    const isOfView = this.shown === keyOf(this.view); // else, another choice is loading or has failed
-    const isNew = isOfView && !total && !this.isFiltered;
+    const isNew = total === 0 && !this.isFiltered;
     const meaning = filter in ORDERS ? t(`list.meanings.${filter}`)
       : OF_DAYS.includes(filter) && days(from ?? today, to ?? today);
     const isMistakes = !this.user && filter === 'MISSED' && from === dayAfter(today, -1) && to === from;
@@ -198,19 +199,17 @@ export class ItemList extends View {
         h('a', { class: 'button quiet', href: listsPage(this.user) }, t('view.lists'))),
       h('section', { class: 'card wide', 'aria-label': t('items.title'), 'data-key': 'items' },
         isNew ? h('p', null, t('items.none')) : this.controls(),
-        isOfView && [
-          !isNew && h('p', { class: 'note' }, total
-            ? [t('items.found', { count: total }), meaning && ` · ${meaning}`]
-            : sentences(meaning, t('items.noMatch'))),
-          !total && filter === 'LEECH' && h('a', {
-            class: 'button quiet', href: itemList(this.user, { filter: 'struggling' }),
-          }, t('items.weak')),
-          !this.user && !pastDay() && total > 0 && ['DUE', 'FADING', 'MISSED'].includes(filter)
-            && h('div', { class: 'tools' }, appLink('next.start')),
-          rows.some(({ own }) => own) && note(t('list.own')),
-          rows.length > 0 && table(rows, this.view.order, today, this.user),
-          cursor && button('more', 'more', t('items.more')),
-        ]),
+        total !== null && !isNew && h('p', { class: 'note' }, total
+          ? [t('items.found', { count: total }), meaning && ` · ${meaning}`]
+          : sentences(meaning, t('items.noMatch'))),
+        total === 0 && filter === 'LEECH' && h('a', {
+          class: 'button quiet', href: itemList(this.user, { filter: 'struggling' }),
+        }, t('items.weak')),
+        !this.user && !pastDay() && total > 0 && ['DUE', 'FADING', 'MISSED'].includes(filter)
+          && h('div', { class: 'tools' }, appLink('next.start')),
+        rows.some(({ own }) => own) && note(t('list.own')),
+        rows.length > 0 && table(rows, this.view.order, today, this.user),
+        cursor && button('more', 'more', t('items.more'))),
     ];
   }
 
