@@ -13,6 +13,10 @@
   const read = new Set(); // those whose names this page has read
   const errors = [];
   let running = 0;
+  let disturbed = 0; // the state of the generator that draws how late a request is, and whether it fails; 0: none is
+  const LATEST_MS = 600;
+  const FAILING = 0.25;
+  const draw = () => (disturbed = (disturbed * 48271) % 2147483647) / 2147483647;
   if (!sessionStorage.walks) Object.assign(sessionStorage, { walks: 1, ...token && { 'progress.token': token } });
   Object.assign(window, { print() {} });
 
@@ -36,6 +40,10 @@
     if (!new URL(request[0], location).pathname.endsWith('/graphql')) return ask(...request);
     running += 1;
     try {
+      if (disturbed) {
+        await new Promise((resolve) => { setTimeout(resolve, draw() * LATEST_MS); });
+        if (draw() < FAILING) return new Response('', { status: 503 });
+      }
       const response = await ask(...request);
       const body = await response.clone().json().catch(() => null);
       const isFault = body?.errors?.some(({ extensions }) => extensions?.code === 'INTERNAL');
@@ -141,6 +149,44 @@
     return found;
   }
 
+  // What the views show of each day once nothing is loading, by the day of their heading; and the files of each name.
+  const settled = new Map();
+  const files = new Map();
+  const heading = () => document.querySelector('main input[name=on]')?.value
+    ?? document.querySelector('main .then p')?.textContent ?? '';
+  const isNumber = (one) => /\p{Nd}/u.test(textOf(one)) && !one.closest('.ghost, .next, .year');
+  const facts = () => new Map(all('main :is(td, dd, .figure)').filter(isNumber).map((one) => [
+    [one.closest('[data-key]')?.dataset.key, textOf(one.closest('tr, div, .card').firstElementChild), one.cellIndex]
+      .join(), textOf(one)]));
+  const compare = () => {
+    const day = heading();
+    if (settled.has(day)) {
+      for (const [place, text] of facts()) {
+        const [other] = [...settled].find(([, shown]) => shown.get(place) === text) ?? [day];
+        if (settled.get(day).get(place) !== text && other !== day) {
+          errors.push(`of another day: ${day} has ${text} of ${other} at ${place}`);
+        }
+      }
+    }
+  };
+  const make = URL.createObjectURL;
+  const observe = () => {
+    const { click } = HTMLAnchorElement.prototype;
+    let blob = null;
+    URL.createObjectURL = (made) => make(blob = made);
+    HTMLAnchorElement.prototype.click = function save() {
+      if (!this.download) return click.call(this);
+      running += 1;
+      return blob.text().then((text) => {
+        running -= 1;
+        if ((files.get(this.download) ?? text) !== text) errors.push(`of another day: the file ${this.download}`);
+        files.set(this.download, text);
+      });
+    };
+    new MutationObserver(compare).observe(document.getElementById('main'),
+      { childList: true, subtree: true, characterData: true, attributes: true });
+  };
+
   function enter(control, value) {
     if (!control) return;
     control.focus();
@@ -192,7 +238,33 @@
       location.hash = at;
     },
     date(day) {
-      enter(document.querySelector('#day:not([hidden]) input'), day);
+      enter(document.querySelector('main input[name=on], #day:not([hidden]) input'), day);
+    },
+    /** Learn what the view shows, so that what it shows later can be compared. */
+    learn() {
+      if (!settled.size) observe();
+      settled.set(heading(), facts());
+      if (!facts().size) errors.push('no number to compare');
+      this.save();
+    },
+    save() {
+      document.querySelector('main [data-csv]')?.click();
+    },
+    /** Choose days, each some milliseconds after the one before, while requests are late or fail. */
+    async hurry(seed, choices) {
+      disturbed = seed;
+      for (const [day, milliseconds] of choices) {
+        this.date(day);
+        await new Promise((resolve) => { setTimeout(resolve, milliseconds); });
+        this.save();
+      }
+      disturbed = 0;
+    },
+    /** Compare what the view shows with what it has shown of this day. */
+    same() {
+      const shown = JSON.stringify([...facts()]);
+      const before = JSON.stringify([...settled.get(heading()) ?? []]);
+      if (shown !== before) errors.push(`not as before: ${shown} instead of ${before}`);
     },
     back() {
       if (!navigation.canGoBack) return;

@@ -67,6 +67,13 @@ _USERS: tuple[tuple[str, str, list[str], list[str]], ...] = (
     ("", "", [""], []),
 )
 STARTS = [(user, role, at, groups) for user, role, views, groups in _USERS for at in views]
+# The views that show a past day.
+_TEACHER, _LEARNER = ("tess", "teacher", [CLASS]), (classes.FIRST, "learner", list[str]())
+DATED = [
+    (*_TEACHER, _GROUP),
+    *((*_LEARNER, at) for at in ("#/", "#/items", "#/knowledge", "#/list/n5")),
+    (*_TEACHER, f"#/learner/{classes.FIRST}?group={CLASS}"),
+]
 # The first learner's own words. The API has names of them for this learner only.
 _OWN = ("own-1", "own-2")
 _EQUAL_S = 20  # so soon, the page is as a new one, also on a busy machine
@@ -123,6 +130,17 @@ class Explorer:
             for step in steps:
                 walk.take(step)
             walk.end()
+
+    def disturb(self, seed: int, choices: int) -> None:
+        """Choose days in a row while requests are late or fail; a seed begins at one of DATED."""
+        user, role, groups, at = DATED[seed % len(DATED)]
+        start = {"user": user, "role": role, "groups": groups, "at": at, "locale": "en-GB"}
+        chance, today = Random(seed), datetime.now(UTC).date()
+        days = ["", *(f"{today - timedelta(days=ago)}" for ago in chance.sample(range(5, 60), 2))]
+        steps: list[Step] = [step for day in days for step in (["date", day], ["learn"])]
+        chosen = [[chance.choice(days), chance.randint(0, 900)] for _ in range(choices)]
+        steps += [["hurry", seed + 1, chosen], ["date", ""], ["date", days[1]], ["same"]]
+        self.repeat(start | {"width": 1280, "color_scheme": "light"}, steps)
 
     def _draw(self, begin: tuple[str, str, str, list[str]], chance: Random) -> None:
         user, role, at, groups = begin

@@ -11,6 +11,10 @@ export class Problem extends Error {
     super(message);
     Object.assign(this, { kind, after, trace, code });
   }
+
+  get isAway() {
+    return ['offline', 'away'].includes(this.kind);
+  }
 }
 
 const KINDS = {

@@ -54,9 +54,15 @@ export const share = (rate) => (rate == null ? NONE : rate < 0.1 ? tenths.format
 
 const between = (rate, step) => (rate > 0 && rate < 1 ? Math.min(Math.max(rate, step), 1 - step) : rate);
 
+/**
+ * Round an estimate down to a multiple of 1 / `steps`. The API has rounded it already, so that it must not be rounded
+ * up once more: of 135.484, the API gives 135.5.
+ */
+export const floor = (value, steps = 1) =>
+  (value == null ? null : Math.floor((steps * value).toPrecision(12)) / steps);
+
 /** An estimated recall. It is rounded down, so that an item under 70% does not show 70%. */
-export const recallShare = (rate) =>
-  percent(rate == null ? null : Math.floor((100 * between(rate, 0.01)).toPrecision(12)) / 100);
+export const recallShare = (rate) => percent(rate == null ? null : floor(between(rate, 0.01), 100));
 
 export const decimal = (value) => (value == null ? NONE : decimals.format(value));
 

@@ -6,7 +6,7 @@ import { answerParts, axis, chart, columns, dateLabels, legend, openKey, roundUp
 import { saveCsv } from './csv.js';
 import { h, s, show } from './dom.js';
 import {
-  dayAfter, dayOf as dateOf, instant, localDate, longDay, nearDay, now, number, percent, shortDay, signed,
+  dayAfter, dayOf as dateOf, floor, instant, localDate, longDay, nearDay, now, number, percent, shortDay, signed,
 } from './format.js';
 import { loadSkills, skills } from './group_skills.js';
 import { MOST, loadTasks, tasks } from './group_tasks.js';
@@ -95,6 +95,8 @@ function change(weeks) {
 }
 
 export class Group extends View {
+  keeps = ['data', 'rows', 'pages', 'tasks'];
+
   constructor(element, groupId, parameters, shell) {
     const order = parameters.get('order');
     const weeks = Number(parameters.get('weeks'));
@@ -167,6 +169,7 @@ export class Group extends View {
       }
       this.data = { ...this.data, ...data };
       if (this.from !== since) return await this.load(); // only the answer says which weeks the range has
+      this.isCounting = false;
       this.pages = more ? this.pages + 1 : 1;
       this.rows = [...(more ? this.rows : []), ...rows];
       learnName('group', group, data.group?.name);
@@ -179,7 +182,7 @@ export class Group extends View {
     } catch (problem) {
       if (signal.aborted) return;
       if (!this.day || problem.code !== 'BAD_USER_INPUT') return this.fail(problem);
-      this.data = { group: null }; // with more than MAX_PAST members
+      Object.assign(this, { data: { group: null }, isCounting: false }); // with more than MAX_PAST members
       this.succeed();
     }
   }
@@ -205,7 +208,7 @@ export class Group extends View {
   }
 
   onStanding(standing) {
-    if (this.day) return;
+    if (this.day || !this.data) return;
     const { group } = this.data;
     const isNew = !group !== !standing || Object.keys(standing ?? {}).some((name) => standing[name] !== group[name]);
     if (group && standing) Object.assign(group, standing);
@@ -248,7 +251,11 @@ export class Group extends View {
     if (!ORDERS[order].by || !this.isComplete()) this.load();
   }
 
+  /** Count another range, or as of another day. Until these numbers are there, no others are shown or saved. */
   count(range) {
+    this.keep(this.hash);
+    this.isCounting = true;
+    if ('day' in range) Object.assign(this, { data: null, rows: [] });
     for (const row of this.rows) row.since = null;
     this.select(range);
     this.load();
@@ -355,7 +362,7 @@ export class Group extends View {
   async save() {
     const { groupId } = this;
     try {
-      while (!this.isComplete()) {
+      while (!this.isCounting && !this.isComplete()) {
         const before = this.rows.length;
         await this.load(true);
         if (this.rows.length === before) return;
@@ -364,6 +371,7 @@ export class Group extends View {
       this.fail(problem);
       return;
     }
+    if (this.isCounting) return;
     const name = [this.data.group.name ?? groupId, ...this.selection(), localDate(now())].join(' - ');
     const rows = this.shown().map((row) => fieldsOf(row, this.range));
     const columns = fieldsOf({ riskReasons: [], weeks: this.data.group.weeks }, this.range).map(([column]) => column);
@@ -374,7 +382,7 @@ export class Group extends View {
     const isKnown = Boolean(this.data);
     const problem = this.problem && problemCard(this.problem, this.retry, isKnown);
     this.element.setAttribute('aria-busy', String(!isKnown && !this.problem));
-    show(this.element, this.head(), isKnown ? this.sections() : [], problem);
+    show(this.element, this.head(), this.dated(), isKnown ? this.sections() : [], problem);
     this.loads.watch(this.element);
     if (isKnown) this.shell.arrived();
   }
@@ -392,13 +400,13 @@ export class Group extends View {
         name && findAlike(session.groups().map((group) => nameOf('group', group))).has(name)
           && h('p', { class: 'of', translate: 'no' }, this.groupId),
         h('p', { class: 'printed' }, join(longDay(localDate(now())), this.selection()))),
-      this.data?.group && [
+      (this.data ? this.data.group : this.isCounting) && [
         h('div', { class: 'switch', role: 'group', 'aria-label': t('group.ranges') }, ranges),
         h('label', { class: 'control since' }, h('span', null, t('group.sinceDay')),
           h('input', {
             type: 'date', name: 'since', min: firstDay(this.day), max: this.day ?? lastDay(), value: this.since,
           })),
-        (this.day || this.data.group.members <= MAX_PAST) && h('label', { class: 'control since' },
+        (this.day || !this.data || this.data.group.members <= MAX_PAST) && h('label', { class: 'control since' },
           h('span', null, t('frame.day')),
           h('input', { type: 'date', name: 'on', min: '2000-01-01', max: dateOf(now()), value: this.day })),
       ]);
@@ -466,7 +474,8 @@ export class Group extends View {
         : h('p', null, t(this.text ? 'group.noLearner' : 'group.noRisk')),
       h('div', { class: 'tools' },
         pageInfo.hasNextPage && button('more', 'more', t('items.more')),
-        totalCount > 0 && [button('csv', 'csv', t('group.save')), button('print', 'all', t('group.print'))]));
+        totalCount > 0 && !this.isCounting
+          && [button('csv', 'csv', t('group.save')), button('print', 'all', t('group.print'))]));
   }
 
   sortOf(name) {
@@ -587,7 +596,7 @@ function learnerRow(row, range, most, name) {
     lastStudyDate ? nearDay(lastStudyDate, localDate(now())) : t('group.never'),
     currentStreak > 0 && t('streak.days', { count: currentStreak }),
     goalOf(row),
-    some(answers), rate != null && percent(rate), some(totalItemsLearned), some(Math.round(expectedKnown)),
+    some(answers), rate != null && percent(rate), some(totalItemsLearned), some(floor(expectedKnown)),
     [spark(row.weeks, most), h('span', { class: 'change' }, change(row.weeks) !== 0 && signed(change(row.weeks)))],
   ];
 }
@@ -606,7 +615,7 @@ function fieldsOf(row, range) {
     [inRange(t('then.goal')), goalOf(row)],
     [inRange(t('week.answers')), answers], [inRange(t('week.right')), rate == null ? null : percent(rate)],
     [t('group.learned'), row.totalItemsLearned],
-    [t('expected.title'), row.expectedKnown && Math.round(row.expectedKnown)],
+    [t('expected.title'), floor(row.expectedKnown)],
     [t('group.changeOf'), change(row.weeks)],
     ...row.weeks.map((week) => [t('group.answersIn', { day: nameOfWeek(week, longDay) }), week.answers]),
   ];

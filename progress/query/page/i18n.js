@@ -20,13 +20,14 @@ export const withTexts = async (module) => (await Promise.all([module, loadTexts
 
 /**
  * The text with this key, such as "today.streak". `values` replace the names in braces; numbers are formatted. If a
- * text has several plural forms, the value `count` selects one.
+ * text has several plural forms, the value `count` selects one. A text that speaks to the learner has another one with
+ * "Theirs" after its key, which speaks about the learner to others.
  */
 export const t = (key, values) => parts(key, values).join('');
 
 /** The text as a list of strings and elements. Callers need this list if a value is an element. */
 export function parts(key, values = {}) {
-  const entry = find(key);
+  const entry = (spokenOf && find(`${key}Theirs`)) ?? find(key);
   const text = typeof entry === 'object' ? entry[plurals.select(values.count)] ?? entry.other : entry;
   return (text ?? key).split(/\{(\w+)\}/).map((part, index) => (index % 2 ? format(values[part]) : inCards(part)));
 }

@@ -8,6 +8,7 @@ import { button, note, stamp } from './layout.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
 import { due, itemList, itemPage, level, listsPage, word } from './items.js';
+import * as session from './signed_in.js';
 import { ask, pastDay } from './past_day.js';
 import { appLink } from './today.js';
 
@@ -53,6 +54,8 @@ const defaultOrder = (filter) => ORDERS[filter] ?? 'RECENT';
 let left = null; // the list that the user left last; "back" returns to the same row of it
 
 export class ItemList extends View {
+  keeps = ['data', 'lists', 'shown'];
+
   constructor(element, user, parameters, shell) {
     super(element, shell, { user, view: parse(parameters), known: new Map(), hash: location.hash, scroll: 0 });
     this.listen();
@@ -62,13 +65,14 @@ export class ItemList extends View {
 
   close() {
     super.close();
-    left = { hash: this.hash, result: this.data, lists: this.lists, scroll: this.scroll, at: Date.now() };
+    const { hash, data: result, lists, scroll } = this;
+    left = { token: session.token(), hash, result, lists, scroll, at: Date.now() };
     clearTimeout(this.typing);
   }
 
   /** Show the list that the user left last, and returns to. Return false if there is none, or if it is too old. */
   restore() {
-    if (!this.shell.isReturn || left?.hash !== this.hash) return false;
+    if (!this.shell.isReturn || left?.hash !== this.hash || left.token !== session.token()) return false;
     if (!left.result || Date.now() > left.at + MAX_AGE_MS) return false;
     this.lists = left.lists;
     this.update(this.view, left.result);
@@ -131,7 +135,7 @@ export class ItemList extends View {
   }
 
   update(view, result) {
-    this.data = result;
+    Object.assign(this, { data: result, shown: keyOf(view) });
     this.known.set(keyOf(view), { view, result });
     if (this.known.size > MAX_RESULTS) this.known.delete(this.known.keys().next().value);
     this.succeed();
@@ -178,9 +182,11 @@ export class ItemList extends View {
   }
 
   sections() {
-    const { rows, total, cursor, today } = this.data;
+    // While another choice is loading, or if it does not arrive, there are no rows.
+    const isOfView = this.shown === keyOf(this.view);
+    const { rows, total, cursor, today } = { ...this.data, ...!isOfView && { rows: [], total: null, cursor: null } };
     const { filter, from, to } = this.view;
-    const isNew = !total && !this.isFiltered;
+    const isNew = total === 0 && !this.isFiltered;
     const meaning = filter in ORDERS ? t(`list.meanings.${filter}`)
       : OF_DAYS.includes(filter) && days(from ?? today, to ?? today);
     const isMistakes = !this.user && filter === 'MISSED' && from === dayAfter(today, -1) && to === from;
@@ -193,10 +199,10 @@ export class ItemList extends View {
         h('a', { class: 'button quiet', href: listsPage(this.user) }, t('view.lists'))),
       h('section', { class: 'card wide', 'aria-label': t('items.title'), 'data-key': 'items' },
         isNew ? h('p', null, t('items.none')) : this.controls(),
-        !isNew && h('p', { class: 'note' }, total
+        total !== null && !isNew && h('p', { class: 'note' }, total
           ? [t('items.found', { count: total }), meaning && ` · ${meaning}`]
           : sentences(meaning, t('items.noMatch'))),
-        !total && filter === 'LEECH' && h('a', {
+        total === 0 && filter === 'LEECH' && h('a', {
           class: 'button quiet', href: itemList(this.user, { filter: 'struggling' }),
         }, t('items.weak')),
         !this.user && !pastDay() && total > 0 && ['DUE', 'FADING', 'MISSED'].includes(filter)

@@ -4,7 +4,7 @@ import { runQuery } from './api.js';
 import { axis, chart, columns, legend, roundUp, rules } from './charts.js';
 import { h, s } from './dom.js';
 import {
-  ago, dayAfter, dayOf, decimal, fullDay, instant, longDay, number, percent, recallShare, shortDay,
+  ago, dayAfter, dayOf, decimal, floor, fullDay, instant, longDay, number, percent, recallShare, shortDay,
 } from './format.js';
 import { join, sentences, t } from './i18n.js';
 import { card, note, pairs, table, unfolded } from './layout.js';
@@ -136,12 +136,12 @@ function recall(item, today) {
 
 /** The time from the last answer until the estimated recall is 90%. */
 function stability({ stabilityDays }) {
-  return stabilityDays < 1 ? t('item.underDay') : t('item.stable', { count: Math.round(stabilityDays) });
+  return stabilityDays < 1 ? t('item.underDay') : t('item.stable', { count: floor(stabilityDays) });
 }
 
 function difficulty({ difficulty: value }) {
   const name = value < 4 ? 'easy' : value < 7 ? 'medium' : 'hard';
-  return t(`item.difficulties.${name}`, { value: decimal(value) });
+  return t(`item.difficulties.${name}`, { value: decimal(floor(value, 10)) });
 }
 
 function answers(item, history) {

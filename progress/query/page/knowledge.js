@@ -2,7 +2,7 @@
 
 import { axis, bar, chart, columns, legend, dateLabels, roundUp, rules } from './charts.js';
 import { h, s } from './dom.js';
-import { clock, dayAfter, longDay, number, percent, recallShare } from './format.js';
+import { clock, dayAfter, floor, longDay, number, percent, recallShare } from './format.js';
 import { STAGES } from './freshness.js';
 import { stageLegend } from './how_far.js';
 import { join, sentences, t } from './i18n.js';
@@ -42,6 +42,8 @@ const EXAM_QUERY = `query Exam($user: ID, $language: String, $on: Date!) {
 }`;
 
 export class Knowledge extends View {
+  keeps = ['data', 'exam'];
+
   constructor(element, user, shell) {
     super(element, shell, { user, exam: null });
     this.key = `exam-day:${user ?? session.learner()}`;
@@ -124,7 +126,7 @@ export class Knowledge extends View {
     const { on, expected: today } = this.data.knowledge;
     const { exam, day, isAhead } = this;
     const isPassed = day !== null && !isAhead;
-    const fewer = exam && Math.round(today) - Math.round(exam.expected);
+    const fewer = exam && floor(today) - floor(exam.expected);
     return card('exam', t('exam.title'), null,
       h('label', { class: 'control' }, h('span', null, t('exam.day')),
         h('input', {
@@ -156,11 +158,9 @@ const levelTable = ({ levels }) => hasLevel({ levels }) && table(
   levels.map((row) => [
     row.level === 'UNKNOWN' ? t('levels.none') : row.level,
     [bar([['right', row.expected]], row.items),
-      h('span', { class: 'of' }, t('knowledge.share', { count: row.items, expected: Math.round(row.expected) }))],
+      h('span', { class: 'of' }, t('knowledge.share', { count: row.items, expected: floor(row.expected) }))],
     number(row.fading),
   ]), 'shares');
-
-const rounded = (count) => number(Math.round(count));
 
 /**
  * The curve since the first answer; nothing in the past. Lines that nearly coincide become their gap, and a flat gap a
@@ -170,11 +170,11 @@ function course(weeks, ofAll) {
   if (!weeks) return null;
   if (weeks.length < 2) return card('curve', t('curve.title'), 'wide', note(t('curve.short')));
   const curve = byMonth(weeks);
-  const gaps = curve.map(({ items, expected }) => items - expected);
+  const gaps = curve.map(({ items, expected }) => items - floor(expected));
   const most = Math.max(...curve.map(({ items }) => items));
   const isNear = Math.max(...gaps) < NEAR * most;
   if (isNear && Math.max(...gaps) - Math.min(...gaps) < FLAT * most) {
-    return card('curve', t('curve.title'), 'wide', ofAll(), note(t('curve.flat', { count: Math.round(gaps.at(-1)) })));
+    return card('curve', t('curve.title'), 'wide', ofAll(), note(t('curve.flat', { count: gaps.at(-1) })));
   }
   const shown = isNear ? [['mature', 'gap', gaps]]
     : [['answered', 'items', curve.map(({ items }) => items)],
@@ -183,12 +183,12 @@ function course(weeks, ofAll) {
   return card('curve', t('curve.title'), 'wide', ofAll(),
     note(t(isNear ? 'curve.near' : 'curve.meaning')),
     lines(shown.map(([name, , values]) => ({ name, values })),
-      [0, roundUp(isNear ? Math.max(...gaps) : most)], t('curve.chart'), rounded,
+      [0, roundUp(isNear ? Math.max(...gaps) : most)], t('curve.chart'), (count) => number(floor(count)),
       axis(dateLabels(starts), starts.length)),
     legend(shown.map(([name, field]) => [name, t(`curve.${field}`)])),
     unfolded(t('curve.title'), table(
       [t('states.until'), t('curve.items'), t('curve.expected')],
-      curve.toReversed().map((week) => [longDay(week.end), number(week.items), number(Math.round(week.expected))]))));
+      curve.toReversed().map((week) => [longDay(week.end), number(week.items), number(floor(week.expected))]))));
 }
 
 const recalls = (rows, ofAll) => histogram('recalls', ofAll, rows.filter(({ measure }) => measure === 'RECALL'),

@@ -3,7 +3,7 @@
 
 import { bar } from './charts.js';
 import { h, s } from './dom.js';
-import { clock, instant, number } from './format.js';
+import { clock, floor, instant, number } from './format.js';
 import { STAGES, masteredNow } from './freshness.js';
 import { parts, t } from './i18n.js';
 import { firstDay } from './periods.js';
@@ -73,7 +73,7 @@ export const stamp = (at) => !pastDay() && h('p', { class: 'note stamp', 'data-k
 
 /** The number of items that learners are expected to know, of all answered items: a large figure and a bar. */
 export function expectedOf({ expected, items }) {
-  const large = h('strong', null, number(Math.round(expected)));
+  const large = h('strong', null, number(floor(expected)));
   const texts = parts('expected.of', { expected: large, count: items });
   const at = texts.indexOf(large);
   const small = (some) => some.length > 0 && h('span', null, some.join(''));

@@ -11,7 +11,7 @@ import {
   EARLIER_QUERY, FRAME_QUERY, MILESTONES, NEWS_QUERY, PAST_QUERY, QUERY, SUBSCRIPTION, TODAY_QUERY, byDate, joinDays,
   range,
 } from './query.js';
-import { newsRange } from './news.js';
+import { endedStreak, newsRange } from './news.js';
 import { isAway, onPresence } from './presence.js';
 import { Subscription } from './stream.js';
 import { ask, on, pastDay, presentDay, select } from './past_day.js';
@@ -58,6 +58,8 @@ const table = (view) => ({
 });
 
 export class Learner extends Dashboard {
+  keeps = ['data', 'view', 'more', 'years', 'met', 'before', 'readers'];
+
   constructor(element, user, shell) {
     super(element, user, shell, { queriedAt: 0, announcedAt: -ANNOUNCE, more: {} });
     this.at = new URLSearchParams(location.hash.split('?')[1]).get('at'); // the section that the address names
@@ -91,7 +93,12 @@ export class Learner extends Dashboard {
     this.loads.happen('first');
   }
 
+  /** Draw. While another day is loading, nothing changes; if it does not arrive, nothing of the former one stays. */
   draw() {
+    if (this.data && (this.data.past ?? null) !== pastDay()) {
+      if (!this.problem) return;
+      this.data = null;
+    }
     super.draw();
     if (!this.loads.isClosed) this.loads.watch(this.element);
   }
@@ -100,14 +107,14 @@ export class Learner extends Dashboard {
     this.queriedAt = performance.now();
     const language = chosenLanguage();
     const answer = await ask(QUERY, { user: this.user, language, ...range() });
-    if (!this.closing.signal.aborted) this.update(answer, language);
+    if (!this.closing.signal.aborted && language === chosenLanguage()) this.update(answer, language);
   }
 
   update({ data, extensions }, language) {
     const before = this.data;
     const { user } = this;
     const projectedTo = extensions?.projectedTo;
-    this.data = { ...this.more, ...joinDays(data), projectedTo, language, user, isOwn: !user };
+    this.data = { ...this.more, ...joinDays(data), projectedTo, language, user, isOwn: !user, past: pastDay() };
     this.showPending();
     this.markMet();
     this.selectDay();
@@ -134,8 +141,9 @@ export class Learner extends Dashboard {
   }
 
   /** Add the news and the estimates. Until they arrive, the page keeps the former numbers, or their place. */
-  addNews() {
+  async addNews() {
     if (pastDay()) return this.add(PAST_QUERY, {});
+    if (endedStreak(this.data)) await this.loadBefore(); // the news count all study days
     if (this.data.streak.activeToday) return this.add(TODAY_QUERY, {});
     return this.add(NEWS_QUERY, { monday: newsRange(this.data.day).monday });
   }
@@ -264,7 +272,9 @@ export class Learner extends Dashboard {
 
   async loadSessions() {
     const { loadSessions } = await import('./sessions_card.js');
-    this.view.sessions = await loadSessions(this.user, this.closing.signal);
+    const day = pastDay();
+    const sessions = await loadSessions(this.user, this.closing.signal);
+    if (day === pastDay()) this.view.sessions = sessions;
     this.draw();
   }
 
@@ -381,19 +391,20 @@ export class Learner extends Dashboard {
     try {
       await select(this.user, day);
       if (this.closing.signal.aborted) return;
-      history.replaceState(null, '', on(day, location.hash || '#/'));
-      this.shell.moved();
-      this.view.sessions = null;
+      Object.assign(this.view, { sessions: null, loading: null });
       this.years.clear(); // they show the former day, as what follows does
       Object.assign(this, { before: null, more: {} });
       this.loads.forget();
       await this.loads.load('page');
+      if (this.closing.signal.aborted) return;
+      history.replaceState(null, '', on(day, location.hash || '#/'));
+      this.shell.moved();
       if (this.problem) this.view.months = null;
     } catch (problem) {
       this.view.months = null;
       return this.fail(problem);
     }
-    if (this.closing.signal.aborted || !this.view.months) return;
+    if (!this.view.months) return;
     this.goToDay(this.data.day);
     if (!day) return this.stop();
     this.loads.after('month', MONTH, () => this.showMonth());

@@ -2,7 +2,7 @@
 
 import { runQuery } from './api.js';
 import { h } from './dom.js';
-import { clock, number } from './format.js';
+import { clock, floor, number } from './format.js';
 import { expected, scaleSelect, shareOf, stageLegend } from './how_far.js';
 import { join, t } from './i18n.js';
 import { listenForSearch, searchField } from './item_list.js';
@@ -88,18 +88,18 @@ export class Lists extends Pages {
 
   async fetch(after, signal) {
     const at = Date.now();
-    const { user } = this;
-    const variables = { user, whose: user, scale: this.scale || null, after, isNow: !pastDay() };
+    const { user, scale } = this;
+    const variables = { user, whose: user, scale: scale || null, after, isNow: !pastDay() };
     const { data: { lists, scales, ...frame } } = await ask(LISTS_QUERY, variables, signal);
     if (after) return rowsOf(lists);
     const names = scales.map(({ name }) => name);
-    const studied = this.scale ? [] : await loadScales(user, scales, signal);
-    return { at, names, studied, frame, ...rowsOf(lists) };
+    const studied = scale ? [] : await loadScales(user, scales, signal);
+    return { at, scale, names, studied, frame, ...rowsOf(lists) };
   }
 
   sections() {
-    const { at, rows, cursor, names, studied, frame } = this.data;
-    const { user, scale } = this;
+    const { at, scale, rows, cursor, names, studied, frame } = this.data; // another scale may be loading
+    const { user } = this;
     const choices = ['', ...new Set(scale ? [...names, scale] : names)];
     return [
       h('h1', { 'data-key': 'title' }, user ? t('items.listsOf', { user: nameOf('learner', user) }) : t('view.lists')),
@@ -134,7 +134,7 @@ const listTable = (lists, user, shown, frame) => [
     [...listLink(list, user),
       list.scale && list.scale !== shown && h('span', { class: 'of', dir: 'auto', translate: 'no' }, list.scale),
       ...tasksOf(list.id, frame)],
-    shareOf(list), number(list.due), number(Math.round(list.expected)),
+    shareOf(list), number(list.due), number(floor(list.expected)),
   ]), 'stacking lists'),
   stageLegend(),
 ];

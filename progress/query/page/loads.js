@@ -1,5 +1,7 @@
 // Runs the loads of a view when its table says so, and its timers, which all end with it.
 
+const statesOf = (table) => Object.fromEntries(Object.keys(table).map((name) => [name, { startedAt: -Infinity }]));
+
 /**
  * The `table` has a load for each name: { on, run, least, at, isQuiet }. `run` loads, when one of the events `on`
  * happens; the end of a load is an event of its name. `least` is the least time between two loads in milliseconds: of
@@ -8,8 +10,7 @@
  */
 export class Loads {
   constructor(table, fail) {
-    Object.assign(this, { table, fail, timers: new Map() });
-    this.states = Object.fromEntries(Object.keys(table).map((name) => [name, { startedAt: -Infinity }]));
+    Object.assign(this, { table, fail, timers: new Map(), states: statesOf(table) });
     this.seeing = new IntersectionObserver((seen) => {
       for (const { isIntersecting, target: { dataset } } of seen) if (isIntersecting) this.see(dataset.key);
     });
@@ -21,9 +22,9 @@ export class Loads {
     for (const name of this.timers.keys()) this.stop(name);
   }
 
-  /** Forget when what was loaded, and what was seen: all is loaded again when it happens. */
+  /** Forget when what was loaded, what is loading, and what was seen: all is loaded again when it happens. */
   forget() {
-    for (const state of Object.values(this.states)) Object.assign(state, { startedAt: -Infinity, isSeen: false });
+    this.states = statesOf(this.table);
     this.seeing.disconnect();
   }
 

@@ -9,7 +9,7 @@ import { mark } from './layout.js';
 import { Learner } from './learner.js';
 import { chooseGroup, inGroup, learnName, nameOf } from './names.js';
 import { isAway, onPresence } from './presence.js';
-import { Retry, View, problemCard, toProblem } from './problems.js';
+import { Retry, View, forget, problemCard, toProblem } from './problems.js';
 import * as session from './signed_in.js';
 import * as then from './past_day.js';
 
@@ -264,6 +264,7 @@ function showState() {
 
 function showSignIn(title, reason = null) {
   closeView();
+  forget();
   isRejected = false;
   document.title = 'Progress'; // nothing of the view that it hides
   const url = session.signInUrl();
@@ -312,8 +313,6 @@ async function route() {
   const view = findView(location.hash);
   const isReturn = !followsLink;
   followsLink = false;
-  const hasHeading = currentView && main.querySelector('h1:not([role=alert] *)');
-  const shown = hasHeading ? [...main.children].filter((part) => !part.matches('[role=alert]')) : [];
   if (currentView) main.replaceChildren(skeleton.cloneNode(true));
   closeView();
   if (!isReturn) scrollTo(0, 0); // otherwise, the browser restores the position
@@ -326,7 +325,7 @@ async function route() {
   showDay(view);
   showTitle(view);
   learnWhetherStudies();
-  await open(view, shown);
+  await open(view);
 }
 
 async function learnWhetherStudies() {
@@ -342,8 +341,8 @@ function showTitle(view) {
   document.title = [view.title(view.args), 'Progress'].filter(Boolean).join(' · ');
 }
 
-/** Load the view. Draw it, unless the user has left it in the meantime. `shown` is what the page has shown before. */
-async function open(view, shown) {
+/** Load the view. Draw it, unless the user has left it in the meantime. */
+async function open(view) {
   const opening = openings;
   setTimeout(() => opening === openings && sayWaiting(), SLOW_MS);
   const late = new Promise((_, reject) => {
@@ -354,7 +353,7 @@ async function open(view, shown) {
     ...(view.name !== 'learner' || view.group ? [loadTexts(), loadStyles()] : []),
     showWay(view),
   ])]).then(
-    ([[Shown, ...args]]) => () => new Shown(main, ...args, shell), (error) => () => showLoadProblem(error, shown));
+    ([[Shown, ...args]]) => () => new Shown(main, ...args, shell), (error) => () => showLoadProblem(error));
   if (opening !== openings) return;
   currentView = create();
   if (view.subject && currentView) currentView.naming = Promise.all([currentView.naming, watchMidnight(view, opening)]);
@@ -407,11 +406,10 @@ function sayWaiting() {
 }
 
 /**
- * Say that the view or its past day could not be loaded; keep showing what the page has shown before. A retry reloads
- * the page, because some browsers do not request a failed module again without a reload. It does so only if the server
- * answers: otherwise, the page would be lost.
+ * Say that the view or its past day could not be loaded. A retry reloads the page, because some browsers do not request
+ * a failed module again without a reload. It does so only if the server answers: otherwise, the page would be lost.
  */
-function showLoadProblem(error, shown) {
+function showLoadProblem(error) {
   if (error.kind === 'signed-out') return shell.signedOut(error);
   const problem = toProblem(error);
   let isClosed = false;
@@ -422,9 +420,7 @@ function showLoadProblem(error, shown) {
   const say = () => {
     retry.schedule(problem);
     main.setAttribute('aria-busy', 'false');
-    const card = problemCard(problem, retry, shown.length > 0);
-    if (shown.length) main.replaceChildren(...shown, card);
-    else show(main, card);
+    show(main, problemCard(problem, retry, false));
     shell.arrived();
   };
   say();
@@ -533,7 +529,8 @@ for (const input of ['pointerdown', 'keydown', 'wheel']) {
 onPresence(renew);
 setInterval(renew, RENEWAL_MS);
 addEventListener('renamed', () => shell.named());
-addEventListener('hashchange', async () => {
+addEventListener('hashchange', async ({ oldURL }) => {
+  currentView?.keep?.(new URL(oldURL).hash);
   controls.hidePopover?.();
   isArriving = true;
   await route();

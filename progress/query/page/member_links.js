@@ -19,8 +19,8 @@ export function leave(list) {
   store(LEFT, JSON.stringify({ ...kept, names: list.users.map((user) => nameOf('learner', user)) }));
 }
 
-/** The list of this address with what it showed, if the user left it last. */
-export const find = (hash) => (left?.data && left.hash === hash ? left : null);
+/** The list of this address with what it showed, if the user left it last, and has not signed out. */
+export const find = (hash) => (left?.data && left.hash === hash && read(LEFT) ? left : null);
 
 export const learnLearners = (rows) => rows.forEach(({ userId, displayName }) =>
   learnName('learner', userId, displayName));

@@ -2,11 +2,12 @@
 // take all their words; what has happened; and how much the learner is expected to know. docs/guide.md has the rules.
 
 import { h } from './dom.js';
-import { dayAfter, longDay, minutes as spell, number } from './format.js';
+import { dayAfter, floor, longDay, minutes as spell, number } from './format.js';
 import { STAGES } from './freshness.js';
 import { parts, t } from './i18n.js';
 import { knowledgePage, listLink, taskText, wordsOf } from './items.js';
 import { expectedOf } from './layout.js';
+import { nameOf, visible } from './names.js';
 import { isStudyDay, monday, sum } from './periods.js';
 import { pastDay, untilTomorrow, urgency } from './past_day.js';
 
@@ -40,14 +41,15 @@ const CASES = {
  * Decide. `due` has the numbers of words that are due today and on each day ahead; `fading` and `fresh` are numbers of
  * words; `task` is that of a group, if there is one; `pace` is the seconds per answer, null if unknown. `usual` is the
  * learner's minutes of a day, `spent` those of today. `left` is the milliseconds until the day ends, `urgency` how
- * little that is, from 0 to 2. `ended` is the length of a streak that ended yesterday, else 0, and `learned` the number
- * of words that stay.
+ * little that is, from 0 to 2. `ended` is the length of a streak that ended yesterday, else 0. The `studied` days and
+ * the `learned` words, which are all of them, stay.
  *
  * Return the case's row, the values of its texts, the text of the time that is left, if it is little, and the sentence.
  * A text is [key, values], and so may be a value.
  */
 function decide({
-  due: [due, ...ahead], fading, fresh, task, pace, usual, spent, goal, streak, left, urgency, ended, learned,
+  due: [due, ...ahead], fading, fresh, task, pace, usual, spent, goal, streak, left, urgency, ended, studied,
+  learned,
 }) {
   const { activeToday, atRisk, current } = streak;
   const toGoal = goal && Math.max(0, goal.answersPerDay - goal.answersToday);
@@ -72,7 +74,8 @@ function decide({
     note: row.note && (row.note !== 'next.time' || minutes)
       && [days === null ? 'next.grows' : row.note, { ...values, count: days || count }],
     sentence: [
-      ended && ['news.ended', { count: ended, words: ['milestones.kinds.ITEMS_LEARNED', { count: learned }] }],
+      ended && ['news.ended', {
+        count: ended, days: Math.max(ended, studied), words: ['milestones.kinds.ITEMS_LEARNED', { count: learned }] }],
       activeToday && ['news.streak', { count: current }],
       activeToday && goal && aim !== 'goal' && [toGoal ? 'news.unmet' : 'news.met', { count: toGoal }],
       row.said && [row.said, values],
@@ -120,7 +123,7 @@ export function whatNow(data) {
   return decide({
     ...known, goal, streak, task: nextTask(data), fading: knowledge?.fading, fresh: progress?.masteryStats.unlearned,
     spent: (days.get(day)?.studySeconds ?? 0) / 60, left: untilTomorrow(), urgency: urgency(),
-    ended: learned > 0 && endedStreak(data), learned,
+    ended: learned > 0 && endedStreak(data), studied: [...days.values()].filter(isStudyDay).length, learned,
   });
 }
 
@@ -133,7 +136,7 @@ function usualMinutes({ day, days }) {
 }
 
 /** The days of the streak that ended yesterday, the first day without study; 0 without two of them. */
-function endedStreak({ day, days, restDays, streak }) {
+export function endedStreak({ day, days, restDays, streak }) {
   const isStudied = (date) => days.has(date) && isStudyDay(days.get(date));
   let date = dayAfter(day, -1);
   if (streak.current || isStudied(date) || restDays.has(date)) return 0;
@@ -147,6 +150,7 @@ export function say(data, [key, { aim, task, minutes, ...values }]) {
   const texts = Object.entries(values).map(([name, value]) => [name, Array.isArray(value) ? t(...value) : value]);
   const duration = minutes && (minutes < 60 ? t('news.minutes', { count: minutes }) : spell(minutes));
   return parts(key, {
+    name: visible(data.progress?.displayName) ?? nameOf('learner', data.user),
     words: door(data, aim === 'fading' ? t('news.fading', values) : number(values.count), aim), minutes, duration,
     list: task && listLink({ id: task.listId, name: task.listName }, data.user)[0],
     time: duration && t('news.time', { time: duration }), ...Object.fromEntries(texts),
@@ -193,7 +197,7 @@ export function known({ user, day, language, curve, progress, ...estimates }) {
   const knowledge = estimates[language ? 'chosen' : 'knowledge'];
   const count = STAGES.reduce((sum, name) => sum + (progress?.masteryStats[name] ?? 0), 0);
   const before = !language && curve?.[0];
-  const change = before && knowledge ? Math.round(knowledge.expected) - Math.round(before.expected) : 0;
+  const change = before && knowledge ? floor(knowledge.expected) - floor(before.expected) : 0;
   const compared = t(`news.${change ? change < 0 ? 'fewer' : 'more' : 'same'}`,
     { count: Math.abs(change), day: longDay(before?.end ?? day) });
   return [

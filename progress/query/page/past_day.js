@@ -8,6 +8,7 @@ import { countCards, t } from './i18n.js';
 let day = null; // the day that the page shows; null for the present
 let asOf = null; // the last microsecond of the day
 let selections = 0; // increases when a day is selected; a day that was being loaded at that time is not shown
+const ends = new Map(); // of the days that were shown, for whoever returns to one without a network
 let present = null; // a learner and, once they are known, the learner's present day and when it ends
 
 export const pastDay = () => day;
@@ -65,9 +66,14 @@ export async function select(user, chosen) {
 }
 
 async function findEnd(user, date) {
-  const { data } = await runQuery('query Day($user: ID, $date: Date!) { localDay(userId: $user, date: $date) { end } }',
-    { user, date });
-  return data.localDay.end;
+  const day = `${user} ${date}`;
+  const query = 'query Day($user: ID, $date: Date!) { localDay(userId: $user, date: $date) { end } }';
+  const asked = runQuery(query, { user, date }).then(({ data }) => data.localDay.end, (problem) => {
+    if (problem.isAway && ends.has(day)) return ends.get(day);
+    throw problem;
+  });
+  ends.set(day, await asked);
+  return ends.get(day);
 }
 
 /** The time a microsecond before a time of the API. A Date has only milliseconds. */
@@ -80,12 +86,14 @@ export function microsecondBefore(time) {
 
 /**
  * Run a query about a learner. If the page shows a past day, each field that begins with `(userId: $user` is asked as
- * of the day's end. If the learner's items of a language are of several kinds, the page then calls all of them cards,
- * because many of its numbers are of all languages.
+ * of the day's end. An answer never arrives once the page shows another day. If the learner's items of a language are
+ * of several kinds, the page then calls all of them cards, because many of its numbers are of all languages.
  */
 export async function ask(query, variables, signal) {
   const past = query.replace('(', '($asOf: DateTime, ').replaceAll('(userId: $user', '(userId: $user, asOf: $asOf');
-  const answer = await (asOf ? runQuery(past, { ...variables, asOf }, signal) : runQuery(query, variables, signal));
+  const asked = asOf;
+  const answer = await (asOf ? runQuery(past, { ...variables, asOf }, signal) : runQuery(query, variables, signal))
+    .finally(() => asked !== asOf && new Promise(() => {}));
   const areCards = answer.data.languages?.some(({ kinds }) => kinds > 1);
   if (areCards !== undefined && countCards(variables.user, areCards)) dispatchEvent(new Event('renamed'));
   return answer;

@@ -1,17 +1,33 @@
-// Views: how they load their data, tell the user about problems, and retry after a problem.
+// Views: how they load their data, tell the user about problems, retry after a problem, and are shown again offline.
 
 import { Problem } from './api.js';
 import { h, show } from './dom.js';
+import { clock, localDate, moment } from './format.js';
 import { sentences, t } from './i18n.js';
 import { isAway } from './presence.js';
 import * as session from './signed_in.js';
-import { banner } from './past_day.js';
+import { banner, withParameter } from './past_day.js';
 
 const RETRIED = new Set(['away', 'busy']);
 const MAX_PAUSE_S = 30;
 const TICK_MS = 10_000;
+const MAX_KEPT = 30; // views
 // What browsers say of a module or another file that has not arrived.
 const UNLOADED = /^(Failed to fetch|NetworkError|Load failed|error loading|Importing a module)/;
+
+const kept = new Map(); // what each view showed when the user left it, by its address; only in memory
+
+/** Forget what the user has seen. */
+export const forget = () => kept.clear();
+
+/** The address of what a view shows, wherever it is scrolled to and however it is sorted. */
+function addressOf(hash) {
+  const [only, another] = session.role() === 'teacher' ? session.groups() : [];
+  const view = hash || (session.role() === 'learner' ? '#/' : '#/group');
+  const address = view === '#/group' && only && !another ? `#/group/${encodeURIComponent(only)}` : view;
+  const arranged = address.startsWith('#/group/') ? ['order', 'reverse', 'risk'] : ['at'];
+  return `${session.token()} ${arranged.reduce((one, name) => withParameter(one, name, null), address)}`;
+}
 
 /**
  * Runs an action again when the user asks for it. If the server is away or busy, the action also runs again after a
@@ -66,11 +82,16 @@ export function toProblem(error) {
 
 /** A view. A subclass has sections(), which returns what to show, and read(), which returns the data, or load(). */
 export class View {
+  keeps = ['data']; // the fields that show the view again
+
   /** `shell` shows the state of the subscription, announces texts, and asks the user to sign in again. */
   constructor(element, shell, fields) {
     Object.assign(this, { element, shell, data: null, problem: null, ...fields });
     this.closing = new AbortController();
-    this.retry = new Retry(() => this.load());
+    this.retry = new Retry(() => {
+      if (this.recalledAt) this.data = null;
+      this.load();
+    });
   }
 
   close() {
@@ -78,6 +99,16 @@ export class View {
     this.request?.abort();
     this.retry.stop();
     clearInterval(this.clock);
+  }
+
+  /** Keep what the view shows, if it is of the address that the user leaves. */
+  keep(hash) {
+    const address = addressOf(hash);
+    if (!this.data || this.loaded?.address !== address) return;
+    kept.delete(address);
+    const fields = Object.fromEntries(this.keeps.map((name) => [name, this[name]]));
+    kept.set(address, { ...fields, recalledAt: this.loaded.at });
+    if (kept.size > MAX_KEPT) kept.delete(kept.keys().next().value);
   }
 
   /** Abort the last request, and return the signal of the next one. */
@@ -114,7 +145,7 @@ export class View {
   draw() {
     if (this.closing.signal.aborted) return;
     this.element.setAttribute('aria-busy', String(!this.data && !this.problem));
-    show(this.element, this.shell.way?.(), banner(), this.content(), this.notice());
+    show(this.element, this.shell.way?.(), banner(), this.dated(), this.content(), this.notice());
     this.shell.arrived();
   }
 
@@ -126,24 +157,36 @@ export class View {
     return this.problem && problemCard(this.problem, this.retry, Boolean(this.data));
   }
 
+  /** When the numbers were asked for, if they are those of a former visit. */
+  dated() {
+    const at = this.data && this.recalledAt;
+    return at && h('p', { class: 'note', 'data-key': 'recalled' },
+      t('problem.asOf', { time: (localDate(at) === localDate(Date.now()) ? clock : moment)(at) }));
+  }
+
   /** Return the result of what needs a module that is not loaded yet. */
   use(action) {
     return action().catch((error) => this.fail(error));
   }
 
   succeed() {
-    this.problem = null;
+    Object.assign(this, { problem: null, recalledAt: null });
+    this.loaded = { address: addressOf(location.hash), at: this.data?.at ?? Date.now() };
     this.retry.reset();
     this.draw();
   }
 
-  /** Show an error and schedule a retry. If the user is no longer signed in, show the sign-in instead. */
+  /**
+   * Show an error and schedule a retry. If the user is no longer signed in, show the sign-in instead. A view that
+   * cannot be reached shows what it has shown before.
+   */
   fail(error) {
     if (this.closing.signal.aborted) return;
     const problem = toProblem(error);
     if (problem.kind === 'signed-out') return this.shell.signedOut(problem);
     this.problem = problem;
     this.retry.schedule(problem);
+    if (!this.data && problem.isAway) Object.assign(this, kept.get(addressOf(location.hash)));
     this.draw();
   }
 }
@@ -160,7 +203,7 @@ export function problemCard(problem, retry, hasNumbers) {
   const advice = sentences(
     t(`problem.${kind}Advice`),
     retry.seconds && t('problem.retryIn', { count: retry.seconds }),
-    hasNumbers && t('problem.old'));
+    hasNumbers ? t('problem.old') : problem.kind === 'offline' && t('problem.unseen'));
   return h('section', { class: style, role: 'alert', 'data-key': `problem-${problem.kind}` },
     h(hasNumbers ? 'p' : 'h1', { class: 'title' }, t(`problem.${kind}`)),
     h('p', null, advice),

@@ -29,6 +29,8 @@ const TERM = `query Term($group: ID!, $since: Date!, $after: String) {
 const shareOf = ({ members, activeLast7Days }) => activeLast7Days / members;
 
 export class School extends View {
+  keeps = ['data', 'since', 'learned'];
+
   constructor(element, shell) {
     super(element, shell, { text: '', since: null, learned: new Map() });
     this.on('submit', (event) => {
@@ -44,6 +46,10 @@ export class School extends View {
     });
     this.on('click', ({ target }) => target.closest('[data-csv]') && this.save());
     this.load();
+  }
+
+  keep(hash) {
+    if (!this.text) super.keep(hash); // the address has no search
   }
 
   close() {
@@ -138,10 +144,11 @@ export class School extends View {
               note(t('group.found', { count })), note(t('school.order')),
               read < count && note(t('school.read', { read, count }))),
             term()),
-          this.since && h('p', { class: 'learned' },
+          this.since && groups.length > 0 && h('p', { class: 'learned' },
             done < groups.length ? t('school.counting', { done, count: groups.length }) : this.total()),
           this.table(groups),
-          h('div', { class: 'tools' }, button('csv', 'csv', t('group.save'))),
+          groups.length > 0 && (!this.since || done === groups.length)
+            && h('div', { class: 'tools' }, button('csv', 'csv', t('group.save'))),
         ]),
     ];
   }

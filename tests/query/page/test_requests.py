@@ -224,6 +224,54 @@ def test_the_page_says_within_a_second_that_it_is_offline(visitor: Visit) -> Non
     assert len(visitor.queries()) > queries
 
 
+SHOWN = """() => [...document.querySelectorAll('main :is(h1, h2, td, th, dd, .figure)')]
+  .map((one) => one.textContent)"""
+# As a link of the page does: a way back would show what is kept of the last list.
+FOLLOW = """at => new Promise((resolve) => {
+  addEventListener('hashchange', () => resolve(), { once: true });
+  const link = document.body.appendChild(Object.assign(document.createElement('a'), { href: at }));
+  link.click();
+  link.remove();
+})"""
+
+
+def test_a_view_that_was_left_is_shown_again_offline_with_its_time_until_the_user_signs_out(
+    visitor: Visit,
+) -> None:
+    page, shown = visitor.open(), dict[str, Any]()
+    for at in ("#/items", "#/?on=2024-09-20", "#/knowledge", "#/"):
+        page.evaluate(FOLLOW, at)
+        visitor.settle()
+        if at in ("#/", "#/?on=2024-09-20"):
+            visitor.settle_last()
+        shown[at] = page.evaluate(SHOWN)
+    visitor.move("#/glossary")
+    visitor.context.set_offline(True)
+    time = re.compile(r"These numbers are as of \d\d:\d\d")
+    alert, unseen = page.get_by_role("alert"), "This view has not been loaded yet"
+    for at, numbers in shown.items():
+        page.evaluate(FOLLOW, at)
+        expect(page.get_by_text(time)).to_be_visible()
+        assert page.evaluate(SHOWN) == numbers
+        expect(alert).to_contain_text("You are offline")
+    for at in ("#/lists", "#/?on=2024-09-21"):
+        visitor.move(at)
+        expect(alert).to_contain_text(unseen)
+        expect(page.get_by_text(time)).to_have_count(0)
+    page.get_by_role("button", name="Sign out").click()
+    assert page.evaluate("async () => [localStorage.length, (await caches.keys()).length]") == [
+        0,
+        0,
+    ]
+    page.get_by_label("Sign in with a token").fill(visitor.stack.token("somebody-else"))
+    page.get_by_role("button", name="Sign in with the token").click()
+    for at in shown:
+        page.evaluate(FOLLOW, at)
+        expect(alert).to_contain_text(unseen)
+    visitor.context.set_offline(False)
+    expect(alert).to_have_count(0)
+
+
 def test_the_numbers_stay_visible_during_an_outage(visitor: Visit, demo: Stack) -> None:
     user = f"page-{uuid.uuid4()}"
     page = visitor.open(user)

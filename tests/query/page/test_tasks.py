@@ -6,10 +6,11 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from playwright.sync_api import expect
+import pypdf
+from playwright.sync_api import PdfMargins, expect
 
 from tests.support import browser
-from tests.support.browser import Visit
+from tests.support.browser import Visit, Visits
 
 LEARNED = "learned, until 1 January 2099"
 
@@ -75,3 +76,43 @@ def test_a_teacher_sees_saves_and_prints_who_has_done_a_task(visitor: Visit) -> 
     page.emulate_media(media="screen")
     visitor.move(f"#/group/{group}/task/none")
     expect(page.get_by_role("heading", level=1)).to_have_text("There is no such task")
+
+
+def test_a_class_has_three_sheets_and_a_task_of_33_learners_one(visit: Visits) -> None:
+    visitor, group, ago = visit(), f"group-{uuid.uuid4()}", timedelta(days=99)
+    now, users = datetime.now(UTC), [f"{group}-{n}" for n in range(33)]
+    items = {f"{group}-{level}": level for level in ("A1", "A2", "B1", "B2", "C1", "C2")}
+    items |= {f"{group}-{skill}": "A1" for skill in "RWLS"}
+    told = [
+        browser.envelope("ItemPublished", now - ago, item_id=item, headword=f"word {item[-2:]}",
+            domains=["R", "W", "L", "S"], cefr_level=level)
+        for item, level in items.items()
+    ]  # fmt: skip
+    for number in range(4):
+        which = {"list_id": f"{group}-{number}"}
+        told += [
+            browser.envelope("ListPublished", now, name=f"Unit {number}", **which),
+            *(browser.envelope("ItemListed", now, item_id=item, **which) for item in items),
+            browser.envelope("ListAssigned", now, group_id=group, due_on="2099-01-01", **which),
+        ]
+    for number, user in enumerate(users):
+        told.append(browser.envelope("LearnerJoinedGroup", now, user_id=user, group_id=group))
+        named = {"user_id": user, "display_name": f"Maximiliane Hoffmann-{number % 30}"}
+        told.append(browser.envelope("UserPreferencesChanged", now, **named))
+        for item in items:
+            told += browser.lesson(user, 1, 1, ago=ago, item=item)
+    visitor.stack.record(*told)
+    visitor.stack.progress("batch")
+    margin: PdfMargins = {"top": "1cm", "right": "1cm", "bottom": "1cm", "left": "1cm"}
+    for at, most in ((f"#/group/{group}", 3), (f"#/group/{group}/task/{group}-1", 1)):
+        page = visitor.open("tess", "teacher", at, [group])
+        if most > 1:
+            expect(page.locator("[data-key=tasks]")).to_be_visible()
+            page.locator("[data-key=skills]").scroll_into_view_if_needed()
+            expect(page.locator("[data-key=skills] tr")).to_have_count(11)
+            expect(page.locator(":is([data-key=fading] li, [data-key=hardest] tr)")).to_have_count(
+                21
+            )
+        sheets = pypdf.PdfReader(io.BytesIO(page.pdf(format="A4", margin=margin))).pages
+        assert len(sheets) <= most
+        assert "".join(sheet.extract_text() for sheet in sheets).count("Maximiliane") >= 33

@@ -47,6 +47,19 @@ def test_a_drawn_walk_finds_no_fault(explorer: Explorer, seed: int) -> None:
     explorer.explore(seed)
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(seed, marks=() if seed < 1 else pytest.mark.exhaustive)
+        for seed in range(6 * len(page_walks.DATED))
+    ],
+)
+def test_no_number_of_another_day_stands_under_the_heading_of_a_day(
+    explorer: Explorer, seed: int
+) -> None:
+    explorer.disturb(seed, 12)
+
+
 @pytest.fixture(scope="module")
 def drawn_learners(explorer: Explorer) -> list[str]:
     users = [f"drawn-{number}" for number in range(DRAWN)]

@@ -186,8 +186,8 @@ test('a view of lists shows the scales that are studied', async () => {
   const view = Object.assign(new Lists(new Element('main'), 'ann', new URLSearchParams(), {}), { draw() {} });
   await until(() => view.data);
   assert.deepEqual(cells(view.sections().at(-1).tags('tr')).filter(([name]) => name !== 'List'), [
-    ['Verbs own', '2 of 4 (50%)', '3', '2'],
-    ['hsk-11 of 4 learned until 31 December 2023, 3 by now, 5a', '2 of 4 (–)', '3', '2'],
+    ['Verbs own', '2 of 4 (50%)', '3', '1'],
+    ['hsk-11 of 4 learned until 31 December 2023, 3 by now, 5a', '2 of 4 (–)', '3', '1'],
   ]);
   assert.deepEqual(asked.slice(1), [1, 0]); // only the scales have no past
 });
@@ -250,3 +250,17 @@ for (const [seconds, minutes, isRejected, renews] of [
     assert.equal(session.mayRenew(true), false);
   });
 }
+
+test('a list has no row of another choice than the one above it', async () => {
+  const { h, ItemList } = await page('dom', 'item_list');
+  globalThis.location = { hash: '#/items' };
+  const view = { filter: 'ALL', level: '', skill: '', list: '', language: '', order: 'RECENT', search: '' };
+  const list = Object.assign(Object.create(ItemList.prototype), { user: null, view, known: new Map(), succeed() {} });
+  list.update(view, { at: NOW, today: dayIn(0), languages: [], total: 1, cursor: 'c', rows: [
+    { itemId: 'oak', headword: 'oak', answers: 1, correctAnswers: 1, accuracyRate: 1, lapses: 0 }] });
+  const shown = () => h('main', null, list.sections());
+  assert.match(shown().textContent, /oak.*Show more/);
+  list.view = { ...view, filter: 'MASTERED' }; // and its rows are on their way, or do not arrive
+  assert.doesNotMatch(shown().textContent, /oak|Show more|No word/);
+  assert.equal(shown().tags('select').length > 0, true);
+});

@@ -11,7 +11,7 @@ const dueOn = (items) => range(29, (ahead) => ({ date: dayIn(ahead), items: item
 
 /** Return the function that draws the section for a learner, and gives what it says. */
 async function screens(language) {
-  const { learnToday, today } = await pageIn({ language }, 'past_day', 'today');
+  const { learnToday, speakOf, today } = await pageIn({ language }, 'i18n', 'past_day', 'today');
   document.querySelector = () => ({ content: 'https://app.example' });
   answerWith(() => ({ today: [{ date: dayIn(0) }], d1: { date: dayIn(0), end: END } }));
   await learnToday(null);
@@ -20,15 +20,16 @@ async function screens(language) {
   return ({
     due = 0, ahead = 0, fading = 0, fresh = 0, pace = 20, goal = null, answers = 0, seconds = 0, current = 3,
     hours = 12, rests = false, longest = 0, run = [], mastered = 0, slipped = 0, usual = 900, day = dayIn(0),
-    task = null,
+    task = null, user = null,
   }) => {
     const [until, known] = task ?? [];
+    speakOf(user);
     Date.now = () => Date.parse(END) - HOUR_MS * hours;
     const days = new Map(run.map((ago) => [dayIn(-ago), row(1, usual)]));
     if (mastered) days.set('2024-03-11', row(9, usual, mastered));
     if (answers) days.set(day, row(answers, seconds, mastered));
     const section = today(learner({
-      day, days, isOwn: true, knowledge: { items: 9, fading }, workload: { secondsPerAnswer: pace },
+      day, days, user, isOwn: !user, knowledge: { items: 9, fading }, workload: { secondsPerAnswer: pace },
       due: dueOn((n) => (n ? ahead : due)), week: [{ slippedBack: slipped }], slipped: { totalCount: slipped },
       tasks: { edges: !task ? [] : [{ node: {
         listId: 'u7', listName: 'Unit 7', items: 40, known, knownNow: known, dueOn: dayIn(until),
@@ -38,13 +39,13 @@ async function screens(language) {
         current: current || Number(answers > 0), activeToday: answers > 0, restToday: rests,
         atRisk: !answers && current > 0 && !rests, lastStudyDate: dayIn(-2),
         ...longest && { longest, longestEnd: dayIn(-2) } },
-      progress: { masteryStats: { ...stages(9), unlearned: fresh }, totalItemsLearned: 412 } }));
+      progress: { masteryStats: { ...stages(9), unlearned: fresh }, totalItemsLearned: 412, displayName: user && 'Lena' } }));
     const [card, streak] = section.children.filter(({ attributes }) => attributes.class?.includes('tile'));
     const news = section.find('news');
     return {
       sentence: news.textContent,
       card: textsOf(card.children.slice(1)).filter(Boolean).join(', '),
-      classes: [card, section.find('app')].map(({ attributes }) => attributes.class),
+      classes: [card, section.find('app')].map((one) => one?.attributes.class),
       streak: streak.textContent,
       links: news.tags('a').map(({ attributes }) => attributes.href.split('?')[1]),
     };
@@ -132,6 +133,47 @@ test('the sentence and the card have one task in each case', async () => {
   }
 });
 
+// What is said to the learner, and of the learner to others. The study days are those of all streaks.
+const ENDED = { due: 3, current: 0, run: [2, 3, 4, 6, 9], pace: null };
+const SAID = {
+  'en-GB': [
+    [ENDED, 'Your streak has ended after 3 days in a row. It all stays: 5 study days, 412 words learned. '
+      + 'Repeat 3 due words.', 'Lena’s streak has ended after 3 days in a row. It all stays: 5 study days, '
+      + '412 words learned. 3 due words to repeat.'],
+    [{ due: 225 }, MANY, '225 due words to repeat, the first 45 of them in 15 minutes.'],
+    [{ fading: 1 }, '1 word is fading: repeat it (1 minute).', '1 word is fading (1 minute).'],
+    [{ fading: 46 }, '46 words are fading: save the 45 weakest in 15 minutes.',
+      '46 words are fading, the 45 weakest of them in 15 minutes.'],
+    [{ fresh: 9 }, 'Nothing is due or fading: learn new words for 15 minutes.',
+      'Nothing is due or fading: new words for 15 minutes.'],
+  ],
+  ja: [
+    [ENDED, '連続記録は3日で終わりました。これまでに学習した5日と覚えた単語412語は残ります。3語を復習しましょう。',
+      'Lenaさんの連続記録は3日で終わりました。これまでに学習した5日と覚えた単語412語は残ります。復習が3語あります。'],
+    [{ due: 225 }, '復習225語のうち、最初の45語を15分で復習しましょう。',
+      '復習が225語あります。最初の45語は15分でできます。'],
+    [{ fading: 1 }, '1語を忘れかけています。復習しましょう（1分）。', '1語を忘れかけています（1分）。'],
+    [{ fading: 46 }, '46語を忘れかけています。弱い45語から15分で取り戻しましょう。',
+      '46語を忘れかけています。特に弱い45語の復習は15分でできます。'],
+    [{ fresh: 9 }, '復習も忘れかけている単語もありません。新しい単語を15分学習しましょう。',
+      '復習も忘れかけている単語もありません。次は新しい単語を15分です。'],
+  ],
+};
+const TO_LEARNERS = /\byours?\b|\byou\b|\b(?:repeat|save|learn) [a-z\d]|あなた|ましょう/i;
+
+for (const [language, said] of Object.entries(SAID)) {
+  test(`the page speaks to the learner, and to others about the learner: ${language}`, async () => {
+    const screen = await screens(language);
+    for (const [given, own, others] of said) {
+      assert.deepEqual([screen(given).sentence, screen({ ...given, user: 'ann' }).sentence], [own, others]);
+    }
+    for (const given of [...CASES, ...said].map(([one]) => ({ ...one, user: 'ann' }))) {
+      const { sentence, card, streak } = screen(given);
+      assert.doesNotMatch(`${sentence} | ${card} | ${streak}`, TO_LEARNERS);
+    }
+  });
+}
+
 test('each number of the news leads to its words', async () => {
   const screen = await screens();
   const given = { due: 9, mastered: 14, slipped: 3, day: '2024-03-14' };
@@ -214,7 +256,7 @@ test('events that are being counted are mentioned in a pill', async () => {
 test('an equal number of known words is no change', async () => {
   const { known } = await page('news');
   const data = { day: '2024-03-11', knowledge: { expected: 14.2, items: 20, fading: 0 } };
-  for (const [expected, said] of [[13.4, '1 more than'], [13.6, 'as many as'], [14.6, '1 fewer than']]) {
+  for (const [expected, said] of [[13.9, '1 more than'], [14.9, 'as many as'], [15, '1 fewer than']]) {
     const [, compared] = known({ ...data, curve: [{ end: '2024-02-18', expected }] });
     assert.equal(compared.textContent, `${said} on 18 February 2024`);
   }
