@@ -18,6 +18,17 @@ export function languageOf(parameters) {
   return /^[a-z]{1,8}$/i.test(tag) ? tag.toLowerCase() : null;
 }
 
+/**
+ * The number of a learner's new words. As long as no answered word is described, the catalogue's are not known to be
+ * what this learner learns: then `unmet` counts those of the lists, null without one, undefined until it is loaded.
+ */
+export function newWords({ languages, unmet, progress, user }) {
+  if (hasPair(languages)) return progress?.masteryStats.unlearned;
+  return unmet === null && !user ? progress?.masteryStats.unlearned : unmet ?? undefined;
+}
+
+export const hasPair = (languages) => languages.some(({ kinds }) => kinds > 0);
+
 export const inLanguage = (tag, href) => withParameter(href, 'language', tag);
 
 /**

@@ -6,6 +6,7 @@ import { days, longDay, number } from './format.js';
 import { STAGES } from './freshness.js';
 import { stageLegend } from './how_far.js';
 import { join, t } from './i18n.js';
+import { newWords } from './languages.js';
 import { note, table, unfolded } from './layout.js';
 import { byMonth } from './periods.js';
 import { MAX_YEARS, range } from './query.js';
@@ -19,7 +20,9 @@ export const loadStates = async (user, signal) =>
   (await runQuery(QUERY, { user, ...range(MAX_YEARS) }, signal)).data.weeks;
 
 /** The content of the card. The last week is as the learner's progress, which is counted at once. */
-export function states(weeks, { progress, day }, since) {
+export function states(weeks, data, since) {
+  const { progress, day } = data;
+  const fresh = newWords(data);
   const shown = byMonth(weeks.filter(({ end }) => !since || end >= since));
   if (!shown.length) return note(t('states.none'));
   const last = { ...shown.at(-1), ...progress.masteryStats, end: day };
@@ -28,7 +31,7 @@ export function states(weeks, { progress, day }, since) {
   const top = roundUp(Math.max(...rows.map((row) => STAGES.reduce((sum, name) => sum + row[name], 0))));
   const room = slots(rows.length);
   return [
-    note(t('states.now', { states: named(last), fresh: last.unlearned })),
+    note(t('states.now', { states: named(last), fresh: fresh === undefined ? '' : t('states.fresh', { count: fresh }) })),
     chart(columns(rows.map((row) => ({
       parts: STAGES.map((name, index) => [`stage-${index}`, row[name]]),
       title: t('weeks.week', { days: days(row.start, row.end), text: named(row) }),

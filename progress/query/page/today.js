@@ -9,7 +9,7 @@ import { join, t } from './i18n.js';
 import { wordsOf } from './items.js';
 import { ofAllLanguages } from './languages.js';
 import { has, mark, note } from './layout.js';
-import { news, say, whatNow } from './news.js';
+import { news, say, spellOut, whatNow } from './news.js';
 import { firstDay } from './periods.js';
 import { isOver, pastDay, urgency } from './past_day.js';
 
@@ -161,10 +161,14 @@ function nextNotes(data, next) {
   const rests = next.style !== 'next';
   return [
     next.note && (rests ? mark('good', t(...next.note)) : note(say(data, next.note))),
+    next.tomorrow && note(tomorrow(next.tomorrow)),
     !items && has('due', data) && note(nextDue(later, today)),
     h('div', { class: 'tools' }, isOwn && !pastDay() && appLink(next.button, rests), mistakes(data)),
   ];
 }
+
+const tomorrow = ({ count, minutes: time }) =>
+  join(t('next.tomorrow', { count }), time && t('next.time', { duration: spellOut(time) }));
 
 function mistakes(data) {
   const yesterday = dayAfter(data.day, -1);

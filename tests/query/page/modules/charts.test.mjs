@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { cells, dayIn, Element, NOW, page, pageIn, range, studyDay, textsOf } from './page.mjs';
+import { cells, dayIn, Element, learner, NOW, page, pageIn, range, studyDay, textsOf } from './page.mjs';
 
 test('a shown change is the difference of the shown values', async () => {
   const { improving } = await page('improving');
@@ -53,12 +53,16 @@ test('states end with the progress and a long course has months', async () => {
   const { states } = await page('states');
   const counts = { learning: 2, shortTermMastered: 3, longTermMastered: 4 };
   const masteryStats = { ...counts, learning: 9, unlearned: 5 };
-  const show = (count) => states(
+  const show = (count, more) => states(
     range(count, (n) => ({ start: dayIn(7 * (n - count + 1)), end: dayIn(7 * (n - count + 1) + 6), ...counts })),
-    { progress: { masteryStats }, day: dayIn(0) });
+    learner({ progress: { masteryStats }, ...more }));
   assert.equal(show(53)[1].tags('g').length, 53);
   assert.equal(show(626)[1].tags('g').length, 145); // twelve years
-  assert.equal(show(2)[0].textContent, 'Now 9 learning, 3 known, 4 lasting; 5 new.');
+  const now = 'Now 9 learning, 3 known, 4 lasting';
+  for (const [unmet, kinds, said] of [[7, 1, '; 5 new.'], [7, 0, '; 7 new.'], [0, 0, '; 0 new.'], [null, 0, '; 5 new.'],
+    [undefined, 0, '.']]) {
+    assert.equal(show(2, { languages: [{ kinds }], unmet })[0].textContent, now + said);
+  }
 });
 
 for (const [said, ...forgotten] of [
