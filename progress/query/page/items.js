@@ -1,14 +1,14 @@
 // The section of the learner's items with the lowest accuracy, and functions that show an item or link to it.
 
 import { h } from './dom.js';
-import { distance, instant, longDay, nearDay, now, percent } from './format.js';
+import { distance, instant, longDay, nearDay, now, number, percent } from './format.js';
 import { t } from './i18n.js';
 import { chosenLanguage, inLanguage, languageSwitch } from './languages.js';
 import { card, note, section, table } from './layout.js';
 import { inGroup, learnName, visible } from './names.js';
 import { on, pastDay } from './past_day.js';
 
-export function items({ weakest, user, day, languages, language }) {
+export function items({ weakest, user, isOwn, day, languages, language }) {
   const rows = weakest.edges.map((edge) => edge.node);
   const more = weakest.totalCount - rows.length;
   return section('items', t('items.title'), languageSwitch(languages, language),
@@ -17,6 +17,7 @@ export function items({ weakest, user, day, languages, language }) {
       rows.length > 0 && table(
         [t('items.item'), t('week.right'), t('items.due')], rows.map((item) => cells(item, user, day)), 'items'),
       h('div', { class: 'tools' },
+        rows.length > 0 && isOwn && !pastDay() && appLink('items.practise', { filter: 'STRUGGLING', language }, true),
         more > 0 && link(itemList(user, { filter: 'struggling' }), t('weakest.all', { count: weakest.totalCount })),
         link(itemList(user), t('items.all')), link(listsPage(user), t('view.lists')))));
 }
@@ -82,9 +83,26 @@ export function taskText({ items: count, known, knownNow, dueOn }, today) {
   return t(known < knownNow ? 'tasks.late' : 'tasks.learned', { known, count, day, now: knownNow });
 }
 
+/**
+ * A button that opens the learning app; none if the server does not know the app's address. `words` are the arguments
+ * of `itemStats` that list the words to practise: the address's placeholders. If none do, `words` is null, and only an
+ * address without placeholders has a button.
+ */
+export function appLink(text, words, isQuiet = false) {
+  const { content: url } = document.querySelector('meta[name=app]');
+  const href = url.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(words?.[name] ?? ''));
+  return url && (words || href === url)
+    && h('a', { class: `button${isQuiet ? ' quiet' : ''}`, href, 'data-key': 'app' }, t(text));
+}
+
 /** The words that a number of all languages counts: those of a filter, on some days. */
 export const wordsOf = ({ user, day }, filter, from = null, to = from) =>
   inLanguage(null, itemList(user, { filter, ...from && { from, to: to < day ? to : day } }));
+
+export const wordsLink = (data, text, ...which) => h('a', { href: wordsOf(data, ...which) }, text);
+
+export const countLink = (data, count, ...which) =>
+  (count ? wordsLink(data, number(count), ...which) : number(count));
 
 export const expectedOn = (day) => (pastDay() ? t('expected.then', { day: longDay(day) }) : t('expected.now'));
 

@@ -8,7 +8,7 @@ import { join, t } from './i18n.js';
 import { listenForSearch, searchField } from './item_list.js';
 import { stateOf } from './item_page.js';
 import {
-  due, itemList, itemPage, level, listLink, listName, listPage, listsPage, tags, taskText, word,
+  appLink, due, itemList, itemPage, level, listLink, listName, listPage, listsPage, tags, taskText, word,
 } from './items.js';
 import { button, card, expectedOf, note, pairs, stamp, table } from './layout.js';
 import { learnName, nameOf, visible } from './names.js';
@@ -134,7 +134,7 @@ const listTable = (lists, user, shown, frame) => [
     [...listLink(list, user),
       list.scale && list.scale !== shown && h('span', { class: 'of', dir: 'auto', translate: 'no' }, list.scale),
       ...tasksOf(list.id, frame)],
-    shareOf(list), number(list.due), number(Math.round(list.expected)),
+    shareOf(list, user), number(list.due), number(Math.round(list.expected)),
   ]), 'stacking lists'),
   stageLegend(),
 ];
@@ -199,10 +199,11 @@ export class ListPage extends Pages {
       h('header', { class: 'item-head', 'data-key': 'head' },
         h('h1', null, listName(list), tags(own && t('items.own'))),
         scale && note(scale), archived && note(t('lists.isArchived')), own && note(t('list.own')),
-        tasksOf(list.id, frame)),
+        tasksOf(list.id, frame),
+        !user && !pastDay() && items > 0 && h('div', { class: 'tools' }, appLink('items.practise', { list: list.id }, true))),
       stamp(at),
       cards('list', t('items.list'),
-        card('known', t('levels.known'), null, shareOf(list), stageLegend(), pairs([
+        card('known', t('levels.known'), null, shareOf(list, user), stageLegend(), pairs([
           [t('items.due'), list.due > 0
             ? h('a', { href: itemList(user, { filter: 'due', list: list.id }) }, number(list.due)) : number(0)],
           [t('levels.pace'), number(masteredLast28Days)],

@@ -5,7 +5,7 @@ import { h } from './dom.js';
 import { dayAfter, longDay, minutes as spell, number } from './format.js';
 import { STAGES } from './freshness.js';
 import { parts, t } from './i18n.js';
-import { knowledgePage, listLink, taskText, wordsOf } from './items.js';
+import { knowledgePage, listLink, listPage, taskText, wordsLink, wordsOf } from './items.js';
 import { newWords } from './languages.js';
 import { expectedOf } from './layout.js';
 import { isStudyDay, monday, sum } from './periods.js';
@@ -16,6 +16,7 @@ export const newsRange = (day) => ({ monday: monday(day), before: dayAfter(monda
 
 const FULL = { style: 'next', button: 'next.start' };
 const RESTS = { style: 'next rests', button: 'next.open' };
+const WORDS = { due: { filter: 'DUE' }, fading: { filter: 'FADING' } }; // the arguments of `itemStats`
 const NEARLY_ALL = 5; // words; if fewer than these or than a tenth would remain, all are to be repeated
 const MISSED_DAYS = 3; // so long the page tells of a task that was not done
 
@@ -74,7 +75,7 @@ function decide({
   const hours = urgency && atRisk ? timeLeft(left) : null;
   const ofTasks = [task, ...missed].filter(Boolean).map((one) => ['news.task', { task: one, text: one.text }]);
   return {
-    ...row, values, hours, first: task?.isLastDay && ofTasks.shift(),
+    ...row, values, hours, words: WORDS[aim] ?? (aim === 'task' ? { list: task.listId } : {}), first: task?.isLastDay && ofTasks.shift(),
     tomorrow: row.note === 'next.enough' && ahead[0] > 0
       && { count: ahead[0], minutes: pace ? toMinutes(ahead[0] * pace) : null },
     note: row.note && (row.note !== 'next.time' || minutes)
@@ -153,6 +154,10 @@ function endedStreak({ day, days, restDays, streak }) {
   return length > 1 && (streak.longestEnd === streak.lastStudyDate ? streak.longest : length);
 }
 
+/** The address of the words that the card's number counts; null if it counts none. */
+export const behind = (data, { values: { aim, count }, words }) => (!count ? null
+  : words.filter ? wordsOf(data, aim) : words.list ? listPage(words.list, data.user, { missing: 'yes' }) : null);
+
 export const spellOut = (minutes) => (minutes < 60 ? t('news.minutes', { count: minutes }) : spell(minutes));
 
 /** A text of the decision, as texts and links; it may have the words to repeat, and the time that they take. */
@@ -160,7 +165,7 @@ export function say(data, [key, { aim, task, minutes, ...values }]) {
   const texts = Object.entries(values).map(([name, value]) => [name, Array.isArray(value) ? t(...value) : value]);
   const duration = minutes && spellOut(minutes);
   return parts(key, {
-    words: door(data, aim === 'fading' ? t('news.fading', values) : number(values.count), aim), minutes, duration,
+    words: wordsLink(data, aim === 'fading' ? t('news.fading', values) : number(values.count), aim), minutes, duration,
     list: task && listLink({ id: task.listId, name: task.listName }, data.user)[0],
     time: duration && t('news.time', { time: duration }), ...Object.fromEntries(texts),
   });
@@ -174,8 +179,6 @@ export function tell(data, now = whatNow(data)) {
   return told.flatMap((sentence, index) => [index ? t('gap') : '', ...[sentence].flat(2)]);
 }
 
-const door = (data, text, ...which) => h('a', { href: wordsOf(data, ...which) }, text);
-
 function happened(data, from) {
   const { days, day, week, slipped } = data;
   const counts = {
@@ -183,7 +186,7 @@ function happened(data, from) {
     slipped: (from < day ? week?.[0]?.slippedBack : slipped?.totalCount) ?? 0,
   };
   return [['mastered', 'newly_mastered'], ['slipped', 'slipped_back']].filter(([name]) => counts[name])
-    .map(([name, filter]) => door(data, t(`news.${name}`, { count: counts[name] }), filter, from, day));
+    .map(([name, filter]) => wordsLink(data, t(`news.${name}`, { count: counts[name] }), filter, from, day));
 }
 
 const listed = (texts) => texts.flatMap((text, index) => (index ? [t('separator'), text] : [text]));

@@ -5,7 +5,8 @@ import { axis, chart, columns, dateLabels, roundUp, slots } from './charts.js';
 import { days, longDay, number } from './format.js';
 import { STAGES } from './freshness.js';
 import { stageLegend } from './how_far.js';
-import { join, t } from './i18n.js';
+import { join, parts, t } from './i18n.js';
+import { wordsLink } from './items.js';
 import { newWords } from './languages.js';
 import { note, table, unfolded } from './layout.js';
 import { byMonth } from './periods.js';
@@ -27,11 +28,15 @@ export function states(weeks, data, since) {
   if (!shown.length) return note(t('states.none'));
   const last = { ...shown.at(-1), ...progress.masteryStats, end: day };
   const rows = [...shown.slice(0, -1), last];
-  const named = (row) => join(STAGES.toReversed().map((name) => `${number(row[name])} ${t(`stage.${name}`)}`));
+  const named = (row, some = STAGES) =>
+    join(some.toReversed().map((name) => `${number(row[name])} ${t(`stage.${name}`)}`));
   const top = roundUp(Math.max(...rows.map((row) => STAGES.reduce((sum, name) => sum + row[name], 0))));
   const room = slots(rows.length);
   return [
-    note(t('states.now', { states: named(last), fresh: fresh === undefined ? '' : t('states.fresh', { count: fresh }) })),
+    note(parts('states.now', {
+      states: named(last, STAGES.slice(0, 2)), learning: wordsLink(data, named(last, ['learning']), 'learning'),
+      fresh: fresh === undefined ? '' : t('states.fresh', { count: fresh }),
+    })),
     chart(columns(rows.map((row) => ({
       parts: STAGES.map((name, index) => [`stage-${index}`, row[name]]),
       title: t('weeks.week', { days: days(row.start, row.end), text: named(row) }),
