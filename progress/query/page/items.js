@@ -76,10 +76,17 @@ export function listName({ id, name }) {
 export const listLink = (list, user) =>
   [h('a', { href: listPage(list.id, user) }, listName(list)), ...tags(list.own && t('items.own'))];
 
-/** How many words of a task are learned, and until when: by the end of that day and, if there are more, by now. */
-export function taskText({ items: count, known, knownNow, dueOn }, today) {
+/**
+ * How many words of a task are learned, and how many of them will be remembered on its day; after it, how many were
+ * learned by its end and, if there are more, by now.
+ */
+export function taskText({ items: count, known, knownNow, expected, dueOn }, today) {
   const day = dueOn === today ? t('tasks.endOfToday') : nearDay(dueOn, today);
   if (known == null || !count) return t('tasks.size', { count, day });
+  if (expected != null && dueOn >= today) {
+    const when = dueOn === today ? t('tasks.atEnd') : t('tasks.on', { day });
+    return t('tasks.remembered', { known, count, expected: Math.floor(expected), when });
+  }
   return t(known < knownNow ? 'tasks.late' : 'tasks.learned', { known, count, day, now: knownNow });
 }
 

@@ -10,6 +10,7 @@ import { stateOf } from './item_page.js';
 import {
   appLink, due, itemList, itemPage, level, listLink, listName, listPage, listsPage, tags, taskText, word,
 } from './items.js';
+import { inLanguage } from './languages.js';
 import { button, card, expectedOf, note, pairs, stamp, table } from './layout.js';
 import { learnName, nameOf, visible } from './names.js';
 import { View } from './problems.js';
@@ -108,11 +109,11 @@ export class Lists extends Pages {
         card('mine', scale || t('lists.mine'), 'wide',
           choices.length > 1 && h('label', { class: 'control' }, h('span', null, t('levels.scale')),
             scaleSelect(choices, scale, t('lists.mine'))),
-          rows.length > 0 ? listTable(rows, user, scale, frame) : note(t(user ? 'lists.noneOf' : 'lists.none')),
+          rows.length > 0 ? listTables(rows, user, scale, frame) : note(t(user ? 'lists.noneOf' : 'lists.none')),
           rows.some(({ own }) => own) && note(t('list.own')),
           cursor && button('more', 'more', t('items.more'))),
         studied.map((one) => card(`scale-${one.name}`, one.name, 'wide',
-          listTable(one.rows, user, one.name, frame),
+          listTable(one.rows, user, one.name),
           one.cursor && h('div', { class: 'tools' },
             h('a', { class: 'button quiet', href: listsPage(user, one.name) }, t('items.more')))))),
     ];
@@ -129,12 +130,24 @@ const tasksOf = (id, { tasks, today: [{ date: today }] }) => (tasks?.edges ?? []
   .map(({ node: task }) => h('span', { class: 'of' },
     join(taskText(task, today), visible(task.groupName) ?? task.groupId)));
 
-const listTable = (lists, user, shown, frame) => [
+/** The tasks, then the other lists. What is known of a task stands on its own page, and among the levels of a scale. */
+function listTables(lists, user, shown, frame) {
+  const isTask = ({ id }) => !shown && tasksOf(id, frame).length > 0;
+  const [tasks, others] = [lists.filter(isTask), lists.filter((list) => !isTask(list))];
+  return [
+    tasks.length > 0 && table([t('tasks.title'), t('items.due')], tasks.map((list) =>
+      [[...listLink(list, user), tasksOf(list.id, frame)], dueOf(list, user)])),
+    ...(others.length ? listTable(others, user, shown) : [])];
+}
+
+const dueOf = ({ id, due: count }, user) => (count
+  ? h('a', { href: inLanguage(null, itemList(user, { filter: 'due', list: id })) }, number(count)) : number(count));
+
+const listTable = (lists, user, shown) => [
   table([t('items.list'), t('levels.known'), t('items.due'), t('expected.title')], lists.map((list) => [
     [...listLink(list, user),
-      list.scale && list.scale !== shown && h('span', { class: 'of', dir: 'auto', translate: 'no' }, list.scale),
-      ...tasksOf(list.id, frame)],
-    shareOf(list, user), number(list.due), number(Math.round(list.expected)),
+      list.scale && list.scale !== shown && h('span', { class: 'of', dir: 'auto', translate: 'no' }, list.scale)],
+    shareOf(list, user), dueOf(list, user), number(Math.round(list.expected)),
   ]), 'stacking lists'),
   stageLegend(),
 ];
@@ -200,12 +213,12 @@ export class ListPage extends Pages {
         h('h1', null, listName(list), tags(own && t('items.own'))),
         scale && note(scale), archived && note(t('lists.isArchived')), own && note(t('list.own')),
         tasksOf(list.id, frame),
-        !user && !pastDay() && items > 0 && h('div', { class: 'tools' }, appLink('items.practise', { list: list.id }, true))),
+        !user && !pastDay() && items > 0
+          && h('div', { class: 'tools' }, appLink('items.practise', { list: list.id }, true))),
       stamp(at),
       cards('list', t('items.list'),
         card('known', t('levels.known'), null, shareOf(list, user), stageLegend(), pairs([
-          [t('items.due'), list.due > 0
-            ? h('a', { href: itemList(user, { filter: 'due', list: list.id }) }, number(list.due)) : number(0)],
+          [t('items.due'), dueOf(list, user)],
           [t('levels.pace'), number(masteredLast28Days)],
           [t('levels.expected'), expected(list, true)],
         ])),

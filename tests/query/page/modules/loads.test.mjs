@@ -177,7 +177,7 @@ test('a view of lists shows the scales that are studied', async () => {
   answerWith(({ query }) => asked.push(query.split('(userId: $whose)').length - 1) && {
     localDay: { end: '2024-03-02T05:00:00Z' }, today: [{ date: '2024-03-01' }],
     scales: [{ name: 'JLPT' }, { name: 'HSK' }],
-    lists: connection(list('own:anki-1', { name: 'Verbs', own: true, progressRate: 0.5 })),
+    lists: connection(list('own:anki-1', { name: 'Verbs', own: true, progressRate: 0.5 }), list('hsk-1')),
     s0: connection(list('n5')), s1: connection(list('hsk-1', { itemsStudied: 1 })),
     tasks: connection({ listId: 'hsk-1', groupId: 'g', groupName: '5a', items: 4, known: 1, knownNow: 3,
       dueOn: '2023-12-31' }),
@@ -186,8 +186,8 @@ test('a view of lists shows the scales that are studied', async () => {
   const view = Object.assign(new Lists(new Element('main'), 'ann', new URLSearchParams(), {}), { draw() {} });
   await until(() => view.data);
   assert.deepEqual(cells(view.sections().at(-1).tags('tr')).filter(([name]) => name !== 'List'), [
-    ['Verbs own', '2 of 4 (50%)', '3', '2'],
-    ['hsk-11 of 4 learned until 31 December 2023, 3 by now, 5a', '2 of 4 (–)', '3', '2'],
+    ['Tasks', 'Due'], ['hsk-11 of 4 learned until 31 December 2023, 3 by now, 5a', '3'],
+    ['Verbs own', '2 of 4 (50%)', '3', '2'], ['hsk-1', '2 of 4 (–)', '3', '2'],
   ]);
   assert.deepEqual(asked.slice(1), [1, 0]); // only the scales have no past
 });

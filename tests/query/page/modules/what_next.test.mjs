@@ -29,9 +29,9 @@ async function screens(language) {
     const section = today(learner({
       day, days, isOwn: true, knowledge: { items: 9, fading }, workload: { secondsPerAnswer: pace },
       due: dueOn((n) => (n ? ahead : due)), week: [{ slippedBack: slipped }], slipped: { totalCount: slipped },
-      tasks: { edges: tasks.map(([until, known, knownNow = known], at) => ({ node: {
-        listId: `u${7 - at}`, listName: `Unit ${7 - at}`, items: 40, known, knownNow, dueOn: dayIn(until),
-        done: known === null ? null : known === 40 } })) },
+      tasks: { edges: tasks.map(([until, known, knownNow = known, expected = null], at) => ({ node: {
+        listId: `u${7 - at}`, listName: `Unit ${7 - at}`, items: 40, known, knownNow, expected,
+        dueOn: dayIn(until) } })) },
       goal: goal && { answersPerDay: goal, answersToday: answers, daysMet7: 2, week: Array(7).fill(false) },
       streak: {
         current: current || Number(answers > 0), activeToday: answers > 0, restToday: rests,
@@ -144,6 +144,13 @@ const CASES = [
   [{ fading: 1, tasks: [[6, 31]] }, `1 word is fading: repeat it (1 minute). ${LEARNED} Sunday.`,
     '1 fading, about 1 minute, Start now', FULL],
   [{ goal: 200, fresh: 9, tasks: [[7, 31]] }, `${LEARNED} 18 Mar.`, OF_TASK, FULL],
+  // The estimate is never more than the API says.
+  [{ goal: 200, tasks: [[3, 31, 31, 29.99]] },
+    'Unit 7: 31 of 40 learned; about 29 will be remembered on Thursday.', OF_TASK, FULL],
+  [{ due: 3, tasks: [[0, 31, 31, 29.5]] },
+    'Unit 7: 31 of 40 learned; about 29 will be remembered at the end of today.', OF_TASK, FULL],
+  [{ due: 3, tasks: [[-2, 31, 33, 30.2]] },
+    `${REPEAT_3} Unit 7: 31 of 40 learned until 9 Mar, 33 by now.`, FEW, FULL],
   // It is done, has too many words, or was missed.
   [{ tasks: [[400, 40], [0, 40]] }, `${NOTHING} ${ONE_ANSWER}`, STREAK, FULL],
   [{ tasks: [[4, null]] }, `${NOTHING} Unit 7: 40 words, until Friday. ${ONE_ANSWER}`, STREAK, FULL],
