@@ -128,11 +128,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     see [below](#sign-in).
     """
     app_url: str | None = None
-    """The address of the learning app, which the buttons of the learner's page then open. To
-    practise what they stand beside, it names in placeholders what the page fills in, as in
-    `https://app.example/learn?show={filter}&list={list}`
-    ([what the app asks](from-an-app.md#from-the-page-to-the-app)): `{filter}`, `{from}`, `{to}`,
-    `{list}`, `{level}` and `{language}` are arguments of `itemStats`, `{item}` is an item.
+    """The address of the learning app, which the page's buttons open. In its
+    placeholders, such as `{filter}`, the page says
+    [which words to practise](from-an-app.md#from-the-page-to-the-app).
     """
     dashboard_url: str | None = None
     """The address of the dashboards, to which the administrator's page then links."""
