@@ -121,7 +121,8 @@ export class Task extends View {
         isCounted && [
           h('div', { class: 'tools' },
             button('csv', 'csv', t('group.save')), button('print', 'print', t('group.print'))),
-          table([t('group.learner'), t('glossary.words.learned'), t('tasks.left')], rows.map((row) => this.row(row))),
+          table([t('group.learner'), t('glossary.words.learned'), t('tasks.left')],
+            rows.map((row) => this.row(row)), 'stacking task'),
         ]),
     ];
   }

@@ -119,7 +119,7 @@ export function shareOf(row, user) {
   const known = opened(row, masteredNow(row), user, { filter: 'mastered' });
   return [
     bar(shades(row), total ?? itemsStudied),
-    h('span', { class: 'of' }, total == null
+    h('p', { class: 'of' }, total == null
       ? parts('levels.ofStudied', { known, count: opened(row, itemsStudied, user, {}) })
       : parts('levels.ofTotal', { known, count: total, share: share(row.progressRate) })),
   ];

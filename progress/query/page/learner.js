@@ -5,7 +5,7 @@ import { dayAfter } from './format.js';
 import { countBehind } from './freshness.js';
 import { reachedText } from './how_far.js';
 import { t, withTexts } from './i18n.js';
-import { chosenLanguage, hasPair, listenForLanguage } from './languages.js';
+import { chosenLanguage, isDescribed, listenForLanguage } from './languages.js';
 import { Loads } from './loads.js';
 import {
   EARLIER_QUERY, FRAME_QUERY, MILESTONES, NEWS_QUERY, PAST_QUERY, QUERY, SUBSCRIPTION, TODAY_QUERY, byDate, joinDays,
@@ -140,7 +140,7 @@ export class Learner extends Dashboard {
   }
 
   async countUnmet() {
-    if (hasPair(this.data.languages)) return {};
+    if (isDescribed(this.data)) return {};
     const { countUnmet } = await import('./scales.js');
     return { unmet: await countUnmet(this.user, this.closing.signal) };
   }

@@ -109,7 +109,7 @@ export class Lists extends Pages {
         card('mine', scale || t('lists.mine'), 'wide',
           choices.length > 1 && h('label', { class: 'control' }, h('span', null, t('levels.scale')),
             scaleSelect(choices, scale, t('lists.mine'))),
-          rows.length > 0 ? listTables(rows, user, scale, frame) : note(t(user ? 'lists.noneOf' : 'lists.none')),
+          rows.length > 0 ? listTable(rows, user, scale, frame) : note(t(user ? 'lists.noneOf' : 'lists.none')),
           rows.some(({ own }) => own) && note(t('list.own')),
           cursor && button('more', 'more', t('items.more'))),
         studied.map((one) => card(`scale-${one.name}`, one.name, 'wide',
@@ -130,25 +130,18 @@ const tasksOf = (id, { tasks, today: [{ date: today }] }) => (tasks?.edges ?? []
   .map(({ node: task }) => h('span', { class: 'of' },
     join(taskText(task, today), visible(task.groupName) ?? task.groupId)));
 
-/** The tasks, then the other lists. What is known of a task stands on its own page, and among the levels of a scale. */
-function listTables(lists, user, shown, frame) {
-  const isTask = ({ id }) => !shown && tasksOf(id, frame).length > 0;
-  const [tasks, others] = [lists.filter(isTask), lists.filter((list) => !isTask(list))];
-  return [
-    tasks.length > 0 && table([t('tasks.title'), t('items.due')], tasks.map((list) =>
-      [[...listLink(list, user), tasksOf(list.id, frame)], dueOf(list, user)])),
-    ...(others.length ? listTable(others, user, shown) : [])];
-}
-
 const dueOf = ({ id, due: count }, user) => (count
   ? h('a', { href: inLanguage(null, itemList(user, { filter: 'due', list: id })) }, number(count)) : number(count));
 
-const listTable = (lists, user, shown) => [
-  table([t('items.list'), t('levels.known'), t('items.due'), t('expected.title')], lists.map((list) => [
-    [...listLink(list, user),
-      list.scale && list.scale !== shown && h('span', { class: 'of', dir: 'auto', translate: 'no' }, list.scale)],
-    shareOf(list, user), dueOf(list, user), number(Math.round(list.expected)),
-  ]), 'stacking lists'),
+/** Lists of the scale `shown` are levels; of others, a task says how it stands, and what is known is on its own page. */
+const listTable = (lists, user, shown, frame) => [
+  table([t('items.list'), t('levels.known'), t('items.due'), t('expected.title')], lists.map((list) => {
+    const tasks = shown ? [] : tasksOf(list.id, frame);
+    const name = [...listLink(list, user),
+      list.scale && list.scale !== shown && h('span', { class: 'of', dir: 'auto', translate: 'no' }, list.scale)];
+    if (tasks.length) return [[...name, ...tasks], null, dueOf(list, user), null];
+    return [name, shareOf(list, user), dueOf(list, user), number(Math.round(list.expected))];
+  }), 'stacking lists'),
   stageLegend(),
 ];
 

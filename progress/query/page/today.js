@@ -63,11 +63,11 @@ export const preview = () => h('figure', { class: 'preview' },
 
 const tile = (style, name, ...content) => h('div', { class: `card tile ${style}` }, h('h3', null, name), content);
 
-/** A text with large numbers, which open what they count. */
+/** A text with large numbers, which opens what they count. */
 function figure(key, values, href = null) {
-  const text = t(key, values).split(/(\p{Nd}[\p{Nd}.,\u00a0\u202f]*)/u);
-  return h('p', { class: 'figure', 'data-same': key }, text.map((part, index) =>
-    (index % 2 ? h('strong', null, href ? h('a', { href }, part) : part) : part && h('span', null, part))));
+  const text = t(key, values).split(/(\p{Nd}[\p{Nd}.,\u00a0\u202f]*)/u).map((part, index) =>
+    (index % 2 ? h('strong', null, part) : part && h('span', null, part)));
+  return h('p', { class: 'figure', 'data-same': key }, href ? h('a', { href }, text) : text);
 }
 
 function streakNotes({ streak, days: studied, day }, { hours }) {

@@ -59,10 +59,10 @@ test('states end with the progress and a long course has months', async () => {
   assert.equal(show(53)[1].tags('g').length, 53);
   assert.equal(show(626)[1].tags('g').length, 145); // twelve years
   const now = 'Now 9 learning, 3 known, 4 lasting';
-  for (const [unmet, kinds, said] of [[7, 1, '; 5 new.'], [7, 0, '; 7 new.'], [0, 0, '; 0 new.'], [null, 0, '; 5 new.'],
-    [undefined, 0, '.']]) {
-    assert.equal(show(2, { languages: [{ kinds }], unmet })[0].textContent, now + said);
-  }
+  for (const [unmet, language, said] of [
+    [7, 'ja', '; 5 new.'], [7, 'und', '; 7 new.'], [0, 'und', '; 0 new.'], [null, 'und', '; 5 new.'],
+    [undefined, 'und', '.'],
+  ]) assert.equal(show(2, { languages: [{ language }], unmet })[0].textContent, now + said);
 });
 
 for (const [said, ...forgotten] of [

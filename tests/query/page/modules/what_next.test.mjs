@@ -59,7 +59,7 @@ const LEARNED = 'Unit 7: 31 of 40 learned, until';
 const OF_TASK = '9 left of the task, Open the app';
 const LAST_DAY = `${LEARNED} the end of today.`;
 const NOTHING = 'Nothing is due or fading.';
-const NO_PAIR = { languages: [{ language: 'und', kinds: 0 }] };
+const NO_PAIR = { languages: [{ language: 'und', kinds: 2 }] }; // of own words
 const LEARN = 'Nothing is due or fading: learn new words for 15 minutes.';
 const ENOUGH = '45 wait until tomorrow, Enough for today, Open the app';
 const STREAK = '1 answer for the streak, Open the app';
@@ -93,6 +93,8 @@ const CASES = [
   [{ fresh: 9, more: { ...NO_PAIR, unmet: null } }, LEARN, '15 minutes of new words, Open the app', FULL],
   [{ current: 0, fresh: 9, more: { ...NO_PAIR, unmet: null, user: 'ann' } }, NOTHING, CAUGHT_UP, RESTS],
   [{ fresh: 0, more: { unmet: 5 }, current: 0 }, NOTHING, CAUGHT_UP, RESTS],
+  [{ fresh: 0, more: { ...NO_PAIR, unmet: 5, domains: [{ domain: 'R', itemsStudied: 1 }] }, current: 0 },
+    NOTHING, CAUGHT_UP, RESTS],
   [{ goal: 200 }, 'Nothing is due or fading: 200 answers to the goal.', '200 answers to the goal, Open the app', FULL],
   [{ due: 225, ahead: 60 }, MANY,
     '225 due today, At 15 minutes a day, this takes more than four weeks, Start now', FULL],
