@@ -370,9 +370,9 @@ def read(environment: Mapping[str, str]) -> Settings:
 
 def _check_placeholders(url: str) -> None:
     """Raise SettingsError if the page could not fill in the app's address, behind its host."""
-    known = ", ".join(f"{{{name}}}" for name in APP_PLACEHOLDERS)
     for name in re.findall(r"\{(.*?)\}", url):
         if name not in APP_PLACEHOLDERS:
+            known = ", ".join(APP_PLACEHOLDERS)
             raise SettingsError(f"APP_URL: unknown placeholder {{{name}}}; known are {known}")
     if re.match(r"\w+://[^/?#]*\{", url):
         raise SettingsError("APP_URL: expected a host without placeholders")

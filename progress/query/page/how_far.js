@@ -58,8 +58,8 @@ function levels({ levels: ofCefr, user, day }, isCounting, scales, chosen, ofAll
     scale && ofAll(), status(waiting, currentLevel(all, scale?.cursor)),
     (waiting || hasLevel(all)) && [shareTable(headers, rows.map((row) => [
       row.id ? listLink(row, user) : row.level === 'UNKNOWN' ? t('levels.none') : row.level, row,
-      ...(hasPace ? [pace(row, user, day), expected(row, isNear(row))] : [percent(row.accuracyRate)])]), waiting, user),
-    stageLegend()],
+      ...(hasPace ? [pace(row, user, day), expected(row, isNear(row))] : [percent(row.accuracyRate)])]),
+    waiting, user), stageLegend()],
     undated && note(undated),
     (more || (!waiting && !hasLevel(all))) && h('div', { class: 'tools' },
       h('a', { class: 'button quiet', href: listsPage(user, scale?.name), 'data-key': 'lists' }, t('view.lists'))));

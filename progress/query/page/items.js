@@ -1,7 +1,7 @@
 // The section of the learner's items with the lowest accuracy, and functions that show an item or link to it.
 
 import { h } from './dom.js';
-import { distance, instant, longDay, nearDay, now, number, percent } from './format.js';
+import { distance, instant, longDay, nearDay, now, percent } from './format.js';
 import { t } from './i18n.js';
 import { chosenLanguage, inLanguage, languageSwitch } from './languages.js';
 import { card, note, section, table } from './layout.js';
@@ -107,9 +107,6 @@ export const wordsOf = ({ user, day }, filter, from = null, to = from) =>
   inLanguage(null, itemList(user, { filter, ...from && { from, to: to < day ? to : day } }));
 
 export const wordsLink = (data, text, ...which) => h('a', { href: wordsOf(data, ...which) }, text);
-
-export const countLink = (data, count, ...which) =>
-  (count ? wordsLink(data, number(count), ...which) : number(count));
 
 export const expectedOn = (day) => (pastDay() ? t('expected.then', { day: longDay(day) }) : t('expected.now'));
 

@@ -235,7 +235,8 @@ function fadingCard({ totalCount, edges }, today, user) {
           bar([['right', item.estimatedRecall]], 1), h('b', null, recallShare(item.estimatedRecall)))),
         h('td', { class: 'end' }, due(item, today)))))),
     h('div', { class: 'tools' },
-      rows.length > 0 && !user && !pastDay() && appLink('items.practise', { filter: 'FADING', language: chosenLanguage() }, true),
+      rows.length > 0 && !user && !pastDay()
+        && appLink('items.practise', { filter: 'FADING', language: chosenLanguage() }, true),
       totalCount > rows.length && h('a', { class: 'button quiet', href: itemList(user, { filter: 'fading' }) },
         t('fading.all', { count: totalCount }))));
 }

@@ -30,11 +30,13 @@ export function states(weeks, data, since) {
   const rows = [...shown.slice(0, -1), last];
   const named = (row, some = STAGES) =>
     join(some.toReversed().map((name) => `${number(row[name])} ${t(`stage.${name}`)}`));
+  const learning = named(last, ['learning']);
   const top = roundUp(Math.max(...rows.map((row) => STAGES.reduce((sum, name) => sum + row[name], 0))));
   const room = slots(rows.length);
   return [
     note(parts('states.now', {
-      states: named(last, STAGES.slice(0, 2)), learning: wordsLink(data, named(last, ['learning']), 'learning'),
+      states: named(last, STAGES.slice(0, 2)),
+      learning: last.learning ? wordsLink(data, learning, 'learning') : learning,
       fresh: fresh === undefined ? '' : t('states.fresh', { count: fresh }),
     })),
     chart(columns(rows.map((row) => ({

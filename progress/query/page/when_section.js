@@ -4,7 +4,7 @@ import { counts } from './charts.js';
 import { h } from './dom.js';
 import { fullDay, hour, minutes, number, percent } from './format.js';
 import { parts, sentences, t } from './i18n.js';
-import { countLink, wordsLink, wordsOf } from './items.js';
+import { wordsLink, wordsOf } from './items.js';
 import { card, has, note, section, table, unfolded } from './layout.js';
 
 const MIN_ANSWERS = 50; // an hour with fewer answers cannot be the best hour
@@ -43,15 +43,14 @@ function due(data) {
   const total = later.reduce((count, day) => count + day.items, 0);
   return card('due', t('due.title'), 'wide',
     h('p', { class: 'note', 'data-same': today.items ? 'next.due' : null },
-      parts(today.items ? 'due.today' : 'due.none', { count: today.items, words: wordsLink(data, t('items.found', { count: today.items }), 'due') }),
-      t('gap'),
-      t(total ? 'due.later' : 'due.nothing', { count: total, days: later.length })),
+      parts(today.items ? 'due.today' : 'due.none', {
+        count: today.items, words: wordsLink(data, t('items.found', { count: today.items }), 'due'),
+      }), t('gap'), t(total ? 'due.later' : 'due.nothing', { count: total, days: later.length })),
     shown.some((day) => day.items) && counts(shown.map(({ date, items }) => ({
       value: items, day: date, text: t('due.day', { day: fullDay(date), count: items }),
       href: date === today.date ? wordsOf(data, 'due') : null,
     }))),
     rows.some((day) => day.items) && unfolded(t('due.title'), table(
       [t('due.date'), t('due.items'), t('due.time')],
-      rows.map((day) => [fullDay(day.date),
-        day === today ? countLink(data, day.items, 'due') : number(day.items), time(day.items)]))));
+      rows.map((day) => [fullDay(day.date), number(day.items), time(day.items)]))));
 }

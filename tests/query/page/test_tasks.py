@@ -46,7 +46,9 @@ def test_a_learner_is_told_what_is_left_of_a_task_and_until_when(visitor: Visit)
     visitor.move("#/lists")
     row = page.get_by_role("row", name="Unit 7")
     expect(row.get_by_role("rowheader")).to_contain_text(f"2 of 2 learned; about 0 {LEARNED}")
-    expect(row.get_by_role("cell")).to_have_text(["", "0", ""])  # what is known stands on the list's page
+    expect(row.get_by_role("cell")).to_have_text(
+        ["", "0", ""]
+    )  # what is known stands on the list's page
     row.get_by_role("link", name="Unit 7").click()
     task = page.get_by_text(f"2 of 2 learned; about 0 {LEARNED}, {group}")
     expect(task).to_be_visible()
@@ -60,14 +62,19 @@ def test_a_teacher_sees_saves_and_prints_who_has_done_a_task(visitor: Visit) -> 
     group, (done, missing) = set_task(visitor)
     page = visitor.open("tess", "teacher", f"#/group/{group}", [group])
     row, said = page.locator("[data-key=tasks]").get_by_role("row").last, "1 of 2 has done it"
-    expect(row.get_by_role("cell")).to_have_text(["1 January 2099", said, f"{missing} 1 of 2 learned; about 0 {LEARNED}"])
+    expect(row.get_by_role("cell")).to_have_text(
+        ["1 January 2099", said, f"{missing} 1 of 2 learned; about 0 {LEARNED}"]
+    )
     assert visitor.find_violations("[data-key=tasks]") == []
     row.get_by_role("link", name="Unit 7").click()
     expect(page).to_have_title(f"Unit 7 · {group} · Progress")
     expect(page.get_by_text(said)).to_be_visible()
     cells = page.locator("tbody").get_by_role("row")
     expect(cells).to_have_text(
-        [f"{missing}1 of 2 learned; about 0 {LEARNED}1", f"{done}2 of 2 learned; about 0 {LEARNED}0"]
+        [
+            f"{missing}1 of 2 learned; about 0 {LEARNED}1",
+            f"{done}2 of 2 learned; about 0 {LEARNED}0",
+        ]
     )
     assert visitor.find_violations("main") == []
     with page.expect_download() as saved:
