@@ -8,6 +8,7 @@ program's: they are named.
 
 import functools
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, get_args
 
@@ -127,8 +128,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     see [below](#sign-in).
     """
     app_url: str | None = None
-    """The address of the learning app. With it, the learner's page has a button that opens the app,
-    for example to review what is due.
+    """The address of the learning app, which the page's buttons open. In its
+    placeholders, such as `{filter}`, the page says
+    [which words to practise](from-an-app.md#from-the-page-to-the-app).
     """
     dashboard_url: str | None = None
     """The address of the dashboards, to which the administrator's page then links."""
@@ -324,6 +326,7 @@ _SCHEMES = {
     "runbook_url": ("https://", "http://"),
     "otel_exporter_otlp_endpoint": ("http://", "https://"),
 }
+APP_PLACEHOLDERS = ("filter", "from", "to", "list", "item", "level", "language")
 _OURS = "PROGRESS_"
 _LIKE_OURS = (
     *("DATABASE_", "DB_", "AUTH_", "CORS_", "RATE_LIMIT", "GRAPHQL_", "ARCHIVE_", "EXPORTS_"),
@@ -354,6 +357,7 @@ def read(environment: Mapping[str, str]) -> Settings:
     for name, schemes in _SCHEMES.items():
         if not texts.get(name, schemes[0]).startswith(schemes):
             raise SettingsError(f"{name.upper()}: expected a URL that begins with {schemes[0]}")
+    _check_placeholders(texts.get("app_url", ""))
     try:
         settings = msgspec.convert(texts, Settings, strict=False)
     except msgspec.ValidationError as error:
@@ -362,6 +366,16 @@ def read(environment: Mapping[str, str]) -> Settings:
         raise SettingsError(f"{name.upper()}: expected {expected}; found {texts[name]!r}") from None
     settings.check_retention(settings.publish_events)
     return settings
+
+
+def _check_placeholders(url: str) -> None:
+    """Raise SettingsError if the page could not fill in the app's address, behind its host."""
+    for name in re.findall(r"\{(.*?)\}", url):
+        if name not in APP_PLACEHOLDERS:
+            known = ", ".join(APP_PLACEHOLDERS)
+            raise SettingsError(f"APP_URL: unknown placeholder {{{name}}}; known are {known}")
+    if re.match(r"\w+://[^/?#]*\{", url):
+        raise SettingsError("APP_URL: expected a host without placeholders")
 
 
 def _list_names() -> set[str]:

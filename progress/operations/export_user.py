@@ -47,6 +47,7 @@ def list_tables(sql_file: str) -> Iterator[tuple[str, str]]:
             yield name, text
         elif kind == "rows":
             rows = text.rstrip(";").replace(":user_id", "current_setting('export.learner')")
+            rows = rows.replace(":is_learner", "TRUE")
             yield name, fill(_FILE, "rows", rows=rows)
 
 

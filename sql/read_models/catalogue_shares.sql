@@ -132,6 +132,12 @@ shares AS (
     {read_models/catalogue_shares summed}
 )
 
+-- pairs --
+-- The pairs of language and kind of the learner m in the last batch run, as texts; none before the first run.
+SELECT s.language || ' ' || s.name
+        FROM catalogue_shares s
+        WHERE s.user_id = m.user_id AND s.kind = 'language'
+
 -- share_fields --
 -- The result columns from a row d and its denominator c, each of which may be missing. UNKNOWN has no denominator.
 coalesce(d.items_studied, 0)                       AS items_studied,

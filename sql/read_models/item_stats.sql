@@ -609,16 +609,19 @@ SELECT
 FROM answered a;
 
 -- rows languages --
--- The languages of the learner's items, most items first; `kinds` counts only described items. The items are first
--- counted by tag, because primary_language takes time and tags are few.
+-- The languages of the learner's items, most items first; `kinds` counts only described items and, of `und`, own words
+-- that the reader is shown. The items are first counted by tag, because primary_language takes time and tags are few.
 SELECT {read_models/items primary_language} AS language, CAST(sum(i.items) AS bigint) AS items_studied,
     CAST(sum(i.answers) AS bigint) AS answers,
-    count(DISTINCT {read_models/items kind}) FILTER (WHERE i.is_described) AS kinds
+    count(DISTINCT {read_models/items kind}) FILTER (WHERE i.has_kind) AS kinds
 FROM (
-    SELECT i.language, i.kind, i.described_at IS NOT NULL AS is_described, count(*) AS items, sum(s.answers) AS answers
-    FROM item_stats s
-    LEFT JOIN items i ON i.item_id = s.item_id
-    WHERE s.user_id = :user_id
+    SELECT i.language, CASE WHEN own.counts THEN o.kind ELSE i.kind END AS kind,
+        i.described_at IS NOT NULL OR own.counts AS has_kind, count(*) AS items, sum(asked.answers) AS answers
+    FROM item_stats asked
+    LEFT JOIN items i ON i.item_id = asked.item_id
+    {read_models/own_words of_item}
+    CROSS JOIN LATERAL (SELECT w.own AND {read_models/items primary_language} = 'und' AS counts) AS own
+    WHERE asked.user_id = :user_id
     GROUP BY 1, 2, 3
 ) AS i
 GROUP BY 1

@@ -48,11 +48,12 @@ list_assignments a
 DATE '2000-01-01' - a.due_on, a.list_id COLLATE "C", a.group_id COLLATE "C"
 
 -- tasks --
--- One page of the tasks that `assigned` has, from after the given one on, and the number of items, at most 20,000.
+-- One page of the tasks that `assigned` has, from after the given one on, and the number of listed items, at most
+-- 20,000, whoever gets them.
 tasks AS MATERIALIZED (
     SELECT p.*, (
         SELECT count(*) FROM (
-            {read_models/lists items of catalogue} LIMIT 20000
+            {read_models/lists cards} LIMIT 20000
         ) AS l) AS items
     FROM (
         SELECT a.group_id, a.list_id, a.due_on, l.name AS list_name
@@ -68,45 +69,76 @@ tasks AS MATERIALIZED (
 )
 
 -- known --
--- How many items of each task each learner of `learners` knew up to its day, and knows now; no row for none, and over
--- 2,000 items. Of a learner, the rows of the tasks' items are looked up, or all are read if they are fewer.
-listed AS MATERIALIZED (
-    SELECT p.group_id, p.list_id, p.due_on, l.item_id
+-- Of each task, what the learners with the same pairs get: `gets` has the number of items and, up to 2,000 listed items,
+-- their ids. `known` has how many of them each learner of `learners` knew up to the task's day, knows now, and is
+-- expected to know at the end of that day or, if it is past, of `today`, unless it is null; no row without an answer.
+-- Of a learner, the rows of the tasks' items are looked up, or all are read if they are fewer.
+listed_pairs AS MATERIALIZED (
+    SELECT DISTINCT l.pair
     FROM tasks p
     CROSS JOIN LATERAL (
-        {read_models/lists items of catalogue}
+        {read_models/lists cards}
         OFFSET 0
     ) AS l
-    WHERE p.items <= 2000
+),
+paired AS MATERIALIZED (   -- each learner with those of the own pairs that the lists have
+    SELECT m.user_id, m.today, ARRAY(
+        {read_models/catalogue_shares pairs}
+        INTERSECT
+        SELECT pair FROM listed_pairs
+        ORDER BY 1
+    ) AS pairs
+    FROM learners m
+),
+gets AS MATERIALIZED (
+    SELECT w.pairs, p.group_id, p.list_id, p.due_on, l.items, l.item_ids
+    FROM tasks p
+    CROSS JOIN (SELECT DISTINCT pairs FROM paired) AS w
+    CROSS JOIN LATERAL (
+        SELECT least(count(*), 20000) AS items, array_agg(l.item_id) FILTER (WHERE p.items <= 2000) AS item_ids
+        FROM (
+    {read_models/lists items of catalogue}
+        ) AS l
+    ) AS l
+),
+listed AS MATERIALIZED (
+    SELECT g.pairs, g.group_id, g.list_id, g.due_on, g.items, l.item_id
+    FROM gets g
+    CROSS JOIN unnest(g.item_ids) AS l (item_id)
 ),
 known AS MATERIALIZED (
-    SELECT l.group_id, l.list_id, m.user_id, count(*) FILTER (WHERE s.first_correct_on <= l.due_on) AS known,
-        count(*) AS known_now
+    SELECT l.group_id, l.list_id, m.user_id, l.items,
+        count(*) FILTER (WHERE s.first_correct_on <= l.due_on) AS known, count(s.first_correct_on) AS known_now,
+        sum({read_models/memory estimated_recall}) FILTER (WHERE m.today IS NOT NULL) AS expected
     FROM (
-        SELECT u.user_id, u.items_learned > (SELECT count(*) FROM listed) AS has_more
-        FROM learners m
+        SELECT m.*, u.items_learned > (SELECT count(*) FROM listed) AS has_more
+        FROM paired m
         CROSS JOIN LATERAL (SELECT * FROM user_progress p WHERE p.user_id = m.user_id OFFSET 0) AS u
     ) AS m
     CROSS JOIN LATERAL (
-        SELECT s.item_id, s.first_correct_on
+        SELECT s.item_id, s.first_correct_on, s.stability, s.last_answered_on, s.last_correct
         FROM (SELECT DISTINCT item_id FROM listed) AS w
         CROSS JOIN LATERAL (
             SELECT * FROM item_stats i WHERE i.user_id = m.user_id AND i.item_id = w.item_id OFFSET 0
         ) AS s
         WHERE m.has_more
         UNION ALL
-        SELECT i.item_id, i.first_correct_on FROM item_stats i WHERE i.user_id = m.user_id AND NOT m.has_more
+        SELECT i.item_id, i.first_correct_on, i.stability, i.last_answered_on, i.last_correct
+        FROM item_stats i
+        WHERE i.user_id = m.user_id AND NOT m.has_more
     ) AS s
-    JOIN listed l ON l.item_id = s.item_id
-    WHERE s.first_correct_on IS NOT NULL
-    GROUP BY l.group_id, l.list_id, m.user_id
+    JOIN listed l ON l.item_id = s.item_id AND l.pairs = m.pairs
+    CROSS JOIN LATERAL (SELECT greatest(l.due_on, m.today) AS day) AS moment
+    GROUP BY l.group_id, l.list_id, m.user_id, l.items
 )
 
 -- known_fields --
--- The result columns of a task p and the row k of `known`, which may be missing.
-CASE WHEN p.items <= 2000 THEN coalesce(k.known, 0) END AS known,
+-- The result columns of a task p, of what the learner gets of it, g, and of the row k of `known`, which may be missing.
+g.items,
+    CASE WHEN p.items <= 2000 THEN coalesce(k.known, 0) END AS known,
     CASE WHEN p.items <= 2000 THEN coalesce(k.known_now, 0) END AS known_now,
-    CASE WHEN p.items BETWEEN 1 AND 2000 THEN coalesce(k.known, 0) = p.items END AS done
+    CASE WHEN p.items <= 2000 AND g.items > 0 THEN coalesce(k.known, 0) = g.items END AS done,
+    CASE WHEN p.items <= 2000 THEN floor(10 * coalesce(k.expected, 0) + 0.5) / 10 END AS expected
 
 -- of learner --
 -- One page of the learner's tasks.
@@ -115,13 +147,14 @@ WITH assigned AS (
 ),
 {read_models/list_assignments tasks},
 learners AS (
-    SELECT CAST(:user_id AS text) AS user_id
+    SELECT CAST(:user_id AS text) AS user_id, day AS today FROM ({read_models/preferences today}) AS t
 ),
 {read_models/list_assignments known}
-SELECT p.*, (SELECT group_name FROM ({read_models/group_names latest}) AS latest) AS group_name,
+SELECT p.group_id, (SELECT group_name FROM ({read_models/group_names latest}) AS latest) AS group_name, p.list_id,
+    p.list_name, p.due_on,
     {read_models/list_assignments known_fields}
 FROM tasks p
-CROSS JOIN LATERAL (SELECT p.group_id) AS g
+JOIN gets g ON g.group_id = p.group_id AND g.list_id = p.list_id
 LEFT JOIN known k ON k.group_id = p.group_id AND k.list_id = p.list_id
 ORDER BY p.due_on DESC, p.list_id, p.group_id;
 
@@ -132,20 +165,21 @@ WITH assigned AS (
 ),
 {read_models/list_assignments tasks},
 learners AS (
-    SELECT user_id FROM group_members WHERE group_id = :group_id AND is_member
+    SELECT user_id, CAST(NULL AS date) AS today FROM group_members WHERE group_id = :group_id AND is_member
 ),
 {read_models/list_assignments known}
 SELECT p.*, CASE WHEN p.items BETWEEN 1 AND 2000 THEN (
-        SELECT count(*) FROM known k WHERE k.list_id = p.list_id AND k.known = p.items) END AS done
+        SELECT count(*) FROM known k WHERE k.list_id = p.list_id AND k.known = k.items) END AS done
 FROM tasks p
 ORDER BY p.due_on DESC, p.list_id;
 
 -- members --
 -- For each of the asked tasks, in their order: one page of the members with what they know of it, fewest items first.
 -- The page has :firsts members, and begins after the given one.
-WITH asked AS MATERIALIZED (
+WITH {read_models/group_members members},
+asked AS MATERIALIZED (
     SELECT *
-    FROM unnest(CAST(:group_ids AS text[]), CAST(:list_ids AS text[]), CAST(:due_ons AS date[]),
+    FROM unnest(CAST(:groups AS text[]), CAST(:list_ids AS text[]), CAST(:due_ons AS date[]),
         CAST(:items AS bigint[]), CAST(:firsts AS bigint[]), CAST(:after_known AS bigint[]),
         CAST(:after_user_id AS text[])) WITH ORDINALITY
         AS a (group_id, list_id, due_on, items, first, after_known, after_user_id, place)
@@ -153,18 +187,15 @@ WITH asked AS MATERIALIZED (
 tasks AS (
     SELECT DISTINCT group_id, list_id, due_on, items FROM asked
 ),
-members AS MATERIALIZED (
-    SELECT group_id, user_id FROM group_members WHERE group_id = ANY (CAST(:group_ids AS text[])) AND is_member
-),
 learners AS (
-    SELECT DISTINCT user_id FROM members
+    SELECT DISTINCT user_id, today FROM members
 ),
 {read_models/list_assignments known}
 SELECT p.place, m.user_id, (SELECT d.display_name FROM display_names d WHERE d.user_id = m.user_id) AS display_name,
     {read_models/list_assignments known_fields}
 FROM asked p
 CROSS JOIN LATERAL (
-    SELECT m.user_id, k.known, k.known_now
+    SELECT m.user_id, k.known, k.known_now, k.expected
     FROM members m
     LEFT JOIN known k ON k.group_id = m.group_id AND k.list_id = p.list_id AND k.user_id = m.user_id
     WHERE m.group_id = p.group_id
@@ -172,5 +203,7 @@ CROSS JOIN LATERAL (
     ORDER BY coalesce(k.known, 0), m.user_id
     LIMIT p.first
 ) AS m
-CROSS JOIN LATERAL (SELECT m.known, m.known_now) AS k
+CROSS JOIN LATERAL (SELECT m.known, m.known_now, m.expected) AS k
+JOIN paired w ON w.user_id = m.user_id
+JOIN gets g ON g.group_id = p.group_id AND g.list_id = p.list_id AND g.pairs = w.pairs
 ORDER BY p.place, coalesce(m.known, 0), m.user_id;

@@ -95,15 +95,41 @@ SELECT 'own:' || l.list_id AS id, TRUE AS own, l.list_id, l.name, l.scale, l.ran
 coalesce(l.scale, '') COLLATE "C", coalesce(CAST(l.rank AS bigint), 2147483648), l.name IS NULL,
         coalesce(l.name, '') COLLATE "C", l.id COLLATE "C"
 
--- items of catalogue --
--- The items of a list p of the catalogue, without those that it has archived. Items without a position are last.
-SELECT l.item_id, coalesce(CAST(l.position AS bigint), 2147483648) AS position
+-- cards --
+-- The items of a list p of the catalogue, without those that it has archived, with their words, and with their pairs as
+-- in catalogue_shares. Items without a position are last.
+SELECT l.item_id, coalesce(CAST(l.position AS bigint), 2147483648) AS position,
+            {read_models/items primary_language} AS language, nullif(i.headword, '') COLLATE "C" AS headword,
+            {read_models/items primary_language} || ' ' || {read_models/items kind} AS pair
         FROM listed_items l
-        WHERE l.list_id = p.list_id AND l.is_listed
-          AND l.item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
+        LEFT JOIN items i ON i.item_id = l.item_id
+        WHERE l.list_id = p.list_id AND l.is_listed AND i.in_catalogue IS NOT FALSE
+
+-- items of catalogue --
+-- What a learner with the pairs w.pairs gets of a list p of the catalogue. If the list names a word in one of these
+-- pairs, its cards in other pairs are left out.
+SELECT c.item_id, c.position
+    FROM (
+        SELECT c.*, c.pair = ANY (w.pairs) AS is_had,
+            bool_or(c.pair = ANY (w.pairs)) OVER (PARTITION BY c.language, c.headword) AS word_is_had
+        FROM (
+        {read_models/lists cards}
+        ) AS c
+    ) AS c
+    WHERE (c.is_had OR NOT c.word_is_had OR c.headword IS NULL)
+
+-- pairs --
+-- The learner's pairs of language and kind, as an array.
+(
+    SELECT ARRAY(
+        {read_models/catalogue_shares pairs}
+    ) AS pairs
+    FROM (SELECT CAST(:user_id AS text) AS user_id) AS m
+    OFFSET 0
+) AS w
 
 -- items --
--- The items of a list p. OFFSET 0 makes the planner look up each list.
+-- What the learner gets of a list p. OFFSET 0 makes the planner look up each list.
 (
         SELECT l.item_id, coalesce(CAST(l.position AS bigint), 2147483648) AS position
         FROM own_listed_items l
@@ -119,6 +145,7 @@ SELECT l.item_id, l.position
 FROM (
     {read_models/lists visible}
 ) AS p
+CROSS JOIN {read_models/lists pairs}
 CROSS JOIN LATERAL {read_models/lists items} AS l
 WHERE p.id = :list_id
 ORDER BY l.position, l.item_id
@@ -155,6 +182,7 @@ page AS MATERIALIZED (
 ends AS MATERIALIZED (  -- the last member of each list that may have more items
     SELECT p.id, e.position, e.item_id
     FROM page p
+    CROSS JOIN {read_models/lists pairs}
     CROSS JOIN LATERAL (
         SELECT l.position, l.item_id
         FROM {read_models/lists items} AS l
@@ -176,6 +204,7 @@ counted AS (
         count(*) FILTER (WHERE {read_models/item_stats is_due}) AS due,
         sum({read_models/memory estimated_recall}) AS expected
     FROM page p
+    CROSS JOIN {read_models/lists pairs}
     CROSS JOIN LATERAL {read_models/lists items} AS l
     LEFT JOIN ends e ON e.id = p.id
     LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = l.item_id

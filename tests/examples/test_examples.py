@@ -96,6 +96,22 @@ def test_a_subscriber_hears_what_the_programs_publish(
 
 
 @pytest.mark.exhaustive
+def test_an_app_fetches_the_words_that_a_link_of_the_page_means(
+    request: pytest.FixtureRequest, environment: dict[str, str]
+) -> None:
+    if not shutil.which("node"):
+        skip_without(request, "node")
+    review = {
+        "event_id": str(uuid.uuid4()),
+        "event_type": "CardReviewed",
+        "occurred_at": "2024-01-01T12:00:00Z",
+        "data": {"user_id": "ann", "item_id": "due & old", "rating": 3, "interval_days": 1},
+    }
+    publish(environment, [review])
+    assert wait_for("due", lambda: run(environment, "practise.mjs")) == "due & old\n"
+
+
+@pytest.mark.exhaustive
 def test_an_endpoint_writes_who_reached_a_streak_of_30_days(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

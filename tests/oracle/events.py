@@ -83,6 +83,7 @@ class World:
     now: datetime
     named: Mapping[str, Event]  # by learner: the latest event that sets or removes the name
     stored: tuple[Event, ...] = ()  # all events, whatever the moment
+    run: "World | None" = None  # what the last batch run saw; None: the same
 
     @functools.cached_property
     def present(self) -> "World":

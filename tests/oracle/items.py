@@ -1,7 +1,7 @@
 """item_stats: answers, reviews and mastery of each item; an item's history and difficulty."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 
 from tests.oracle.catalogue import (
@@ -41,27 +41,38 @@ def item_stats(world: World, user_id: str) -> dict[str, Row]:
 def pairs(world: World, user_id: str, language: str | None = None) -> set[Pair]:
     """Return the pairs of language and kind whose items of the catalogue the learner has to learn.
 
-    These are the pairs of the described items that the learner met, archived ones included; all
-    pairs if there are none. With `language`, only items in this language count.
+    These are the pairs that the learner met, or all if there are none. With `language`, only items
+    in this language count.
     """
-    described = {
-        item_id: one.pair
-        for item_id, one in descriptions(world).items()
-        if language in (None, one.primary_language)
-    }
+    every = {one.pair for one in descriptions(world).values()}
+    some = {pair for pair in every if language in (None, pair[0])}
+    return some & pairs_met(world, user_id) or some
+
+
+def pairs_met(world: World, user_id: str) -> set[Pair]:
+    """Return the pairs of the described items that the learner met, archived ones included."""
+    described = descriptions(world)
     met = item_stats(world, user_id).keys() & described.keys()
-    return {described[item_id] for item_id in met or described}
+    return {described[item_id].pair for item_id in met}
 
 
-def items_by_language(world: World, user_id: str) -> list[Row]:
-    """Return the languages of the learner's items, most items first; undescribed items are und."""
+def items_by_language(
+    world: World, user_id: str, words: Mapping[str, str | None] | None = None
+) -> list[Row]:
+    """Return the languages of the learner's items, most items first; undescribed items are und.
+
+    `words` has the kinds of the items that the reader is shown as words of the learner's own.
+    """
     items, described = item_stats(world, user_id), descriptions(world)
+    kinds = {item_id: one.kind for item_id, one in described.items()}
+    own = {item: kind for item, kind in (words or {}).items() if language_of(world, item) == "und"}
+    kinds |= own
     found = [
         {
             "language": language,
             "items_studied": len(mine),
             "answers": sum(items[item_id]["answers"] for item_id in mine),
-            "kinds": len({described[item_id].kind for item_id in mine if item_id in described}),
+            "kinds": len({kinds[item_id] for item_id in mine if item_id in kinds}),
         }
         for language in {language_of(world, item_id) for item_id in items}
         if (mine := [item_id for item_id in items if language_of(world, item_id) == language])

@@ -2,12 +2,13 @@
 
 from datetime import date
 
-from tests.oracle.days import day
+from tests.oracle.days import day, day_of
 from tests.oracle.events import Row, World
 from tests.oracle.groups import members as members_of
 from tests.oracle.groups import name_of
 from tests.oracle.lists import assignments
-from tests.oracle.word_lists import LEARNER, List, Reader, all_lists, members
+from tests.oracle.memory import add, estimate, memories, rounded
+from tests.oracle.word_lists import LEARNER, List, Reader, all_lists, listed, members
 
 MOST = 2_000  # items of a list about which it is said who knows them
 
@@ -24,24 +25,31 @@ def _tasks(world: World) -> list[tuple[str, date, List]]:
 
 
 def _known(world: World, user_id: str, due_on: date, found: List) -> Row:
-    among = members(world, found)
-    if len(among) > MOST:
-        return dict.fromkeys(("known", "known_now", "done"))
+    among = members(world, user_id, found)
+    row: Row = {"items": len(among)}
+    if len(listed(world, found)) > MOST:
+        return row | dict.fromkeys(("known", "known_now", "done", "expected"))
     first = {e.data["item_id"]: day(world, e) for e in reversed(world.correct(user_id))}
     known = sum(item in first and first[item] <= due_on for item in among)
-    done = known == len(among) if among else None
-    return {"known": known, "known_now": sum(item in first for item in among), "done": done}
+    remembered, end = memories(world, user_id), max(due_on, day_of(world, user_id, world.now))
+    return row | {
+        "known": known,
+        "known_now": sum(item in first for item in among),
+        "done": known == len(among) if among else None,
+        "expected": rounded(
+            add(estimate(remembered[item], end) for item in sorted(among) if item in remembered), 1
+        ),
+    }
 
 
-def _task(world: World, due_on: date, found: List) -> Row:
-    items = len(members(world, found))
-    return {"list_id": found.id, "list_name": found.name, "due_on": due_on, "items": items}
+def _task(due_on: date, found: List) -> Row:
+    return {"list_id": found.id, "list_name": found.name, "due_on": due_on}
 
 
 def of_learner(world: World, user_id: str, reader: Reader = LEARNER) -> list[Row]:
     return [
         {"group_id": group, "group_name": name_of(world, group)}
-        | _task(world, due_on, found)
+        | _task(due_on, found)
         | _known(world, user_id, due_on, found)
         for group, due_on, found in _tasks(world)
         if user_id in members_of(world, group)
@@ -59,7 +67,7 @@ def of_group(world: World, group_id: str) -> list[tuple[Row, list[Row]]]:
                 for user in members_of(world, group)
             ]
             rows.sort(key=lambda row: (row["known"] or 0, row["user_id"]))
-            task = _task(world, due_on, found)
+            task = {**_task(due_on, found), "items": len(listed(world, found))}
             done = sum(bool(row["done"]) for row in rows) if 1 <= task["items"] <= MOST else None
             tasks.append(({**task, "done": done}, rows))
     return tasks

@@ -11,7 +11,7 @@ from tests.oracle.catalogue import Description, archived, descriptions
 from tests.oracle.days import day, day_of, last_days, masteries
 from tests.oracle.events import LEARNERS, Row, World, ratio
 from tests.oracle.groups import members as members_of
-from tests.oracle.items import item_of, item_stats
+from tests.oracle.items import item_of, item_stats, items_by_language, pairs_met
 from tests.oracle.levels import forecast, sums_of_items
 from tests.oracle.lists import assignments, find_items, find_lists, own_words
 from tests.oracle.memory import add, estimate, item_memory, memories, rounded
@@ -65,15 +65,40 @@ def all_lists(world: World, user_id: str | None) -> list[List]:
     ]
 
 
-def members(world: World, found: List) -> list[str]:
+def listed(world: World, found: List) -> list[str]:
+    """Return the list's items, in its order, without those that the catalogue has archived."""
     gone = set() if found.own else archived(world)
-    listed = [item for item in found.position if item not in gone]
 
     def place(item: str) -> tuple[bool, int, str]:
         position = found.position[item]
         return position is None, position or 0, item
 
-    return sorted(listed, key=place)[:MOST]
+    return sorted((item for item in found.position if item not in gone), key=place)
+
+
+def members(world: World, user_id: str, found: List) -> list[str]:
+    """Return what the learner gets of the list.
+
+    These are its items but for other cards of a word of which the list names one that the learner
+    gets, by the pairs of language and kind that the last batch run saw.
+    """
+    items, described = listed(world, found), descriptions(world)
+    mine = pairs_met(world.run or world, user_id) if user_id not in world.deleted else set()
+
+    def word(item: str) -> tuple[str, str] | None:
+        one = described.get(item)
+        return (one.primary_language, one.headword) if one and one.headword else None
+
+    known = {word(item) for item in items if item in described and described[item].pair in mine}
+    left_out = {
+        item
+        for item in items
+        if not found.own
+        and word(item) is not None
+        and described[item].pair not in mine
+        and word(item) in known
+    }
+    return [item for item in items if item not in left_out][:MOST]
 
 
 def visible(world: World, user_id: str, reader: Reader) -> list[List]:
@@ -87,12 +112,12 @@ def find_list(world: World, user_id: str, list_id: str, reader: Reader = LEARNER
 
 def item_lists(world: World, user_id: str, item_id: str, reader: Reader) -> list[Row]:
     found = visible(world, user_id, reader)
-    naming = [one for one in found if item_id in members(world, one) and not one.archived]
+    naming = [one for one in found if item_id in listed(world, one) and not one.archived]
     return [{name: getattr(one, name) for name in NAMES} for one in sorted(naming, key=_place)]
 
 
 def list_numbers(world: World, user_id: str, found: List) -> Row:
-    among, stats = members(world, found), item_stats(world, user_id)
+    among, stats = members(world, user_id, found), item_stats(world, user_id)
     rows = [stats[item] for item in among if item in stats]
     mastered = {row["item_id"] for row in rows if row["mastery"] in ("SHORT_TERM", "LONG_TERM")}
     today, days = day_of(world, user_id, world.now), last_days(world, user_id, 28)
@@ -142,7 +167,7 @@ def assigned_lists(world: World, user_id: str, reader: Reader = LEARNER) -> set[
 
 
 def list_items(world: World, user_id: str, found: List, reader: Reader = LEARNER) -> list[Row]:
-    return [shown_item(world, user_id, item, reader) for item in members(world, found)]
+    return [shown_item(world, user_id, item, reader) for item in members(world, user_id, found)]
 
 
 def scales(world: World, user_id: str, reader: Reader = LEARNER) -> list[Row]:
@@ -168,6 +193,13 @@ def headword(world: World, user_id: str, item: str, reader: Reader = LEARNER) ->
     if word:
         return {"headword": word["headword"], "kind": word["kind"], "own": True}
     return {"headword": None, "kind": described.kind, "own": False}
+
+
+def languages(world: World, user_id: str, reader: Reader = LEARNER) -> list[Row]:
+    """Return the languages of the learner's items; the kinds of `und` are those that are shown."""
+    shown = {item: headword(world, user_id, item, reader) for item in item_stats(world, user_id)}
+    words = {item: row["kind"] for item, row in shown.items() if row["own"]}
+    return items_by_language(world, user_id, words)
 
 
 def shown_item(world: World, user_id: str, item: str, reader: Reader = LEARNER) -> Row:

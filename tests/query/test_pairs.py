@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from progress.adapters.postgres.database import Connection
 from progress.projections import batch
 from progress.projections.projector import Projector
 from progress.query.live.sources import Learners
@@ -15,13 +16,70 @@ from progress.recovery import checks
 from tests import oracle
 from tests.oracle.events import CARD
 from tests.support import model_rows, sample_events
-from tests.support.api import QueryClient, plain
+from tests.support.api import Api, QueryClient, plain
 from tests.support.sample_events import Envelope
 from tests.support.stage import Stage, append
 
 USERS = ("ann", "bob", "una")  # ann and una are in one shard; una meets only what nobody describes
 CARDS = tuple(f"c{number}" for number in range(9))
 NOW = sample_events.BEGIN + timedelta(days=9)
+
+
+KINDS = ("reading", "meaning", "typing")
+WORDS: tuple[tuple[str, dict[str, Any]], ...] = (
+    *(("ItemPublished", {"item_id": f"{n}:{kind}", "headword": f"Wort {n}", "language": "de",
+                         "kind": kind, "cefr_level": "A1"}) for n in range(10) for kind in KINDS),
+    *(("ListPublished", {"list_id": one, "name": one, "scale": "Book"}) for one in ("u1", "u2")),
+    *(("ItemListed", {"list_id": "u1", "item_id": f"{n}:{kind}"})
+      for n in range(10) for kind in KINDS),
+    *(("ItemListed", {"list_id": "u2", "item_id": f"{n}:typing"}) for n in range(10)),
+    *(("ListAssigned", {"list_id": one, "group_id": "g1", "due_on": "2024-04-09"})
+      for one in ("u1", "u2")),
+    *(("LearnerJoinedGroup", {"user_id": user, "group_id": "g1"}) for user in ("ann", "bob")),
+    *((CARD, {"user_id": "ann", "item_id": f"{n}:{kind}", "rating": 4, "interval_days": 30})
+      for n in range(10) for kind in KINDS[:2]),
+)  # fmt: skip
+
+
+def test_a_level_a_list_and_a_task_count_the_cards_that_the_learner_gets(
+    connection: Connection, query_api: Api
+) -> None:
+    begin = sample_events.BEGIN
+    events = [
+        sample_events.envelope(kind, data, at=begin + timedelta(seconds=n))
+        for n, (kind, data) in enumerate(WORDS)
+    ]
+    append(connection, events)
+    batch.run(connection)
+
+    def nodes(found: Any) -> list[Any]:
+        return [edge["node"] for edge in found["edges"]]
+
+    counted = "items longTermMastered progressRate reached"
+    task = "items known knownNow done expected"
+    members = f"members {{ edges {{ node {{ userId {task} }} }} }}"
+    of_group = f"tasks {{ edges {{ node {{ listId items done {members} }} }} }}"
+    found = query_api.data(
+        f"""{{ levelStats {{ catalogueItems progressRate reached }}
+        lists(scale: "Book") {{ edges {{ node {{ {counted} }} }} }}
+        tasks {{ edges {{ node {{ {task} }} }} }}
+        list(listId: "u1") {{ members {{ totalCount }} }} }}"""
+    )
+    assert found["levelStats"] == [{"catalogueItems": 20, "progressRate": 1, "reached": True}]
+    assert [[*one.values()] for one in nodes(found["lists"])] == [
+        [20, 20, 1, True],
+        [10, 0, 0, False],
+    ]
+    ann = [[one[name] for name in task.split()[:4]] for one in nodes(found["tasks"])]
+    assert ann == [[20, 20, 20, True], [10, 0, 0, False]]
+    assert 0 < nodes(found["tasks"])[0]["expected"] < 20
+    assert found["list"] == {"members": {"totalCount": 20}}
+    group = query_api.post(f'{{ group(groupId: "g1") {{ {of_group} }} }}', roles=["admin"])
+    unit, cards = nodes(group["data"]["group"]["tasks"])
+    assert (unit["items"], unit["done"], cards["items"], cards["done"]) == (30, 1, 10, 0)
+    rows_ = {one.pop("userId"): one for one in nodes(unit["members"])}
+    assert rows_["ann"] == nodes(found["tasks"])[0]
+    assert [*rows_["bob"].values()] == [30, 0, 0, False, 0]
 
 
 def draw_events(chance: random.Random) -> list[Envelope]:

@@ -22,6 +22,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from progress import settings
 from progress.adapters.pubsub import publisher
 from progress.demo import loading
 from progress.importers import envelope_lines
@@ -32,6 +33,7 @@ from tests.support import cli, folders, recent_events
 _PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")
 PROGRAM = next(filter(None, map(shutil.which, _PROGRAMS)), None)
 APP = "https://app.example/learn"
+_WORDS = "&".join(f"{name}={{{name}}}" for name in settings.APP_PLACEHOLDERS)
 DEMO = loading.LEARNER.user_id
 PHONE: dict[str, Any] = {
     "viewport": {"width": 390, "height": 844},
@@ -109,7 +111,7 @@ class Stack:
         return data_folder.running(data_folder.at(str(self.folder))).addresses["database_url"]
 
     def progress(self, *command: str, text: str = "") -> str:
-        environment = {"RATE_LIMIT_PER_MINUTE": "100000", "APP_URL": APP}
+        environment = {"RATE_LIMIT_PER_MINUTE": "100000", "APP_URL": f"{APP}?{_WORDS}"}
         folder = str(self.folder)
         return cli.expect_success(
             cli.progress("", *command, text=text, PROGRESS_DATA_DIR=folder, **environment)

@@ -1,5 +1,6 @@
 """Settings: valid values, and errors that prevent startup."""
 
+import contextlib
 import json
 import traceback
 from collections.abc import Callable
@@ -176,6 +177,24 @@ def test_an_unquoted_password_is_rejected_and_not_shown(
 def test_the_error_names_database_url_if_no_database_is_set() -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL"):
         database.connect(settings.read({}))
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("https://a.example/{list}?f={filter}&{from}{to}{item}{level}{language}#%7Bx%7D", ""),
+        (
+            "https://a.example/?f={filtr}",
+            r"APP_URL: unknown placeholder {filtr}; known are filter, ",
+        ),
+        ("https://a.example/?f={Filter}", "unknown placeholder {Filter}"),
+        ("https://a.example/{}", "unknown placeholder {}"),
+        ("https://{item}/", "APP_URL: expected a host without placeholders"),
+    ],
+)
+def test_the_page_can_fill_in_the_address_of_the_app(url: str, error: str) -> None:
+    with pytest.raises(SettingsError, match=error) if error else contextlib.nullcontext():
+        assert settings.read({"APP_URL": url}).app_url == url
 
 
 def test_the_error_names_the_setting_whose_url_has_a_wrong_scheme() -> None:

@@ -368,7 +368,9 @@ def level_stats(moment: Moment, *, language: str | None = UNSET) -> RowQuery[row
 
 
 @declare_learner_field(
-    types.list_of(rows.LearnerLanguage), cache=CachePolicy(10, catalogue=True), cost=Cost(45)
+    types.list_of(rows.LearnerLanguage),
+    cache=CachePolicy(10, catalogue=True, own_words=True),
+    cost=Cost(45),
 )
 def languages(moment: Moment) -> RowQuery[rows.LearnerLanguage]:
     return rows.select_languages(moment)
@@ -652,6 +654,7 @@ async def tasks(
         first=size + 1,
         after=pagination.decode_key(after, rows.TaskKey),
         groups=caller.groups if caller.needs_membership(learner) else None,
+        at=info.context.at,
     )
     return pagination.build_record_page(found, after, size, rows.TaskKey)
 

@@ -6,13 +6,13 @@ import { freshness } from './freshness.js';
 import { celebration, howFar } from './how_far.js';
 import { join, t } from './i18n.js';
 import { improving } from './improving.js';
-import { items } from './items.js';
+import { appLink, items } from './items.js';
 import { LEAST, has } from './layout.js';
 import { nameOf } from './names.js';
 import { View } from './problems.js';
 import * as session from './signed_in.js';
 import { pastDay, withParameter } from './past_day.js';
-import { appLink, pills, preview, setting, today } from './today.js';
+import { pills, preview, setting, today } from './today.js';
 import { when } from './when_section.js';
 import { clampDay, moveDay, spanOf, year } from './year.js';
 
@@ -225,7 +225,7 @@ function welcome(data) {
   return h('section', { class: 'card wide welcome', 'data-key': 'welcome' },
     h('h2', null, t('welcome.title')),
     h('ol', { class: 'steps' }, ['first', 'second', 'third'].map((step) => h('li', null, t(`welcome.${step}`)))),
-    h('div', { class: 'tools' }, appLink('next.open'), setting(data)),
+    h('div', { class: 'tools' }, appLink('next.open', {}), setting(data)),
     pills(data),
     h('p', { class: 'note' }, t('welcome.live')),
     preview());

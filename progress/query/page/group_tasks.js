@@ -5,7 +5,7 @@ import { saveCsv } from './csv.js';
 import { h } from './dom.js';
 import { clock, fullDay, localDate, longDay, nearDay, now, number, shortDay } from './format.js';
 import { join, t } from './i18n.js';
-import { listName } from './items.js';
+import { listName, taskText } from './items.js';
 import { button, note, panel, stamp, table } from './layout.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
@@ -14,7 +14,7 @@ import { addressOf, findAlike, groupName, learnLearners, linkTo } from './member
 
 export const MOST = 20; // tasks of a request
 const FIRST = 3; // names of those who are furthest from a task
-const MEMBER = 'userId displayName known knownNow done';
+const MEMBER = 'userId displayName items known knownNow done expected';
 const TASK = 'listId listName dueOn items done';
 const CARD_QUERY = `query GroupTasks($group: ID!, $first: Int) {
   group(groupId: $group) {
@@ -54,11 +54,13 @@ const doneBy = ({ done, items }, members) =>
   (done === null ? t('items.found', { count: items }) : t('tasks.doneBy', { count: done, members }));
 
 /** The first members who have not done a task, with the words that they have learned. */
-function furthest({ members, items: count }, name) {
+function furthest({ members, dueOn }, name) {
   const rows = members.edges.map(({ node }) => node).filter(({ done }) => done === false);
   return rows.length > 0 ? h('ul', { class: 'repeat' }, rows.map((row) => h('li', null,
-    name(row), ' ', h('span', { class: 'of' }, t('items.ofAnswers', { right: row.known, count }))))) : '–';
+    name(row), ' ', h('span', { class: 'of' }, said(row, dueOn))))) : '–';
 }
+
+const said = (member, dueOn) => taskText({ ...member, dueOn }, localDate(now()));
 
 export class Task extends View {
   constructor(element, group, list, shell) {
@@ -119,30 +121,28 @@ export class Task extends View {
         isCounted && [
           h('div', { class: 'tools' },
             button('csv', 'csv', t('group.save')), button('print', 'print', t('group.print'))),
-          table(this.columns(), rows.map((row) => this.row(row))),
+          table([t('group.learner'), t('glossary.words.learned'), t('tasks.left')],
+            rows.map((row) => this.row(row)), 'stacking task'),
         ]),
     ];
   }
 
-  /** The names of the columns; the last one is there only if words were learned after the day. */
-  columns() {
-    const day = shortDay(this.data.task.dueOn);
-    const isLate = this.data.rows.some(({ known, knownNow }) => known < knownNow);
-    return [t('group.learner'), t('tasks.left'), t('tasks.until', { day }), ...(isLate ? [t('tasks.now')] : [])];
-  }
-
-  row({ userId, displayName, known, knownNow }) {
+  row({ userId, displayName, ...member }) {
     const alike = findAlike(this.data.rows.map((row) => row.displayName));
     const href = withParameter(`#/learner/${encodeURIComponent(userId)}`, 'group', this.group);
-    const left = h('b', null, number(this.data.task.items - known));
-    return [linkTo(href, userId, displayName, alike), left, number(known), number(knownNow)]
-      .slice(0, this.columns().length);
+    return [linkTo(href, userId, displayName, alike), said(member, this.data.task.dueOn),
+      h('b', null, number(member.items - member.known))];
   }
 
+  /** Save the numbers of the members. Words that were learned after the day have a column only if there are some. */
   save() {
-    const columns = [t('group.idOf'), ...this.columns()];
-    const rows = this.data.rows.map(({ userId, displayName, known, knownNow }) => {
-      const values = [userId, displayName, this.data.task.items - known, known, knownNow];
+    const { task: { dueOn }, rows: members } = this.data;
+    const [today, day] = [localDate(now()), shortDay(dueOn)];
+    const isLate = members.some(({ known, knownNow }) => known < knownNow);
+    const columns = [t('group.idOf'), t('group.learner'), t('tasks.left'), t('tasks.until', { day }),
+      t('tasks.expected', { day: dueOn < today ? shortDay(today) : day }), ...(isLate ? [t('tasks.now')] : [])];
+    const rows = members.map(({ userId, displayName, items, known, expected, knownNow }) => {
+      const values = [userId, displayName, items - known, known, expected, knownNow];
       return Object.fromEntries(columns.map((column, index) => [column, values[index]]));
     });
     const name = [groupName(this.group), nameOf('list', this.list), localDate(now())].join(' - ');

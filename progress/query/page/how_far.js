@@ -2,11 +2,11 @@
 
 import { bar, legend } from './charts.js';
 import { h } from './dom.js';
-import { longDay, monthYear, number, percent, share } from './format.js';
+import { dayAfter, longDay, monthYear, number, percent, share } from './format.js';
 import { STAGES, isBatchLate, isBatchPending, masteredNow } from './freshness.js';
-import { sentences, t } from './i18n.js';
-import { listLink, listsPage } from './items.js';
-import { languageSwitch, ofAllLanguages } from './languages.js';
+import { parts, sentences, t } from './i18n.js';
+import { itemList, listLink, listsPage } from './items.js';
+import { inLanguage, languageSwitch, ofAllLanguages } from './languages.js';
 import { LEAST, card, has, mark, note, pairs, section, table } from './layout.js';
 import { visible } from './names.js';
 import { known } from './news.js';
@@ -69,7 +69,7 @@ export function levelsOf(data, { scales = [], scale: chosen = null, lastLevel })
 
 export const idOf = ({ id, level }) => id ?? level;
 
-function levels({ user }, counting, scales, shown, ofAll) {
+function levels({ user, day }, counting, scales, shown, ofAll) {
   const { scale, all, isWaiting, current, next } = shown;
   const waiting = isWaiting && counting;
   const isTable = isWaiting || hasLevel(all);
@@ -89,8 +89,8 @@ function levels({ user }, counting, scales, shown, ofAll) {
     scale && ofAll(), status(waiting, describe(shown)),
     isTable && [shareTable(headers, rows.map((row) => [
       row.id ? listLink(row, user) : row.level === 'UNKNOWN' ? t('levels.none') : row.level, row,
-      ...(hasPace ? [pace(row), expected(row, isNear(row))] : [percent(row.accuracyRate)])]), waiting),
-    stageLegend()],
+      ...(hasPace ? [pace(row, user, day), expected(row, isNear(row))] : [percent(row.accuracyRate)])]),
+    waiting, user), stageLegend()],
     undated && note(undated),
     (more || (!waiting && !hasLevel(all))) && h('div', { class: 'tools' },
       h('a', { class: 'button quiet', href: listsPage(user, scale?.name), 'data-key': 'lists' }, t('view.lists'))));
@@ -113,7 +113,8 @@ function describe({ scale, all, current, choice }) {
 
 const levelOf = ({ level, name, id }) => (id ? visible(name) ?? id : level);
 
-const pace = (row) => (row.level === 'UNKNOWN' ? '–' : number(row.masteredLast28Days));
+const pace = (row, user, to) => (row.level === 'UNKNOWN' ? '–'
+  : opened(row, row.masteredLast28Days, user, { filter: 'newly_mastered', from: dayAfter(to, -27), to }));
 
 const lacksDate = (row) => row && !row.expectedDate;
 
@@ -131,22 +132,30 @@ function skills(data, waiting) {
   return card('skills', t('skills.title'), null,
     status(waiting, t('skills.meaning')),
     shareTable([t('skills.skill'), t('levels.known'), t('week.right')],
-      rows.map((row) => [t(`skills.${row.domain}`), row, percent(row.accuracyRate)]), waiting),
+      rows.map((row) => [t(`skills.${row.domain}`), row, percent(row.accuracyRate)]), waiting, data.user),
     stageLegend());
 }
 
 /** A table of levels or skills. While they are being counted, rows without counts have dashes. */
-const shareTable = (headers, rows, waiting) => rows.length > 0 && table(headers, rows.map(([name, row, ...cells]) =>
-  [name, ...(waiting && !row.itemsStudied ? ['–', ...cells.map(() => '–')] : [shareOf(row), ...cells])]), 'shares');
+const shareTable = (headers, rows, waiting, user) => rows.length > 0 && table(headers, rows.map(
+  ([name, row, ...cells]) => [name, ...(waiting && !row.itemsStudied
+    ? ['–', ...cells.map(() => '–')] : [shareOf(row, user), ...cells])]), 'shares');
 
-export function shareOf(row) {
+export function shareOf(row, user) {
   const { itemsStudied, catalogueItems: total } = row;
+  const known = opened(row, masteredNow(row), user, { filter: 'mastered' });
   return [
     bar(shades(row), total ?? itemsStudied),
-    h('span', { class: 'of' }, total == null
-      ? t('levels.ofStudied', { known: masteredNow(row), count: itemsStudied })
-      : t('levels.ofTotal', { known: masteredNow(row), count: total, share: share(row.progressRate) })),
+    h('p', { class: 'of' }, total == null
+      ? parts('levels.ofStudied', { known, count: opened(row, itemsStudied, user, {}) })
+      : parts('levels.ofTotal', { known, count: total, share: share(row.progressRate) })),
   ];
+}
+
+/** A number of words of a level, a skill or a list, which is of all languages; it opens the words. */
+function opened({ id, level, domain }, count, user, filter) {
+  const href = itemList(user, { ...filter, ...(id ? { list: id } : level ? { level } : { skill: domain }) });
+  return count ? h('a', { href: id ? inLanguage(null, href) : href }, number(count)) : number(count);
 }
 
 /** The newest milestones up to the day that the page shows; nothing if there are none. `ofAll` says what they count. */

@@ -7,8 +7,8 @@ import { h } from './dom.js';
 import {
   dayAfter, days, decimal, instant, longDay, minutes, month, monthSign, number, percent, rounded, shortDay,
 } from './format.js';
-import { join, sentences, t } from './i18n.js';
-import { wordsOf } from './items.js';
+import { join, parts, t } from './i18n.js';
+import { wordsLink, wordsOf } from './items.js';
 import { card, has, note, section, table, unfolded } from './layout.js';
 import { MAX_WEEKS, accuracy, firstDay, isOpen, monday, months, pace, sum, weeks } from './periods.js';
 import { pastDay } from './past_day.js';
@@ -140,11 +140,16 @@ function mastered(shown, data) {
   const isByYear = shown[0].end.slice(0, 7) !== shown[0].start.slice(0, 7);
   const nameOf = ({ start }) => (isByYear ? t('year.name', { year: start.slice(0, 4) }) : month(start, 'long'));
   const signOf = ({ start }) => (isByYear ? start.slice(2, 4) : monthSign(start));
+  const course = shown.length > 1 && !isByYear && soFar(shown.slice(-2), studied, day);
   const total = shown.reduce((count, { newMasteryCount }) => count + newMasteryCount, 0);
+  const words = t('items.found', { count: total });
   return card('mastered', t(isByYear ? 'mastered.byYear' : 'mastered.title'), null,
-    note(sentences(
-      t('mastered.summary', { count: total, day: longDay(shown[0].start) }),
-      shown.length > 1 && !isByYear && soFar(shown.slice(-2), studied, day))),
+    note(
+      parts('mastered.summary', {
+        count: total, day: longDay(shown[0].start),
+        words: isByYear || !total ? words : wordsLink(data, words, 'newly_mastered', shown[0].start, day),
+      }),
+      course && [t('gap'), course]),
     counts(shown.map((period) => {
       const { start, end, newMasteryCount: value } = period;
       const name = nameOf(period);

@@ -7,10 +7,9 @@ import { chooseLanguage, chosenLanguage, languageName, offered } from './languag
 import { button, note, stamp } from './layout.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
-import { due, itemList, itemPage, level, listsPage, word } from './items.js';
+import { appLink, due, itemList, itemPage, level, listsPage, word } from './items.js';
 import * as session from './signed_in.js';
 import { ask, pastDay } from './past_day.js';
-import { appLink } from './today.js';
 
 const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $level: CefrLevel, $skill: Domain,
     $list: ID, $search: String, $language: String, $from: Date, $to: Date, $after: String,
@@ -205,8 +204,8 @@ export class ItemList extends View {
         total === 0 && filter === 'LEECH' && h('a', {
           class: 'button quiet', href: itemList(this.user, { filter: 'struggling' }),
         }, t('items.weak')),
-        !this.user && !pastDay() && total > 0 && ['DUE', 'FADING', 'MISSED'].includes(filter)
-          && h('div', { class: 'tools' }, appLink('next.start')),
+        !this.user && !pastDay() && total > 0
+          && h('div', { class: 'tools' }, appLink('next.start', wordsToPractise(this.view, today))),
         rows.some(({ own }) => own) && note(t('list.own')),
         rows.length > 0 && table(rows, this.view.order, today, this.user),
         cursor && button('more', 'more', t('items.more'))),
@@ -285,6 +284,12 @@ function format({ filter, level, skill, list, order, search, from, to }) {
     search,
   };
   return Object.fromEntries(Object.entries(values).filter(([, text]) => text));
+}
+
+/** The arguments of `itemStats` that the app is given; null if it cannot be given those of the view. */
+function wordsToPractise({ filter, level, skill, list, language, search, from, to }, today) {
+  const days = OF_DAYS.includes(filter) && { from: from ?? today, to: to ?? today };
+  return skill || search ? null : { filter: filter === 'ALL' ? '' : filter, level, list, language, ...days };
 }
 
 const keyOf = (view) => itemList(null, format(view));

@@ -12,7 +12,7 @@ import { ends, frame, lines, round } from './line_charts.js';
 import { learnDays } from './local_days.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
-import { due, itemList, level, listLink, listName, listPage, word } from './items.js';
+import { appLink, due, itemList, level, listLink, listName, listPage, word } from './items.js';
 import { ask, pastDay } from './past_day.js';
 
 const AHEAD = 30; // number of days after today that the forgetting curve covers
@@ -104,9 +104,10 @@ export class ItemPage extends View {
           ...lists.flatMap((one, at) => [at > 0 && ' · ', ...listLink(one, this.user)])),
         item.own && note(t('list.own')),
         item.setAside && note(t('item.isAside')),
-        !this.user && !pastDay() && h('button', {
-          type: 'button', class: 'button quiet', 'data-aside': true, 'data-key': 'aside',
-        }, t(item.setAside ? 'item.takeBack' : 'item.setAside'))),
+        !this.user && !pastDay() && h('div', { class: 'tools' },
+          appLink('items.practise', { item: item.itemId }, true),
+          h('button', { type: 'button', class: 'button quiet', 'data-aside': true, 'data-key': 'aside' },
+            t(item.setAside ? 'item.takeBack' : 'item.setAside')))),
       h('section', { 'aria-labelledby': 'facts', 'data-key': 'facts' },
         h('h2', { id: 'facts', class: 'unseen' }, t('item.facts')),
         h('div', { class: 'cards' },

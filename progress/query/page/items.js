@@ -8,7 +8,7 @@ import { card, note, section, table } from './layout.js';
 import { inGroup, learnName, nameOf, visible } from './names.js';
 import { on, pastDay } from './past_day.js';
 
-export function items({ weakest, user, day, languages, language }) {
+export function items({ weakest, user, isOwn, day, languages, language }) {
   const rows = weakest.edges.map((edge) => edge.node);
   const more = weakest.totalCount - rows.length;
   return section('items', t('items.title'), languageSwitch(languages, language),
@@ -17,6 +17,7 @@ export function items({ weakest, user, day, languages, language }) {
       rows.length > 0 && table(
         [t('items.item'), t('week.right'), t('items.due')], rows.map((item) => cells(item, user, day)), 'items'),
       h('div', { class: 'tools' },
+        rows.length > 0 && isOwn && !pastDay() && appLink('items.practise', { filter: 'STRUGGLING', language }, true),
         more > 0 && link(itemList(user, { filter: 'struggling' }), t('weakest.all', { count: weakest.totalCount })),
         link(itemList(user), t('items.all')), link(listsPage(user), t('view.lists')))));
 }
@@ -76,16 +77,37 @@ export function listName({ id, name }) {
 export const listLink = (list, user) =>
   [h('a', { href: listPage(list.id, user) }, listName(list)), ...tags(list.own && t('items.own'))];
 
-/** How many words of a task are learned, and until when: by the end of that day and, if there are more, by now. */
-export function taskText({ items: count, known, knownNow, dueOn }, today) {
+/**
+ * How many words of a task are learned, and how many of them will be remembered on its day; after it, how many were
+ * learned by its end and, if there are more, by now.
+ */
+export function taskText({ items: count, known, knownNow, expected, dueOn }, today) {
   const day = dueOn === today ? t('tasks.endOfToday') : nearDay(dueOn, today);
   if (known == null || !count) return t('tasks.size', { count, day });
+  if (expected != null && dueOn >= today) {
+    const when = dueOn === today ? t('tasks.atEnd') : t('tasks.on', { day });
+    return t('tasks.remembered', { known, count, expected: Math.floor(expected), when });
+  }
   return t(known < knownNow ? 'tasks.late' : 'tasks.learned', { known, count, day, now: knownNow });
+}
+
+/**
+ * A button that opens the learning app; none if the server does not know the app's address. `words` are the arguments
+ * of `itemStats` that list the words to practise: the address's placeholders. If none do, `words` is null, and only an
+ * address without placeholders has a button.
+ */
+export function appLink(text, words, isQuiet = false) {
+  const { content: url } = document.querySelector('meta[name=app]');
+  const href = url.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(words?.[name] ?? ''));
+  return url && (words || href === url)
+    && h('a', { class: `button${isQuiet ? ' quiet' : ''}`, href, 'data-key': 'app' }, t(text));
 }
 
 /** The words that a number of all languages counts: those of a filter, on some days. */
 export const wordsOf = ({ user, day }, filter, from = null, to = from) =>
   inLanguage(null, itemList(user, { filter, ...from && { from, to: to < day ? to : day } }));
+
+export const wordsLink = (data, text, ...which) => h('a', { href: wordsOf(data, ...which) }, text);
 
 export const expectedOn = (day) => (pastDay() ? t('expected.then', { day: longDay(day) }) : t('expected.now'));
 

@@ -6,7 +6,7 @@ import { clock, dayAfter, floor, longDay, number, percent, recallShare } from '.
 import { STAGES } from './freshness.js';
 import { stageLegend } from './how_far.js';
 import { join, sentences, t } from './i18n.js';
-import { due, expectedOn, itemList, itemPage, level, word } from './items.js';
+import { appLink, due, expectedOn, itemList, itemPage, level, word } from './items.js';
 import { chosenLanguage, languageSwitch, listenForLanguage, ofAllLanguages } from './languages.js';
 import { card, expectedOf, note, stamp, table, unfolded } from './layout.js';
 import { lines } from './line_charts.js';
@@ -234,8 +234,10 @@ function fadingCard({ totalCount, edges }, today, user) {
         h('td', null, h('div', { class: 'recall' },
           bar([['right', item.estimatedRecall]], 1), h('b', null, recallShare(item.estimatedRecall)))),
         h('td', { class: 'end' }, due(item, today)))))),
-    totalCount > rows.length && h('div', { class: 'tools' },
-      h('a', { class: 'button quiet', href: itemList(user, { filter: 'fading' }) },
+    h('div', { class: 'tools' },
+      rows.length > 0 && !user && !pastDay()
+        && appLink('items.practise', { filter: 'FADING', language: chosenLanguage() }, true),
+      totalCount > rows.length && h('a', { class: 'button quiet', href: itemList(user, { filter: 'fading' }) },
         t('fading.all', { count: totalCount }))));
 }
 

@@ -18,6 +18,19 @@ export function languageOf(parameters) {
   return /^[a-z]{1,8}$/i.test(tag) ? tag.toLowerCase() : null;
 }
 
+/**
+ * The number of a learner's new words. As long as no answered word is described, the catalogue's are not known to be
+ * what this learner learns: then `unmet` counts those of the lists, null without one, undefined until it is loaded.
+ */
+export function newWords(data) {
+  const { unmet, progress, user } = data;
+  return isDescribed(data) || (unmet === null && !user) ? progress?.masteryStats.unlearned : unmet ?? undefined;
+}
+
+/** True if a described word is known to be answered: one with a language, a level or a skill. Own words have none. */
+export const isDescribed = ({ languages, levels, domains }) => languages.some(({ language }) => language !== 'und')
+  || [...levels, ...domains].some((row) => row.itemsStudied > 0 && (row.level ?? row.domain) !== 'UNKNOWN');
+
 export const inLanguage = (tag, href) => withParameter(href, 'language', tag);
 
 /**

@@ -5,7 +5,7 @@ import { dayAfter } from './format.js';
 import { countBehind } from './freshness.js';
 import { levelsOf, reachedText } from './how_far.js';
 import { t, withTexts } from './i18n.js';
-import { chosenLanguage, listenForLanguage } from './languages.js';
+import { chosenLanguage, isDescribed, listenForLanguage } from './languages.js';
 import { Loads } from './loads.js';
 import {
   EARLIER_QUERY, FRAME_QUERY, MILESTONES, NEWS_QUERY, PAST_QUERY, QUERY, SUBSCRIPTION, TODAY_QUERY, byDate, joinDays,
@@ -143,9 +143,16 @@ export class Learner extends Dashboard {
   /** Add the news and the estimates. Until they arrive, the page keeps the former numbers, or their place. */
   async addNews() {
     if (pastDay()) return this.add(PAST_QUERY, {});
+    const unmet = this.countUnmet();
     if (endedStreak(this.data)) await this.loadBefore(); // the news count all study days
-    if (this.data.streak.activeToday) return this.add(TODAY_QUERY, {});
-    return this.add(NEWS_QUERY, { monday: newsRange(this.data.day).monday });
+    if (this.data.streak.activeToday) return this.add(TODAY_QUERY, {}, unmet);
+    return this.add(NEWS_QUERY, { monday: newsRange(this.data.day).monday }, unmet);
+  }
+
+  async countUnmet() {
+    if (isDescribed(this.data)) return {};
+    const { countUnmet } = await import('./scales.js');
+    return { unmet: await countUnmet(this.user, this.closing.signal) };
   }
 
   /** Add, once for the view, what seldom changes. */
@@ -153,13 +160,13 @@ export class Learner extends Dashboard {
     if (!pastDay() && !this.more.curve) await this.add(FRAME_QUERY, { before: newsRange(this.data.day).before });
   }
 
-  async add(query, parameters) {
+  async add(query, parameters, further = {}) {
     const day = pastDay();
     const { language } = this.data;
     const variables = { user: this.user, language, isChosen: Boolean(language), ...parameters };
-    const { data } = await ask(query, variables, this.closing.signal);
+    const [{ data }, more] = await Promise.all([ask(query, variables, this.closing.signal), further]);
     if (language !== this.data.language || day !== pastDay()) return; // a newer request is on its way
-    Object.assign(this.more, data);
+    Object.assign(this.more, data, more);
     Object.assign(this.data, this.more);
     this.draw();
   }

@@ -8,8 +8,9 @@ import { join, t } from './i18n.js';
 import { listenForSearch, searchField } from './item_list.js';
 import { stateOf } from './item_page.js';
 import {
-  due, itemList, itemPage, level, listLink, listName, listPage, listsPage, tags, taskText, word,
+  appLink, due, itemList, itemPage, level, listLink, listName, listPage, listsPage, tags, taskText, word,
 } from './items.js';
+import { inLanguage } from './languages.js';
 import { button, card, expectedOf, note, pairs, stamp, table } from './layout.js';
 import { learnName, nameOf, visible } from './names.js';
 import { View } from './problems.js';
@@ -112,7 +113,7 @@ export class Lists extends Pages {
           rows.some(({ own }) => own) && note(t('list.own')),
           cursor && button('more', 'more', t('items.more'))),
         studied.map((one) => card(`scale-${one.name}`, one.name, 'wide',
-          listTable(one.rows, user, one.name, frame),
+          listTable(one.rows, user, one.name),
           one.cursor && h('div', { class: 'tools' },
             h('a', { class: 'button quiet', href: listsPage(user, one.name) }, t('items.more')))))),
     ];
@@ -129,13 +130,18 @@ const tasksOf = (id, { tasks, today: [{ date: today }] }) => (tasks?.edges ?? []
   .map(({ node: task }) => h('span', { class: 'of' },
     join(taskText(task, today), visible(task.groupName) ?? task.groupId)));
 
+const dueOf = ({ id, due: count }, user) => (count
+  ? h('a', { href: inLanguage(null, itemList(user, { filter: 'due', list: id })) }, number(count)) : number(count));
+
+/** Lists of the scale `shown` are levels; of others, a task says how it stands, and what is known is on its own page. */
 const listTable = (lists, user, shown, frame) => [
-  table([t('items.list'), t('levels.known'), t('lists.due'), t('expected.title')], lists.map((list) => [
-    [...listLink(list, user),
-      list.scale && list.scale !== shown && h('span', { class: 'of', dir: 'auto', translate: 'no' }, list.scale),
-      ...tasksOf(list.id, frame)],
-    shareOf(list), number(list.due), number(floor(list.expected)),
-  ]), 'stacking lists'),
+  table([t('items.list'), t('levels.known'), t('lists.due'), t('expected.title')], lists.map((list) => {
+    const tasks = shown ? [] : tasksOf(list.id, frame);
+    const name = [...listLink(list, user),
+      list.scale && list.scale !== shown && h('span', { class: 'of', dir: 'auto', translate: 'no' }, list.scale)];
+    if (tasks.length) return [[...name, ...tasks], null, dueOf(list, user), null];
+    return [name, shareOf(list, user), dueOf(list, user), number(floor(list.expected))];
+  }), 'stacking lists'),
   stageLegend(),
 ];
 
@@ -199,12 +205,13 @@ export class ListPage extends Pages {
       h('header', { class: 'item-head', 'data-key': 'head' },
         h('h1', null, listName(list), tags(own && t('items.own'))),
         scale && note(scale), archived && note(t('lists.isArchived')), own && note(t('list.own')),
-        tasksOf(list.id, frame)),
+        tasksOf(list.id, frame),
+        !user && !pastDay() && items > 0
+          && h('div', { class: 'tools' }, appLink('items.practise', { list: list.id }, true))),
       stamp(at),
       cards('list', t('items.list'),
-        card('known', t('levels.known'), null, shareOf(list), stageLegend(), pairs([
-          [t('lists.due'), list.due > 0
-            ? h('a', { href: itemList(user, { filter: 'due', list: list.id }) }, number(list.due)) : number(0)],
+        card('known', t('levels.known'), null, shareOf(list, user), stageLegend(), pairs([
+          [t('lists.due'), dueOf(list, user)],
           [t('levels.pace'), number(masteredLast28Days)],
           [t('levels.expected'), expected(list, true)],
         ])),

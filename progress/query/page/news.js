@@ -5,7 +5,8 @@ import { h } from './dom.js';
 import { dayAfter, floor, longDay, minutes as spell, number } from './format.js';
 import { STAGES } from './freshness.js';
 import { parts, t } from './i18n.js';
-import { knowledgePage, listLink, taskText, wordsOf } from './items.js';
+import { knowledgePage, listLink, listPage, taskText, wordsLink, wordsOf } from './items.js';
+import { newWords } from './languages.js';
 import { expectedOf } from './layout.js';
 import { nameOf, visible } from './names.js';
 import { isStudyDay, monday, sum } from './periods.js';
@@ -16,6 +17,9 @@ export const newsRange = (day) => ({ monday: monday(day), before: dayAfter(monda
 
 const FULL = { style: 'next', button: 'next.start' };
 const RESTS = { style: 'next rests', button: 'next.open' };
+const WORDS = { due: { filter: 'DUE' }, fading: { filter: 'FADING' } }; // the arguments of `itemStats`
+const NEARLY_ALL = 5; // words; if fewer than these or than a tenth would remain, all are to be repeated
+const MISSED_DAYS = 3; // so long the page tells of a task that was not done
 
 /**
  * The cases. A name says what to do now and with what: `said` is the sentence, `figure` the card's large number, `note`
@@ -23,12 +27,12 @@ const RESTS = { style: 'next rests', button: 'next.open' };
  * texts; the button of a card that rests is small. To go on has the row of to begin, if it has none of its own.
  */
 const CASES = {
-  'nothing none': { said: 'news.none', figure: 'next.due', note: 'next.caughtUp', ...RESTS },
+  'begin none': { said: 'news.none', figure: 'next.due', note: 'next.caughtUp', ...RESTS },
   'begin due': { said: 'news.repeat', figure: 'next.due', note: 'next.time', ...FULL },
   'begin task': { figure: 'next.task', ...FULL, button: 'next.open' },
   'begin fading': { said: 'news.few', figure: 'next.fading', note: 'next.time', ...FULL },
   'begin new': { said: 'news.learn', figure: 'next.new', ...FULL, button: 'next.open' },
-  'begin streak': { figure: 'next.streak', ...FULL, button: 'next.open' },
+  'begin streak': { said: 'news.none', figure: 'next.streak', ...FULL, button: 'next.open' },
   'begin goal': { said: 'news.goal', figure: 'next.goal', ...FULL, button: 'next.open' },
   'go on due': { said: 'news.stillDue', figure: 'next.due', note: 'next.time', ...FULL },
   'too much due': { said: 'news.first', figure: 'next.due', note: 'next.plan', ...FULL },
@@ -39,38 +43,42 @@ const CASES = {
 
 /**
  * Decide. `due` has the numbers of words that are due today and on each day ahead; `fading` and `fresh` are numbers of
- * words; `task` is that of a group, if there is one; `pace` is the seconds per answer, null if unknown. `usual` is the
- * learner's minutes of a day, `spent` those of today. `left` is the milliseconds until the day ends, `urgency` how
- * little that is, from 0 to 2. `ended` is the length of a streak that ended yesterday, else 0. The `studied` days and
- * the `learned` words, which are all of them, stay.
+ * words; `tasks` are those of groups that are not done, the next one first; `pace` is the seconds per answer, null if
+ * unknown. `usual` is the learner's minutes of a day, `spent` those of today. `left` is the milliseconds until the day
+ * ends, `urgency` how little that is, from 0 to 2. `ended` is the length of a streak that ended yesterday, else 0. The
+ * `studied` days and the `learned` words, which are all of them, stay.
  *
- * Return the case's row, the values of its texts, the text of the time that is left, if it is little, and the sentence.
- * A text is [key, values], and so may be a value.
+ * Return the case's row, the values of its texts, the text of the time that is left, if it is little, what comes
+ * tomorrow, if today is enough, what is to be said first of all, and the sentence. A text is [key, values], and so may
+ * be a value.
  */
 function decide({
-  due: [due, ...ahead], fading, fresh, task, pace, usual, spent, goal, streak, left, urgency, ended, studied,
-  learned,
+  due: [due, ...ahead], fading, fresh, tasks: [task, ...missed] = [], pace, usual, spent, goal, streak, left, urgency,
+  ended, studied, learned,
 }) {
   const { activeToday, atRisk, current } = streak;
   const toGoal = goal && Math.max(0, goal.answersPerDay - goal.answersToday);
   const isEnough = streak.restToday || (goal ? toGoal === 0 : activeToday && spent >= usual);
-  const ofTask = task?.known == null ? 0 : task.items - task.known;
-  const ofToday = ofTask && task.isLastDay ? 'task' : null;
+  const ofTask = task?.knownNow == null ? 0 : task.items - task.knownNow;
+  const ofToday = ofTask && task.isLastDay && 'task';
   const more = ofTask ? 'task' : toGoal ? 'goal' : fresh && spent < usual ? 'new' : atRisk ? 'streak' : 'none';
-  const open = due ? 'due' : ofToday ?? (fading ? 'fading' : more);
-  const aim = !isEnough ? open : ofToday ?? (due ? 'due' : 'none');
+  const open = due ? 'due' : fading ? 'fading' : more;
+  const aim = ofToday || (!isEnough ? open : due ? 'due' : 'none');
   const count = { due, task: ofTask, fading, goal: toGoal, streak: 1 }[aim] ?? 0;
   const first = pace ? Math.max(1, Math.floor((60 * usual) / pace + 1e-9)) : Infinity;
   const isOfWords = ['due', 'fading'].includes(aim) && !isEnough;
-  const what = (isEnough && aim !== 'task') || (aim === 'none' && activeToday) ? 'done'
-    : aim === 'none' ? 'nothing' : isOfWords && count > first ? 'too much' : activeToday ? 'go on' : 'begin';
+  const isTooMuch = isOfWords && count - first >= Math.max(NEARLY_ALL, count / 10);
+  const what = isEnough && aim !== 'task' ? 'done' : isTooMuch ? 'too much' : activeToday ? 'go on' : 'begin';
   const row = CASES[`${what} ${aim}`] ?? CASES[`begin ${aim}`];
   const minutes = aim === 'new' || what === 'too much' ? usual : isOfWords && pace ? toMinutes(count * pace) : null;
   const values = { aim, count, first, minutes };
   const days = row.note === 'next.plan' && daysOfPlan([due, ...ahead], (60 * usual) / pace);
   const hours = urgency && atRisk ? timeLeft(left) : null;
+  const ofTasks = [task, ...missed].filter(Boolean).map((one) => ['news.task', { task: one, text: one.text }]);
   return {
-    ...row, values, hours,
+    ...row, values, hours, words: WORDS[aim] ?? (aim === 'task' ? { list: task.listId } : {}), first: task?.isLastDay && ofTasks.shift(),
+    tomorrow: row.note === 'next.enough' && ahead[0] > 0
+      && { count: ahead[0], minutes: pace ? toMinutes(ahead[0] * pace) : null },
     note: row.note && (row.note !== 'next.time' || minutes)
       && [days === null ? 'next.grows' : row.note, { ...values, count: days || count }],
     sentence: [
@@ -79,7 +87,7 @@ function decide({
       activeToday && ['news.streak', { count: current }],
       activeToday && goal && aim !== 'goal' && [toGoal ? 'news.unmet' : 'news.met', { count: toGoal }],
       row.said && [row.said, values],
-      task && ['news.task', { task, text: task.text }],
+      ...ofTasks,
       (urgency > 1 || aim === 'streak') && atRisk
         && [hours ? 'news.last' : 'news.open', { count: current + 1, left: hours }],
     ].filter(Boolean),
@@ -105,11 +113,14 @@ function daysOfPlan(due, capacity) {
   return last < 0 ? null : last + 1;
 }
 
-/** The task that ends next, of those that are not over; one that is done only if no other is there. */
-function nextTask({ tasks, day }) {
-  const ahead = (tasks?.edges ?? []).map(({ node }) => node).filter(({ dueOn, items }) => dueOn >= day && items > 0);
-  const task = ahead.findLast(({ done }) => !done) ?? ahead.at(-1);
-  return task && { ...task, isLastDay: task.dueOn === day, text: taskText(task, day) };
+/** Of the tasks that are not done, the one that ends next; and those that were missed in the last days. */
+function openTasks({ tasks, day }) {
+  const open = (tasks?.edges ?? []).map(({ node }) => node)
+    .filter(({ items, knownNow }) => items > 0 && items !== knownNow);
+  const missed = open.filter(({ dueOn, knownNow }) =>
+    knownNow !== null && dueOn < day && dueOn >= dayAfter(day, -MISSED_DAYS));
+  return [open.findLast(({ dueOn }) => dueOn >= day), ...missed].filter(Boolean)
+    .map((task) => ({ ...task, isLastDay: task.dueOn === day, text: taskText(task, day) }));
 }
 
 /** What to do now, by what the page knows of the learner. On a past day, only what is due. */
@@ -121,7 +132,7 @@ export function whatNow(data) {
   if (!knowledge && !due[0].items) return { ...decide({ ...known, streak: {} }), note: null };
   const learned = progress?.totalItemsLearned;
   return decide({
-    ...known, goal, streak, task: nextTask(data), fading: knowledge?.fading, fresh: progress?.masteryStats.unlearned,
+    ...known, goal, streak, tasks: openTasks(data), fading: knowledge?.fading, fresh: newWords(data),
     spent: (days.get(day)?.studySeconds ?? 0) / 60, left: untilTomorrow(), urgency: urgency(),
     ended: learned > 0 && endedStreak(data), studied: [...days.values()].filter(isStudyDay).length, learned,
   });
@@ -145,13 +156,19 @@ export function endedStreak({ day, days, restDays, streak }) {
   return length > 1 && (streak.longestEnd === streak.lastStudyDate ? streak.longest : length);
 }
 
+/** The address of the words that the card's number counts; null if it counts none. */
+export const behind = (data, { values: { aim, count }, words }) => (!count ? null
+  : words.filter ? wordsOf(data, aim) : words.list ? listPage(words.list, data.user, { missing: 'yes' }) : null);
+
+export const spellOut = (minutes) => (minutes < 60 ? t('news.minutes', { count: minutes }) : spell(minutes));
+
 /** A text of the decision, as texts and links; it may have the words to repeat, and the time that they take. */
 export function say(data, [key, { aim, task, minutes, ...values }]) {
   const texts = Object.entries(values).map(([name, value]) => [name, Array.isArray(value) ? t(...value) : value]);
-  const duration = minutes && (minutes < 60 ? t('news.minutes', { count: minutes }) : spell(minutes));
+  const duration = minutes && spellOut(minutes);
   return parts(key, {
     name: visible(data.progress?.displayName) ?? nameOf('learner', data.user),
-    words: door(data, aim === 'fading' ? t('news.fading', values) : number(values.count), aim), minutes, duration,
+    words: wordsLink(data, aim === 'fading' ? t('news.fading', values) : number(values.count), aim), minutes, duration,
     list: task && listLink({ id: task.listId, name: task.listName }, data.user)[0],
     time: duration && t('news.time', { time: duration }), ...Object.fromEntries(texts),
   });
@@ -160,11 +177,10 @@ export function say(data, [key, { aim, task, minutes, ...values }]) {
 /** The sentence as texts and links; empty until its numbers have arrived. */
 export function tell(data, now = whatNow(data)) {
   if (!data.knowledge) return [];
-  const told = [report(data), ...now.sentence.map((text) => say(data, text))].filter(Boolean);
+  const [first, ...rest] = [now.first, ...now.sentence].map((text) => text && say(data, text));
+  const told = [first, report(data), ...rest].filter(Boolean);
   return told.flatMap((sentence, index) => [index ? t('gap') : '', ...[sentence].flat(2)]);
 }
-
-const door = (data, text, ...which) => h('a', { href: wordsOf(data, ...which) }, text);
 
 function happened(data, from) {
   const { days, day, week, slipped } = data;
@@ -173,7 +189,7 @@ function happened(data, from) {
     slipped: (from < day ? week?.[0]?.slippedBack : slipped?.totalCount) ?? 0,
   };
   return [['mastered', 'newly_mastered'], ['slipped', 'slipped_back']].filter(([name]) => counts[name])
-    .map(([name, filter]) => door(data, t(`news.${name}`, { count: counts[name] }), filter, from, day));
+    .map(([name, filter]) => wordsLink(data, t(`news.${name}`, { count: counts[name] }), filter, from, day));
 }
 
 const listed = (texts) => texts.flatMap((text, index) => (index ? [t('separator'), text] : [text]));

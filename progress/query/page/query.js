@@ -41,7 +41,7 @@ export const QUERY = `query Page($user: ID, $language: String, $from: Date!, $to
   }
   projections: projectionStatus { name eventsBehind secondsBehind status updatedAt changedAt }
 }`;
-export const TASKS = '{ edges { node { listId listName groupId groupName dueOn items known knownNow done } } }';
+export const TASKS = '{ edges { node { listId listName groupId groupName dueOn items known knownNow expected } } }';
 // What to do now is of all languages; the section "How far" shows the chosen one.
 const ESTIMATE = `knowledge(userId: $user) { expected items fading }
   chosen: knowledge(userId: $user, language: $language) @include(if: $isChosen) { expected items }`;

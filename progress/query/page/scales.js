@@ -21,6 +21,19 @@ export const rowsOf = ({ edges, pageInfo }) =>
 
 const isStudied = ({ rows }) => rows.some(({ itemsStudied }) => itemsStudied > 0);
 
+/** Count the words that a learner has not met of the own lists and those of the groups; null without a list. */
+export async function countUnmet(user, signal) {
+  const query = `query Unmet($user: ID, $after: String) { lists(userId: $user, first: 50, after: $after) {
+    pageInfo { hasNextPage endCursor } edges { node { items itemsStudied } } } }`;
+  let unmet = null;
+  for (let after = null, isMore = true; isMore;) {
+    const { rows, cursor } = rowsOf((await runQuery(query, { user, after }, signal)).data.lists);
+    for (const { items, itemsStudied } of rows) unmet += items - itemsStudied;
+    [after, isMore] = [cursor, cursor !== null];
+  }
+  return unmet;
+}
+
 /** Load the lists of the scales of which the learner has studied items. */
 export async function loadScales(user, scales, signal) {
   const names = scales.slice(0, MAX_SCALES).map(({ name }) => name);

@@ -5,7 +5,9 @@ import { axis, chart, columns, dateLabels, roundUp, slots } from './charts.js';
 import { days, longDay, number } from './format.js';
 import { STAGES, isBatchLate } from './freshness.js';
 import { stageLegend } from './how_far.js';
-import { join, t } from './i18n.js';
+import { join, parts, t } from './i18n.js';
+import { wordsLink } from './items.js';
+import { newWords } from './languages.js';
 import { mark, note, table, unfolded } from './layout.js';
 import { byMonth } from './periods.js';
 import { MAX_YEARS, range } from './query.js';
@@ -24,6 +26,7 @@ export const loadStates = async (user, signal) =>
  */
 export function states(weeks, data, since) {
   const { progress, day, days: studied } = data;
+  const fresh = newWords(data);
   const answered = [...studied.values()].filter(({ answers }) => answers).map(({ date }) => date).sort();
   const isCounting = answered.length > 0 && !(weeks[0]?.start <= answered[0]);
   const shown = byMonth(weeks.filter(({ end }) => !since || end >= since));
@@ -31,12 +34,18 @@ export function states(weeks, data, since) {
   if (!shown.length) return counting || note(t('states.none'));
   const last = { ...shown.at(-1), ...progress.masteryStats, end: day };
   const rows = [...shown.slice(0, -1), last];
-  const named = (row) => join(STAGES.toReversed().map((name) => `${number(row[name])} ${t(`stage.${name}`)}`));
+  const named = (row, some = STAGES) =>
+    join(some.toReversed().map((name) => `${number(row[name])} ${t(`stage.${name}`)}`));
+  const learning = named(last, ['learning']);
   const top = roundUp(Math.max(...rows.map((row) => STAGES.reduce((sum, name) => sum + row[name], 0))));
   const room = slots(rows.length);
   return [
     counting,
-    note(t('states.now', { states: named(last), fresh: last.unlearned })),
+    note(parts('states.now', {
+      states: named(last, STAGES.slice(0, 2)),
+      learning: last.learning ? wordsLink(data, learning, 'learning') : learning,
+      fresh: fresh === undefined ? '' : t('states.fresh', { count: fresh }),
+    })),
     chart(columns(rows.map((row) => ({
       parts: STAGES.map((name, index) => [`stage-${index}`, row[name]]),
       title: t('weeks.week', { days: days(row.start, row.end), text: named(row) }),

@@ -6,10 +6,10 @@ import {
 } from './format.js';
 import { countBehind } from './freshness.js';
 import { join, t } from './i18n.js';
-import { wordsOf } from './items.js';
+import { appLink, wordsOf } from './items.js';
 import { ofAllLanguages } from './languages.js';
 import { has, mark, note } from './layout.js';
-import { news, say, whatNow } from './news.js';
+import { behind, news, say, spellOut, whatNow } from './news.js';
 import { firstDay } from './periods.js';
 import { isOver, pastDay, urgency } from './past_day.js';
 
@@ -23,7 +23,7 @@ export function today(data, celebration) {
   return h('section', { class: 'tiles', 'aria-labelledby': 'today', 'data-key': 'today' },
     h('h2', { id: 'today', tabindex: -1 }, t('jump.today'), h('small', null, fullDay(day))),
     ofAllLanguages(data.languages, data.language), news(data, next),
-    tile(next.style, t('next.title'), figure(next.figure, next.values), nextNotes(data, next)),
+    tile(next.style, t('next.title'), figure(next.figure, next.values, behind(data, next)), nextNotes(data, next)),
     tile(`half${streak.activeToday ? ' warm' : ''}`, t('streak.title'), flame(streak),
       figure('streak.days', { count: streak.current }), streakNotes(data, next), changeNote(data), restNotes(data)),
     goal
@@ -63,10 +63,11 @@ export const preview = () => h('figure', { class: 'preview' },
 
 const tile = (style, name, ...content) => h('div', { class: `card tile ${style}` }, h('h3', null, name), content);
 
-function figure(key, values) {
-  const text = t(key, values).split(/(\p{Nd}[\p{Nd}.,\u00a0\u202f]*)/u);
-  return h('p', { class: 'figure', 'data-same': key }, text.map((part, index) =>
-    (index % 2 ? h('strong', null, part) : part && h('span', null, part))));
+/** A text with large numbers, which opens what they count. */
+function figure(key, values, href = null) {
+  const text = t(key, values).split(/(\p{Nd}[\p{Nd}.,\u00a0\u202f]*)/u).map((part, index) =>
+    (index % 2 ? h('strong', null, part) : part && h('span', null, part)));
+  return h('p', { class: 'figure', 'data-same': key }, href ? h('a', { href }, text) : text);
 }
 
 function streakNotes({ streak, days: studied, day }, { hours }) {
@@ -161,10 +162,14 @@ function nextNotes(data, next) {
   const rests = next.style !== 'next';
   return [
     next.note && (rests ? mark('good', t(...next.note)) : note(say(data, next.note))),
+    next.tomorrow && note(tomorrow(next.tomorrow)),
     !items && has('due', data) && note(nextDue(later, today)),
-    h('div', { class: 'tools' }, isOwn && !pastDay() && appLink(next.button, rests), mistakes(data)),
+    h('div', { class: 'tools' }, isOwn && !pastDay() && appLink(next.button, next.words, rests), mistakes(data)),
   ];
 }
+
+const tomorrow = ({ count, minutes: time }) =>
+  join(t('next.tomorrow', { count }), time && t('next.time', { duration: spellOut(time) }));
 
 function mistakes(data) {
   const yesterday = dayAfter(data.day, -1);
@@ -177,10 +182,4 @@ function nextDue(later, today) {
   const next = later.find((day) => day.items);
   if (!next) return t('next.nothing', { count: later.length });
   return t('next.later', { count: next.items, day: nearDay(next.date, today) });
-}
-
-/** A button that opens the learning app; none if the server does not know the app's address. */
-export function appLink(text, isQuiet = false) {
-  const { content: url } = document.querySelector('meta[name=app]');
-  return url && h('a', { class: `button${isQuiet ? ' quiet' : ''}`, href: url, 'data-key': 'app' }, t(text));
 }

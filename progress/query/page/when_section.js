@@ -3,8 +3,8 @@
 import { counts } from './charts.js';
 import { h } from './dom.js';
 import { fullDay, hour, minutes, number, percent } from './format.js';
-import { sentences, t } from './i18n.js';
-import { wordsOf } from './items.js';
+import { parts, sentences, t } from './i18n.js';
+import { wordsLink, wordsOf } from './items.js';
 import { card, has, note, section, table, unfolded } from './layout.js';
 
 const MIN_ANSWERS = 50; // an hour with fewer answers cannot be the best hour
@@ -48,9 +48,10 @@ function due(data) {
   const [today, ...later] = shown;
   const total = later.reduce((count, day) => count + day.items, 0);
   return card('due', t('due.title'), 'wide',
-    h('p', { class: 'note', 'data-same': today.items ? 'next.due' : null }, sentences(
-      t(today.items ? 'due.today' : 'due.none', { count: today.items }),
-      t(total ? 'due.later' : 'due.nothing', { count: total, days: later.length }))),
+    h('p', { class: 'note', 'data-same': today.items ? 'next.due' : null },
+      parts(today.items ? 'due.today' : 'due.none', {
+        count: today.items, words: wordsLink(data, t('items.found', { count: today.items }), 'due'),
+      }), t('gap'), t(total ? 'due.later' : 'due.nothing', { count: total, days: later.length })),
     shown.some((day) => day.items) && counts(shown.map(({ date, items }) => ({
       value: items, day: date, text: t('due.day', { day: fullDay(date), count: items }),
       href: date === today.date ? wordsOf(data, 'due') : null,

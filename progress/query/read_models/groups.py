@@ -168,9 +168,11 @@ class TaskMember(msgspec.Struct, frozen=True):
 
     user_id: str
     display_name: str | None
+    items: int
     known: int | None
     known_now: int | None
     done: bool | None
+    expected: float | None
 
 
 class TaskMemberKey(msgspec.Struct, frozen=True):
@@ -442,13 +444,14 @@ async def get_tasks(
 
 
 async def get_task_members(
-    reader: Reader, asked: Sequence[tuple[FoundTask, int, TaskMemberKey | None]]
+    reader: Reader, asked: Sequence[tuple[FoundTask, int, TaskMemberKey | None]], *, at: datetime
 ) -> list[list[TaskMember]]:
     """Return, for each task, at most so many members after the key, fewest known first."""
     tasks, firsts, places = zip(*asked, strict=True)
     found = await reader.fetch(
         *("read_models/list_assignments", "members"),
-        group_ids=[task.group_id for task in tasks],
+        now=at,
+        groups=[task.group_id for task in tasks],
         list_ids=[task.list_id for task in tasks],
         due_ons=[task.due_on for task in tasks],
         items=[task.items for task in tasks],

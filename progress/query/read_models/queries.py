@@ -244,6 +244,7 @@ class Queries:
         first: int,
         after: rows.TaskKey | None = None,
         groups: Sequence[str] | None = None,
+        at: datetime | None = None,
     ) -> list[rows.LearnerTask]:
         """Return at most `first` tasks of the learner's groups after `after`, latest day first.
 
@@ -252,6 +253,7 @@ class Queries:
         found = await self.reader.fetch(
             *("read_models/list_assignments", "of learner"),
             user_id=user_id,
+            now=_moment(at=at).now,
             groups=groups,
             first=first,
             **rows.parameters_after(rows.TaskKey, after),

@@ -389,8 +389,9 @@ class ListKey(msgspec.Struct, frozen=True):
 class LearnerTask(msgspec.Struct, frozen=True):
     """A list that is assigned to a learner's group, and what the learner knows of its items.
 
-    `known` counts what was ever right up to `due_on`, `known_now` up to now. They and `done` are
-    None over 2,000 items.
+    Of `items`, which the learner gets of the list, `known` counts those that were ever right up to
+    `due_on`, `known_now` up to now, and `expected` those that the learner is expected to know at
+    the end of `due_on` or, if it is past, of today. The last four are None over 2,000 items.
     """
 
     group_id: str
@@ -402,6 +403,7 @@ class LearnerTask(msgspec.Struct, frozen=True):
     known: int | None
     known_now: int | None
     done: bool | None  # None for an empty list, too
+    expected: float | None
 
 
 class TaskKey(msgspec.Struct, frozen=True):
@@ -430,7 +432,7 @@ class LearnerLanguage(msgspec.Struct, frozen=True):
     language: str  # a primary subtag; und: items without a language or a description
     items_studied: int
     answers: int
-    kinds: int  # distinct kinds of the described items; no kind is one
+    kinds: int  # distinct kinds of the described items and, of und, own words; no kind is one
 
 
 class HourlyStats(msgspec.Struct, frozen=True):

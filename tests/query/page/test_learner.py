@@ -46,7 +46,7 @@ def test_the_page_shows_the_demo_learner_s_numbers_and_leads_to_the_app(visitor:
     weak = page.get_by_role("link", name=re.compile(r"See all \d+ weak words"))
     expect(weak).to_have_attribute("href", "#/items?filter=struggling")
     link = page.get_by_role("link", name="Start now")
-    expect(link).to_have_attribute("href", browser.APP)
+    expect(link).to_have_attribute("href", re.compile(f"{browser.APP}\\?filter=DUE&"))
 
 
 def test_the_chart_of_weeks_is_also_available_as_a_table(visit: Visits, demo: Stack) -> None:
@@ -246,7 +246,8 @@ def test_a_new_learner_is_welcomed_and_sees_their_first_session(visit: Visits, d
     page = visit(**browser.PHONE).open(user)
     expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
     expect(page.get_by_role("main").get_by_role("listitem")).to_have_count(3)  # instructions
-    expect(page.get_by_role("link", name="Open the app")).to_have_attribute("href", browser.APP)
+    app = page.get_by_role("link", name="Open the app")
+    expect(app).to_have_attribute("href", re.compile(f"{browser.APP}\\?filter=&"))
     expect(page.get_by_text("An example of what you will see")).to_be_visible()
     expect(page.locator("#live")).to_have_text("Live")
     page.get_by_role("button", name="Set a goal").click()
@@ -624,7 +625,9 @@ def test_numbers_lead_to_words_and_a_session_to_its_answers(visit: Visits, demo:
     page = visitor.open(user)
     page.get_by_role("link", name="Yesterday’s mistakes").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Yesterday’s mistakes")
-    expect(page.get_by_role("link", name="Start now")).to_have_attribute("href", browser.APP)
+    link, day = page.get_by_role("link", name="Start now"), r"\d{4}-\d\d-\d\d"
+    missed = re.compile(f"\\?filter=MISSED&from=({day})&to=\\1&")
+    expect(link).to_have_attribute("href", missed)
     expect(rows(page)).to_have_count(1)
     visitor.move("#/")
     page.get_by_role("button", name="Day before").click()

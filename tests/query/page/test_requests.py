@@ -49,7 +49,7 @@ def test_a_second_visit_loads_no_file_and_needs_one_request_for_the_first_number
     assert "query Page(" in str(queries[0].post_data)
     # The others ask when the day ends, for the news and for the year; nothing waits for them.
     # In the first days of a year, the grid begins before the years of the page's query.
-    others = ("Today", "News", "Frame", "MetDays", "Earlier")
+    others = ("Today", "News", "Unmet", "Frame", "MetDays", "Earlier")
     pattern = re.compile(rf"query ({'|'.join(others)})\(")
     assert all(pattern.search(str(query.post_data)) for query in queries[1:])
     first = visitor.requests.index(queries[0])

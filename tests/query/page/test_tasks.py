@@ -12,7 +12,7 @@ from playwright.sync_api import PdfMargins, expect
 from tests.support import browser
 from tests.support.browser import Visit, Visits
 
-LEARNED = "learned, until 1 January 2099"
+LEARNED = "will be remembered on 1 January 2099"
 
 
 def set_task(visitor: Visit) -> tuple[str, list[str]]:
@@ -39,15 +39,21 @@ def test_a_learner_is_told_what_is_left_of_a_task_and_until_when(visitor: Visit)
     group, (_, user) = set_task(visitor)
     page = visitor.open(user)
     news = page.locator("[data-key=news]")
-    expect(news).to_contain_text(f"Unit 7: 1 of 2 {LEARNED}.")
+    expect(news).to_contain_text(f"Unit 7: 1 of 2 learned; about 0 {LEARNED}.")
     expect(page.locator(".tile.next")).to_contain_text("1 left of the task")
     visitor.stack.publish(*browser.lesson(user, 1, item=f"{group}-1"))
-    expect(news).to_contain_text(f"Unit 7: 2 of 2 {LEARNED}.")
-    news.get_by_role("link", name="Unit 7").click()
-    task = page.get_by_text(f"2 of 2 {LEARNED}, {group}")
+    expect(news).to_contain_text("Today: ")
+    expect(news).not_to_contain_text("Unit 7")  # it is done
+    visitor.move("#/lists")
+    row = page.get_by_role("row", name="Unit 7")
+    expect(row.get_by_role("rowheader")).to_contain_text(f"2 of 2 learned; about 0 {LEARNED}")
+    expect(row.get_by_role("cell")).to_have_text(
+        ["", "0", ""]
+    )  # what is known stands on the list's page
+    row.get_by_role("link", name="Unit 7").click()
+    task = page.get_by_text(f"2 of 2 learned; about 0 {LEARNED}, {group}")
     expect(task).to_be_visible()
-    page.get_by_role("link", name="Lists").click()
-    expect(page.get_by_role("rowheader", name="Unit 7")).to_contain_text(LEARNED)
+    expect(page.locator("[data-key=known]")).to_contain_text("0 of 2 (0%)")
     visitor.move("#/lists?on=2024-09-20")
     expect(page.get_by_text("This page shows the end of 20 September 2024.")).to_be_visible()
     expect(task).to_have_count(0)
@@ -57,19 +63,27 @@ def test_a_teacher_sees_saves_and_prints_who_has_done_a_task(visitor: Visit) -> 
     group, (done, missing) = set_task(visitor)
     page = visitor.open("tess", "teacher", f"#/group/{group}", [group])
     row, said = page.locator("[data-key=tasks]").get_by_role("row").last, "1 of 2 has done it"
-    expect(row.get_by_role("cell")).to_have_text(["1 January 2099", said, f"{missing} 1 of 2"])
+    expect(row.get_by_role("cell")).to_have_text(
+        ["1 January 2099", said, f"{missing} 1 of 2 learned; about 0 {LEARNED}"]
+    )
     assert visitor.find_violations("[data-key=tasks]") == []
     row.get_by_role("link", name="Unit 7").click()
     expect(page).to_have_title(f"Unit 7 · {group} · Progress")
     expect(page.get_by_text(said)).to_be_visible()
     cells = page.locator("tbody").get_by_role("row")
-    expect(cells).to_have_text([f"{missing}11", f"{done}02"])
+    expect(cells).to_have_text(
+        [
+            f"{missing}1 of 2 learned; about 0 {LEARNED}1",
+            f"{done}2 of 2 learned; about 0 {LEARNED}0",
+        ]
+    )
     assert visitor.find_violations("main") == []
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save as CSV").click()
     text = Path(saved.value.path()).read_text(encoding="utf-8-sig")
     rows = [[*row.values()] for row in csv.DictReader(io.StringIO(text))]
-    assert rows == [[missing, "", "1", "1"], [done, "", "0", "2"]]
+    assert [row[:4] for row in rows] == [[missing, "", "1", "1"], [done, "", "0", "2"]]
+    assert all(0 < float(row[4]) < 1 for row in rows)  # as the API has it
     page.emulate_media(media="print", color_scheme="light")
     expect(page.locator(".printed")).to_contain_text(f"Group {group}")
     expect(page.locator("main :is(button, .back)").filter(visible=True)).to_have_count(0)

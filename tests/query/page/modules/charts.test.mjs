@@ -53,12 +53,16 @@ test('states end with the progress and a long course has months', async () => {
   const { states } = await page('states');
   const counts = { learning: 2, shortTermMastered: 3, longTermMastered: 4 };
   const masteryStats = { ...counts, learning: 9, unlearned: 5 };
-  const show = (count, first) => states(
+  const show = (count, first, more) => states(
     range(count, (n) => ({ start: dayIn(7 * (n - count + 1)), end: dayIn(7 * (n - count + 1) + 6), ...counts })),
-    learner({ progress: { masteryStats }, days: new Map([studyDay(dayIn(first ?? 7 - 7 * count))]) }));
+    learner({ progress: { masteryStats }, days: new Map([studyDay(dayIn(first ?? 7 - 7 * count))]), ...more }));
   assert.equal(show(53)[2].tags('g').length, 53);
   assert.equal(show(626)[2].tags('g').length, 145); // twelve years
-  assert.equal(show(2)[1].textContent, 'Now 9 learning, 3 known, 4 lasting; 5 new.');
+  const now = 'Now 9 learning, 3 known, 4 lasting';
+  for (const [unmet, language, said] of [
+    [7, 'ja', '; 5 new.'], [7, 'und', '; 7 new.'], [0, 'und', '; 0 new.'], [null, 'und', '; 5 new.'],
+    [undefined, 'und', '.'],
+  ]) assert.equal(show(2, undefined, { languages: [{ language }], unmet })[1].textContent, now + said);
   // After an import, the batch has not counted the weeks since the first answer yet.
   const marks = [[1, 0], [1, -7], [2, -7], [2, -8]].map(([count, first]) => show(count, first)[0].textContent);
   const counting = 'Being counted: complete within five minutes';

@@ -177,7 +177,7 @@ test('a view of lists shows the scales that are studied', async () => {
   answerWith(({ query }) => asked.push(query.split('(userId: $whose)').length - 1) && {
     localDay: { end: '2024-03-02T05:00:00Z' }, today: [{ date: '2024-03-01' }],
     scales: [{ name: 'JLPT' }, { name: 'HSK' }],
-    lists: connection(list('own:anki-1', { name: 'Verbs', own: true, progressRate: 0.5 })),
+    lists: connection(list('own:anki-1', { name: 'Verbs', own: true, progressRate: 0.5 }), list('hsk-1')),
     s0: connection(list('n5')), s1: connection(list('hsk-1', { itemsStudied: 1 })),
     tasks: connection({ listId: 'hsk-1', groupId: 'g', groupName: '5a', items: 4, known: 1, knownNow: 3,
       dueOn: '2023-12-31' }),
@@ -187,7 +187,8 @@ test('a view of lists shows the scales that are studied', async () => {
   await until(() => view.data);
   assert.deepEqual(cells(view.sections().at(-1).tags('tr')).filter(([name]) => name !== 'List'), [
     ['Verbs own', '2 of 4 (50%)', '3', '1'],
-    ['hsk-11 of 4 learned until 31 December 2023, 3 by now, 5a', '2 of 4 (–)', '3', '1'],
+    ['hsk-11 of 4 learned until 31 December 2023, 3 by now, 5a', '', '3', ''],
+    ['hsk-1', '2 of 4 (–)', '3', '1'],
   ]);
   assert.deepEqual(asked.slice(1), [1, 0]); // only the scales have no past
 });

@@ -59,5 +59,5 @@ export const studyDay = (date, more) => [date, {
   newMasteryCount: 1, ...more }];
 export const learner = (more) => ({
   day: dayIn(0), days: new Map(), restDays: new Set(), streak: {}, projections: [], levels: [], domains: [],
-  languages: [], milestones: { edges: [] }, progress: { masteryStats: stages(0) },
+  languages: [{ language: 'en', kinds: 1 }], milestones: { edges: [] }, progress: { masteryStats: stages(0) },
   due: [{ date: dayIn(0), items: 0 }], ...more });

@@ -20,9 +20,8 @@ async function screens(language) {
   return ({
     due = 0, ahead = 0, fading = 0, fresh = 0, pace = 20, goal = null, answers = 0, seconds = 0, current = 3,
     hours = 12, rests = false, longest = 0, run = [], mastered = 0, slipped = 0, usual = 900, day = dayIn(0),
-    task = null, user = null,
+    tasks = [], more = {}, user = null,
   }) => {
-    const [until, known] = task ?? [];
     speakOf(user);
     Date.now = () => Date.parse(END) - HOUR_MS * hours;
     const days = new Map(run.map((ago) => [dayIn(-ago), row(1, usual)]));
@@ -31,15 +30,16 @@ async function screens(language) {
     const section = today(learner({
       day, days, user, isOwn: !user, knowledge: { items: 9, fading }, workload: { secondsPerAnswer: pace },
       due: dueOn((n) => (n ? ahead : due)), week: [{ slippedBack: slipped }], slipped: { totalCount: slipped },
-      tasks: { edges: !task ? [] : [{ node: {
-        listId: 'u7', listName: 'Unit 7', items: 40, known, knownNow: known, dueOn: dayIn(until),
-        done: known === null ? null : known === 40 } }] },
+      tasks: { edges: tasks.map(([until, known, knownNow = known, expected = null], at) => ({ node: {
+        listId: `u${7 - at}`, listName: `Unit ${7 - at}`, items: 40, known, knownNow, expected,
+        dueOn: dayIn(until) } })) },
       goal: goal && { answersPerDay: goal, answersToday: answers, daysMet7: 2, week: Array(7).fill(false) },
       streak: {
         current: current || Number(answers > 0), activeToday: answers > 0, restToday: rests,
         atRisk: !answers && current > 0 && !rests, lastStudyDate: dayIn(-2),
         ...longest && { longest, longestEnd: dayIn(-2) } },
-      progress: { masteryStats: { ...stages(9), unlearned: fresh }, totalItemsLearned: 412, displayName: user && 'Lena' } }));
+      progress: { masteryStats: { ...stages(9), unlearned: fresh }, totalItemsLearned: 412, displayName: user && 'Lena' },
+      ...more }));
     const [card, streak] = section.children.filter(({ attributes }) => attributes.class?.includes('tile'));
     const news = section.find('news');
     return {
@@ -60,6 +60,9 @@ const REPEAT_3 = 'Repeat 3 due words (1 minute).';
 const LEARNED = 'Unit 7: 31 of 40 learned, until';
 const OF_TASK = '9 left of the task, Open the app';
 const LAST_DAY = `${LEARNED} the end of today.`;
+const NOTHING = 'Nothing is due or fading.';
+const NO_PAIR = { languages: [{ language: 'und', kinds: 2 }] }; // of own words
+const LEARN = 'Nothing is due or fading: learn new words for 15 minutes.';
 const ENOUGH = '45 wait until tomorrow, Enough for today, Open the app';
 const STREAK = '1 answer for the streak, Open the app';
 const CAUGHT_UP = '0 due today, All caught up, Open the app';
@@ -67,17 +70,33 @@ const ONE_ANSWER = 'One answer makes it 4 days in a row.';
 
 // The learner, the sentences, the card "What next", and the classes of the card and its button.
 const CASES = [
-  [{ current: 0 }, 'Nothing is due or fading.', CAUGHT_UP, RESTS],
-  [{}, ONE_ANSWER, STREAK, FULL],
+  [{ current: 0 }, NOTHING, CAUGHT_UP, RESTS],
+  [{}, `${NOTHING} ${ONE_ANSWER}`, STREAK, FULL],
   [{ due: 45, rests: true }, '45 wait until tomorrow.', ENOUGH, RESTS],
   [{ due: 52, fading: 6, pace: 7 }, 'Repeat 52 due words (7 minutes).', '52 due today, about 7 minutes, Start now',
     FULL],
   [{ due: 1, pace: null }, 'Repeat 1 due word.', '1 due today, Start now', FULL],
   [{ fading: 1, fresh: 9 }, '1 word is fading: repeat it (1 minute).', '1 fading, about 1 minute, Start now', FULL],
-  [{ fading: 46 }, '46 words are fading: save the 45 weakest in 15 minutes.',
-    '46 fading, The 45 weakest in 15 minutes, Start now', FULL],
-  [{ fresh: 9 }, 'Nothing is due or fading: learn new words for 15 minutes.',
-    '15 minutes of new words, Open the app', FULL],
+  [{ fading: 50 }, '50 words are fading: save the 45 weakest in 15 minutes.',
+    '50 fading, The 45 weakest in 15 minutes, Start now', FULL],
+  // Nearly all is all.
+  [{ fading: 49 }, '49 words are fading: repeat them (17 minutes).', '49 fading, about 17 minutes, Start now', FULL],
+  [{ due: 149, pace: 5.2, usual: 770, run: [3] }, 'Repeat 149 due words (13 minutes).',
+    '149 due today, about 13 minutes, Start now', FULL],
+  [{ due: 200, pace: 5 }, 'Repeat the first 180 of 200 due words in 15 minutes.',
+    '200 due today, Done in 2 days at 15 minutes a day, Start now', FULL],
+  [{ due: 199, pace: 5 }, 'Repeat 199 due words (17 minutes).', '199 due today, about 17 minutes, Start now', FULL],
+  [{ fresh: 9 }, LEARN, '15 minutes of new words, Open the app', FULL],
+  // The new words of a learner who has answered no described word are those of the lists; others do not see all lists.
+  [{ current: 0, fresh: 9, more: { ...NO_PAIR, unmet: 0 } }, NOTHING, CAUGHT_UP, RESTS],
+  [{ answers: 20, current: 1, fresh: 9, more: { ...NO_PAIR, unmet: 0 } },
+    `Today: 20 answers. A streak of 1 day. ${NOTHING}`, CAUGHT_UP, RESTS],
+  [{ fresh: 0, more: { ...NO_PAIR, unmet: 1 } }, LEARN, '15 minutes of new words, Open the app', FULL],
+  [{ fresh: 9, more: { ...NO_PAIR, unmet: null } }, LEARN, '15 minutes of new words, Open the app', FULL],
+  [{ current: 0, fresh: 9, more: { ...NO_PAIR, unmet: null, user: 'ann' } }, NOTHING, CAUGHT_UP, RESTS],
+  [{ fresh: 0, more: { unmet: 5 }, current: 0 }, NOTHING, CAUGHT_UP, RESTS],
+  [{ fresh: 0, more: { ...NO_PAIR, unmet: 5, domains: [{ domain: 'R', itemsStudied: 1 }] }, current: 0 },
+    NOTHING, CAUGHT_UP, RESTS],
   [{ goal: 200 }, 'Nothing is due or fading: 200 answers to the goal.', '200 answers to the goal, Open the app', FULL],
   [{ due: 225, ahead: 60 }, MANY,
     '225 due today, At 15 minutes a day, this takes more than four weeks, Start now', FULL],
@@ -95,7 +114,14 @@ const CASES = [
     'Today: 20 answers. 25 days in a row. Goal met. 45 wait until tomorrow.', ENOUGH, RESTS],
   [{ due: 45, answers: 20, seconds: 901, current: 1 },
     'Today: 20 answers. A streak of 1 day. 45 wait until tomorrow.', ENOUGH, RESTS],
-  [{ answers: 1, ahead: 3 }, 'Today: 1 answer. 3 days in a row. Nothing more is due.',
+  // Enough says what comes, as the forecast does.
+  [{ due: 45, rests: true, ahead: 123, pace: 13 }, '45 wait until tomorrow.',
+    ENOUGH.replace('today,', 'today, Tomorrow: 123, about 27 minutes,'), RESTS],
+  [{ due: 45, rests: true, ahead: 1230, pace: 13 }, '45 wait until tomorrow.',
+    ENOUGH.replace('today,', 'today, Tomorrow: 1,230, about 4h 27m,'), RESTS],
+  [{ due: 45, rests: true, ahead: 1, pace: null }, '45 wait until tomorrow.',
+    ENOUGH.replace('today,', 'today, Tomorrow: 1,'), RESTS],
+  [{ answers: 1, ahead: 3 }, `Today: 1 answer. 3 days in a row. ${NOTHING}`,
     '0 due today, All caught up, Next: 3 words on Tuesday, Open the app', RESTS],
   [{ due: 3, hours: 2.9 }, `${REPEAT_3} 2 hours left today: one answer makes it 4 days in a row.`, FEW, FULL],
   [{ due: 3, hours: 0.999 }, `${REPEAT_3} 59 minutes left today: one answer makes it 4 days in a row.`, FEW, FULL],
@@ -108,21 +134,34 @@ const CASES = [
     + `It all stays: 420 study days, 412 words learned. ${REPEAT_3}`, FEW, FULL],
   // It was said yesterday.
   [{ due: 3, current: 0, run: [3, 4] }, REPEAT_3, FEW, FULL],
-  // A task that ends today comes after what is due, and before what can wait.
-  [{ due: 3, task: [0, 31] }, `${REPEAT_3} ${LAST_DAY}`, FEW, FULL],
-  [{ fading: 1, task: [0, 31] }, LAST_DAY, OF_TASK, FULL],
-  [{ due: 45, rests: true, task: [0, 31] }, LAST_DAY, OF_TASK, FULL],
-  [{ due: 45, answers: 20, goal: 20, task: [0, 31] },
-    `Today: 20 answers. 3 days in a row. Goal met. ${LAST_DAY}`, OF_TASK, FULL],
+  // A task that ends today comes before all else.
+  [{ due: 3, tasks: [[0, 31]] }, LAST_DAY, OF_TASK, FULL],
+  [{ fading: 1, tasks: [[0, 31]] }, LAST_DAY, OF_TASK, FULL],
+  [{ due: 45, rests: true, tasks: [[0, 31]] }, LAST_DAY, OF_TASK, FULL],
+  [{ due: 225, answers: 20, goal: 20, tasks: [[9, 31], [0, 31]] },
+    `${LAST_DAY.replace(7, 6)} Today: 20 answers. 3 days in a row. Goal met.`, OF_TASK, FULL],
+  [{ due: 3, mastered: 2, day: '2024-03-14', tasks: [[3, 31]] },
+    `${LAST_DAY} Since Monday: 2 newly mastered.`, OF_TASK, FULL],
+  [{ due: 3, tasks: [[0, null]] }, `Unit 7: 40 words, until the end of today. ${REPEAT_3}`, FEW, FULL],
   // Another one comes before the goal and new words.
-  [{ due: 45, rests: true, task: [1, 31] }, `45 wait until tomorrow. ${LEARNED} Tuesday.`, ENOUGH, RESTS],
-  [{ fading: 1, task: [6, 31] }, `1 word is fading: repeat it (1 minute). ${LEARNED} Sunday.`,
+  [{ due: 45, rests: true, tasks: [[1, 31]] }, `45 wait until tomorrow. ${LEARNED} Tuesday.`, ENOUGH, RESTS],
+  [{ fading: 1, tasks: [[6, 31]] }, `1 word is fading: repeat it (1 minute). ${LEARNED} Sunday.`,
     '1 fading, about 1 minute, Start now', FULL],
-  [{ goal: 200, fresh: 9, task: [7, 31] }, `${LEARNED} 18 Mar.`, OF_TASK, FULL],
-  // It is done, has too many words or has ended.
-  [{ task: [400, 40] }, `Unit 7: 40 of 40 learned, until 15 April 2025. ${ONE_ANSWER}`, STREAK, FULL],
-  [{ task: [4, null] }, `Unit 7: 40 words, until Friday. ${ONE_ANSWER}`, STREAK, FULL],
-  [{ current: 0, task: [-1, 31] }, 'Nothing is due or fading.', CAUGHT_UP, RESTS],
+  [{ goal: 200, fresh: 9, tasks: [[7, 31]] }, `${LEARNED} 18 Mar.`, OF_TASK, FULL],
+  // The estimate is never more than the API says.
+  [{ goal: 200, tasks: [[3, 31, 31, 29.99]] },
+    'Unit 7: 31 of 40 learned; about 29 will be remembered on Thursday.', OF_TASK, FULL],
+  [{ due: 3, tasks: [[0, 31, 31, 29.5]] },
+    'Unit 7: 31 of 40 learned; about 29 will be remembered at the end of today.', OF_TASK, FULL],
+  [{ due: 3, tasks: [[-2, 31, 33, 30.2]] },
+    `${REPEAT_3} Unit 7: 31 of 40 learned until 9 Mar, 33 by now.`, FEW, FULL],
+  // It is done, has too many words, or was missed.
+  [{ tasks: [[400, 40], [0, 40]] }, `${NOTHING} ${ONE_ANSWER}`, STREAK, FULL],
+  [{ tasks: [[4, null]] }, `${NOTHING} Unit 7: 40 words, until Friday. ${ONE_ANSWER}`, STREAK, FULL],
+  [{ due: 3, tasks: [[1, 40], [-1, 30, 31], [-3, 31], [-4, 31]] }, `${REPEAT_3} Unit 6: 30 of 40 learned until `
+    + '10 Mar, 31 by now. Unit 5: 31 of 40 learned, until 8 Mar.', FEW, FULL],
+  [{ current: 0, tasks: [[-1, 31]] }, `${LEARNED} 10 Mar.`, OF_TASK, FULL],
+  [{ current: 0, tasks: [[-1, 31, 40], [-2, null], [-4, 31]] }, NOTHING, CAUGHT_UP, RESTS],
 ];
 
 test('the sentence and the card have one task in each case', async () => {
@@ -142,8 +181,8 @@ const SAID = {
       + '412 words learned. 3 due words to repeat.'],
     [{ due: 225 }, MANY, '225 due words to repeat, the first 45 of them in 15 minutes.'],
     [{ fading: 1 }, '1 word is fading: repeat it (1 minute).', '1 word is fading (1 minute).'],
-    [{ fading: 46 }, '46 words are fading: save the 45 weakest in 15 minutes.',
-      '46 words are fading, the 45 weakest of them in 15 minutes.'],
+    [{ fading: 60 }, '60 words are fading: save the 45 weakest in 15 minutes.',
+      '60 words are fading, the 45 weakest of them in 15 minutes.'],
     [{ fresh: 9 }, 'Nothing is due or fading: learn new words for 15 minutes.',
       'Nothing is due or fading: new words for 15 minutes.'],
   ],
@@ -153,7 +192,7 @@ const SAID = {
     [{ due: 225 }, '復習225語のうち、最初の45語を15分で復習しましょう。',
       '復習が225語あります。最初の45語は15分でできます。'],
     [{ fading: 1 }, '1語を忘れかけています。復習しましょう（1分）。', '1語を忘れかけています（1分）。'],
-    [{ fading: 46 }, '46語を忘れかけています。弱い45語から15分で取り戻しましょう。',
+    [{ fading: 60 }, '60語を忘れかけています。弱い45語から15分で取り戻しましょう。',
       '46語を忘れかけています。特に弱い45語の復習は15分でできます。'],
     [{ fresh: 9 }, '復習も忘れかけている単語もありません。新しい単語を15分学習しましょう。',
       '復習も忘れかけている単語もありません。次は新しい単語を15分です。'],
@@ -191,15 +230,15 @@ const NAMED = {
   'en-GB': [
     [/[1-9][\d,]* due today/, /due word|still due/], [/\d fading/, /fading: (?!learn|\d)/],
     [/of new words/, /learn new words/], [/until tomorrow/, /until tomorrow/, RESTS],
-    [/to the goal/, /fading: \d/], [/\b0 due today/, /fading\.|more is due/, RESTS],
-    [/for the streak/, /^(?!.*(?:due|fading|new words|31 of)).*ne answer makes it/],
+    [/to the goal/, /fading: \d/], [/\b0 due today/, /fading\.(?!.*answer makes)|more is due/, RESTS],
+    [/for the streak/, /fading\. .*ne answer makes it/],
     [/of the task/, /^(?!.*(?:due|fading|new words|wait)).*31 of 40 learned/],
   ],
   ja: [
     [/今日の復習[1-9]/, /\d語を復習|復習はあと|復習[\d,]+語のうち/], [/忘れかけ\d/, /忘れかけています/],
     [/新しい単語を\d/, /新しい単語を\d/], [/明日でよい復習/, /明日でかまいません/, RESTS],
-    [/目標まで/, /目標まで\d+問です/], [/今日の復習0/, /ありません。(?!新しい|目標)|すべて終わりました/, RESTS],
-    [/連続記録まで/, /^(?!.*(?:復習|忘れ|新しい|31語)).*1問で連続/],
+    [/目標まで/, /目標まで\d+問です/], [/今日の復習0/, /ありません。(?!新しい|目標|.*1問で)|すべて終わりました/, RESTS],
+    [/連続記録まで/, /ありません。(?!新しい|目標).*1問で連続/],
     [/課題はあと/, /^(?!.*(?:復習|忘れ|新しい|明日)).*40語中31語/],
   ],
 };
@@ -219,7 +258,7 @@ for (const [language, named] of Object.entries(NAMED)) {
         fading: either(0, 0, 1, 6, 225), pace: either(null, 0.4, 7, 21.5, 60), goal: either(null, null, 5, 200),
         answers: either(0, 0, 4, 40, 250), seconds: either(0, 700, 4000), usual: either(300, 900, 4000),
         current: either(0, 1, 4), rests: either(false, false, false, true),
-        task: either(null, null, [0, 31], [4, 31], [4, null], [4, 40]), run: either([], [1], [2, 3]),
+        tasks: either([], [], [[0, 31]], [[4, 31]], [[4, null]], [[4, 40]], [[-2, 31]]), run: either([], [1], [2, 3]),
         hours: either(0.001, 0.3, 0.9, 2.5, 5, 9) });
       const where = `${sentence} | ${card} | ${streak}`;
       assert(isOne((sentence + streak).match(LEFT)), where);
