@@ -226,39 +226,46 @@ def import_list(
         project, emulator = connections.pubsub()
         found: dict[str, dict[str, Any]] = {}
         with connections.open_connection() as connection:
+            schema.set_search_path(connection)
             if by_headword:
-                schema.set_search_path(connection)
                 found = lists.find_items(connection, items, by_headword)
+                missing = [word for word, of_word in found.items() if not of_word]
                 items = {
                     item: place for of_word in found.values() for item, place in of_word.items()
                 }
+            else:
+                missing = lists.find_missing(connection, items)
             recorded = lists.read(connection, f"list-{id_}")
         if not items:
             raise ReviewLogError(f"{file}: expected a line with an item of the catalogue")
         described = {field: value for field, value in fields.items() if value is not None}
-        changes = lists.change_catalogue(id_, described, items, datetime.now(UTC), recorded)
+        placed = lists.place(id_, items, recorded)
+        changes = lists.change_catalogue(id_, described, placed, datetime.now(UTC), recorded)
         messages = [*anki_import.pack(events.USER, changes)]
         publication.publish(console, messages, len(changes), project=project, emulator=emulator)
     kinds = Counter(event["event_type"] for event in changes)
     counts = {"listed": kinds["ItemListed"], "unlisted": kinds["ItemUnlisted"]}
-    missing = [word for word, of_word in found.items() if not of_word]
+    over = max(len(items) - lists.MOST_ITEMS, 0)
     several = [word for word, of_word in found.items() if len(of_word) > 1]
     if as_json:
         report = {"list_id": id_, "published": len(changes), "items": len(items), **counts}
-        terminal.print_json(report | {"missing": missing, "several": several})
+        terminal.print_json(report | {"missing": missing, "several": several, "over": over})
         return
     console.print(
         f"{id_} has {len(items):,} items: {counts['listed']:,} are new or changed, and "
         f"{counts['unlisted']:,} are unlisted."
     )
-    for words, note in ((missing, "no item"), (several, "several items")):
+    if over:
+        console.print(f"A list has its first {lists.MOST_ITEMS:,} items: {over:,} are over it.")
+    none = "headwords have no item in" if by_headword else "lines are no item of"
+    for words, note in ((missing, none), (several, "headwords have several items in")):
         if words:
             named = ", ".join(words[:_MOST_NAMED]) + ", …" * (len(words) > _MOST_NAMED)
-            console.print(f"{len(words):,} headwords have {note} in the catalogue: {named}")
+            console.print(f"{len(words):,} {note} the catalogue: {named}")
 
 
 def _read_log(
-    console: Console, file: Path, learner: Learner, language: str | None, *, in_catalogue: bool
+    console: Console, file: Path, learner: Learner, convert: Callable[..., Iterator[Record]]
 ) -> tuple[int, Iterator[Record]]:
     """Return the number of rows, and each learner's record; sort the rows on disk if needed."""
     rows = review_rows.read(file)
