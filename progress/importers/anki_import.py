@@ -96,7 +96,7 @@ class Record(msgspec.Struct, frozen=True):
 
     def _change_lists(self, recorded: lists.Recorded) -> list[Envelope]:
         prefix = anki_collection.LIST if self.is_collection else _DECK
-        own = {answer.list_id for answer in self.answers if answer.list_id}
+        own = self._find_own()
         known = {
             key: state
             for key, state in recorded.states.items()
@@ -109,6 +109,10 @@ class Record(msgspec.Struct, frozen=True):
         used = {key[0] for key in (*listed, *changes) if changes.get(key, {}) is not None} | own
         changes |= self._name_lists(recorded, [place for place, _ in known], used)
         return lists.make(changes, self._changed_at(), recorded, self.learner.user_id)
+
+    def _find_own(self) -> set[str]:
+        """Return the lists whose ids a review log says: devices send them, too."""
+        return {answer.list_id for answer in self.answers if answer.list_id}
 
     def _changed_at(self) -> datetime:
         return max([self.changed_at, *(answer.at for answer in self.answers[-1:])])
@@ -138,11 +142,18 @@ class Record(msgspec.Struct, frozen=True):
         }
         homes |= {item: place for place, item in listed if item in words}
         homes |= dict.fromkeys(state.card_id for state in self.states) | self.decks
+        own = self._find_own()
+
+        def is_listed_by_device(item: str) -> bool:
+            home = homes.get(item)
+            return home in own and recorded.find((home or "", item))[0] is not None
+
         changes: lists.Changes = {
             (place, item): None
             for place, item in listed
             if item in homes or self.is_whole or (self.is_collection and place in self.deck_names)
-            if homes.get(item) != place and self._is_newer(moved_at[item])
+            if homes.get(item) != place
+            if self._is_newer(moved_at[item]) or (is_listed_by_device(item) and place not in own)
         }
         for item, home in homes.items():
             word, since = recorded.words.get(item, lists.NO_WORD)

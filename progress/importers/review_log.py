@@ -214,7 +214,7 @@ def _parse_row(row: Row, columns: dict[str, int]) -> tuple[dict[str, Any], dict[
         if column in {review_rows.USER, "id", "deck_id"} and text.casefold() in review_rows.NONE:
             text = ""
         try:
-            if text or column not in OPTIONAL or place >= len(row.cells):
+            if text or column not in OPTIONAL or (place >= len(row.cells) and column != ZONE):
                 values[field] = parse_text(text)
         except (ValueError, OverflowError):
             if _SECONDS.fullmatch(text) and parse_text is _parse_time:

@@ -24,6 +24,7 @@ DAMAGED = re.compile("[\ud800-\udfff]")  # stands for a byte that is not UTF-8
 NOT_UTF8 = "\0"  # stands for a cell that is not UTF-8
 NONE = {"null", "nan", "none", "\\n", "<na>"}  # what programs write for a missing value
 _NUMBER = re.compile(r"(-?[0-9]+)\.([0-9]+)")
+_BIGINT = re.compile(r"-?[0-9]{1,19}")
 _MOST_EXACT = 2**53  # of the whole numbers that a float has
 
 _Line = tuple[int, str]
@@ -75,9 +76,10 @@ def _name_learners(found: Iterable[_Found], place: int | None) -> Iterator[Row]:
         if isinstance(cells, str):
             yield Row(user, number, fault=cells)
             continue
-        if place is not None and place < len(cells) and cells[place].strip().casefold() not in NONE:
+        text = cells[place].strip() if place is not None and place < len(cells) else ""
+        if text != NOT_UTF8 and text.casefold() not in NONE:
             with contextlib.suppress(ValueError):
-                user = parse_id(cells[place].strip()) or user
+                user = parse_id(text) or user
         yield Row(user, number, cells)
 
 
@@ -145,7 +147,7 @@ def _read_parquet(file: Path) -> Iterator[_Found]:
 
 def _convert(cell: str, name: str, unit: int | None) -> str:
     """Return a duration in milliseconds, or an interval in days; and any other cell as it is."""
-    if unit is None or not cell:
+    if unit is None or not _BIGINT.fullmatch(cell):
         return cell
     milliseconds = int(cell) * 1_000 / 1_000**unit
     return str(milliseconds / _DAY_MS if name.startswith("interval") else milliseconds)

@@ -30,7 +30,8 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 START_MS = 1_711_000_000_000
 ANSWERED = (1, 2, 3)  # of five cards
 NAMES = {"Core::N5": "Core::N5", "x\x07" + "y" * 120: f"x {'y' * 97}…", "\x07": None}
-WORDS = {"Haus": "Haus", "<b>\x01Baum</b>": "Baum", "<img>": ""}
+NAMES["Franc\u0327ais"] = "Fran\u00e7ais"
+WORDS = {"Haus": "Haus", "<b>\x01Baum</b>": "Baum", "<img>": "", "か\u3099": "が"}
 # The decks' names, and the deck and the word of each card, and whether it is in a filtered deck.
 Deck = tuple[tuple[str, ...], dict[int, tuple[int, str, bool]]]
 cards = st.tuples(st.integers(1, 3), st.sampled_from([*WORDS]), st.booleans())
@@ -183,6 +184,25 @@ def test_a_review_log_says_decks_and_words(connection: Connection, tmp_path: Pat
     assert lists == {n5: {"a"}, n4: {"b", "c"}, "anki-1": {find_item("anna", 1)}}
     assert words == {"a": "home", "b": "tree", "c": "word", find_item("anna", 1): "Haus"}
     assert {*names} == {n5, n4, "anki-1"}, "a list without items is archived"
+
+
+def test_a_deck_with_an_id_is_the_list_that_a_device_sends(
+    connection: Connection, tmp_path: Path
+) -> None:
+    def read(*rows: str) -> Shown:
+        header = "card_id,review_rating,review_time,headword,deck,deck_id"
+        (file := tmp_path / "log.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
+        import_(connection, file, "anna")
+        return show(connection, "anna")
+
+    assert len(read("a,3,2024-03-01,one,Verbs,")[1]) == 1
+    listed = {"list_id": "d-1", "item_id": "a", "headword": "new", "user_id": "anna"}
+    named = {"list_id": "d-1", "name": "My verbs", "user_id": "anna"}
+    sent = (("ListPublished", named), ("ItemListed", listed))
+    stage.append(connection, [sample_events.envelope(*one, at=NOW) for one in sent])
+    shown = read("a,3,2024-03-02,one,Verbs,d-1", "b,3,2024-03-02,two,Verbs,d-1")
+    assert shown == ({"d-1": "My verbs"}, {"d-1": {"a", "b"}}, {"a": "new", "b": "two"})
+    assert read("a,3,2024-03-03,other,,", "b,3,2024-03-03,two,,") == shown, "no list of spare words"
 
 
 def test_list_events_that_no_fold_reads_change_no_import(

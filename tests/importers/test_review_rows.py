@@ -47,7 +47,7 @@ def read(
 
 
 def write(file: Path, header: str, *rows: str) -> Path:
-    file.write_text("\n".join([header, *rows]), encoding="utf-8")
+    file.write_bytes("\n".join([header, *rows]).encode(errors="surrogateescape"))
     return file
 
 
@@ -95,10 +95,13 @@ def test_what_stands_for_a_missing_value_is_no_learner(tmp_path: Path, none: str
 
 
 def test_a_number_with_a_fraction_or_more_digits_than_a_float_has_is_no_id(tmp_path: Path) -> None:
-    rows = ("1.5,5,2024-03-01,3,", "1,5.25,2024-03-01,3,", "1,9007199254740994.0,2024-03-01,3,")
+    rows = ["1.5,5,2024-03-01,3,", "1,5.25,2024-03-01,3,", "1,9007199254740994.0,2024-03-01,3,"]
+    rows += ["\udcff,5,2024-03-01,3,"]
     (*_, found) = read(write(tmp_path / "a.csv", HEADER, *rows))
     assert found.answers == []
-    assert [(fault.row, fault.column) for fault in found.faults] == [(3, "card_id"), (4, "card_id")]
+    assert [(fault.row, fault.column) for fault in found.faults] == [
+        *((3, "card_id"), (4, "card_id"), (5, "user_id"))
+    ]
 
 
 @pytest.mark.parametrize("is_learner", [True, False])
@@ -143,9 +146,7 @@ def test_a_fault_in_an_optional_field_leaves_out_the_field_alone(
     header = f"card_id,review_time,review_rating,{column}"
     values = ["", *SPARED[column], "\udcff"]
     rows = [f"c{n},2024-03-{n + 1:02} 10:00:00 UTC,3,{value}" for n, value in enumerate(values)]
-    file = tmp_path / "a.csv"
-    file.write_bytes("\n".join([header, *rows]).encode(errors="surrogateescape"))
-    (found,) = read(file)
+    (found,) = read(write(tmp_path / "a.csv", header, *rows))
     plain = [f"{row.rpartition(',')[0]}," for row in rows]
     (expected,) = read(write(tmp_path / "b.csv", header, *plain))
     assert (found.answers, found.left_out["faulty"]) == (expected.answers, 0)
