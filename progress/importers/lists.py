@@ -37,7 +37,7 @@ MOST_ITEMS = 20_000  # the first of a list, which its readers see
 _MOST = 2**31 - 1  # the highest position
 _STEP = 1_000  # between new positions, so that others find room
 _POSITION = re.compile(r"([0-9]+)(?:\.0+)?")
-_SETTING = re.compile(r"#([a-z]+(?: column)?):(.*)")  # of Anki, at the begin of an export
+_SETTING = re.compile(r"#([a-z ]+):(.*)")  # of Anki, at the begin of an export
 _SEPARATORS = {"comma": ",", "semicolon": ";", "pipe": "|", "colon": ":", "space": " "}
 _SEPARATORS |= {separator: separator for separator in _SEPARATORS.values()}
 _LONGEST_FILE = 16 << 20  # characters: a million items or more
@@ -116,7 +116,7 @@ def _split(text: str, suffix: str, column: str) -> Iterator[tuple[int, Fields]]:
     told = {setting[1]: setting[2] for setting in settings if setting}
     begin = len(settings) if "separator" in told else 0
     first = lines[begin : begin + 1]
-    delimiter = {".csv": ",", ".tsv": "\t"}.get(suffix)
+    delimiter = {".csv": ",", ".tsv": "\t"}.get(suffix.lower())
     if begin:
         name = told["separator"].strip().lower() or told["separator"]
         delimiter = _SEPARATORS.get(name, "\t")
@@ -151,15 +151,14 @@ def _split(text: str, suffix: str, column: str) -> Iterator[tuple[int, Fields]]:
 
 def _check(row: Fields, number: int, column: str) -> Fields:
     names = (column, *_FIELDS["ItemListed"])
-    fields: Fields = {name: row[name].strip() for name in names if (row.get(name) or "").strip()}
+    texts = {name: unicodedata.normalize("NFC", row.get(name) or "").strip() for name in names}
+    fields: Fields = {name: text for name, text in texts.items() if text}
     if position := _POSITION.fullmatch(fields.get("position", "")):
         with contextlib.suppress(ValueError):  # thousands of digits
             fields["position"] = int(position[1])
     if column == "item_id":
         with contextlib.suppress(ValueError):
-            fields[column] = review_rows.parse_id(fields[column])
-    else:
-        fields[column] = unicodedata.normalize("NFC", fields[column])
+            fields[column] = review_rows.parse_id(row[column].strip())
     if "\0" in fields[column]:
         raise ReviewLogError(f"row {number}, column {column}: expected a string without U+0000")
     try:

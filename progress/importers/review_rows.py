@@ -132,9 +132,12 @@ def _read_parquet(file: Path) -> Iterator[_Found]:
     try:
         with contextlib.closing(duckdb.connect(":memory:", config=config)) as duck:
             duck.execute("SET TimeZone = 'UTC'")
-            schema = duck.execute(blocks("importers/review_rows")["arrow"], {"file": str(file)})
-            units = _find_durations((schema.fetchone() or (b"",))[0])
-            rows = duck.execute(blocks("importers/review_rows")["parquet"], {"file": str(file)})
+            run = blocks("importers/review_rows")
+            schema = duck.execute(run["arrow"], {"file": str(file)}).fetchone()
+            intervals = duck.execute(run["intervals"], {"file": str(file)}).fetchall()
+            units = _find_durations(schema[0] if schema else b"")
+            units |= dict.fromkeys((name for (name,) in intervals), _MILLISECOND)
+            rows = duck.execute(run["parquet"], {"file": str(file)})
             yield 0, (names := [column[0] for column in rows.description or ()])
             numbers = itertools.count(1)
             while some := rows.fetchmany(_AT_A_TIME):
