@@ -359,6 +359,9 @@ def test_the_command_lists_the_items_of_headwords_and_names_what_is_wrong(
     assert import_list(rows := '"position","item_id"\n7,4\n8,2\n') == [3, 2, 1, [], []]
     assert list_items(connection, "Units: Body") == {"4": 7, "2": 8}
     assert import_list(rows, "--id", "Units: Body") == [0, 0, 0, [], []]
+    assert import_list("4\nzzz\n8", "--id", "c") == [4, 3, 0, ["zzz", "8"], []]
+    over = run("\n".join(map(str, range(20_001))), "--id", "d")
+    assert msgspec.json.decode(over.stdout)["over"] == 1
     for text, fault in (
         ("item_id,position\na,-1", "words.txt: row 2, column position: expected an integer from 0"),
         (f"item_id,position\na,{'9' * 5000}", "row 2, column position: expected an integer"),
