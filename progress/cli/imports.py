@@ -1,10 +1,11 @@
 """`progress import`: publish a learner's Anki record or review log, or a list, as events."""
 
 import contextlib
+import functools
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,8 +35,10 @@ from progress.importers import (
 )
 from progress.importers.anki_events import Learner
 from progress.importers.anki_import import Record
+from progress.importers.review_log import Fault
 from progress.projections import schema
 
+Faults = dict[str, tuple[Fault, int]]  # the first of each kind, and how many there are
 _MOST_NAMED = 10
 _ROWS_AT_A_TIME = 5_000
 OWN_USER = "me"  # the learner of a file without learners
@@ -51,7 +54,7 @@ _NOTES = {
     "unmoved": "changes of a card's day, which no longer decide, are left out.",
     "manual": "rows with the rating 0 are left out.",
     "repeated": "repeated rows are left out.",
-    "faulty": "rows have a fault, which is named, and are left out.",
+    "faulty": "rows have a fault, and are left out; the first of each kind is named.",
     "lists": "decks are new, renamed or archived.",
     "listed": "cards are new in a deck, or have another word.",
     "unlisted": "cards have left a deck.",
@@ -86,7 +89,7 @@ File = Annotated[
         help="An export from Anki (.colpkg, .apkg), its collection.anki2, or a CSV or Parquet "
         "file: card_id, review_rating (1 to 4), review_time and, where it has them, "
         "review_duration (ms), interval (days) or due (the time of the next review), kind, "
-        "headword, id, deck; for several learners user_id, and timezone."
+        "headword, id, deck, deck_id; for several learners user_id, and timezone."
     ),
 ]
 User = Annotated[
@@ -135,6 +138,12 @@ Catalogue = Annotated[
         "collection get their numbers as ids. Without it, words and items are the learner's own.",
     ),
 ]
+KeepFloats = Annotated[
+    bool,
+    typer.Option(
+        "--keep-floats", help="Go on with ids that a version up to 0.4 recorded with .0 at the end."
+    ),
+]
 First = Annotated[bool, typer.Option("--first", help="Without a database: the learner is new.")]
 
 
@@ -152,6 +161,7 @@ def anki(
     language: Language = None,
     in_catalogue: Catalogue = False,
     is_first: First = False,
+    keep_floats: KeepFloats = False,
     as_json: AsJson = False,
 ) -> None:
     """Publish a learner's answers from Anki, or those of all learners in a review log.
@@ -159,7 +169,7 @@ def anki(
     A second import of a file adds nothing. An answer that the log has, from another file or from
     the learner's device, is not published again. It keeps its session and its interval. The command
     finds the recorded answers in the log. Therefore, wait until one import is recorded before you
-    start the next. A faulty row is named, and left out.
+    start the next. A faulty row or optional field is left out; the first of each kind is named.
     """
     console = Console(stderr=as_json)
     with publishing.explain_interrupt() as publication, _open_log() as connection:
@@ -177,15 +187,31 @@ def anki(
                 )
             total, records = record.rows, iter([record])
         else:
-            total, records = _read_log(console, file, learner, language, in_catalogue=in_catalogue)
-        report = _publish(console, records, total, publication, connection)
+            convert = functools.partial(
+                anki_import.read_rows,
+                language=language,
+                in_catalogue=in_catalogue,
+                connection=connection,
+                keep_floats=keep_floats,
+            )
+            total, records = _read_log(console, file, learner, convert)
+        with _name_faults() as faults:
+            report = _publish(console, records, total, publication, connection, faults=faults)
     if not report["answers"] + report["recorded_before"]:
-        raise ReviewLogError(f"{file}: {anki_import.NO_ANSWERS}")
+        faulty = report["faulty"]
+        why = f": all {faulty:,} rows have a fault" if faulty and faulty == total else ""
+        raise ReviewLogError(f"{file}: {anki_import.NO_ANSWERS}{why}")
     words, levels = report.pop("words"), report.pop("levels")
+    fields = Counter[str]()
+    for fault, count in faults.values():
+        fields.update({fault.column: count} if fault.column in review_log.SPARED else {})
     if as_json:
-        terminal.print_json(report)
+        terminal.print_json({**report, "fields": fields})
         return
     _show(console, report)
+    if fields:
+        named = ", ".join(f"{count:,} {column}" for column, count in fields.items())
+        console.print(f"Fields with a fault are left out, and their answers count: {named}.")
     if words:
         console.print(
             f"{words:,} cards have a word; {levels:,} of these cards get a level from the CEFR "
@@ -226,39 +252,46 @@ def import_list(
         project, emulator = connections.pubsub()
         found: dict[str, dict[str, Any]] = {}
         with connections.open_connection() as connection:
+            schema.set_search_path(connection)
             if by_headword:
-                schema.set_search_path(connection)
                 found = lists.find_items(connection, items, by_headword)
+                missing = [word for word, of_word in found.items() if not of_word]
                 items = {
                     item: place for of_word in found.values() for item, place in of_word.items()
                 }
+            else:
+                missing = lists.find_missing(connection, items)
             recorded = lists.read(connection, f"list-{id_}")
         if not items:
             raise ReviewLogError(f"{file}: expected a line with an item of the catalogue")
         described = {field: value for field, value in fields.items() if value is not None}
-        changes = lists.change_catalogue(id_, described, items, datetime.now(UTC), recorded)
+        placed = lists.place(id_, items, recorded)
+        changes = lists.change_catalogue(id_, described, placed, datetime.now(UTC), recorded)
         messages = [*anki_import.pack(events.USER, changes)]
         publication.publish(console, messages, len(changes), project=project, emulator=emulator)
     kinds = Counter(event["event_type"] for event in changes)
     counts = {"listed": kinds["ItemListed"], "unlisted": kinds["ItemUnlisted"]}
-    missing = [word for word, of_word in found.items() if not of_word]
+    over = max(len(items) - lists.MOST_ITEMS, 0)
     several = [word for word, of_word in found.items() if len(of_word) > 1]
     if as_json:
         report = {"list_id": id_, "published": len(changes), "items": len(items), **counts}
-        terminal.print_json(report | {"missing": missing, "several": several})
+        terminal.print_json(report | {"missing": missing, "several": several, "over": over})
         return
     console.print(
         f"{id_} has {len(items):,} items: {counts['listed']:,} are new or changed, and "
         f"{counts['unlisted']:,} are unlisted."
     )
-    for words, note in ((missing, "no item"), (several, "several items")):
+    if over:
+        console.print(f"A list has its first {lists.MOST_ITEMS:,} items: {over:,} are over it.")
+    none = "headwords have no item in" if by_headword else "lines are no item of"
+    for words, note in ((missing, none), (several, "headwords have several items in")):
         if words:
             named = ", ".join(words[:_MOST_NAMED]) + ", …" * (len(words) > _MOST_NAMED)
-            console.print(f"{len(words):,} headwords have {note} in the catalogue: {named}")
+            console.print(f"{len(words):,} {note} the catalogue: {named}")
 
 
 def _read_log(
-    console: Console, file: Path, learner: Learner, language: str | None, *, in_catalogue: bool
+    console: Console, file: Path, learner: Learner, convert: Callable[..., Iterator[Record]]
 ) -> tuple[int, Iterator[Record]]:
     """Return the number of rows, and each learner's record; sort the rows on disk if needed."""
     rows = review_rows.read(file)
@@ -275,7 +308,19 @@ def _read_log(
             f"The rows are not sorted by {review_rows.USER}: sorting them takes "
             f"{size / 1e6:,.1f} MB in {tempfile.gettempdir()}, until the command ends."
         )
-    return total, anki_import.read_rows(rows, columns, learner, language, in_catalogue=in_catalogue)
+    return total, convert(rows, columns, learner)
+
+
+@contextlib.contextmanager
+def _name_faults() -> Iterator[Faults]:
+    """Yield a place for faults; name the first of each kind, with their number, at the end."""
+    faults: Faults = {}
+    try:
+        yield faults
+    finally:
+        for fault, count in faults.values():
+            more = f" (and {count - 1:,} more of this kind)" if count > 1 else ""
+            typer.echo(f"{fault}{more}", err=True)
 
 
 @contextlib.contextmanager
@@ -296,6 +341,8 @@ def _publish(
     total: int,
     publication: Publication,
     connection: Connection | None,
+    *,
+    faults: Faults,
 ) -> Counter[str]:
     """Publish what is new of each learner, and of several with few rows at once; count it."""
     project, emulator = connections.pubsub()
@@ -309,7 +356,8 @@ def _publish(
     with terminal.progress_bar(console, "importing", total) as show_progress:
         for record in records:
             for fault in record.faults:
-                typer.echo(fault, err=True)
+                first, number = faults.get(fault.kind, (fault, 0))
+                faults[fault.kind] = (first, number + 1)
             adopted = anki_import.adopt(connection, record)
             messages = _select_new(connection, adopted) if record.answers else []
             report.update(_summarize(adopted, messages))

@@ -238,7 +238,7 @@ def load(
 
 
 def drill_command() -> None:
-    """Restore the newest dump in DUMP_TO, or one made now, beside the database, and check it."""
+    """Restore the newest whole dump in DUMP_TO, or a new one, beside the database, and check it."""
     connections.use_stack()
     current = settings.current()
     if not current.database_url:
@@ -259,5 +259,10 @@ def drill_command() -> None:
         f"restored, rebuilt and compared in {done.seconds:,.1f} s.",
         soft_wrap=True,
     )
+    for name, lack in done.newer.items():
+        console.print(
+            f"The newer dump {name} is not whole: {lack}. The last whole one was restored.",
+            soft_wrap=True,
+        )
     if wrong := done.findings:
         raise ProgressError("; ".join(f"{each.found}: {each.do}" for each in wrong))

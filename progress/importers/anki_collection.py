@@ -17,6 +17,7 @@ import sqlite3
 import struct
 import tempfile
 import time
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -325,6 +326,7 @@ def _read_states(
 
 
 def _shorten(text: str, longest: int) -> str:
+    text = unicodedata.normalize("NFC", text)
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 

@@ -22,7 +22,7 @@ from progress.importers import anki_collection, anki_events, lists, review_log, 
 from progress.importers.anki_collection import Card
 from progress.importers.anki_events import Envelope, Learner, RecordedChoice, RecordedSession
 from progress.importers.local_days import Preference
-from progress.importers.review_log import EARLIEST, Answer, Answers, CardState, Move
+from progress.importers.review_log import EARLIEST, Answer, Answers, CardState, Fault, Move
 from progress.importers.review_rows import Row
 from progress.importers.word_lists import Word
 
@@ -35,6 +35,7 @@ _LEAST_SHARE = 0.25
 _OWN = "anki-"  # begins the ids of a learner's own items
 _DECK = "deck-"  # begins the id of the list that a deck of a review log is
 _SPARE = "Imported words"  # the name of the deck of words without one
+_FLOAT = re.compile(r"-?[0-9]+\.0")
 _NAMESPACE = UUID("0b0a2f52-4f0e-5b7e-8c66-7f3d2b1a9c55")
 
 # Removed for the look-up, because the lists have verbs without "to" and nouns without an article.
@@ -66,7 +67,7 @@ class Record(msgspec.Struct, frozen=True):
     deck_names: dict[str, str] = {}
     changed_at: datetime = EARLIEST
     is_whole: bool = False
-    faults: list[str] = []
+    faults: list[Fault] = []
 
     @property
     def rows(self) -> int:
@@ -95,14 +96,23 @@ class Record(msgspec.Struct, frozen=True):
 
     def _change_lists(self, recorded: lists.Recorded) -> list[Envelope]:
         prefix = anki_collection.LIST if self.is_collection else _DECK
-        known = {key: state for key, state in recorded.states.items() if key[0].startswith(prefix)}
+        own = self._find_own()
+        known = {
+            key: state
+            for key, state in recorded.states.items()
+            if key[0].startswith(prefix) or key[0] in own
+        }
         listed = [
             (place, item) for (place, item), (now, _) in known.items() if item and now is not None
         ]
         changes = self._move_items(recorded, known, listed)
-        used = {key[0] for key in (*listed, *changes) if changes.get(key, {}) is not None}
+        used = {key[0] for key in (*listed, *changes) if changes.get(key, {}) is not None} | own
         changes |= self._name_lists(recorded, [place for place, _ in known], used)
         return lists.make(changes, self._changed_at(), recorded, self.learner.user_id)
+
+    def _find_own(self) -> set[str]:
+        """Return the lists whose ids a review log says: devices send them, too."""
+        return {answer.list_id for answer in self.answers if answer.list_id}
 
     def _changed_at(self) -> datetime:
         return max([self.changed_at, *(answer.at for answer in self.answers[-1:])])
@@ -123,15 +133,27 @@ class Record(msgspec.Struct, frozen=True):
         for (_, item), (_, at) in known.items():
             moved_at[item] = max(at, moved_at.get(item, EARLIEST))
         words = self._find_words()
-        # A word without a deck keeps its list, or comes into ours.
+        # A word without a deck keeps its list, that of a device, too, or comes into ours.
         homes: dict[str, str | None] = {**dict.fromkeys(words, self._spare())}
+        homes |= {
+            item: place
+            for (place, item), (now, _) in recorded.states.items()
+            if item in words and now is not None
+        }
         homes |= {item: place for place, item in listed if item in words}
         homes |= dict.fromkeys(state.card_id for state in self.states) | self.decks
+        own = self._find_own()
+
+        def is_listed_by_device(item: str) -> bool:
+            home = homes.get(item)
+            return home in own and recorded.find((home or "", item))[0] is not None
+
         changes: lists.Changes = {
             (place, item): None
             for place, item in listed
             if item in homes or self.is_whole or (self.is_collection and place in self.deck_names)
-            if homes.get(item) != place and self._is_newer(moved_at[item])
+            if homes.get(item) != place
+            if self._is_newer(moved_at[item]) or (is_listed_by_device(item) and place not in own)
         }
         for item, home in homes.items():
             word, since = recorded.words.get(item, lists.NO_WORD)
@@ -244,26 +266,59 @@ def read_rows(
     language: str | None,
     *,
     in_catalogue: bool,
+    connection: Connection | None = None,
+    keep_floats: bool = False,
 ) -> Iterator[Record]:
     """Yield the record of each learner, whose rows stand together.
 
     If `learner` has the id '', rows name their learners. The zone of `learner` is that of learners
-    whose rows have none. A record may have only faults.
+    whose rows have none. A record may have only faults. Raise ReviewLogError for an id that the log
+    has as a float, or keep it.
     """
     for user, own_rows in itertools.groupby(rows, key=attrgetter("user")):
         found = review_log.parse(own_rows, columns)
         own = msgspec.structs.replace(
             learner, user_id=learner.user_id or user, timezone=found.zone or learner.timezone
         )
+        if connection:
+            own, found = _find_floats(connection, own, found, keep=keep_floats)
         yield _make_record(own, found, language, in_catalogue=in_catalogue)
+
+
+def _find_floats(
+    connection: Connection, learner: Learner, found: Answers, *, keep: bool
+) -> tuple[Learner, Answers]:
+    """Return the learner and the answers with the ids that a version up to 0.4 took for floats."""
+    former = msgspec.structs.replace(learner, user_id=f"{learner.user_id}.0")
+    is_float = _FLOAT.fullmatch(former.user_id) and _read(connection, "items", former)
+    learner = former if is_float else learner
+    items = {item for (item,) in _read(connection, "items", learner) if _FLOAT.fullmatch(item)}
+    ids = {answer.card_id: f"{answer.card_id}.0" for answer in found.answers}
+    changed = {card: item for card, item in ids.items() if item in items}
+    if (is_float or changed) and not keep:
+        item = f" with the item {next(iter(changed.values()))}" if changed else ""
+        raise ReviewLogError(
+            f"an earlier version recorded the learner {learner.user_id}{item}, whose id is no "
+            "float: add --keep-floats to go on with such ids, or erase this learner, and import "
+            "the file again"
+        )
+    answers = [
+        msgspec.structs.replace(one, card_id=changed.get(one.card_id, one.card_id))
+        for one in found.answers
+    ]
+    return learner, msgspec.structs.replace(found, answers=answers)
 
 
 def _make_record(
     learner: Learner, found: Answers, language: str | None, *, in_catalogue: bool
 ) -> Record:
     cards = _find_cards(found.answers)
-    decks = {answer.card_id: answer.deck for answer in found.answers if answer.deck}
-    ids = {name: _find_deck(learner, name) for name in decks.values()}
+    decks, names = dict[str, str](), dict[str, str]()
+    for answer in found.answers:
+        if answer.deck or answer.list_id:
+            list_id = answer.list_id or _find_deck(learner, answer.deck or "")
+            decks[answer.card_id] = list_id
+            names |= {list_id: answer.deck} if answer.deck else {}
     return Record(
         learner,
         found.answers,
@@ -272,8 +327,8 @@ def _make_record(
         language=language,
         left_out=found.left_out,
         in_catalogue=in_catalogue,
-        decks={card: ids[name] for card, name in decks.items()},
-        deck_names={list_id: name for name, list_id in ids.items()},
+        decks=decks,
+        deck_names={place: names[place] for place in {*decks.values()} & names.keys()},
         changed_at=found.answers[-1].at if found.answers else EARLIEST,
         faults=found.faults,
     )

@@ -1,11 +1,13 @@
 """Lists of items: what the log and a file say of them, and the events that change them."""
 
+import bisect
 import contextlib
 import csv
 import io
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import ReviewLogError, SerializationError
 from progress.event_store import events
-from progress.importers import review_log, review_rows
+from progress.importers import anki_collection, review_log, review_rows
 from progress.importers.anki_events import Envelope
 
 Fields = dict[str, Any]
@@ -31,6 +33,13 @@ _FIELDS = {
     "ListPublished": ("name", "scale", "rank"),
     "ItemListed": ("position", "headword", "kind"),
 }
+MOST_ITEMS = 20_000  # the first of a list, which its readers see
+_MOST = 2**31 - 1  # the highest position
+_STEP = 1_000  # between new positions, so that others find room
+_POSITION = re.compile(r"([0-9]+)(?:\.0+)?")
+_SETTING = re.compile(r"#([a-z ]+):(.*)")  # of Anki, at the begin of an export
+_SEPARATORS = {"comma": ",", "semicolon": ";", "pipe": "|", "colon": ":", "space": " "}
+_SEPARATORS |= {separator: separator for separator in _SEPARATORS.values()}
 _LONGEST_FILE = 16 << 20  # characters: a million items or more
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -70,15 +79,16 @@ def read(connection: Connection, stream_id: str) -> Recorded:
 
 def describe_word(headword: str, kind: str | None = None) -> Fields:
     """Return the fields of an own word; an empty headword takes it away."""
-    headword = _CONTROL.sub(" ", headword).strip()
+    headword = unicodedata.normalize("NFC", _CONTROL.sub(" ", headword).strip())
     return {"headword": headword} | ({"kind": kind} if headword and kind else {})
 
 
 def read_file(file: Path, column: str) -> dict[str, Fields]:
     """Return the items, or headwords, of a list of the catalogue with what the file says of each.
 
-    Each line is one, or the file is a CSV file with the `column` `item_id` or `headword`. Raise
-    ReviewLogError, which names the line, for the first that is not valid.
+    Each line is one, or the file is a table with the `column` `item_id` or `headword`: in CSV, with
+    tabs, or an export of Anki's notes. Raise ReviewLogError, which names the line, for the first
+    that is not valid.
     """
     items = dict[str, Fields]()
     try:
@@ -90,15 +100,7 @@ def read_file(file: Path, column: str) -> dict[str, Fields]:
             before = text[: damaged.start()].split("\n")
             place = f"row {len(before)}, column {before[-1].count(',') + 1}"
             raise ReviewLogError(f"{place}: expected UTF-8")
-        header = [name.strip() for name in next(csv.reader([text.partition("\n")[0]]))]
-        lines: Iterable[tuple[int, Fields]]
-        lines = ((n, {column: line}) for n, line in enumerate(text.split("\n"), start=1))
-        if column in header or file.suffix == ".csv":
-            rows = csv.DictReader(io.StringIO(text, newline=""), header, strict=True)
-            lines = itertools.islice(((rows.line_num, row) for row in rows), 1, None)
-        for number, row in lines:
-            if column not in row:
-                raise ReviewLogError(f"row 1: expected a column {column}")
+        for number, row in _split(text, file.suffix, column):
             if (row[column] or "").strip():
                 fields = _check(row, number, column)
                 items.setdefault(fields.pop(column), fields)
@@ -107,12 +109,56 @@ def read_file(file: Path, column: str) -> dict[str, Fields]:
     return items
 
 
+def _split(text: str, suffix: str, column: str) -> Iterator[tuple[int, Fields]]:
+    """Yield the lines with their numbers: those of a table by column, any other one in `column`."""
+    lines = text.split("\n")
+    settings = [*itertools.takewhile(bool, map(_SETTING.fullmatch, lines))]
+    told = {setting[1]: setting[2] for setting in settings if setting}
+    begin = len(settings) if "separator" in told else 0
+    first = lines[begin : begin + 1]
+    delimiter = {".csv": ",", ".tsv": "\t"}.get(suffix.lower())
+    if begin:
+        name = told["separator"].strip().lower() or told["separator"]
+        delimiter = _SEPARATORS.get(name, "\t")
+    else:
+        headers = ((one, next(csv.reader(first, delimiter=one), [])) for one in ",;\t")
+        found = (one for one, names in headers if column in map(str.strip, names))
+        delimiter = next(found, delimiter)
+    if delimiter is None:
+        for number, line in enumerate(lines, start=1):
+            if "\t" in line or line.startswith("#"):
+                rule = f"one {column} in a line, or a table whose first line has {column}"
+                raise ReviewLogError(f"row {number}: expected {rule}, found {line[:40]!r}")
+            yield number, {column: line}
+        return
+    names = [name.strip() for name in next(csv.reader(first, delimiter=delimiter), [])]
+    is_headed = column in names or not begin
+    if not is_headed:
+        names = told.get("columns", "").split(delimiter)
+    if not is_headed and column not in names:  # the first column that no setting describes
+        taken = {value.strip() for name, value in told.items() if name.endswith(" column")}
+        free = next(n for n in itertools.count(1) if str(n) not in taken)
+        names = [*map(str, range(1, free)), column]
+    if column not in names:
+        raise ReviewLogError(f"row 1: expected a column {column}")
+    table = io.StringIO("\n".join(lines[begin:]), newline="")
+    rows = csv.DictReader(table, names, delimiter=delimiter, strict=True)
+    for row in itertools.islice(rows, int(is_headed), None):
+        if told.get("html") == "true" and begin:
+            row[column] = anki_collection.strip_markup(row[column] or "")
+        yield begin + rows.line_num, row
+
+
 def _check(row: Fields, number: int, column: str) -> Fields:
     names = (column, *_FIELDS["ItemListed"])
-    fields: Fields = {name: row[name].strip() for name in names if (row.get(name) or "").strip()}
-    if (position := fields.get("position", "")).isdecimal():
+    texts = {name: unicodedata.normalize("NFC", row.get(name) or "").strip() for name in names}
+    fields: Fields = {name: text for name, text in texts.items() if text}
+    if position := _POSITION.fullmatch(fields.get("position", "")):
         with contextlib.suppress(ValueError):  # thousands of digits
-            fields["position"] = int(position)
+            fields["position"] = int(position[1])
+    if column == "item_id":
+        with contextlib.suppress(ValueError):
+            fields[column] = review_rows.parse_id(row[column].strip())
     if "\0" in fields[column]:
         raise ReviewLogError(f"row {number}, column {column}: expected a string without U+0000")
     try:
@@ -132,6 +178,49 @@ def find_items(
     for word, item in database.run(connection, "importers/lists", "items", **values):
         found[word][item] = words[word]
     return found
+
+
+def find_missing(connection: Connection, items: Collection[str]) -> list[str]:
+    """Return those that are no items of the catalogue."""
+    rows = database.run(connection, "importers/lists", "catalogue", items=[*items])
+    found = {item for (item,) in rows}
+    return [item for item in items if item not in found]
+
+
+def place(list_id: str, items: Mapping[str, Fields], recorded: Recorded) -> Mapping[str, Fields]:
+    """Return the items with positions in their order, unless one has a position of its own."""
+    if any("position" in fields for fields in items.values()):
+        return items
+    former = [(recorded.find((list_id, item))[0] or {}).get("position") for item in items]
+    placed = zip(items.items(), _order(former), strict=True)
+    return {item: fields | {"position": position} for (item, fields), position in placed}
+
+
+def _order(known: Sequence[int | None]) -> list[int]:
+    """Return increasing positions, of which as many as possible are the known ones."""
+    # What is kept leaves room for what stands between, so that position - n does not decrease:
+    # the longest such subsequence. `ends` has the best end for each length.
+    rooms, ends, before = list[int](), list[int](), dict[int, int]()
+    for n, position in enumerate(known):
+        if position is not None and 0 <= (room := position - n) <= _MOST - len(known) + 1:
+            length = bisect.bisect_right(rooms, room)
+            before[n] = ends[length - 1] if length else -1
+            rooms[length : length + 1], ends[length : length + 1] = [room], [n]
+    kept, n = [len(known)], ends[-1] if ends else -1
+    while n >= 0:
+        kept.append(n)
+        n = before[n]
+    ordered = list[int]()
+    for end in reversed(kept):
+        new, low = end - len(ordered), ordered[-1] if ordered else -1
+        high = known[end] if end < len(known) else None
+        if high is None:
+            low = max(low, 0)
+            step = min(_STEP, (_MOST - low) // max(new, 1))
+            ordered += [low + step * m for m in range(1, new + 1)]
+        else:
+            ordered += [low + (high - low) * m // (new + 1) for m in range(1, new + 2)]
+    return ordered
 
 
 def change_catalogue(

@@ -5,7 +5,8 @@ milliseconds since 1970. Columns that are neither in `COLUMNS` nor in `OPTIONAL`
 """
 
 import re
-from collections.abc import Callable, Iterable
+import unicodedata
+from collections.abc import Callable, Container, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -20,8 +21,11 @@ from progress.importers.review_rows import Row
 
 COLUMNS = ("card_id", "review_rating", "review_time")
 DURATION = "review_duration"
-OPTIONAL = (DURATION, "due", "interval", "kind", "headword", "id", "deck")  # may be empty in a row
 ZONE = "timezone"  # may be in one row of a learner
+# What may be empty in a row, and what a fault leaves out alone. With another id, or none, the
+# answer would count twice.
+SPARED = {DURATION, "due", "interval", "kind", "headword", "deck", "deck_id", ZONE}
+OPTIONAL = SPARED | {"id"}
 _OTHER_NAMES = {"interval_days": "interval"}
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # The event store rejects earlier events.
@@ -36,9 +40,12 @@ _LONGEST_INTERVAL = 2**32 - 1  # days
 # know only one kind of number write `.0`.
 _MILLISECONDS = re.compile(r"([0-9]{12,})(?:\.0*)?")
 _WORD = re.compile(r"[^\0]{1,200}")
+_SECONDS = re.compile(r"[0-9]{9,11}(?:\.[0-9]*)?")
+_SECONDS_RULE = "milliseconds since 1970, not seconds: multiply them by 1,000"
+_UTC = re.compile(r"(?: \+0000)? (?:UTC|GMT)\Z")
 _SHORTENED = r"[0-9](?:[.,][0-9]+[eE]\+?|[eE]\+)[0-9]+"
 _ID = re.compile(rf"(?!{_SHORTENED}\Z){_WORD.pattern}")
-_ID_RULE = "1 to 200 characters, no number that a spreadsheet has shortened"
+_ID_RULE = "1 to 200 characters, no number with a fraction or that a spreadsheet has shortened"
 _KIND = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,50}")
 _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,100}")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,7 +57,8 @@ class Answer(msgspec.Struct, frozen=True, order=True):
     `rating` is the number of Anki's button: 1 "Again" (the answer was wrong), 2 "Hard", 3 "Good" or
     4 "Easy". `response_time_ms` is None if the log does not have it. `due` is the time of the next
     answer, and `interval_days` the days until then, 0 under a day; both are None if the log has no
-    schedule. `sent_id` is the id under which a device posts the answer, if the log has it.
+    schedule. `sent_id` is the id under which a device posts the answer, if the log has it, and
+    `list_id` that under which it posts the deck.
     """
 
     at: datetime
@@ -63,10 +71,27 @@ class Answer(msgspec.Struct, frozen=True, order=True):
     kind: str | None = None
     sent_id: str | None = None
     deck: str | None = None
+    list_id: str | None = None
 
     @property
     def correct(self) -> bool:
         return self.rating > 1
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """What is wrong in a row: a field in `SPARED` is left out alone, else the row is."""
+
+    row: int
+    column: str
+    rule: str
+    found: str = ""
+
+    @property
+    def kind(self) -> str:
+        return f", column {self.column}: expected {self.rule}" if self.column else self.rule
+
+    def __str__(self) -> str:
+        return f"row {self.row}{self.kind}{self.found}"
 
 
 class Answers(msgspec.Struct, frozen=True):
@@ -79,7 +104,7 @@ class Answers(msgspec.Struct, frozen=True):
 
     answers: list[Answer]
     left_out: dict[str, int]
-    faults: list[str]
+    faults: list[Fault]
     zone: str | None
 
 
@@ -104,42 +129,66 @@ class CardState(msgspec.Struct, frozen=True):
 
 
 def read(file: Path) -> list[Answer]:
-    """Return the answers in `file`, oldest first; raise ReviewLogError as `read_log` does."""
-    return read_log(file).answers
+    """Return the answers in `file`, oldest first; raise ReviewLogError if it has a fault."""
+    return read_log(file, spared=()).answers
 
 
-def read_log(file: Path) -> Answers:
+def read_log(file: Path, spared: Container[str] = SPARED) -> Answers:
+    """Return the answers; raise ReviewLogError for a fault in a column that is not `spared`."""
     rows = review_rows.read(file)
     found = parse(rows, find_columns(file, next(rows)))
     for fault in found.faults:
-        raise ReviewLogError(f"{file}: {fault}")
+        if fault.column not in spared:
+            raise ReviewLogError(f"{file}: {fault}")
     return found
 
 
 def parse(rows: Iterable[Row], columns: dict[str, int]) -> Answers:
     answers: dict[tuple[str, datetime], Answer] = {}
     ids: set[str] = set()
-    faults: list[str] = []
+    faults: list[Fault] = []
+    unreadable: set[tuple[str, datetime]] = set()
     left_out = {"manual": 0, "repeated": 0, "faulty": 0}
     zone = None
     for row in rows:
-        try:
-            answer = _parse_answer(row, columns)
-            zone = _find_zone(row, columns) or zone
-            if answer and answer.sent_id in ids and (answer.card_id, answer.at) not in answers:
-                raise _error(row.number, "id", "an id that no other row has")
-        except ReviewLogError as error:
+        values, wrong = _parse_row(row, columns)
+        zone_of_row = values.pop(ZONE, None)
+        key = (values.get("card_id", ""), values.get("at", EARLIEST))
+        sent_id = values.get("sent_id")
+        if sent_id in ids and key not in answers:
+            wrong["id"] = Fault(row.number, "id", "an id that no other row has")
+        if values.get("rating") == 0 and review_rows.USER not in wrong:
+            left_out["manual"] += 1  # with which programs log manual changes
+        elif rows_fault := next((wrong[name] for name in wrong if name not in SPARED), None):
             left_out["faulty"] += 1
-            faults.append(str(error))
+            faults.append(rows_fault)
             continue
-        if answer is None:
-            left_out["manual"] += 1
-        elif (answer.card_id, answer.at) in answers:
+        elif key in answers:
             left_out["repeated"] += 1
         else:
-            answers[answer.card_id, answer.at] = answer
-            ids |= {answer.sent_id} if answer.sent_id else set()
-    return Answers(sorted(answers.values()), left_out, faults, zone)
+            answers[key] = Answer(**values)
+            faults += wrong.values()
+            unreadable |= {key} if wrong.keys() & {"interval", "due"} else set()
+            ids |= {sent_id} if sent_id else set()
+        zone = zone_of_row or zone
+    ordered = [*_keep_intervals(sorted(answers.values()), unreadable)]
+    return Answers(ordered, left_out, faults, zone)
+
+
+def _keep_intervals(
+    answers: Iterable[Answer], unreadable: Container[tuple[str, datetime]]
+) -> Iterator[Answer]:
+    """Yield the answers; one without a readable schedule keeps the interval of its card."""
+    former: dict[str, float | None] = {}
+    for answer in answers:
+        days = answer.interval_days
+        if days is None and answer.due:
+            days = max((answer.due - answer.at) / timedelta(days=1), 0)
+        elif days is None and (answer.card_id, answer.at) in unreadable:
+            days = former.get(answer.card_id)
+            answer = msgspec.structs.replace(answer, interval_days=days)  # noqa: PLW2901
+        former[answer.card_id] = days
+        yield answer
 
 
 def find_columns(file: Path, header: Row) -> dict[str, int]:
@@ -148,49 +197,51 @@ def find_columns(file: Path, header: Row) -> dict[str, int]:
     for column in COLUMNS:
         if column not in names:
             found = ", ".join(names)[:80] or "none"
-            error = _error(1, column, f"a column with this name, found {found!r}")
+            error = Fault(1, column, "a column with this name", f", found {found!r}")
             raise ReviewLogError(f"{file}: {error}")
-    return {name: names.index(name) for name in (*_FIELDS, ZONE) if name in names}
+    return {name: names.index(name) for name in _FIELDS if name in names}
 
 
-def _find_zone(row: Row, columns: dict[str, int]) -> str | None:
-    place = columns.get(ZONE, len(row.cells))
-    text = row.cells[place].strip() if place < len(row.cells) else ""
-    if text and text not in time_zones.names():
-        raise _error(row.number, ZONE, f"a zone of the IANA database, found {text[:40]!r}")
-    return text or None
-
-
-def _parse_answer(row: Row, columns: dict[str, int]) -> Answer | None:
-    """Return the row's answer; None if its rating is 0, with which programs log manual changes."""
+def _parse_row(row: Row, columns: dict[str, int]) -> tuple[dict[str, Any], dict[str, Fault]]:
+    """Return the values of the fields, and the faults of columns; '' is the whole row's."""
     if row.fault:
-        raise ReviewLogError(row.fault)
+        return {}, {"": Fault(row.number, "", row.fault)}
     values: dict[str, Any] = {"response_time_ms": None}
-    for column, (field, parse, expected) in _FIELDS.items():
-        if column not in columns:
-            continue
-        place = columns[column]
+    faults: dict[str, Fault] = {}
+    for column, place in columns.items():
+        field, parse_text, rule = _FIELDS[column]
+        text = row.cells[place].strip() if place < len(row.cells) else ""
+        if column in {review_rows.USER, "id", "deck_id"} and text.casefold() in review_rows.NONE:
+            text = ""
         try:
-            text = row.cells[place].strip()
-            if text or column not in OPTIONAL:
-                values[field] = parse(text)
+            if text or column not in OPTIONAL or (place >= len(row.cells) and column != ZONE):
+                values[field] = parse_text(text)
         except (ValueError, OverflowError):
-            found = repr(row.cells[place][:40])
-            raise _error(row.number, column, f"{expected}, found {found}") from None
-        except IndexError:
-            raise _error(row.number, column, f"{expected}, found nothing") from None
-        if values.get("rating") == 0:
-            return None
+            if _SECONDS.fullmatch(text) and parse_text is _parse_time:
+                rule = _SECONDS_RULE
+            found = f", found {text[:40]!r}" if place < len(row.cells) else ", found nothing"
+            told = ("UTF-8",) if text == review_rows.NOT_UTF8 else (rule, found)
+            faults[column] = Fault(row.number, column, *told)
     values.pop(review_rows.USER, None)
-    return Answer(**values)
-
-
-def _error(line: int, column: str, expected: str) -> ReviewLogError:
-    return ReviewLogError(f"row {line}, column {column}: expected {expected}")
+    return values, faults
 
 
 def _match(pattern: re.Pattern[str], text: str) -> str:
     if not pattern.fullmatch(text):
+        raise ValueError
+    return text
+
+
+def _parse_id(text: str) -> str:
+    return _match(_ID, review_rows.parse_id(text))
+
+
+def _parse_text(pattern: re.Pattern[str], text: str) -> str:
+    return _match(pattern, unicodedata.normalize("NFC", text))
+
+
+def _parse_zone(text: str) -> str:
+    if text not in time_zones.names():
         raise ValueError
     return text
 
@@ -221,7 +272,7 @@ def _parse_time(text: str) -> datetime:
     if milliseconds := _MILLISECONDS.fullmatch(text):
         moment = EPOCH + timedelta(milliseconds=int(milliseconds[1]))
     else:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(_UTC.sub("Z", text))
     moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     if not EARLIEST <= moment < LATEST:
         raise ValueError
@@ -230,15 +281,17 @@ def _parse_time(text: str) -> datetime:
 
 # The field of an answer that each column has, in the order in which they are read.
 _FIELDS: dict[str, tuple[str, Callable[[str], Any], str]] = {
-    review_rows.USER: (review_rows.USER, partial(_match, _ID), _ID_RULE),
+    review_rows.USER: (review_rows.USER, _parse_id, _ID_RULE),
     "review_rating": ("rating", _parse_rating, "1, 2, 3 or 4"),
-    "card_id": ("card_id", partial(_match, _ID), _ID_RULE),
+    "card_id": ("card_id", _parse_id, _ID_RULE),
     "review_time": ("at", _parse_time, _TIME_RULE),
     DURATION: ("response_time_ms", _parse_duration, f"milliseconds from 0 to {MAX_MS}"),
     "interval": ("interval_days", _parse_days, "days, or seconds as a negative number"),
     "due": ("due", _parse_time, _TIME_RULE),
-    "headword": ("word", partial(_match, _WORD), "at most 200 characters"),
-    "kind": ("kind", partial(_match, _KIND), "at most 50 characters, no control characters"),
-    "id": ("sent_id", partial(_match, _ID), _ID_RULE),
-    "deck": ("deck", partial(_match, _NAME), "at most 100 characters, no control characters"),
+    "headword": ("word", partial(_parse_text, _WORD), "at most 200 characters"),
+    "kind": ("kind", partial(_parse_text, _KIND), "at most 50 characters, no control characters"),
+    "id": ("sent_id", _parse_id, _ID_RULE),
+    "deck": ("deck", partial(_parse_text, _NAME), "at most 100 characters, no control characters"),
+    "deck_id": ("list_id", _parse_id, _ID_RULE),
+    ZONE: (ZONE, _parse_zone, "a zone of the IANA database"),
 }

@@ -1,9 +1,11 @@
 """Read the rows of a review log, in CSV or Parquet, and bring those of each learner together."""
 
+import base64
 import contextlib
 import csv
 import itertools
 import re
+import struct
 import tempfile
 import zlib
 from collections import deque
@@ -19,6 +21,11 @@ from progress.errors import ReviewLogError
 
 USER = "user_id"
 DAMAGED = re.compile("[\ud800-\udfff]")  # stands for a byte that is not UTF-8
+NOT_UTF8 = "\0"  # stands for a cell that is not UTF-8
+NONE = {"null", "nan", "none", "\\n", "<na>"}  # what programs write for a missing value
+_NUMBER = re.compile(r"(-?[0-9]+)\.([0-9]+)")
+_BIGINT = re.compile(r"-?[0-9]{1,19}")
+_MOST_EXACT = 2**53  # of the whole numbers that a float has
 
 _Line = tuple[int, str]
 _Found = tuple[int, list[str] | str]  # a row's number, and its cells or the fault in their stead
@@ -26,6 +33,8 @@ _LONGEST_LINE = 1 << 20  # characters; the rest counts as another line
 _MOST_LINES = 100  # of a row whose cells have line breaks
 _PARQUET = b"PAR1"
 _AT_A_TIME = 1_000
+_DURATION, _MILLISECOND = 18, 1  # a type and a unit of Apache Arrow
+_DAY_MS = 86_400_000
 _PARTS = 128  # files on disk, of which one at a time is in memory
 _MOST_BYTES = 2 << 30
 
@@ -65,11 +74,22 @@ def _name_learners(found: Iterable[_Found], place: int | None) -> Iterator[Row]:
     user = ""
     for number, cells in found:
         if isinstance(cells, str):
-            yield Row(user, number, fault=f"row {number}{cells}")
+            yield Row(user, number, fault=cells)
             continue
-        if place is not None and place < len(cells):
-            user = cells[place].strip() or user
+        text = cells[place].strip() if place is not None and place < len(cells) else ""
+        if text != NOT_UTF8 and text.casefold() not in NONE:
+            with contextlib.suppress(ValueError):
+                user = parse_id(text) or user
         yield Row(user, number, cells)
+
+
+def parse_id(text: str) -> str:
+    """Return the whole number that a program has made a float; raise ValueError for another one."""
+    if number := _NUMBER.fullmatch(text):
+        if int(number[2]) or abs(int(number[1])) > _MOST_EXACT:
+            raise ValueError
+        return number[1]
+    return text
 
 
 def _read_csv(file: Path) -> Iterator[_Found]:
@@ -93,9 +113,7 @@ def _read_csv(file: Path) -> Iterator[_Found]:
                 following.popleft()
             if cells:
                 width = width or len(cells)
-                damaged = (n for n, cell in enumerate(cells, start=1) if DAMAGED.search(cell))
-                place = next(damaged, None)
-                yield number, f", column {place}: expected UTF-8" if place else cells
+                yield number, [NOT_UTF8 if DAMAGED.search(cell) else cell for cell in cells]
 
 
 def _look_ahead(following: deque[_Line], lines: Iterator[_Line]) -> Iterator[str]:
@@ -114,15 +132,60 @@ def _read_parquet(file: Path) -> Iterator[_Found]:
     try:
         with contextlib.closing(duckdb.connect(":memory:", config=config)) as duck:
             duck.execute("SET TimeZone = 'UTC'")
-            rows = duck.execute(blocks("importers/review_rows")["parquet"], {"file": str(file)})
-            yield 0, [column[0] for column in rows.description or ()]
+            run = blocks("importers/review_rows")
+            schema = duck.execute(run["arrow"], {"file": str(file)}).fetchone()
+            intervals = duck.execute(run["intervals"], {"file": str(file)}).fetchall()
+            units = _find_durations(schema[0] if schema else b"")
+            units |= dict.fromkeys((name for (name,) in intervals), _MILLISECOND)
+            rows = duck.execute(run["parquet"], {"file": str(file)})
+            yield 0, (names := [column[0] for column in rows.description or ()])
             numbers = itertools.count(1)
             while some := rows.fetchmany(_AT_A_TIME):
                 for cells in some:
-                    yield next(numbers), list(cells)
+                    yield next(numbers), [*map(_convert, cells, names, map(units.get, names))]
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
         raise ReviewLogError(f"{file}: expected a review log in Parquet: {reason}") from None
+
+
+def _convert(cell: str, name: str, unit: int | None) -> str:
+    """Return a duration in milliseconds, or an interval in days; and any other cell as it is."""
+    if unit is None or not _BIGINT.fullmatch(cell):
+        return cell
+    milliseconds = int(cell) * 1_000 / 1_000**unit
+    return str(milliseconds / _DAY_MS if name.startswith("interval") else milliseconds)
+
+
+def _find_durations(schema: bytes) -> dict[str, int]:
+    """Return the columns that are durations, with n of their unit, seconds / 1,000^n.
+
+    The schema is Apache Arrow's, a flat buffer in base64: a table has the offset of a list of the
+    offsets of its fields.
+    """
+    data, found = b"", dict[str, int]()
+
+    def read(at: int, form: str = "<I") -> int:
+        return int(struct.unpack_from(form, data, at)[0])
+
+    def find(table: int, number: int) -> int:
+        offsets = table - read(table, "<i")
+        is_there = 4 + 2 * number < read(offsets, "<H")
+        return (is_there and read(offsets + 4 + 2 * number, "<H")) + table
+
+    def follow(table: int, number: int) -> int:
+        return (at := find(table, number)) + read(at)
+
+    with contextlib.suppress(struct.error, ValueError):  # it is damaged, or there is none
+        data = base64.b64decode(schema)
+        data = data[8 if data.startswith(b"\xff" * 4) else 4 :]
+        fields = follow(follow(read(0), 2), 1)
+        for at in range(fields + 4, fields + 4 + 4 * read(fields), 4):
+            field = at + read(at)
+            if read(find(field, 2), "B") == _DURATION:
+                name, unit = follow(field, 0), find(kind := follow(field, 3), 0)
+                text = data[name + 4 : name + 4 + read(name)].decode()
+                found[text] = read(unit, "<h") % 4 if unit != kind else _MILLISECOND
+    return found
 
 
 def survey(file: Path) -> tuple[int, int, bool]:

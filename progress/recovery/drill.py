@@ -13,6 +13,7 @@ from uuid import uuid4
 from progress.adapters.postgres import database, statements
 from progress.adapters.storage.storage import Storage
 from progress.archive.manifests import Progress
+from progress.errors import ProgressError
 from progress.projections import rebuild
 from progress.recovery import checks, dumps
 from progress.recovery.checks import Finding
@@ -21,32 +22,44 @@ _FILE = "recovery/dumps"
 
 
 class Drill(NamedTuple):
-    """The dump that was restored, the seconds until it was checked, and what was wrong."""
+    """The dump that was restored, the seconds until it was checked, and what was wrong.
+
+    `newer` has what newer dumps lack, by name: they are not whole.
+    """
 
     name: str
     dump: dumps.DumpManifest
     seconds: float
     findings: list[Finding]
+    newer: dict[str, str]
 
 
 def run(url: str, storage: Storage, archive: Storage, on_progress: Progress) -> Drill:
-    """Restore the newest dump beside the database of `url`, whose owner must be allowed to.
+    """Restore the newest whole dump beside the database of `url`, whose owner must be allowed to.
 
     `archive` has the ledger of erasures. Raise ProgressError as `dumps.load` does.
     """
     begun = time.monotonic()
+    whole, newer = dumps.find_whole(storage)
+    if newer and whole is None:
+        raise ProgressError(f"no dump is whole: {'; '.join(newer.values())}")
     with _open_scratch(url) as scratch, contextlib.closing(database.connect(scratch)) as copy:
-        name, dump = dumps.load(copy, storage, archive, on_progress)
+        name, dump = dumps.load(copy, storage, archive, on_progress, whole)
         rebuild.ensure(lambda: database.connect(scratch))
         found = checks.run(copy, with_rows=True).findings
         # Learners who were erased since the dump are hidden; a real restore erases them, too.
         findings = [each for each in found if each.do != checks.ERASE]
+        findings += [
+            Finding(f"the newer dump {one} is not whole: {lack}", "dump the log again")
+            for one, lack in newer.items()
+            if storage.has(f"{one}/{dumps.NAME}")  # else it may be under way
+        ]
         with contextlib.closing(database.connect(url)) as live:
             logs = [database.run(one, _FILE, "sum log", upto=dump.head) for one in (live, copy)]
         if logs[0] != logs[1]:
             wrong = f"up to position {dump.head:,}, the dump differs from the live log"
             findings.append(Finding(wrong, "run `progress check`, then dump the log again"))
-    return Drill(name, dump, time.monotonic() - begun, findings)
+    return Drill(name, dump, time.monotonic() - begun, findings, newer)
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ _FILE = "recovery/dumps"
 _CLAIM = "number"
 _INTERVAL = timedelta(hours=20)  # one dump a day: the schedules run every hour or every six
 _NEWEST, _MONTHS = 7, 12
+_UNKNOWN = 2**63  # the number of a dump whose manifest is invalid: it may be the newest
 
 
 class Sequence(msgspec.Struct, frozen=True):
@@ -65,6 +66,37 @@ def find_newest(storage: Storage) -> tuple[str, DumpManifest] | None:
     """
     dumps = [(name, read(storage, name)) for name in _find_complete(storage)]
     return max(dumps, key=_order, default=None)
+
+
+def find_whole(storage: Storage) -> tuple[str | None, dict[str, str]]:
+    """Return the newest dump whose files are complete, and what each newer one lacks, by name.
+
+    A dump that is being written has no manifest yet.
+    """
+    names = [name for name in storage.folders() if name.isdecimal()]
+    found = {((int(name), 0), name): f"{name}/{NAME} is missing" for name in names}
+    for name in _find_complete(storage):
+        found.pop(((int(name), 0) if name.isdecimal() else (0, 0), name), None)
+        try:
+            dump = read(storage, name)
+        except ProgressError as error:
+            found[(_UNKNOWN, 0), name] = str(error)
+        else:
+            found[dump.order, name] = find_lack(storage, name, dump)
+    newest = max((key for key, lack in found.items() if not lack), default=None)
+    newer = {key[1]: lack for key, lack in found.items() if newest is None or key > newest}
+    return newest and newest[1], newer
+
+
+def find_lack(storage: Storage, name: str, dump: DumpManifest) -> str:
+    """Return which file of a dump is missing or has another length; '' if none."""
+    sizes = {file.path: file.bytes for file in storage.list_tree(name)}
+    for path, size in ((f"{name}/{table.name}.gz", table.bytes) for table in dump.tables):
+        if path not in sizes:
+            return f"{path} cannot be restored (the file is missing)"
+        if sizes[path] != size:
+            return f"{path} cannot be restored (it has {sizes[path]:,} bytes, not {size:,})"
+    return ""
 
 
 def _order(dump: tuple[str, DumpManifest]) -> tuple[tuple[int, int], str]:
@@ -194,6 +226,8 @@ def load(
             f"a later version ({dump.version}) made the dump {name}: its last migration, "
             f"{dump.migration}, is unknown; install that version"
         )
+    if lack := find_lack(storage, name, dump):
+        raise ProgressError(f"{lack}: use another dump")
     with _exclude_serve(connection), migrations.exclusive(connection):
         roles.apply(connection)  # the migrations may need what only a superuser gives
         with database.transaction(connection):

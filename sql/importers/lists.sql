@@ -10,10 +10,14 @@ WHERE e.stream_id = :stream_id
   AND (e.stream_id LIKE 'list-%' OR coalesce(e.event_data ->> 'user_id', e.metadata ->> 'user_id') IS NOT NULL)
 ORDER BY e.occurred_at, e.event_id;
 
+-- catalogue --
+-- Those of the given items that the catalogue has.
+SELECT i.item_id FROM items i WHERE i.in_catalogue AND i.item_id = ANY(CAST(:items AS text[]));
+
 -- items --
 -- The items of the catalogue that have these headwords in a language, a primary subtag.
-SELECT i.headword, i.item_id
+SELECT normalize(i.headword, NFC), i.item_id
 FROM items i
-WHERE i.in_catalogue AND i.headword = ANY(CAST(:headwords AS text[]))
+WHERE i.in_catalogue AND normalize(i.headword, NFC) = ANY(CAST(:headwords AS text[]))
   AND {read_models/items primary_language} = :language
 ORDER BY i.item_id;

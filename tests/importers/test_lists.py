@@ -1,6 +1,7 @@
 """An import makes the decks of a file a learner's own lists, and its words the learner's own."""
 
 import csv
+import itertools
 import tempfile
 import uuid
 from datetime import UTC, datetime
@@ -8,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.publisher import Message
+from progress.errors import ReviewLogError
 from progress.event_store.events import OF_LISTS
 from progress.importers import anki_import, lists
 from progress.importers.anki_events import Learner
@@ -27,7 +30,8 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 START_MS = 1_711_000_000_000
 ANSWERED = (1, 2, 3)  # of five cards
 NAMES = {"Core::N5": "Core::N5", "x\x07" + "y" * 120: f"x {'y' * 97}…", "\x07": None}
-WORDS = {"Haus": "Haus", "<b>\x01Baum</b>": "Baum", "<img>": ""}
+NAMES["Franc\u0327ais"] = "Fran\u00e7ais"
+WORDS = {"Haus": "Haus", "<b>\x01Baum</b>": "Baum", "<img>": "", "か\u3099": "が"}
 # The decks' names, and the deck and the word of each card, and whether it is in a filtered deck.
 Deck = tuple[tuple[str, ...], dict[int, tuple[int, str, bool]]]
 cards = st.tuples(st.integers(1, 3), st.sampled_from([*WORDS]), st.booleans())
@@ -182,6 +186,25 @@ def test_a_review_log_says_decks_and_words(connection: Connection, tmp_path: Pat
     assert {*names} == {n5, n4, "anki-1"}, "a list without items is archived"
 
 
+def test_a_deck_with_an_id_is_the_list_that_a_device_sends(
+    connection: Connection, tmp_path: Path
+) -> None:
+    def read(*rows: str) -> Shown:
+        header = "card_id,review_rating,review_time,headword,deck,deck_id"
+        (file := tmp_path / "log.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
+        import_(connection, file, "anna")
+        return show(connection, "anna")
+
+    assert len(read("a,3,2024-03-01,one,Verbs,")[1]) == 1
+    listed = {"list_id": "d-1", "item_id": "a", "headword": "new", "user_id": "anna"}
+    named = {"list_id": "d-1", "name": "My verbs", "user_id": "anna"}
+    sent = (("ListPublished", named), ("ItemListed", listed))
+    stage.append(connection, [sample_events.envelope(*one, at=NOW) for one in sent])
+    shown = read("a,3,2024-03-02,one,Verbs,d-1", "b,3,2024-03-02,two,Verbs,d-1")
+    assert shown == ({"d-1": "My verbs"}, {"d-1": {"a", "b"}}, {"a": "new", "b": "two"})
+    assert read("a,3,2024-03-03,other,,", "b,3,2024-03-03,two,,") == shown, "no list of spare words"
+
+
 def test_list_events_that_no_fold_reads_change_no_import(
     connection: Connection, tmp_path: Path
 ) -> None:
@@ -221,13 +244,83 @@ def test_a_list_of_the_catalogue_has_what_the_latest_file_has(
             with file.open("w", encoding="utf-8", newline="") as text:
                 csv.writer(text).writerows([("item_id", "position"), *wanted.items()])
             for is_first in (True, False):
-                items = lists.read_file(file, "item_id")
                 recorded = lists.read(connection, f"list-{list_id}")
+                items = lists.place(list_id, lists.read_file(file, "item_id"), recorded)
                 new = lists.change_catalogue(list_id, {"name": "A"}, items, NOW, recorded)
                 assert is_first or not new
                 if new:
                     record(connection, [Message("user-events", new)])
-            assert list_items(connection, list_id) == wanted
+            found = list_items(connection, list_id)
+            is_placed = any(place is not None for place in wanted.values())
+            assert found == wanted if is_placed else sort(found) == [*wanted]
+
+
+def sort(positions: dict[str, Any]) -> list[str]:
+    return sorted(positions, key=lambda item: (positions[item], item))
+
+
+def count_kept(positions: list[int | None]) -> int:
+    """Return how many of the positions can stay, by trying all, so that there is room between."""
+    most, ends = 0, len(positions)
+    for chosen in itertools.product([False, True], repeat=ends):
+        some = [(n, at) for n, at in enumerate(positions) if chosen[n] and at is not None]
+        steps = itertools.pairwise([(-1, -1), *some, (ends, 2**31)])
+        if all(q - p >= m - n for (n, p), (m, q) in steps):
+            most = max(most, len(some))
+    return most
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdefg"), st.integers(0, 7)), max_size=40),
+    st.lists(st.sampled_from("abcdefg"), unique=True),
+    st.sampled_from([{}, {"c": 0}, {"c": 2**31 - 1, "a": 2**31 - 2}, {"a": 5, "b": 5, "c": 5}]),
+)
+def test_a_list_has_the_order_of_its_file_and_the_fewest_events(
+    edits: list[tuple[str, int]], begin: list[str], former: dict[str, int]
+) -> None:
+    wanted, positions = begin, dict[str, Any](former)
+    for word, place in [("", 0), *edits, ("", 0)]:
+        wanted = [one for one in wanted if one != word]
+        wanted[place:place] = [word] if word and place < 7 else []
+        states: lists.States = {("l", None): ({"name": "A"}, NOW)}
+        states |= {("l", item): ({"position": at}, NOW) for item, at in positions.items()}
+        recorded = lists.Recorded(states)
+        placed = lists.place("l", dict.fromkeys(wanted, lists.Fields()), recorded)
+        events = lists.change_catalogue("l", {"name": "A"}, placed, NOW, recorded)
+        kept = count_kept([positions.get(one) for one in wanted])
+        gone = positions.keys() - set(wanted)
+        assert len(events) == len(gone) + len(wanted) - kept
+        for event in (one["data"] for one in events):
+            positions[event["item_id"]] = event.get("position")
+        positions = {item: at for item, at in positions.items() if item not in gone}
+        assert sort(positions) == wanted
+
+
+WORDS_OF_FILES = [
+    ("a.tsv", "item_id\tposition\nx\t1.0\ny\t\n", {"x": {"position": 1}, "y": {}}),
+    ("a.txt", "item_id;position\nx;2.00\n", {"x": {"position": 2}}),
+    ("a.csv", "item_id,position\n7.0,\n", {"7": {}}),
+    ("a.txt", "#separator:tab\n#html:true\n#guid column:1\ng\t<b>が</b>\tx\n", {"が": {}}),
+    ("a.txt", "#separator:Comma\n#columns:a,headword\nx,か\u3099\n", {"が": {}}),
+    ("a.txt", "か\u3099\nが\n", {"が": {}}),
+    ("a.txt", "headword\tx\nが\t1\n", {"が": {}}),
+    ("a.txt", "x\ny\t2\n", "row 2: expected one headword in a line"),
+    ("a.txt", "# the words\nx\n", "row 1: expected one headword in a line"),
+    ("a.tsv", "x\t1\n", "row 1: expected a column headword"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "wanted"), WORDS_OF_FILES)
+def test_a_list_is_read_from_lines_or_a_table(
+    tmp_path: Path, name: str, text: str, wanted: Any
+) -> None:
+    column = "item_id" if "item_id" in text else "headword"
+    (file := tmp_path / name).write_text(text, encoding="utf-8")
+    if isinstance(wanted, str):
+        with pytest.raises(ReviewLogError, match=wanted):
+            lists.read_file(file, column)
+    else:
+        assert lists.read_file(file, column) == wanted
 
 
 def test_the_command_lists_the_items_of_headwords_and_names_what_is_wrong(
@@ -260,12 +353,15 @@ def test_the_command_lists_the_items_of_headwords_and_names_what_is_wrong(
 
     words = "hand\r\nfoot\n\nhand\n"
     assert import_list(words, "--by-headword", "en") == [3, 2, 0, ["foot"], ["hand"]]
-    assert list_items(connection, "Units: Body") == {"1": None, "2": None}
+    assert list_items(connection, "Units: Body") == {"1": 1000, "2": 2000}
     words = "item_id,headword\n4,hand\n"
     assert import_list(words, "--by-headword", "en") == [0, 0, 0, [], ["hand"]]
     assert import_list(rows := '"position","item_id"\n7,4\n8,2\n') == [3, 2, 1, [], []]
     assert list_items(connection, "Units: Body") == {"4": 7, "2": 8}
     assert import_list(rows, "--id", "Units: Body") == [0, 0, 0, [], []]
+    assert import_list("4\nzzz\n8", "--id", "c") == [4, 3, 0, ["zzz", "8"], []]
+    over = run("\n".join(map(str, range(20_001))), "--id", "d")
+    assert msgspec.json.decode(over.stdout)["over"] == 1
     for text, fault in (
         ("item_id,position\na,-1", "words.txt: row 2, column position: expected an integer from 0"),
         (f"item_id,position\na,{'9' * 5000}", "row 2, column position: expected an integer"),

@@ -366,6 +366,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
         (lambda file: file.write_bytes(file.read_bytes()[:-20]), "sessions.gz cannot be restored"),
         (lambda file: file.write_bytes(change(file.read_bytes())), "gz cannot be restored"),
         (pipe, r"event_store.sessions\.gz"),
+        (Path.unlink, r"sessions\.gz cannot be restored \(the file is missing\)"),
         (lambda file: edit(file.parent, lambda dump: dump["tables"].pop()), "has no table"),
         (
             lambda file: edit(file.parent, lambda dump: dump.update(migration="9999_later.sql")),
@@ -433,3 +434,22 @@ def test_a_drill_restores_the_newest_dump_beside_the_database_and_finds_another_
     (found,) = drill.run(store.url, folder, NO_LEDGER, nobody).findings
     assert "the dump differs from the live log" in found.found
     assert filled.run(databases) == before
+
+
+def test_a_drill_restores_the_last_whole_dump_and_names_what_newer_ones_lack(
+    store: Store, filled: Connection, tmp_path: Path
+) -> None:
+    folder = Folder(tmp_path)
+    for _ in range(3):
+        dumps.run(filled, folder, nobody)
+    (tmp_path / "000003" / dumps.NAME).unlink()  # killed, or not yet complete
+    options = {"DUMP_TO": str(tmp_path)}
+    said = cli.expect_success(cli.progress(store.url, "drill", **options))
+    assert "The dump 000002, " in said
+    assert "The newer dump 000003 is not whole: 000003/manifest.json is missing." in said
+    (tmp_path / "000002" / "event_store.sessions.gz").unlink()
+    refused = cli.progress(store.url, "drill", **options)
+    assert "The dump 000001, " in refused.stdout
+    cli.expect_failure(refused, "event_store.sessions.gz cannot be restored (the file is missing)")
+    shutil.rmtree(tmp_path / "000001")
+    cli.expect_failure(cli.progress(store.url, "drill", **options), "no dump is whole: 000003/")
