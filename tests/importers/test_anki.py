@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
+from importlib import resources
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -27,6 +28,7 @@ from progress.event_store.log import Delivery
 from progress.importers import anki_events, anki_import, review_log, shifts
 from progress.importers.anki_events import convert_to_former as to_former
 from progress.importers.review_log import Answer
+from tests.oracle import days
 from tests.support import cli as commands
 from tests.support.fake_publisher import FakePublisher
 
@@ -90,6 +92,22 @@ def test_each_answer_becomes_one_event(log: list[Answer]) -> None:
 def test_a_session_ends_at_a_pause_of_more_than_half_an_hour() -> None:
     log = [Answer(NOW + timedelta(minutes=minute), "a", 3, 0) for minute in (0, 30, 61)]
     assert [*anki_events.split_at_pauses(log)] == [log[:2], log[2:]]
+
+
+def test_days_are_those_of_the_pinned_zones_whatever_the_machine_has(tmp_path: Path) -> None:
+    (tmp_path / "Africa").mkdir()
+    tokyo = resources.files("tzdata").joinpath("zoneinfo", "Asia", "Tokyo").read_bytes()
+    (tmp_path / "Africa" / "Casablanca").write_bytes(tokyo)
+    times = [NOW + timedelta(hours=hour) for hour in range(12)]
+    code = """import sys, datetime
+from progress.importers import local_days
+times = map(datetime.datetime.fromisoformat, sys.argv[1:])
+print(*(local_days.find_day(at, "Africa/Casablanca", 0) for at in times))"""
+    command = [sys.executable, "-c", code, *(at.isoformat() for at in times)]
+    environment = settings.child_env(PYTHONTZPATH=str(tmp_path))
+    shown = subprocess.check_output(command, env=environment, text=True)
+    pinned = days.zone("Africa/Casablanca")
+    assert shown.split() == [at.astimezone(pinned).date().isoformat() for at in times]
 
 
 HEADER = "card_id,review_rating,review_time,review_duration\n"
