@@ -77,7 +77,7 @@ class Record(msgspec.Struct, frozen=True):
         recorded: Sequence[RecordedSession] = (),
         preferences: Sequence[Preference] = (),
         choices: Mapping[str, RecordedChoice] = MappingProxyType({}),
-        is_recorded: Callable[[Answer], bool] = lambda _: False,
+        find_recorded: Callable[[Answer], str | None] = lambda _: None,
         recorded_lists: lists.Recorded = lists.NOTHING,
     ) -> list[Message]:
         """Return messages: with the preferences, the cards, the lists, the sessions, the rest.
@@ -86,7 +86,7 @@ class Record(msgspec.Struct, frozen=True):
         and `recorded_lists` the learner's recorded ones.
         """
         who, answers = self.learner, self.answers
-        sessions = [*anki_events.messages(who, answers, recorded, preferences, is_recorded)]
+        sessions = [*anki_events.messages(who, answers, recorded, preferences, find_recorded)]
         items = map(self._describe, self.cards if self.in_catalogue else ())
         own = self._change_lists(recorded_lists)
         changed = anki_events.change_cards(who, self.states, self.moves, answers, choices)
@@ -375,8 +375,7 @@ def _guess_language(text: str) -> str | None:
 def select_new(connection: Connection, record: Record) -> list[Message]:
     """Return the record's messages without what is recorded, by whichever program.
 
-    If a session is recorded in part, its new answers join the recorded session. The recorded
-    session keeps its score and its duration.
+    A recorded session keeps its score and its duration.
     """
     rows = _read(connection, "preference events", record.learner)
     preferences = [Preference(*row) for row in rows]
@@ -391,8 +390,10 @@ def select_new(connection: Connection, record: Record) -> list[Message]:
     return _select(messages, lambda event: [event] if event["event_id"] not in known else [])
 
 
-def _find_recorded(connection: Connection, record: Record) -> Callable[[Answer], bool]:
-    """Return a function that tells whether the log has the answer to an item, whoever sent it.
+def _find_recorded(connection: Connection, record: Record) -> Callable[[Answer], str | None]:
+    """Return a function that finds the session of an answer that the log has, whoever sent it.
+
+    It returns "" for an answer without a session, and None for one that is not recorded.
 
     Times are compared in milliseconds, or in seconds if the file has only whole ones. Of an answer
     whose review an import up to version 0.3 did not record, `omit_former` returns this review.
@@ -401,7 +402,7 @@ def _find_recorded(connection: Connection, record: Record) -> Callable[[Answer],
     is_whole = all(answer.at.microsecond == 0 for answer in record.answers)
     unit = timedelta(seconds=1) if is_whole else timedelta(milliseconds=1)
     rows = _read(connection, "answers", learner)
-    ids = {event_id for event_id, *_ in rows}
+    ids = {event_id: session_id for event_id, *_, session_id in rows}
 
     def lacks_review(event_id: str, kind: str, item: str, at: datetime) -> bool:
         own = anki_events.derive_id(learner, kind, at, {"item_id": item})
@@ -409,22 +410,23 @@ def _find_recorded(connection: Connection, record: Record) -> Callable[[Answer],
         return kind != "CardReviewed" and event_id == own and review not in ids
 
     found = {
-        (item, (at - EARLIEST) // unit)
-        for event_id, kind, item, at in rows
+        (item, (at - EARLIEST) // unit): session_id
+        for event_id, kind, item, at, session_id in rows
         if kind != "ReviewProcessed" and not lacks_review(event_id, kind, item, at)
     }
 
-    def is_recorded(answer: Answer) -> bool:
+    def find(answer: Answer) -> str | None:
         sent = answer.sent_id and learner_post_check.posted_id(learner.user_id, answer.sent_id)
-        return sent in ids or (answer.card_id, (answer.at - EARLIEST) // unit) in found
+        return ids.get(sent, found.get((answer.card_id, (answer.at - EARLIEST) // unit)))
 
-    return is_recorded
+    return find
 
 
 def omit_former(connection: Connection, messages: Sequence[Message]) -> Sequence[Message]:
-    """Return the messages without the answers that a version up to 0.3 imported as two events.
+    """Return the messages without what an earlier version imported as other events.
 
-    If only one of the two is recorded, return the other instead.
+    These are answers, of which version 0.3 made two events, and completions, whose durations were
+    others up to version 0.4. If only one of two events is recorded, return the other instead.
     """
     of_cards = [e for m in messages for e in m.events if e["event_type"] == "CardReviewed"]
     streams = {f"learner-{event['metadata']['user_id']}" for event in of_cards}
@@ -433,6 +435,8 @@ def omit_former(connection: Connection, messages: Sequence[Message]) -> Sequence
         return messages
 
     def complete(event: Envelope) -> list[Envelope]:
+        if event["event_type"] == "SessionCompleted":
+            return [] if event["data"]["session_id"] in known else [event]
         if event["event_type"] != "CardReviewed":
             return [event]
         missing = [e for e in anki_events.convert_to_former(event) if e["event_id"] not in known]
@@ -452,8 +456,10 @@ def _select(
 def _read_sessions(connection: Connection, learner: Learner) -> list[RecordedSession]:
     """Return the sessions that were imported from Anki, oldest first; omit those of other apps."""
     return [
-        RecordedSession(session_id, begin, end)
-        for session_id, begin, end, event_id, at, data in _read(connection, "sessions", learner)
+        RecordedSession(session_id, begin, end, (at, event_id), (ended, score) if ended else None)
+        for session_id, begin, end, event_id, at, data, ended, score in _read(
+            connection, "sessions", learner
+        )
         if event_id == anki_events.derive_id(learner, "SessionStarted", at, data)
     ]
 

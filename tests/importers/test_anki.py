@@ -26,6 +26,7 @@ from progress.event_store import envelope, log
 from progress.event_store.entries import Message
 from progress.event_store.log import Delivery
 from progress.importers import anki_events, anki_import, review_log, shifts
+from progress.importers.anki_events import Envelope
 from progress.importers.anki_events import convert_to_former as to_former
 from progress.importers.review_log import Answer
 from tests.oracle import days
@@ -66,9 +67,14 @@ def local_day(at: datetime) -> date:
 def test_the_sessions_of_the_real_log_and_the_former_ids_are_those_of_version_0_3(
     record: list[Answer],
 ) -> None:
-    """The digests are of the events into which version 0.3.0 converts this log."""
-    made = events(record)
-    sessions = [event for event in made if event["event_type"] != "CardReviewed"]
+    """The digests are of the events into which version 0.3.0 converts this log.
+
+    Only the durations of sessions were others.
+    """
+    account, *others = events(record)
+    frames = [event for event in others if event["event_type"] != "CardReviewed"]
+    pairs = zip(frames[::2], frames[1::2], strict=True)
+    sessions = [account, *itertools.chain(*itertools.starmap(make_former, pairs))]
     former = [pair for one in of("CardReviewed", record) for pair in to_former(one)]
     texts = (
         msgspec.json.encode(sessions, order="deterministic"),
@@ -78,6 +84,15 @@ def test_the_sessions_of_the_real_log_and_the_former_ids_are_those_of_version_0_
         "e0e858d50df28d27ce2b17808d055c02967a209a726846a5dcda6aa174f06508",
         "cc9a12a5de04b533f95303f18b30b1844aee07a700ac306ee8eb0cbfd93ab612",
     ]
+
+
+def make_former(started: Envelope, completed: Envelope) -> list[Envelope]:
+    """Return the events up to version 0.4, whose sessions last as long as on the clock."""
+    begin, end = started["occurred_at"], completed["occurred_at"]
+    data = completed["data"] | {"duration_seconds": round((end - begin).total_seconds())}
+    learner = anki_events.Learner(completed["metadata"]["user_id"])
+    event_id = anki_events.derive_id(learner, "SessionCompleted", end, data)
+    return [started, completed | {"data": data, "event_id": event_id}]
 
 
 @given(logs)
