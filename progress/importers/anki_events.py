@@ -5,7 +5,6 @@ a redelivery and does not add events.
 """
 
 import bisect
-import functools
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from progress.event_store import events, learner_post_check, timestamps
 from progress.importers import forgetting, local_days
 from progress.importers.forgetting import ForgettingState
 from progress.importers.local_days import FindDay, Preference
-from progress.importers.review_log import EARLIEST, LATEST, Answer, CardState, Move
+from progress.importers.review_log import EARLIEST, LATEST, STEP, Answer, CardState, Move
 
 MAX_PAUSE = timedelta(minutes=30)  # a longer pause ends a session
 
@@ -133,9 +132,9 @@ def set_preferences(
         return create_account(learner, _begin(answers[0])) if is_needed else None
     if not new:
         return None
-    at, taken = new[0].at, {one.at for one in preferences}
-    while at in taken:
-        at += timedelta(microseconds=1)
+    at = new[0].at
+    for taken in sorted(one.at for one in preferences):
+        at = taken + STEP if taken <= at < taken + STEP else at
     zone, hour = local_days.follow_preferences(preferences)(at)
     new_zone = None if "timezone" in learner.defaults else learner.timezone
     new_hour = None if "day_start_hour" in learner.defaults else learner.day_start_hour
@@ -322,11 +321,19 @@ def change_cards(
                 choose(card, at, is_set_aside=False)
     for state in states:
         before = latest[state.card_id]
-        is_later = state.changed_at > before.at - timedelta(seconds=1)
+        at = state.changed_at if state.changed_at > before.at else state.seen_at
+        is_later = at > before.at - timedelta(seconds=1)
         if before.is_own and is_later and before.is_set_aside != state.is_out:
-            at = max(state.changed_at, before.at + timedelta(microseconds=1))
-            choose(state.card_id, at, is_set_aside=state.is_out)
+            choose(state.card_id, max(at, before.at + STEP), is_set_aside=state.is_out)
     return [*made.values()]
+
+
+def mark_file(learner: Learner, at: datetime, lists: Sequence[str]) -> Envelope:
+    """Return an event that changes nothing: of these lists, a file of this time was imported."""
+    event = _envelope(learner, events.UserPreferencesChanged(user_id=learner.user_id), at, None)
+    event["event_id"] = derive_id(learner, "file", at, {"lists": lists})
+    event["metadata"]["imported_lists"] = lists
+    return event
 
 
 def create_account(learner: Learner, at: datetime) -> Envelope:

@@ -22,7 +22,7 @@ from progress.importers import anki_collection, anki_events, lists, review_log, 
 from progress.importers.anki_collection import Card
 from progress.importers.anki_events import Envelope, Learner, RecordedChoice, RecordedSession
 from progress.importers.local_days import Preference
-from progress.importers.review_log import EARLIEST, Answer, Answers, CardState, Move
+from progress.importers.review_log import EARLIEST, LATEST, Answer, Answers, CardState, Move
 from progress.importers.review_rows import Row
 from progress.importers.word_lists import Word
 
@@ -35,6 +35,7 @@ _LEAST_SHARE = 0.25
 _OWN = "anki-"  # begins the ids of a learner's own items
 _DECK = "deck-"  # begins the id of the list that a deck of a review log is
 _SPARE = "Imported words"  # the name of the deck of words without one
+_LAST = (1 << 31) - 1  # the last place in a list
 _NAMESPACE = UUID("0b0a2f52-4f0e-5b7e-8c66-7f3d2b1a9c55")
 
 # Removed for the look-up, because the lists have verbs without "to" and nouns without an article.
@@ -46,10 +47,10 @@ class Record(msgspec.Struct, frozen=True):
     """A learner's answers (oldest first) and cards, both from a file.
 
     `words` maps the id of a card to the card's word in the CEFR word lists. A review log has no
-    states, and the cards of which it has a word or a kind. `decks` maps cards to own lists. With
-    `in_catalogue`, the words are in the catalogue that everybody reads, else they are the learner's
-    own. If `is_whole`, the file has all decks. `left_out` has the numbers of what is left out, and
-    `faults` say why rows are.
+    states, and the cards of which it has a word or a kind. `decks` maps cards to own lists, in
+    which new cards have `positions`. With `in_catalogue`, the words are in the catalogue that
+    everybody reads, else they are the learner's own. If `is_whole`, the file has all decks.
+    `left_out` has the numbers of what is left out, and `faults` say why rows are.
     """
 
     learner: anki_events.Learner
@@ -64,6 +65,7 @@ class Record(msgspec.Struct, frozen=True):
     in_catalogue: bool = False
     decks: dict[str, str] = {}
     deck_names: dict[str, str] = {}
+    positions: dict[str, int] = {}
     changed_at: datetime = EARLIEST
     is_whole: bool = False
     faults: list[str] = []
@@ -83,19 +85,25 @@ class Record(msgspec.Struct, frozen=True):
         """Return messages: with the preferences, the cards, the lists, the sessions, the rest.
 
         `recorded` are the sessions of earlier imports, oldest first, and `preferences`, `choices`
-        and `recorded_lists` the learner's recorded ones.
+        and `recorded_lists` the learner's recorded ones. What the file says of the present counts
+        as of the file's time.
         """
         who, answers = self.learner, self.answers
+        if outdated := self._find_outdated(recorded_lists):
+            recorded_lists = msgspec.structs.replace(recorded_lists, outdated=outdated)
+            who = msgspec.structs.replace(who, defaults=("timezone", "day_start_hour"))
         sessions = [*anki_events.messages(who, answers, recorded, preferences, find_recorded)]
         items = map(self._describe, self.cards if self.in_catalogue else ())
         own = self._change_lists(recorded_lists)
-        changed = anki_events.change_cards(who, self.states, self.moves, answers, choices)
+        states = [s for s in self.states if s.card_id not in recorded_lists.outdated]
+        changed = anki_events.change_cards(who, states, self.moves, answers, choices)
         described = [*pack(events.VOCABULARY, items), *pack(events.USER, own)]
-        return [*sessions[:1], *described, *sessions[1:], *pack(events.ALGORITHM, changed)]
+        rest = [*pack(events.ALGORITHM, changed), *pack(events.USER, self._mark(recorded_lists))]
+        return [*sessions[:1], *described, *sessions[1:], *rest]
 
     def _change_lists(self, recorded: lists.Recorded) -> list[Envelope]:
-        prefix = anki_collection.LIST if self.is_collection else _DECK
-        known = {key: state for key, state in recorded.states.items() if key[0].startswith(prefix)}
+        begin = self._prefix()
+        known = {key: state for key, state in recorded.states.items() if key[0].startswith(begin)}
         listed = [
             (place, item) for (place, item), (now, _) in known.items() if item and now is not None
         ]
@@ -107,13 +115,36 @@ class Record(msgspec.Struct, frozen=True):
     def _changed_at(self) -> datetime:
         return max([self.changed_at, *(answer.at for answer in self.answers[-1:])])
 
-    def _is_newer(self, since: datetime) -> bool:
-        """Return whether the file says more than what was recorded at `since`.
+    def _told_at(self) -> datetime:
+        """Return the file's time; a collection that does not say it counts as the newest file."""
+        return LATEST if self.changed_at == EARLIEST else self._changed_at()
 
-        It may be an old one; a collection that does not say when it was changed counts as new.
-        """
-        is_dated = self.changed_at != EARLIEST
-        return not is_dated or self._changed_at() > since - timedelta(seconds=1)
+    def _prefix(self) -> str:
+        return anki_collection.LIST if self.is_collection else _DECK
+
+    def _find_homes(self) -> dict[str, str]:
+        words = () if self.in_catalogue else self.cards
+        return dict.fromkeys((card.card_id for card in words), self._spare()) | self.decks
+
+    def _find_outdated(self, recorded: lists.Recorded) -> set[str]:
+        """Return the cards and the lists of which a newer file was imported."""
+        newer = {one for at, places in recorded.files if at > self._told_at() for one in places}
+        pairs = [(place, card) for card, place in self._find_homes().items()]
+        pairs += [(self._prefix(), state.card_id) for state in self.states]
+        keys = [key for key in (*recorded.states, *pairs) if newer & {key[0], self._prefix()}]
+        return newer | {one for key in keys for one in key if one}
+
+    def _mark(self, recorded: lists.Recorded) -> list[Envelope]:
+        """Return the event that says how new the file is, unless one says as much of its lists."""
+        scope = [self._prefix()] if self.is_whole else sorted({*self._find_homes().values()})
+        at = self._told_at()
+        known = {one for since, places in recorded.files if since >= at for one in places}
+        is_known = self._prefix() in known or known.issuperset(scope)
+        return [] if is_known or at == LATEST else [anki_events.mark_file(self.learner, at, scope)]
+
+    def _is_newer(self, recorded: lists.Recorded, one: str, since: datetime) -> bool:
+        """Return whether the file says more of a card or a list than what is recorded `since`."""
+        return one not in recorded.outdated and self._told_at() > since - timedelta(seconds=1)
 
     def _move_items(
         self, recorded: lists.Recorded, known: lists.States, listed: list[tuple[str, str]]
@@ -131,15 +162,44 @@ class Record(msgspec.Struct, frozen=True):
             (place, item): None
             for place, item in listed
             if item in homes or self.is_whole or (self.is_collection and place in self.deck_names)
-            if homes.get(item) != place and self._is_newer(moved_at[item])
+            if homes.get(item) != place and self._is_newer(recorded, item, moved_at[item])
         }
         for item, home in homes.items():
             word, since = recorded.words.get(item, lists.NO_WORD)
-            is_said = words.get(item, word) != word and self._is_newer(since)
+            is_said = words.get(item, word) != word and self._is_newer(recorded, item, since)
             is_there = recorded.find((home or "", item))[0] is not None
-            if home and (is_said if is_there else self._is_newer(moved_at.get(item, EARLIEST))):
+            moved = moved_at.get(item, EARLIEST)
+            if home and (is_said if is_there else self._is_newer(recorded, item, moved)):
                 changes[home, item] = words[item] if is_said else {}
+        positions = self._find_positions(recorded, moved_at)
+        for key in (*changes, *listed):
+            former, fields = recorded.find(key)[0] or {}, changes.get(key, {})
+            position = positions.get(key[1] or "", former.get("position"))
+            if fields is not None and (fields or position != former.get("position")):
+                changes[key] = fields | ({} if position is None else {"position": position})
         return changes
+
+    def _find_positions(
+        self, recorded: lists.Recorded, moved_at: Mapping[str | None, datetime]
+    ) -> dict[str, int]:
+        """Return the cards' places in their lists, which they keep.
+
+        That of a new card is Anki's. Cards that no file had as new ones come later, by number.
+        """
+        found = {
+            item: position
+            for (place, item), position in recorded.positions.items()
+            if item and place.startswith(self._prefix())
+        }
+        last = max([anki_collection.MET - 1, *found.values()])
+        found |= {
+            card: position
+            for card, position in self.positions.items()
+            if found.get(card, anki_collection.MET) >= anki_collection.MET
+            or self._is_newer(recorded, card, moved_at.get(card, EARLIEST))
+        }
+        met = [card for card in self.decks if self.is_collection and card not in found]
+        return found | {card: min(last + n, _LAST) for n, card in enumerate(met, 1)}
 
     def _spare(self) -> str:
         return _find_deck(self.learner, _SPARE)
@@ -152,7 +212,8 @@ class Record(msgspec.Struct, frozen=True):
         for place in dict.fromkeys([*names, *known]):
             former, since = recorded.find((place, None))
             fields = (former or {}) | {"name": names.get(place)} if place in used else None
-            if fields != former and self._is_newer(since) and (place in names or fields is None):
+            is_newer = self._is_newer(recorded, place, since)
+            if fields != former and is_newer and (place in names or fields is None):
                 changes[place, None] = fields
         return changes
 
@@ -314,6 +375,7 @@ def adopt(connection: Connection | None, record: Record) -> Record:
         moves=adopt_all(record.moves),
         words={find_item(card): word for card, word in record.words.items()},
         decks={find_item(card): list_id for card, list_id in record.decks.items()},
+        positions={find_item(card): place for card, place in record.positions.items()},
     )
 
 
@@ -382,6 +444,7 @@ def select_new(connection: Connection, record: Record) -> list[Message]:
     choices = _read_choices(connection, record.learner)
     sessions = _read_sessions(connection, record.learner)
     own = lists.read(connection, f"learner-{record.learner.user_id}")
+    own = msgspec.structs.replace(own, files=_read(connection, "files", record.learner))
     made = record.messages(sessions, preferences, choices, _find_recorded(connection, record), own)
     messages = omit_former(connection, made)
     event_ids = [event["event_id"] for message in messages for event in message.events]

@@ -39,6 +39,13 @@ FROM event_store.events e
 WHERE e.stream_id = :stream_id AND e.event_type IN ('UserCreated', 'UserPreferencesChanged')
 ORDER BY e.occurred_at, e.event_id;
 
+-- files --
+-- The times of the files that were imported, and the lists of which each said all; "anki-" stands for all of Anki's.
+SELECT e.occurred_at, e.metadata -> 'imported_lists'
+FROM event_store.events e
+WHERE e.stream_id = :stream_id AND e.event_type = 'UserPreferencesChanged'
+  AND e.metadata ->> 'imported_lists' IS NOT NULL;
+
 -- answers --
 -- The learner's answers and reviews, whoever sent them, and their sessions, '' without one.
 SELECT CAST(e.event_id AS text), e.event_type, e.event_data ->> 'item_id', e.occurred_at,
