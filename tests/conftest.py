@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import time
+import zoneinfo
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,8 @@ WANTED = (
     *("chromium", "node", OLDEST, "pgbouncer", "pubsub-emulator"),
     *("terraform", "gcloud", "promtool", "docker", "beam", "gcc", "npm"),
 )
+
+zoneinfo.reset_tzpath(to=())  # also for a test that reads zones before it imports the product
 
 hypothesis.settings.register_profile(
     "full",

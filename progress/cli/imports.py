@@ -407,7 +407,7 @@ def _summarize(record: Record, messages: list[Message]) -> dict[str, int]:
         "learners": 1 if record.answers else 0,
         "answers": len(answers),
         "cards": len({event["data"]["item_id"] for event in answers}),
-        "sessions": len({event["data"]["session_id"] for event in answers}),
+        "sessions": len({event["data"].get("session_id") for event in answers} - {None}),
         "recorded_before": len(record.answers) - len(answers),
         **dict.fromkeys(_NOTES, 0),
         "set_aside": kinds["ItemSetAside"],

@@ -34,6 +34,7 @@ from progress.importers import local_days, review_log
 from progress.importers.review_log import EARLIEST, EPOCH, LATEST, Answer, CardState, Move
 
 LIST = "anki-"  # begins the id of the list that a deck is
+MET = 1 << 30  # the first place in a list of cards that are not new; those of new ones are less
 _OLDEST_SCHEMA, _NEWEST_SCHEMA = 11, 18
 _SETTINGS_TABLE_SINCE = 14
 _DEFAULT_DAY_START = 4
@@ -95,7 +96,8 @@ class Collection(msgspec.Struct, frozen=True):
     """The answers (oldest first), the cards that have a word, and the hour at which days start.
 
     `decks` maps each card to the list that its own deck is, and `deck_names` these lists to their
-    names. `changed_at` is the time of the collection's last change; `EARLIEST` if it says none.
+    names. `positions` has the places of new cards in their decks. `changed_at` is the time of the
+    collection's last change; `EARLIEST` if it says none.
 
     `left_out` counts as `crammed` the answers in filtered decks that change no schedule: they are
     no tests of the memory, so that `answers` does not have them; nor does Anki's "true retention".
@@ -110,6 +112,7 @@ class Collection(msgspec.Struct, frozen=True):
     day_start_hour: int
     decks: dict[str, str]
     deck_names: dict[str, str]
+    positions: dict[str, int]
     changed_at: datetime
 
 
@@ -136,8 +139,8 @@ def read(file: Path, zone: str = "UTC") -> Collection:
             def number_day(at: datetime) -> int:
                 return (local_days.find_day(at, zone, hour) - first_day()).days
 
-            moves, unmoved, states = _read_states(connection, answers, number_day)
-            cards, decks = _read_cards(connection)
+            moves, unmoved, states = _read_states(connection, answers, number_day, changed_at)
+            cards, decks, positions = _read_cards(connection)
             return Collection(
                 answers=answers,
                 cards=cards,
@@ -147,6 +150,7 @@ def read(file: Path, zone: str = "UTC") -> Collection:
                 day_start_hour=hour,
                 decks=decks,
                 deck_names=_read_deck_names(connection, {*decks.values()}),
+                positions=positions,
                 changed_at=changed_at,
             )
     except OSError as error:
@@ -233,19 +237,23 @@ def _read_rows(
         yield row
 
 
-def _read_cards(connection: sqlite3.Connection) -> tuple[list[Card], dict[str, str]]:
+def _read_cards(
+    connection: sqlite3.Connection,
+) -> tuple[list[Card], dict[str, str], dict[str, int]]:
     note_types = _read_note_types(connection)
-    cards, decks = [], {}
-    for row in _read_rows(connection, "cards", (int, str, int, int, int, int)):
-        card, fields, changed_s, note_type, number, deck = row
+    cards, decks, positions = [], {}, {}
+    for row in _read_rows(connection, "cards", (int, str, int, int, int, int, int)):
+        card, fields, changed_s, note_type, number, deck, position = row
         decks[str(card)] = f"{LIST}{deck}"
+        if 0 <= position < MET:
+            positions[str(card)] = position
         sort_field, templates = note_types.get(note_type, (0, []))
         found = fields.split("\x1f")
         field = found[sort_field if 0 <= sort_field < len(found) else 0]
         word = _shorten(strip_markup(field), _LONGEST_WORD)
         kind = _find_kind(templates, number)
         cards.append(Card(str(card), word, _convert_ms(changed_s * 1_000), kind))
-    return [card for card in cards if card.word], decks
+    return [card for card in cards if card.word], decks, positions
 
 
 def _read_deck_names(connection: sqlite3.Connection, decks: set[str]) -> dict[str, str]:
@@ -289,7 +297,10 @@ def _find_kind(templates: _Templates, number: int) -> str | None:
 
 
 def _read_states(
-    connection: sqlite3.Connection, answers: list[Answer], number_day: Callable[[datetime], int]
+    connection: sqlite3.Connection,
+    answers: list[Answer],
+    number_day: Callable[[datetime], int],
+    changed_at: datetime,
 ) -> tuple[list[Move], int, list[CardState]]:
     """Return the moves, the number of changes that are none, and the states of the cards.
 
@@ -310,10 +321,12 @@ def _read_states(
     for number, changed_s, kind, queue, day in _read_rows(connection, "card states", (int,) * 5):
         card = str(number)
         is_out = queue == _SUSPENDED or (kind == _NEW and card in forgotten)
-        states[card] = CardState(card, is_out, _convert_ms(changed_s * 1_000))
+        at = _convert_ms(changed_s * 1_000)
+        states[card] = CardState(card, is_out, at, max(at, changed_at))
         if kind != _NEW and queue != _LEARNING and day <= _LATEST_DAY:
             days[card] = day
-    deleted = [CardState(card, True, at) for card, at in last.items() if card not in states]
+    gone = {card: max(at, changed_at) for card, at in last.items() if card not in states}
+    deleted = [CardState(card, True, at, at) for card, at in gone.items()]
     moves = {}
     for at, card, is_forgotten in changes:
         if is_forgotten:

@@ -5,7 +5,6 @@ a redelivery and does not add events.
 """
 
 import bisect
-import functools
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,13 +19,14 @@ from progress.event_store import events, learner_post_check, timestamps
 from progress.importers import forgetting, local_days
 from progress.importers.forgetting import ForgettingState
 from progress.importers.local_days import FindDay, Preference
-from progress.importers.review_log import EARLIEST, Answer, CardState, Move
+from progress.importers.review_log import EARLIEST, LATEST, STEP, Answer, CardState, Move
 
 MAX_PAUSE = timedelta(minutes=30)  # a longer pause ends a session
 
 # A longer session is split, because a session is published as one message of at most 10 MB, and
 # because `SessionStarted` allows at most 10,000 items.
 _MAX_ANSWERS = 5_000
+_MAX_ANSWER_MS, _MAX_SESSION_MS = 60_000, 14_400_000  # which count of an answer and of a session
 
 _NAMESPACE = UUID("5d1b6d1c-6a4e-5b0e-9d1f-0c2f7f1f3a57")
 
@@ -59,11 +59,17 @@ class RecordedChoice(msgspec.Struct, frozen=True):
 
 
 class RecordedSession(msgspec.Struct, frozen=True):
-    """A session of an earlier import, with the times of its first and its last event."""
+    """A session of an earlier import, with the times of its first and its last event.
+
+    `started` is the time and the id of its SessionStarted, and `completed` the time and the data of
+    its SessionCompleted; None if this is not recorded.
+    """
 
     session_id: str
     begin: datetime
     end: datetime
+    started: tuple[datetime, str]
+    completed: tuple[datetime, dict[str, Any]] | None
 
 
 def messages(
@@ -71,35 +77,41 @@ def messages(
     answers: list[Answer],
     recorded: Sequence[RecordedSession] = (),
     preferences: Sequence[Preference] = (),
-    is_recorded: Callable[[Answer], bool] = lambda _: False,
+    find_recorded: Callable[[Answer], str | None] = lambda _: None,
 ) -> Iterator[Message]:
     """Yield a message with the preferences, if any, then two for each session of new answers.
 
     `recorded` are the sessions of earlier imports, and `preferences` the learner's recorded ones.
-    `answers` and `recorded` are sorted by time. If answers would form a session that overlaps a
-    recorded session of the same local day, or is within `MAX_PAUSE` of one, they join the recorded
-    session instead. An answer that is recorded counts only for the intervals of later ones.
+    `answers` and `recorded` are sorted by time. `find_recorded` returns the session of a recorded
+    answer, "" without one; such an answer counts only for the intervals of later ones. What an
+    interrupted import left out keeps its session. Other new answers that overlap a recorded session
+    of the same local day, or are within `MAX_PAUSE` of one, have none: their own time counts.
     """
-    new = [answer for answer in answers if not is_recorded(answer)]
     if not answers:
         return
+    new = [answer for answer in answers if find_recorded(answer) is None]
     if changed := set_preferences(learner, answers, new, preferences):
         yield Message("user-events", [changed])
         values = (changed["data"].get(name) for name in ("timezone", "day_start_hour"))
         at, event_id = changed["occurred_at"], UUID(changed["event_id"])
         preferences = [*preferences, Preference(at, event_id, *values)]
     find_day = local_days.follow(preferences)
-    scheduled = [answer for answer in _schedule(answers, find_day) if not is_recorded(answer)]
-    for session in sessions(scheduled, find_day):
-        day = find_day(session[0].at)
-        if near := _find_near(session, recorded, day, find_day):
-            keys = [_find_last_begun(near, answer) for answer in session]
-        else:
-            frame = _frame_session(learner, session, find_day)
-            yield Message(events.LEARNING, frame)
-            keys = [frame[0]["data"]["session_id"]] * len(session)
-        reviews = map(functools.partial(_review, learner), session, keys)
-        yield Message(events.ALGORITHM, list(reviews))
+    found = {answer: find_recorded(answer) for answer in _schedule(answers, find_day)}
+    scheduled = [*found]
+    for one in recorded:
+        session = _find_interrupted(learner, one, scheduled, found, find_day)
+        if lost := [answer for answer in session if found[answer] is None]:
+            yield Message(events.LEARNING, _frame_session(learner, session, find_day))
+            reviews = [_review(learner, answer, one.session_id) for answer in lost]
+            yield Message(events.ALGORITHM, reviews)
+            found |= dict.fromkeys(lost, one.session_id)
+    for session in sessions((a for a, known in found.items() if known is None), find_day):
+        near = _find_near(session, recorded, find_day(session[0].at), find_day)
+        if near is None:
+            yield Message(events.LEARNING, frame := _frame_session(learner, session, find_day))
+        key = near or frame[0]["data"]["session_id"]
+        reviews = [_review(learner, answer, key, is_alone=near is not None) for answer in session]
+        yield Message(events.ALGORITHM, reviews)
 
 
 def set_preferences(
@@ -120,9 +132,9 @@ def set_preferences(
         return create_account(learner, _begin(answers[0])) if is_needed else None
     if not new:
         return None
-    at, taken = new[0].at, {one.at for one in preferences}
-    while at in taken:
-        at += timedelta(microseconds=1)
+    at = new[0].at
+    for taken in sorted(one.at for one in preferences):
+        at = taken + STEP if taken <= at < taken + STEP else at
     zone, hour = local_days.follow_preferences(preferences)(at)
     new_zone = None if "timezone" in learner.defaults else learner.timezone
     new_hour = None if "day_start_hour" in learner.defaults else learner.day_start_hour
@@ -158,39 +170,64 @@ def sessions(answers: Iterable[Answer], find_day: FindDay) -> Iterator[list[Answ
 
 
 def split_at_pauses(answers: Iterable[Answer]) -> Iterator[list[Answer]]:
-    run: list[Answer] = []
+    run, total = list[Answer](), 0
     for answer in answers:
         has_paused = run and answer.at - run[-1].at > MAX_PAUSE
-        if has_paused or len(run) == _MAX_ANSWERS:
+        total += _count_ms(answer)
+        if has_paused or len(run) == _MAX_ANSWERS or total > _MAX_SESSION_MS:
             yield run
-            run = []
+            run, total = [], _count_ms(answer)
         run.append(answer)
     if run:
         yield run
 
 
+def _count_ms(answer: Answer) -> int:
+    """Return the time of the answer that counts as study time, as that of a device's answer."""
+    return min(answer.response_time_ms or 0, _MAX_ANSWER_MS)
+
+
+def _find_interrupted(
+    learner: Learner,
+    one: RecordedSession,
+    answers: Sequence[Answer],
+    found: Mapping[Answer, str | None],
+    find_day: FindDay,
+) -> list[Answer]:
+    """Return the answers of which an import made the recorded session; [] if they are not known.
+
+    `found` has the sessions of those of the file's answers that are recorded.
+    """
+    (begin, started_id), completed = one.started, one.completed
+    end = completed[0] if completed else LATEST
+    first = bisect.bisect_left(answers, begin, key=lambda answer: answer.at)
+    after = bisect.bisect_right(answers, end, key=lambda answer: answer.at)
+    own = [answer for answer in answers[first:after] if found[answer] in {None, one.session_id}]
+    own = own if completed else next(sessions(own, find_day), [])
+    if not any(found[answer] is None for answer in own):
+        return []
+    start, completion = _frame_session(learner, own, find_day)
+    data = completion["data"]
+    seconds = round((end - begin).total_seconds())  # as up to version 0.4
+    former = data | {"duration_seconds": min(seconds, 86_400)}
+    is_same = completed is None or completed[1] in (data, former)
+    return own if is_same and start["event_id"] == started_id else []
+
+
 def _find_near(
     session: list[Answer], recorded: Sequence[RecordedSession], day: date, find_day: FindDay
-) -> list[RecordedSession]:
-    """Return the recorded sessions, oldest first, that the answers in `session` join.
+) -> str | None:
+    """Return the first recorded session that has events on the local `day` of the answers.
 
-    These recorded sessions overlap `session` or are at most `MAX_PAUSE` away from it, and have
-    events on its local `day`.
+    It overlaps `session` or is at most `MAX_PAUSE` away from it.
     """
-    near = []
     start = bisect.bisect_left(recorded, session[0].at - MAX_PAUSE, key=lambda other: other.end)
     for other in recorded[start:]:
         if other.begin > session[-1].at + MAX_PAUSE:
             break
         if find_day(other.begin) <= day <= find_day(other.end):
-            near.append(other)
-    return near
-
-
-def _find_last_begun(near: list[RecordedSession], answer: Answer) -> str:
-    """Return the session that the answer joins: the last that began before it, or the first."""
-    after = bisect.bisect_right(near, answer.at, key=lambda other: other.begin)
-    return near[max(after - 1, 0)].session_id
+            return other.session_id
+    return None
 
 
 def _frame_session(learner: Learner, session: list[Answer], find_day: FindDay) -> list[Envelope]:
@@ -203,14 +240,18 @@ def _frame_session(learner: Learner, session: list[Answer], find_day: FindDay) -
     completion = events.SessionCompleted(
         session_id=key,
         score=round(100 * sum(answer.correct for answer in session) / len(session)),
-        duration_seconds=min(round((end - begin).total_seconds()), 86_400),
+        duration_seconds=sum(map(_count_ms, session)) // 1_000,
     )
     return [_envelope(learner, start, begin, key), _envelope(learner, completion, end, key)]
 
 
-def _review(learner: Learner, answer: Answer, session_id: str) -> Envelope:
+def _review(
+    learner: Learner, answer: Answer, session_id: str, *, is_alone: bool = False
+) -> Envelope:
+    """Return the event; an answer that `is_alone` is near the session, and no part of it."""
     review = events.CardReviewed(
-        session_id=session_id,
+        session_id=None if is_alone else session_id,
+        user_id=learner.user_id if is_alone else None,
         item_id=answer.card_id,
         rating=answer.rating,
         due=timestamps.to_stored(answer.due.isoformat(), "due") if answer.due else None,
@@ -226,7 +267,7 @@ def _review(learner: Learner, answer: Answer, session_id: str) -> Envelope:
 def convert_to_former(review: Envelope) -> list[Envelope]:
     """Return the two events of a `CardReviewed` up to version 0.3: the answer and its review."""
     data, at, user = review["data"], review["occurred_at"], review["metadata"]["user_id"]
-    learner, session, item = Learner(user), data["session_id"], data["item_id"]
+    learner, session, item = Learner(user), review["metadata"]["correlation_id"], data["item_id"]
     kind = events.CorrectAnswerGiven if data["rating"] > 1 else events.IncorrectAnswerGiven
     answer = kind(session_id=session, item_id=item, response_time_ms=data.get("duration_ms"))
     answered = _envelope(learner, answer, at, session)
@@ -280,11 +321,19 @@ def change_cards(
                 choose(card, at, is_set_aside=False)
     for state in states:
         before = latest[state.card_id]
-        is_later = state.changed_at > before.at - timedelta(seconds=1)
+        at = state.changed_at if state.changed_at > before.at else state.seen_at
+        is_later = at > before.at - timedelta(seconds=1)
         if before.is_own and is_later and before.is_set_aside != state.is_out:
-            at = max(state.changed_at, before.at + timedelta(microseconds=1))
-            choose(state.card_id, at, is_set_aside=state.is_out)
+            choose(state.card_id, max(at, before.at + STEP), is_set_aside=state.is_out)
     return [*made.values()]
+
+
+def mark_file(learner: Learner, at: datetime, lists: Sequence[str]) -> Envelope:
+    """Return an event that changes nothing: of these lists, a file of this time was imported."""
+    event = _envelope(learner, events.UserPreferencesChanged(user_id=learner.user_id), at, None)
+    event["event_id"] = derive_id(learner, "file", at, {"lists": lists})
+    event["metadata"]["imported_lists"] = lists
+    return event
 
 
 def create_account(learner: Learner, at: datetime) -> Envelope:

@@ -22,7 +22,7 @@ from progress.importers import anki_collection, anki_events, lists, review_log, 
 from progress.importers.anki_collection import Card
 from progress.importers.anki_events import Envelope, Learner, RecordedChoice, RecordedSession
 from progress.importers.local_days import Preference
-from progress.importers.review_log import EARLIEST, Answer, Answers, CardState, Fault, Move
+from progress.importers.review_log import EARLIEST, LATEST, Answer, Answers, CardState, Fault, Move
 from progress.importers.review_rows import Row
 from progress.importers.word_lists import Word
 
@@ -36,6 +36,7 @@ _OWN = "anki-"  # begins the ids of a learner's own items
 _DECK = "deck-"  # begins the id of the list that a deck of a review log is
 _SPARE = "Imported words"  # the name of the deck of words without one
 _FLOAT = re.compile(r"-?[0-9]+\.0")
+_LAST = (1 << 31) - 1  # the last place in a list
 _NAMESPACE = UUID("0b0a2f52-4f0e-5b7e-8c66-7f3d2b1a9c55")
 
 # Removed for the look-up, because the lists have verbs without "to" and nouns without an article.
@@ -47,10 +48,10 @@ class Record(msgspec.Struct, frozen=True):
     """A learner's answers (oldest first) and cards, both from a file.
 
     `words` maps the id of a card to the card's word in the CEFR word lists. A review log has no
-    states, and the cards of which it has a word or a kind. `decks` maps cards to own lists. With
-    `in_catalogue`, the words are in the catalogue that everybody reads, else they are the learner's
-    own. If `is_whole`, the file has all decks. `left_out` has the numbers of what is left out, and
-    `faults` say why rows are.
+    states, and the cards of which it has a word or a kind. `decks` maps cards to own lists, in
+    which new cards have `positions`. With `in_catalogue`, the words are in the catalogue that
+    everybody reads, else they are the learner's own. If `is_whole`, the file has all decks.
+    `left_out` has the numbers of what is left out, and `faults` say why rows are.
     """
 
     learner: anki_events.Learner
@@ -65,6 +66,7 @@ class Record(msgspec.Struct, frozen=True):
     in_catalogue: bool = False
     decks: dict[str, str] = {}
     deck_names: dict[str, str] = {}
+    positions: dict[str, int] = {}
     changed_at: datetime = EARLIEST
     is_whole: bool = False
     faults: list[Fault] = []
@@ -78,29 +80,34 @@ class Record(msgspec.Struct, frozen=True):
         recorded: Sequence[RecordedSession] = (),
         preferences: Sequence[Preference] = (),
         choices: Mapping[str, RecordedChoice] = MappingProxyType({}),
-        is_recorded: Callable[[Answer], bool] = lambda _: False,
+        find_recorded: Callable[[Answer], str | None] = lambda _: None,
         recorded_lists: lists.Recorded = lists.NOTHING,
     ) -> list[Message]:
         """Return messages: with the preferences, the cards, the lists, the sessions, the rest.
 
         `recorded` are the sessions of earlier imports, oldest first, and `preferences`, `choices`
-        and `recorded_lists` the learner's recorded ones.
+        and `recorded_lists` the learner's recorded ones. What the file says of the present counts
+        as of the file's time.
         """
         who, answers = self.learner, self.answers
-        sessions = [*anki_events.messages(who, answers, recorded, preferences, is_recorded)]
+        if outdated := self._find_outdated(recorded_lists):
+            recorded_lists = msgspec.structs.replace(recorded_lists, outdated=outdated)
+            who = msgspec.structs.replace(who, defaults=("timezone", "day_start_hour"))
+        sessions = [*anki_events.messages(who, answers, recorded, preferences, find_recorded)]
         items = map(self._describe, self.cards if self.in_catalogue else ())
         own = self._change_lists(recorded_lists)
-        changed = anki_events.change_cards(who, self.states, self.moves, answers, choices)
+        states = [s for s in self.states if s.card_id not in recorded_lists.outdated]
+        changed = anki_events.change_cards(who, states, self.moves, answers, choices)
         described = [*pack(events.VOCABULARY, items), *pack(events.USER, own)]
-        return [*sessions[:1], *described, *sessions[1:], *pack(events.ALGORITHM, changed)]
+        rest = [*pack(events.ALGORITHM, changed), *pack(events.USER, self._mark(recorded_lists))]
+        return [*sessions[:1], *described, *sessions[1:], *rest]
 
     def _change_lists(self, recorded: lists.Recorded) -> list[Envelope]:
-        prefix = anki_collection.LIST if self.is_collection else _DECK
-        own = self._find_own()
+        begin, own = self._prefix(), self._find_own()
         known = {
             key: state
             for key, state in recorded.states.items()
-            if key[0].startswith(prefix) or key[0] in own
+            if key[0].startswith(begin) or key[0] in own
         }
         listed = [
             (place, item) for (place, item), (now, _) in known.items() if item and now is not None
@@ -117,13 +124,36 @@ class Record(msgspec.Struct, frozen=True):
     def _changed_at(self) -> datetime:
         return max([self.changed_at, *(answer.at for answer in self.answers[-1:])])
 
-    def _is_newer(self, since: datetime) -> bool:
-        """Return whether the file says more than what was recorded at `since`.
+    def _told_at(self) -> datetime:
+        """Return the file's time; a collection that does not say it counts as the newest file."""
+        return LATEST if self.changed_at == EARLIEST else self._changed_at()
 
-        It may be an old one; a collection that does not say when it was changed counts as new.
-        """
-        is_dated = self.changed_at != EARLIEST
-        return not is_dated or self._changed_at() > since - timedelta(seconds=1)
+    def _prefix(self) -> str:
+        return anki_collection.LIST if self.is_collection else _DECK
+
+    def _find_homes(self) -> dict[str, str]:
+        words = () if self.in_catalogue else self.cards
+        return dict.fromkeys((card.card_id for card in words), self._spare()) | self.decks
+
+    def _find_outdated(self, recorded: lists.Recorded) -> set[str]:
+        """Return the cards and the lists of which a newer file was imported."""
+        newer = {one for at, places in recorded.files if at > self._told_at() for one in places}
+        pairs = [(place, card) for card, place in self._find_homes().items()]
+        pairs += [(self._prefix(), state.card_id) for state in self.states]
+        keys = [key for key in (*recorded.states, *pairs) if newer & {key[0], self._prefix()}]
+        return newer | {one for key in keys for one in key if one}
+
+    def _mark(self, recorded: lists.Recorded) -> list[Envelope]:
+        """Return the event that says how new the file is, unless one says as much of its lists."""
+        scope = [self._prefix()] if self.is_whole else sorted({*self._find_homes().values()})
+        at = self._told_at()
+        known = {one for since, places in recorded.files if since >= at for one in places}
+        is_known = self._prefix() in known or known.issuperset(scope)
+        return [] if is_known or at == LATEST else [anki_events.mark_file(self.learner, at, scope)]
+
+    def _is_newer(self, recorded: lists.Recorded, one: str, since: datetime) -> bool:
+        """Return whether the file says more of a card or a list than what is recorded `since`."""
+        return one not in recorded.outdated and self._told_at() > since - timedelta(seconds=1)
 
     def _move_items(
         self, recorded: lists.Recorded, known: lists.States, listed: list[tuple[str, str]]
@@ -153,15 +183,45 @@ class Record(msgspec.Struct, frozen=True):
             for place, item in listed
             if item in homes or self.is_whole or (self.is_collection and place in self.deck_names)
             if homes.get(item) != place
-            if self._is_newer(moved_at[item]) or (is_listed_by_device(item) and place not in own)
+            if self._is_newer(recorded, item, moved_at[item])
+            or (is_listed_by_device(item) and place not in own)
         }
         for item, home in homes.items():
             word, since = recorded.words.get(item, lists.NO_WORD)
-            is_said = words.get(item, word) != word and self._is_newer(since)
+            is_said = words.get(item, word) != word and self._is_newer(recorded, item, since)
             is_there = recorded.find((home or "", item))[0] is not None
-            if home and (is_said if is_there else self._is_newer(moved_at.get(item, EARLIEST))):
+            moved = moved_at.get(item, EARLIEST)
+            if home and (is_said if is_there else self._is_newer(recorded, item, moved)):
                 changes[home, item] = words[item] if is_said else {}
+        positions = self._find_positions(recorded, moved_at)
+        for key in (*changes, *listed):
+            former, fields = recorded.find(key)[0] or {}, changes.get(key, {})
+            position = positions.get(key[1] or "", former.get("position"))
+            if fields is not None and (fields or position != former.get("position")):
+                changes[key] = fields | ({} if position is None else {"position": position})
         return changes
+
+    def _find_positions(
+        self, recorded: lists.Recorded, moved_at: Mapping[str | None, datetime]
+    ) -> dict[str, int]:
+        """Return the cards' places in their lists, which they keep.
+
+        That of a new card is Anki's. Cards that no file had as new ones come later, by number.
+        """
+        found = {
+            item: position
+            for (place, item), position in recorded.positions.items()
+            if item and place.startswith(self._prefix())
+        }
+        last = max([anki_collection.MET - 1, *found.values()])
+        found |= {
+            card: position
+            for card, position in self.positions.items()
+            if found.get(card, anki_collection.MET) >= anki_collection.MET
+            or self._is_newer(recorded, card, moved_at.get(card, EARLIEST))
+        }
+        met = [card for card in self.decks if self.is_collection and card not in found]
+        return found | {card: min(last + n, _LAST) for n, card in enumerate(met, 1)}
 
     def _spare(self) -> str:
         return _find_deck(self.learner, _SPARE)
@@ -174,7 +234,8 @@ class Record(msgspec.Struct, frozen=True):
         for place in dict.fromkeys([*names, *known]):
             former, since = recorded.find((place, None))
             fields = (former or {}) | {"name": names.get(place)} if place in used else None
-            if fields != former and self._is_newer(since) and (place in names or fields is None):
+            is_newer = self._is_newer(recorded, place, since)
+            if fields != former and is_newer and (place in names or fields is None):
                 changes[place, None] = fields
         return changes
 
@@ -369,6 +430,7 @@ def adopt(connection: Connection | None, record: Record) -> Record:
         moves=adopt_all(record.moves),
         words={find_item(card): word for card, word in record.words.items()},
         decks={find_item(card): list_id for card, list_id in record.decks.items()},
+        positions={find_item(card): place for card, place in record.positions.items()},
     )
 
 
@@ -430,14 +492,14 @@ def _guess_language(text: str) -> str | None:
 def select_new(connection: Connection, record: Record) -> list[Message]:
     """Return the record's messages without what is recorded, by whichever program.
 
-    If a session is recorded in part, its new answers join the recorded session. The recorded
-    session keeps its score and its duration.
+    A recorded session keeps its score and its duration.
     """
     rows = _read(connection, "preference events", record.learner)
     preferences = [Preference(*row) for row in rows]
     choices = _read_choices(connection, record.learner)
     sessions = _read_sessions(connection, record.learner)
     own = lists.read(connection, f"learner-{record.learner.user_id}")
+    own = msgspec.structs.replace(own, files=_read(connection, "files", record.learner))
     made = record.messages(sessions, preferences, choices, _find_recorded(connection, record), own)
     messages = omit_former(connection, made)
     event_ids = [event["event_id"] for message in messages for event in message.events]
@@ -446,8 +508,10 @@ def select_new(connection: Connection, record: Record) -> list[Message]:
     return _select(messages, lambda event: [event] if event["event_id"] not in known else [])
 
 
-def _find_recorded(connection: Connection, record: Record) -> Callable[[Answer], bool]:
-    """Return a function that tells whether the log has the answer to an item, whoever sent it.
+def _find_recorded(connection: Connection, record: Record) -> Callable[[Answer], str | None]:
+    """Return a function that finds the session of an answer that the log has, whoever sent it.
+
+    It returns "" for an answer without a session, and None for one that is not recorded.
 
     Times are compared in milliseconds, or in seconds if the file has only whole ones. Of an answer
     whose review an import up to version 0.3 did not record, `omit_former` returns this review.
@@ -456,7 +520,7 @@ def _find_recorded(connection: Connection, record: Record) -> Callable[[Answer],
     is_whole = all(answer.at.microsecond == 0 for answer in record.answers)
     unit = timedelta(seconds=1) if is_whole else timedelta(milliseconds=1)
     rows = _read(connection, "answers", learner)
-    ids = {event_id for event_id, *_ in rows}
+    ids = {event_id: session_id for event_id, *_, session_id in rows}
 
     def lacks_review(event_id: str, kind: str, item: str, at: datetime) -> bool:
         own = anki_events.derive_id(learner, kind, at, {"item_id": item})
@@ -464,22 +528,23 @@ def _find_recorded(connection: Connection, record: Record) -> Callable[[Answer],
         return kind != "CardReviewed" and event_id == own and review not in ids
 
     found = {
-        (item, (at - EARLIEST) // unit)
-        for event_id, kind, item, at in rows
+        (item, (at - EARLIEST) // unit): session_id
+        for event_id, kind, item, at, session_id in rows
         if kind != "ReviewProcessed" and not lacks_review(event_id, kind, item, at)
     }
 
-    def is_recorded(answer: Answer) -> bool:
+    def find(answer: Answer) -> str | None:
         sent = answer.sent_id and learner_post_check.posted_id(learner.user_id, answer.sent_id)
-        return sent in ids or (answer.card_id, (answer.at - EARLIEST) // unit) in found
+        return ids.get(sent, found.get((answer.card_id, (answer.at - EARLIEST) // unit)))
 
-    return is_recorded
+    return find
 
 
 def omit_former(connection: Connection, messages: Sequence[Message]) -> Sequence[Message]:
-    """Return the messages without the answers that a version up to 0.3 imported as two events.
+    """Return the messages without what an earlier version imported as other events.
 
-    If only one of the two is recorded, return the other instead.
+    These are answers, of which version 0.3 made two events, and completions, whose durations were
+    others up to version 0.4. If only one of two events is recorded, return the other instead.
     """
     of_cards = [e for m in messages for e in m.events if e["event_type"] == "CardReviewed"]
     streams = {f"learner-{event['metadata']['user_id']}" for event in of_cards}
@@ -488,6 +553,8 @@ def omit_former(connection: Connection, messages: Sequence[Message]) -> Sequence
         return messages
 
     def complete(event: Envelope) -> list[Envelope]:
+        if event["event_type"] == "SessionCompleted":
+            return [] if event["data"]["session_id"] in known else [event]
         if event["event_type"] != "CardReviewed":
             return [event]
         missing = [e for e in anki_events.convert_to_former(event) if e["event_id"] not in known]
@@ -507,8 +574,10 @@ def _select(
 def _read_sessions(connection: Connection, learner: Learner) -> list[RecordedSession]:
     """Return the sessions that were imported from Anki, oldest first; omit those of other apps."""
     return [
-        RecordedSession(session_id, begin, end)
-        for session_id, begin, end, event_id, at, data in _read(connection, "sessions", learner)
+        RecordedSession(session_id, begin, end, (at, event_id), (ended, score) if ended else None)
+        for session_id, begin, end, event_id, at, data, ended, score in _read(
+            connection, "sessions", learner
+        )
         if event_id == anki_events.derive_id(learner, "SessionStarted", at, data)
     ]
 

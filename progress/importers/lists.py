@@ -8,7 +8,7 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
@@ -45,10 +45,18 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """What the log says of lists and their items, and of each item's own word; and since when."""
+    """What the log says of lists and their items, and of each item's own word; and since when.
+
+    `positions` has the latest place that each item was given, and `files` the times of imported
+    files, with their lists. Of the items and lists that are `outdated`, one of these is newer than
+    the file that is imported now.
+    """
 
     states: States = {}
     words: dict[str | None, tuple[Fields, datetime]] = {}
+    positions: dict[Key, int] = {}
+    files: Sequence[tuple[datetime, list[str]]] = ()
+    outdated: Collection[str] = ()
 
     def find(self, key: Key) -> tuple[Fields | None, datetime]:
         return self.states.get(key, (None, review_log.EARLIEST))
@@ -72,6 +80,8 @@ def read(connection: Connection, stream_id: str) -> Recorded:
         list_id, item = data["list_id"], data.get("item_id")
         fields = {n: data[n] for n in _FIELDS.get(kind, ()) if data.get(n) not in {None, ""}}
         recorded.states[list_id, item] = (fields if kind in _FIELDS else None, at)
+        if "position" in fields:
+            recorded.positions[list_id, item] = fields["position"]
         if kind == "ItemListed" and data.get("headword") is not None:
             recorded.words[item] = (describe_word(data["headword"], data.get("kind")), at)
     return recorded
@@ -246,7 +256,7 @@ def make(
         since = recorded.find((list_id, item))[1]
         if fields and "headword" in fields:
             since = max(since, recorded.words.get(item, NO_WORD)[1])
-        later = max(at, since + timedelta(microseconds=1))
+        later = max(at, since + review_log.STEP)
         kinds = ("ItemUnlisted", "ItemListed") if item else ("ListArchived", "ListPublished")
         kind = kinds[fields is not None]
         names = {"user_id": user_id, "list_id": list_id, "item_id": item}

@@ -32,6 +32,7 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # The event store rejects earlier e
 # A later time is a fault of the file. Times close to the year 9999 would overflow when shifted.
 LATEST = datetime(3000, 1, 1, tzinfo=UTC)
 MAX_MS = 86_400_000
+STEP = timedelta(milliseconds=1)  # between changes of one thing, for programs that cut times
 _TIME_RULE = (
     "a time in the years 2000 to 2999, such as 2024-03-29T20:32:39Z or 1711744359000 (milliseconds)"
 )
@@ -120,12 +121,14 @@ class Move(msgspec.Struct, frozen=True):
 class CardState(msgspec.Struct, frozen=True):
     """Whether a card asks nothing any more: suspended, deleted or forgotten; and since when.
 
-    The time is that of the card's last change; of a deleted card, of its last answer.
+    `changed_at` is the time of the card's last change, and `seen_at` that of the file; of a deleted
+    card, both are.
     """
 
     card_id: str
     is_out: bool
     changed_at: datetime
+    seen_at: datetime
 
 
 def read(file: Path) -> list[Answer]:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
+from importlib import resources
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -25,8 +26,10 @@ from progress.event_store import envelope, log
 from progress.event_store.entries import Message
 from progress.event_store.log import Delivery
 from progress.importers import anki_events, anki_import, review_log, shifts
+from progress.importers.anki_events import Envelope
 from progress.importers.anki_events import convert_to_former as to_former
 from progress.importers.review_log import Answer
+from tests.oracle import days
 from tests.support import cli as commands
 from tests.support.fake_publisher import FakePublisher
 
@@ -64,9 +67,14 @@ def local_day(at: datetime) -> date:
 def test_the_sessions_of_the_real_log_and_the_former_ids_are_those_of_version_0_3(
     record: list[Answer],
 ) -> None:
-    """The digests are of the events into which version 0.3.0 converts this log."""
-    made = events(record)
-    sessions = [event for event in made if event["event_type"] != "CardReviewed"]
+    """The digests are of the events into which version 0.3.0 converts this log.
+
+    Only the durations of sessions were others.
+    """
+    account, *others = events(record)
+    frames = [event for event in others if event["event_type"] != "CardReviewed"]
+    pairs = zip(frames[::2], frames[1::2], strict=True)
+    sessions = [account, *itertools.chain(*itertools.starmap(make_former, pairs))]
     former = [pair for one in of("CardReviewed", record) for pair in to_former(one)]
     texts = (
         msgspec.json.encode(sessions, order="deterministic"),
@@ -76,6 +84,15 @@ def test_the_sessions_of_the_real_log_and_the_former_ids_are_those_of_version_0_
         "e0e858d50df28d27ce2b17808d055c02967a209a726846a5dcda6aa174f06508",
         "cc9a12a5de04b533f95303f18b30b1844aee07a700ac306ee8eb0cbfd93ab612",
     ]
+
+
+def make_former(started: Envelope, completed: Envelope) -> list[Envelope]:
+    """Return the events up to version 0.4, whose sessions last as long as on the clock."""
+    begin, end = started["occurred_at"], completed["occurred_at"]
+    data = completed["data"] | {"duration_seconds": round((end - begin).total_seconds())}
+    learner = anki_events.Learner(completed["metadata"]["user_id"])
+    event_id = anki_events.derive_id(learner, "SessionCompleted", end, data)
+    return [started, completed | {"data": data, "event_id": event_id}]
 
 
 @given(logs)
@@ -90,6 +107,22 @@ def test_each_answer_becomes_one_event(log: list[Answer]) -> None:
 def test_a_session_ends_at_a_pause_of_more_than_half_an_hour() -> None:
     log = [Answer(NOW + timedelta(minutes=minute), "a", 3, 0) for minute in (0, 30, 61)]
     assert [*anki_events.split_at_pauses(log)] == [log[:2], log[2:]]
+
+
+def test_days_are_those_of_the_pinned_zones_whatever_the_machine_has(tmp_path: Path) -> None:
+    (tmp_path / "Africa").mkdir()
+    tokyo = resources.files("tzdata").joinpath("zoneinfo", "Asia", "Tokyo").read_bytes()
+    (tmp_path / "Africa" / "Casablanca").write_bytes(tokyo)
+    times = [NOW + timedelta(hours=hour) for hour in range(12)]
+    code = """import sys, datetime
+from progress.importers import local_days
+times = map(datetime.datetime.fromisoformat, sys.argv[1:])
+print(*(local_days.find_day(at, "Africa/Casablanca", 0) for at in times))"""
+    command = [sys.executable, "-c", code, *(at.isoformat() for at in times)]
+    environment = settings.child_env(PYTHONTZPATH=str(tmp_path))
+    shown = subprocess.check_output(command, env=environment, text=True)
+    pinned = days.zone("Africa/Casablanca")
+    assert shown.split() == [at.astimezone(pinned).date().isoformat() for at in times]
 
 
 HEADER = "card_id,review_rating,review_time,review_duration\n"

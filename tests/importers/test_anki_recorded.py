@@ -127,7 +127,8 @@ def test_an_import_never_undoes_what_the_learner_did_on_the_page(
     wanted, is_of_the_page = False, False
 
     def import_file(is_out: bool, minute: int) -> None:
-        states = [CardState("a", is_out, at(minute)), CardState("b", False, at(minute))]
+        times = at(minute), at(minute)
+        states = [CardState("a", is_out, *times), CardState("b", False, *times)]
         file = Record(learner, [answer], states=states)
         if new := anki_import.select_new(connection, file):
             assert record(connection, new) == {"appended"}
@@ -232,7 +233,7 @@ def test_a_later_import_changes_preferences_only_if_asked_and_at_an_instant_of_i
         return [(e["event_type"], e["occurred_at"], *map(e["data"].get, names)) for e in changes]
 
     assert import_(1, own, messages=1) == [("UserCreated", at(0), "Asia/Tokyo", 4)]
-    later = at(0) + timedelta(microseconds=1)
+    later = at(0) + timedelta(milliseconds=1)
     changed = ("UserPreferencesChanged", later, "Europe/Berlin", None)
     assert import_(1, zone, messages=1) == [changed]
     assert import_(2, other) == import_(2, hour) == []

@@ -1,0 +1,143 @@
+"""What a file says of the present counts as of the file's time, in whatever order files come."""
+
+import itertools
+import tempfile
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress.adapters.postgres.database import Connection
+from progress.importers import anki_import
+from progress.importers.anki_events import Learner
+from tests import oracle
+from tests.importers.test_anki_recorded import record
+from tests.importers.test_lists import find_item
+from tests.oracle.days import preference
+from tests.oracle.lists import find_items, find_lists, own_words
+from tests.support import anki_files, model_rows
+from tests.support.anki_files import Entry, OtherCard
+
+BEGIN = datetime(2024, 3, 21, tzinfo=UTC)
+BEGIN_MS = int(BEGIN.timestamp() * 1_000)
+NOW = datetime(2025, 1, 1, tzinfo=UTC)
+ANSWERED = [Entry(BEGIN_MS + card, card) for card in (1, 2, 3)]
+WORDS, NAMES = ("Haus", "Baum"), ("A", "B")
+
+# A collection: of each card that is there, the deck, the word, whether it is suspended, and how
+# long before the file's time it was changed; the names of the decks; and the ms after the former.
+cards = st.tuples(st.integers(1, 2), st.sampled_from(WORDS), st.booleans(), st.integers(0, 99_999))
+collections = st.tuples(
+    st.dictionaries(st.integers(1, 3), cards, min_size=1),
+    st.permutations(NAMES),
+    st.sampled_from([1, 2_000, 90_000]),
+)
+# A review log: the deck and the word of each of two cards, and the time zone.
+logs = st.tuples(
+    *[st.sampled_from("AB"), st.sampled_from(WORDS)] * 2,
+    st.sampled_from(["Asia/Tokyo", "Europe/Berlin"]),
+)
+
+
+def import_(connection: Connection, file: Path, learner: Learner) -> list[dict[str, Any]]:
+    read = anki_import.adopt(connection, anki_import.read(file, learner))
+    if new := anki_import.select_new(connection, read):
+        assert record(connection, new) == {"appended"}
+    return [event for message in new for event in message.events]
+
+
+def show(connection: Connection, user: str) -> tuple[Any, ...]:
+    """Return the lists with names and items, the words, what is set aside, and the zone."""
+    world = oracle.see(model_rows.read_events(connection), NOW)
+    own, items = find_lists(world, user), find_items(world, user)
+    listed = {
+        (own[place]["name"], item) for (place, item), row in items.items() if row["is_listed"]
+    }
+    words = {item: row["headword"] for item, row in own_words(world, user).items()}
+    zone, _ = preference(world, user, NOW)
+    names = {row["name"] for row in own.values() if not row["is_archived"]}
+    return names, listed, words, oracle.set_aside(world, user), zone
+
+
+def write(file: Path, history: list[Any], number: int) -> Path:
+    """Write the collection, with these times and states."""
+    placed, names, _ = history[number]
+    at_ms = BEGIN_MS + 60_000 + sum(each[2] for each in history[:number])
+    states = [
+        OtherCard(card, card + 1, deck=deck, queue=-is_out or 2, changed_s=(at_ms - age) // 1_000)
+        for card, (deck, _, is_out, age) in placed.items()
+    ]
+    words = {card: word for card, (_, word, *_) in placed.items()}
+    decks = dict(enumerate(names, 1))
+    return anki_files.make_collection(
+        file, words, ANSWERED, others=states, decks=decks, changed_ms=at_ms
+    )
+
+
+@given(st.lists(collections, min_size=2, max_size=3))
+def test_collections_in_any_order_leave_what_the_newest_one_says(
+    connection: Connection, history: list[Any]
+) -> None:
+    placed, names, _ = history[-1]
+    with tempfile.TemporaryDirectory() as folder:
+        files = [write(Path(folder, f"{n}.anki2"), history, n) for n in range(len(history))]
+        for order in itertools.permutations(files):
+            learner = Learner(user := f"anna-{uuid.uuid4()}", "UTC")
+            for file in order:
+                import_(connection, file, learner)
+            found = {card: find_item(user, card) for card in (1, 2, 3)}
+            listed = {(names[deck - 1], found[card]) for card, (deck, *_) in placed.items()}
+            out = {card for card in found if card not in placed or placed[card][2]}
+            shown = show(connection, user)
+            assert shown[:2] == ({name for name, _ in listed}, listed)
+            words = {found[card]: word for card, (_, word, *_) in placed.items()}
+            assert {item: shown[2][item] for item in words} == words
+            assert shown[3:] == ({found[card] for card in out}, "UTC")
+            assert [import_(connection, file, learner) for file in files] == [[]] * len(files)
+
+
+@given(st.lists(logs, min_size=2, max_size=3))
+def test_review_logs_in_any_order_leave_what_the_newest_one_says(
+    connection: Connection, history: list[Any]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for order in itertools.permutations(range(len(history))):
+            user = f"anna-{uuid.uuid4()}"
+            for number in (*order, *range(len(history))):
+                *said, zone = history[number]
+                rows = ["card_id,review_time,review_rating,interval,deck,headword"]
+                for day, (card, n) in itertools.product(range(number + 1), (("a", 0), ("b", 2))):
+                    at = (BEGIN + timedelta(days=day)).isoformat()
+                    rows.append(f"{card},{at},3,1,{said[n]},{said[n + 1]}")
+                (file := Path(folder, "log.csv")).write_text("\n".join(rows))
+                import_(connection, file, Learner(user, zone))
+            deck_a, word_a, deck_b, word_b, zone = history[-1]
+            listed, words = {(deck_a, "a"), (deck_b, "b")}, {"a": word_a, "b": word_b}
+            assert show(connection, user) == ({deck_a, deck_b}, listed, words, set(), zone)
+
+
+def test_a_deck_has_the_order_of_anki_for_ever(connection: Connection, tmp_path: Path) -> None:
+    """New cards have places; others come after them, by number."""
+
+    def show_order(name: str, new: dict[int, int], met: list[int], minutes: int) -> list[int]:
+        states = [OtherCard(c, c + 1, queue=0, kind=0, due=due) for c, due in new.items()]
+        words = {card: f"word {card}" for card in (*new, *met)}
+        at_ms = BEGIN_MS + minutes * 60_000
+        file = anki_files.make_collection(
+            tmp_path / name, words, ANSWERED, others=states, changed_ms=at_ms
+        )
+        import_(connection, file, learner)
+        world = oracle.see(model_rows.read_events(connection), NOW)
+        items = find_items(world, "anna")
+        listed = [(row["position"], item) for (_, item), row in items.items() if row["is_listed"]]
+        numbers = {find_item("anna", card): card for card in range(10)}
+        return [numbers[item] for _, item in sorted(listed)]
+
+    learner = Learner("anna", "UTC")
+    assert show_order("b.anki2", {7: 3, 5: 9, 8: 1}, [2, 1], 10) == [8, 7, 5, 1, 2]
+    assert show_order("c.anki2", {5: 2}, [8, 7, 1, 2, 4], 20) == [8, 5, 7, 1, 2, 4]
+    assert show_order("d.anki2", {}, [9, 8, 5, 7, 2, 4], 30) == [8, 5, 7, 2, 4, 9]
+    assert show_order("a.anki2", {4: 7, 5: 1}, [1], 5) == [8, 5, 7, 4, 2, 9], "an older file"
