@@ -196,32 +196,27 @@ class Record(msgspec.Struct, frozen=True):
         positions = self._find_positions(recorded, moved_at)
         for key in (*changes, *listed):
             former, fields = recorded.find(key)[0] or {}, changes.get(key, {})
-            position = positions.get(key[1] or "", former.get("position"))
+            position = positions.get(key[1], former.get("position"))
             if fields is not None and (fields or position != former.get("position")):
                 changes[key] = fields | ({} if position is None else {"position": position})
         return changes
 
     def _find_positions(
         self, recorded: lists.Recorded, moved_at: Mapping[str | None, datetime]
-    ) -> dict[str, int]:
+    ) -> dict[str | None, int]:
         """Return the cards' places in their lists, which they keep.
 
         That of a new card is Anki's. Cards that no file had as new ones come later, by number.
         """
-        found = {
-            item: position
-            for (place, item), position in recorded.positions.items()
-            if item and place.startswith(self._prefix())
-        }
-        last = max([anki_collection.MET - 1, *found.values()])
-        found |= {
-            card: position
-            for card, position in self.positions.items()
-            if found.get(card, anki_collection.MET) >= anki_collection.MET
-            or self._is_newer(recorded, card, moved_at.get(card, EARLIEST))
-        }
-        met = [card for card in self.decks if self.is_collection and card not in found]
-        return found | {card: min(last + n, _LAST) for n, card in enumerate(met, 1)}
+        begin, met = self._prefix(), anki_collection.MET
+        found = {item: n for (at, item), n in recorded.positions.items() if at.startswith(begin)}
+        last = max([met - 1, *found.values()])
+        for card, position in self.positions.items():
+            is_newer = self._is_newer(recorded, card, moved_at.get(card, EARLIEST))
+            if is_newer or found.get(card, met) >= met:
+                found[card] = position
+        rest = [card for card in self.decks if self.is_collection and card not in found]
+        return found | {card: min(last + n, _LAST) for n, card in enumerate(rest, 1)}
 
     def _spare(self) -> str:
         return _find_deck(self.learner, _SPARE)
@@ -234,8 +229,8 @@ class Record(msgspec.Struct, frozen=True):
         for place in dict.fromkeys([*names, *known]):
             former, since = recorded.find((place, None))
             fields = (former or {}) | {"name": names.get(place)} if place in used else None
-            is_newer = self._is_newer(recorded, place, since)
-            if fields != former and is_newer and (place in names or fields is None):
+            is_said = place in names or fields is None
+            if fields != former and is_said and self._is_newer(recorded, place, since):
                 changes[place, None] = fields
         return changes
 

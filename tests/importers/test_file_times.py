@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
@@ -77,6 +77,23 @@ def write(file: Path, history: list[Any], number: int) -> Path:
     )
 
 
+def require_steps(events: list[oracle.Event]) -> None:
+    """Require a millisecond between changes of one thing."""
+    for kinds in (
+        "ListPublished ListArchived",
+        "ItemListed ItemUnlisted",
+        "ItemSetAside ItemResumed",
+    ):
+        changes: dict[Any, list[datetime]] = {}
+        for event in events:
+            if event.type in kinds:
+                subject = event.data.get("list_id"), event.data.get("item_id")
+                changes.setdefault(subject, []).append(event.occurred_at)
+        for times in changes.values():
+            steps = [after - before for before, after in itertools.pairwise(sorted(times))]
+            assert all(step >= timedelta(milliseconds=1) for step in steps)
+
+
 @given(st.lists(collections, min_size=2, max_size=3))
 def test_collections_in_any_order_leave_what_the_newest_one_says(
     connection: Connection, history: list[Any]
@@ -97,23 +114,27 @@ def test_collections_in_any_order_leave_what_the_newest_one_says(
             assert {item: shown[2][item] for item in words} == words
             assert shown[3:] == ({found[card] for card in out}, "UTC")
             assert [import_(connection, file, learner) for file in files] == [[]] * len(files)
+            require_steps([e for e in model_rows.read_events(connection) if e.user_id == user])
 
 
 @given(st.lists(logs, min_size=2, max_size=3))
+@example([(deck, deck, "A", "Haus", "UTC") for deck in "ABA"])
 def test_review_logs_in_any_order_leave_what_the_newest_one_says(
     connection: Connection, history: list[Any]
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
+        for number, (*said, _) in enumerate(history):
+            rows = ["card_id,review_time,review_rating,interval,deck,headword"]
+            for day, (card, n) in itertools.product(range(number + 1), (("a", 0), ("b", 2))):
+                at = (BEGIN + timedelta(days=day)).isoformat()
+                rows.append(f"{card},{at},3,1,{said[n]},{said[n + 1]}")
+            Path(folder, f"{number}.csv").write_text("\n".join(rows))
         for order in itertools.permutations(range(len(history))):
             user = f"anna-{uuid.uuid4()}"
-            for number in (*order, *range(len(history))):
-                *said, zone = history[number]
-                rows = ["card_id,review_time,review_rating,interval,deck,headword"]
-                for day, (card, n) in itertools.product(range(number + 1), (("a", 0), ("b", 2))):
-                    at = (BEGIN + timedelta(days=day)).isoformat()
-                    rows.append(f"{card},{at},3,1,{said[n]},{said[n + 1]}")
-                (file := Path(folder, "log.csv")).write_text("\n".join(rows))
-                import_(connection, file, Learner(user, zone))
+            for number in order:
+                import_(
+                    connection, Path(folder, f"{number}.csv"), Learner(user, history[number][-1])
+                )
             deck_a, word_a, deck_b, word_b, zone = history[-1]
             listed, words = {(deck_a, "a"), (deck_b, "b")}, {"a": word_a, "b": word_b}
             assert show(connection, user) == ({deck_a, deck_b}, listed, words, set(), zone)
