@@ -53,7 +53,10 @@ DATE '2000-01-01' - a.due_on, a.list_id COLLATE "C", a.group_id COLLATE "C"
 tasks AS MATERIALIZED (
     SELECT p.*, (
         SELECT count(*) FROM (
-            {read_models/lists cards} LIMIT 20000
+            SELECT FROM listed_items l
+            WHERE l.list_id = p.list_id AND l.is_listed
+              AND l.item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
+            LIMIT 20000
         ) AS l) AS items
     FROM (
         SELECT a.group_id, a.list_id, a.due_on, l.name AS list_name
@@ -69,17 +72,19 @@ tasks AS MATERIALIZED (
 )
 
 -- known --
--- Of each task, what the learners with the same pairs get: `gets` has the number of items and, up to 2,000 listed items,
--- their ids. `known` has how many of them each learner of `learners` knew up to the task's day, knows now, and is
--- expected to know at the end of that day or, if it is past, of `today`, unless it is null; no row without an answer.
--- Of a learner, the rows of the tasks' items are looked up, or all are read if they are fewer.
+-- Of each list, what the learners with the same pairs get: `got` has the items, and `gets` their number, if there are
+-- any. `known` has, up to 2,000 listed items, how many of them each learner of `learners` knew up to the task's day,
+-- knows now, and is expected to know at the end of that day or, if it is past, of `today`, unless it is null; no row
+-- without an answer. Of a learner, the rows of the tasks' items are looked up, or all are read if they are fewer.
+cards AS MATERIALIZED (   -- OFFSET 0 makes the planner look up each list and each item
+    SELECT p.list_id, {read_models/lists card_fields}
+    FROM (SELECT DISTINCT list_id FROM tasks) AS p
+    CROSS JOIN LATERAL (SELECT * FROM listed_items n WHERE n.list_id = p.list_id AND n.is_listed OFFSET 0) AS l
+    LEFT JOIN LATERAL (SELECT * FROM items d WHERE d.item_id = l.item_id OFFSET 0) AS i ON TRUE
+    WHERE i.in_catalogue IS NOT FALSE
+),
 listed_pairs AS MATERIALIZED (
-    SELECT DISTINCT l.pair
-    FROM tasks p
-    CROSS JOIN LATERAL (
-        {read_models/lists cards}
-        OFFSET 0
-    ) AS l
+    SELECT DISTINCT pair FROM cards
 ),
 paired AS MATERIALIZED (   -- each learner with those of the own pairs that the lists have
     SELECT m.user_id, m.today, ARRAY(
@@ -90,26 +95,23 @@ paired AS MATERIALIZED (   -- each learner with those of the own pairs that the 
     ) AS pairs
     FROM learners m
 ),
+sets AS (
+    SELECT DISTINCT pairs FROM paired
+),
+got AS MATERIALIZED (
+    {read_models/lists got}
+),
 gets AS MATERIALIZED (
-    SELECT w.pairs, p.group_id, p.list_id, p.due_on, l.items, l.item_ids
-    FROM tasks p
-    CROSS JOIN (SELECT DISTINCT pairs FROM paired) AS w
-    CROSS JOIN LATERAL (
-        SELECT least(count(*), 20000) AS items, array_agg(l.item_id) FILTER (WHERE p.items <= 2000) AS item_ids
-        FROM (
-    {read_models/lists items of catalogue}
-        ) AS l
-    ) AS l
+    SELECT pairs, list_id, least(count(*), 20000) AS items FROM got GROUP BY pairs, list_id
 ),
 listed AS MATERIALIZED (
-    SELECT g.pairs, g.group_id, g.list_id, g.due_on, g.items, l.item_id
-    FROM gets g
-    CROSS JOIN unnest(g.item_ids) AS l (item_id)
+    SELECT l.pairs, p.group_id, p.list_id, p.due_on, l.item_id
+    FROM tasks p
+    JOIN got l USING (list_id)
+    WHERE p.items <= 2000
 ),
-known AS MATERIALIZED (
-    SELECT l.group_id, l.list_id, m.user_id, l.items,
-        count(*) FILTER (WHERE s.first_correct_on <= l.due_on) AS known, count(s.first_correct_on) AS known_now,
-        sum({read_models/memory estimated_recall}) FILTER (WHERE m.today IS NOT NULL) AS expected
+met AS (   -- OFFSET 0, so that a learner's rows are not read again for each item of a task
+    SELECT m.user_id, m.today, m.pairs, s.*
     FROM (
         SELECT m.*, u.items_learned > (SELECT count(*) FROM listed) AS has_more
         FROM paired m
@@ -127,17 +129,24 @@ known AS MATERIALIZED (
         FROM item_stats i
         WHERE i.user_id = m.user_id AND NOT m.has_more
     ) AS s
-    JOIN listed l ON l.item_id = s.item_id AND l.pairs = m.pairs
-    CROSS JOIN LATERAL (SELECT greatest(l.due_on, m.today) AS day) AS moment
-    GROUP BY l.group_id, l.list_id, m.user_id, l.items
+    OFFSET 0
+),
+known AS MATERIALIZED (
+    SELECT l.group_id, l.list_id, s.user_id, s.pairs,
+        count(*) FILTER (WHERE s.first_correct_on <= l.due_on) AS known, count(s.first_correct_on) AS known_now,
+        sum({read_models/memory estimated_recall}) FILTER (WHERE s.today IS NOT NULL) AS expected
+    FROM met s
+    JOIN listed l ON l.item_id = s.item_id AND l.pairs = s.pairs
+    CROSS JOIN LATERAL (SELECT greatest(l.due_on, s.today) AS day) AS moment
+    GROUP BY l.group_id, l.list_id, s.user_id, s.pairs
 )
 
 -- known_fields --
--- The result columns of a task p, of what the learner gets of it, g, and of the row k of `known`, which may be missing.
-g.items,
+-- The result columns of a task p, of its row g of `gets`, and of its row k of `known`, each of which may be missing.
+coalesce(g.items, 0) AS items,
     CASE WHEN p.items <= 2000 THEN coalesce(k.known, 0) END AS known,
     CASE WHEN p.items <= 2000 THEN coalesce(k.known_now, 0) END AS known_now,
-    CASE WHEN p.items <= 2000 AND g.items > 0 THEN coalesce(k.known, 0) = g.items END AS done,
+    CASE WHEN p.items <= 2000 THEN coalesce(k.known, 0) = g.items END AS done,
     CASE WHEN p.items <= 2000 THEN floor(10 * coalesce(k.expected, 0) + 0.5) / 10 END AS expected
 
 -- of learner --
@@ -150,11 +159,14 @@ learners AS (
     SELECT CAST(:user_id AS text) AS user_id, day AS today FROM ({read_models/preferences today}) AS t
 ),
 {read_models/list_assignments known}
-SELECT p.group_id, (SELECT group_name FROM ({read_models/group_names latest}) AS latest) AS group_name, p.list_id,
-    p.list_name, p.due_on,
+SELECT p.group_id, n.group_name, p.list_id, p.list_name, p.due_on,
     {read_models/list_assignments known_fields}
 FROM tasks p
-JOIN gets g ON g.group_id = p.group_id AND g.list_id = p.list_id
+CROSS JOIN LATERAL (
+    SELECT (SELECT group_name FROM ({read_models/group_names latest}) AS latest) AS group_name
+    FROM (SELECT p.group_id) AS g
+) AS n
+LEFT JOIN gets g ON g.list_id = p.list_id
 LEFT JOIN known k ON k.group_id = p.group_id AND k.list_id = p.list_id
 ORDER BY p.due_on DESC, p.list_id, p.group_id;
 
@@ -169,7 +181,8 @@ learners AS (
 ),
 {read_models/list_assignments known}
 SELECT p.*, CASE WHEN p.items BETWEEN 1 AND 2000 THEN (
-        SELECT count(*) FROM known k WHERE k.list_id = p.list_id AND k.known = k.items) END AS done
+        SELECT count(*) FROM known k JOIN gets g USING (pairs, list_id)
+        WHERE k.list_id = p.list_id AND k.known = g.items) END AS done
 FROM tasks p
 ORDER BY p.due_on DESC, p.list_id;
 
@@ -205,5 +218,5 @@ CROSS JOIN LATERAL (
 ) AS m
 CROSS JOIN LATERAL (SELECT m.known, m.known_now, m.expected) AS k
 JOIN paired w ON w.user_id = m.user_id
-JOIN gets g ON g.group_id = p.group_id AND g.list_id = p.list_id AND g.pairs = w.pairs
+LEFT JOIN gets g ON g.list_id = p.list_id AND g.pairs = w.pairs
 ORDER BY p.place, coalesce(m.known, 0), m.user_id;

@@ -95,57 +95,64 @@ SELECT 'own:' || l.list_id AS id, TRUE AS own, l.list_id, l.name, l.scale, l.ran
 coalesce(l.scale, '') COLLATE "C", coalesce(CAST(l.rank AS bigint), 2147483648), l.name IS NULL,
         coalesce(l.name, '') COLLATE "C", l.id COLLATE "C"
 
--- cards --
--- The items of a list p of the catalogue, without those that it has archived, with their words, and with their pairs as
--- in catalogue_shares. Items without a position are last.
-SELECT l.item_id, coalesce(CAST(l.position AS bigint), 2147483648) AS position,
-            {read_models/items primary_language} AS language, nullif(i.headword, '') COLLATE "C" AS headword,
-            {read_models/items primary_language} || ' ' || {read_models/items kind} AS pair
-        FROM listed_items l
-        LEFT JOIN items i ON i.item_id = l.item_id
-        WHERE l.list_id = p.list_id AND l.is_listed AND i.in_catalogue IS NOT FALSE
+-- card_fields --
+-- The columns of an item l that is listed, with the word and the pair, as in catalogue_shares, of its description i, which
+-- may be missing. Items without a position are last.
+l.item_id, coalesce(CAST(l.position AS bigint), 2147483648) AS position,
+        {read_models/items primary_language} AS language, nullif(i.headword, '') COLLATE "C" AS headword,
+        {read_models/items primary_language} || ' ' || {read_models/items kind} AS pair
 
--- items of catalogue --
--- What a learner with the pairs w.pairs gets of a list p of the catalogue. If the list names a word in one of these
--- pairs, its cards in other pairs are left out.
-SELECT c.item_id, c.position
+-- got --
+-- What learners with each of the `sets` of pairs get of the lists with these `cards`. If a list names a word in one of
+-- the pairs, its cards in other pairs are left out.
+SELECT c.*
     FROM (
-        SELECT c.*, c.pair = ANY (w.pairs) AS is_had,
-            bool_or(c.pair = ANY (w.pairs)) OVER (PARTITION BY c.language, c.headword) AS word_is_had
-        FROM (
-        {read_models/lists cards}
-        ) AS c
+        SELECT c.*, w.pairs, c.pair = ANY (w.pairs) AS is_had, bool_or(c.pair = ANY (w.pairs)) OVER (
+            PARTITION BY w.pairs, c.list_id, c.language, c.headword) AS word_is_had
+        FROM cards c
+        CROSS JOIN sets w
     ) AS c
-    WHERE (c.is_had OR NOT c.word_is_had OR c.headword IS NULL)
+    WHERE c.is_had OR NOT c.word_is_had OR c.headword IS NULL
 
--- pairs --
--- The learner's pairs of language and kind, as an array.
-(
+-- sets --
+-- The one set of the learner's pairs.
+sets AS (
     SELECT ARRAY(
         {read_models/catalogue_shares pairs}
     ) AS pairs
     FROM (SELECT CAST(:user_id AS text) AS user_id) AS m
-    OFFSET 0
-) AS w
+)
 
 -- items --
--- What the learner gets of a list p. OFFSET 0 makes the planner look up each list.
+-- What the learner gets of a list p. OFFSET 0 makes the planner look up each list. A condition that is always true makes
+-- it expect few items, and look up each, too; statements about the past join without nested loops.
 (
         SELECT l.item_id, coalesce(CAST(l.position AS bigint), 2147483648) AS position
         FROM own_listed_items l
         WHERE p.own AND l.user_id = :user_id AND l.list_id = p.list_id AND l.is_listed
         UNION ALL
-        {read_models/lists items of catalogue} AND NOT p.own
+        SELECT l.item_id, l.position
+        FROM (
+            WITH cards AS (
+                SELECT l.list_id, {read_models/lists card_fields}
+                FROM listed_items l
+                LEFT JOIN items i ON i.item_id = l.item_id
+                WHERE l.list_id = p.list_id AND l.is_listed AND l.item_id || '' = l.item_id
+                  AND i.in_catalogue IS NOT FALSE
+            )
+            {read_models/lists got}
+        ) AS l
+        WHERE NOT p.own
         OFFSET 0
     )
 
 -- members of list --
 -- The members of the list :list_id, in its order; none if the reader sees no such list.
+WITH {read_models/lists sets}
 SELECT l.item_id, l.position
 FROM (
     {read_models/lists visible}
 ) AS p
-CROSS JOIN {read_models/lists pairs}
 CROSS JOIN LATERAL {read_models/lists items} AS l
 WHERE p.id = :list_id
 ORDER BY l.position, l.item_id
@@ -156,6 +163,7 @@ LIMIT 20000
 -- scale :in_scale or, if it is null, too, the learner's own and those of the groups. Each row also has the number of
 -- all these lists. The members of a list are its first 20,000 items.
 {read_models/item_stats due_items},
+{read_models/lists sets},
 visible AS (
     {read_models/lists visible}
 ),
@@ -182,7 +190,6 @@ page AS MATERIALIZED (
 ends AS MATERIALIZED (  -- the last member of each list that may have more items
     SELECT p.id, e.position, e.item_id
     FROM page p
-    CROSS JOIN {read_models/lists pairs}
     CROSS JOIN LATERAL (
         SELECT l.position, l.item_id
         FROM {read_models/lists items} AS l
@@ -204,7 +211,6 @@ counted AS (
         count(*) FILTER (WHERE {read_models/item_stats is_due}) AS due,
         sum({read_models/memory estimated_recall}) AS expected
     FROM page p
-    CROSS JOIN {read_models/lists pairs}
     CROSS JOIN LATERAL {read_models/lists items} AS l
     LEFT JOIN ends e ON e.id = p.id
     LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = l.item_id

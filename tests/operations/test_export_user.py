@@ -81,7 +81,9 @@ def test_the_exported_tables_have_the_numbers_of_the_api(
     operator: Operator, populated: Connection, exports: Path
 ) -> None:
     created = sample_events.envelope("UserCreated", ZONE, at=sample_events.BEGIN)
-    stage.append(populated, [created, *sample_events.choices("ann")])
+    word = {"user_id": "ann", "list_id": "l1", "item_id": "i2", "headword": "Wort", "kind": "r"}
+    own = sample_events.envelope("ItemListed", word, at=sample_events.BEGIN)
+    stage.append(populated, [created, own, *sample_events.choices("ann")])
     files = export_files(operator, exports)
     batch.run(populated)
     for name, field in API.items():

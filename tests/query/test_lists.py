@@ -1,7 +1,8 @@
 """Lists, their members and own words equal the oracle's results, for each reader, at any moment."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
+from progress.projections import batch
 from progress.projections.projector import Projector
+from progress.query.read_models import rows
 from tests import oracle
 from tests.oracle import word_lists
 from tests.oracle.word_lists import LEARNER, STAFF, Reader
@@ -37,6 +40,8 @@ EVERYONE = (*LEARNERS, "nobody")
 READERS = (LEARNER, STAFF, Reader(is_learner=False, groups=GROUPS[:1]))
 LISTS = ("l1", "l2", "L")
 SCALES = ("JLPT", "HSK 2025")
+TAGS = ("de", "DE-AT", "en")
+CARDS = ("c1", "c2", "c3", "c4")
 NEAR = (timedelta(0), timedelta(microseconds=-1), timedelta(days=1), timedelta(days=40))
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -63,6 +68,36 @@ def list_events(draw: st.DrawFn, times: list[str]) -> list[Envelope]:
     ]
 
 
+@st.composite
+def cards(draw: st.DrawFn, times: Sequence[str]) -> list[Envelope]:
+    """Draw a list of several cards of few words, of which ann has met some."""
+    kinds = {"headword": either(*["verb"] * 4, ""), "kind": either("reading", "typing", None)}
+    card = st.fixed_dictionaries({**kinds, "language": either(*["de"] * 3, *TAGS, None)})
+    met = draw(st.sets(either(*CARDS), min_size=1, max_size=2))
+    answer = {"user_id": "ann", "rating": 3, "interval_days": 30}
+    drawn = [
+        ("ListPublished", {"list_id": "l1", "name": "A", "scale": "JLPT"}),
+        *(("ItemPublished", {"item_id": item, **draw(card)}) for item in CARDS),
+        *(
+            ("ItemListed", {"list_id": "l1", "item_id": item, **own})
+            for own in ({}, {"user_id": "ann", "headword": "Wort", "kind": "r"})
+            for item in CARDS
+        ),
+        ("ListAssigned", {"list_id": "l1", "group_id": "g1", "due_on": "2024-03-05"}),
+        ("LearnerJoinedGroup", {"user_id": "ann", "group_id": "g1"}),
+        *(("CardReviewed", {"item_id": item, **answer}) for item in sorted(met)),
+    ]
+    return [
+        {
+            "event_id": str(UUID(int=3000 + number)),
+            "event_type": kind,
+            "occurred_at": draw(either(*times)),
+            "data": data,
+        }
+        for number, (kind, data) in enumerate(drawn)
+    ]
+
+
 def _data() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
     whose = {"list_id": either(*LISTS), "user_id": either(None, "ann", "ann", "bob")}
     item = {"item_id": either(*ITEMS)}
@@ -77,7 +112,10 @@ def _data() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
         "ItemUnlisted": {**whose, **item},
         "ListAssigned": {**group, "due_on": st.just("2024-03-05")},
         "ListUnassigned": group,
-        "ItemPublished": {**item, **optional(headword=("", "verb"), kind=("typing",))},
+        "ItemPublished": {
+            **item,
+            **optional(headword=("", "verb"), kind=("typing",), language=TAGS),
+        },
         "ItemArchived": item,
         "ReviewProcessed": {**item, "user_id": st.just("ann"), "new_interval": either(1, 7, 30)},
     }
@@ -149,6 +187,9 @@ def check(fetch: QueryClient, world: oracle.World, user: str, reader: Reader, mo
         wanted_items = word_lists.search(world, user, text, reader)
         shown = {item: word_lists.shown_item(world, user, item, reader) for item in wanted_items}
         assert {item.item_id: full(item) for _, item in page.items} == shown
+    query = rows.select_languages(rows.Moment(**moment))
+    languages = fetch(queries.run(user, query, is_learner=reader.is_learner))
+    assert full(languages) == word_lists.languages(world, user, reader)
     for session in SESSIONS[:2]:
         sitting = fetch(queries.get_session(user, session, **seen))
         for answer in (sitting and sitting.given) or ():
@@ -172,16 +213,22 @@ def test_lists_their_members_and_own_words_equal_the_oracle_s(
 ) -> None:
     stage.sweep()
     stage.deliver(log, PLAINLY)
+    seen = model_rows.read_events(stage.admin)
     times = [envelope["occurred_at"] for envelope in log.envelopes]
-    events = members(data, times) + data.draw(list_events(times))
+    events = members(data, times) + data.draw(cards(times)) + data.draw(list_events(times))
+    last_run = data.draw(st.integers(0, 8))
     for number in range(0, len(events), 5):  # in several windows, recorded at several times
         append(stage.admin, events[number : number + 5])
         Projector(stage.admin).catch_up_all()
+        if number == 5 * last_run:
+            batch.run(stage.admin)
+            seen = model_rows.read_events(stage.admin)
     stored = model_rows.read_events(stage.admin)
     for moment in moments(data, stored):
-        world = oracle.see(
-            stored, moment["at"], as_of=moment.get("as_of"), known_at=moment.get("known_at")
-        )
+        past = {name: moment.get(name) for name in ("as_of", "known_at")}
+        world = oracle.see(stored, moment["at"], **past)
+        if not any(past.values()):
+            world = replace(world, run=oracle.see(seen, moment["at"]))
         for user in EVERYONE:
             for reader in READERS:
                 check(fetch, world, user, reader, moment)

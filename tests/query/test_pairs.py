@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
-from progress.projections import batch
+from progress.projections import batch, rebuild
 from progress.projections.projector import Projector
 from progress.query.live.sources import Learners
 from progress.query.read_models import rows
 from progress.recovery import checks
 from tests import oracle
+from tests.conftest import Store
 from tests.oracle.events import CARD
 from tests.support import model_rows, sample_events
 from tests.support.api import Api, QueryClient, plain
@@ -42,7 +43,7 @@ WORDS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 def test_a_level_a_list_and_a_task_count_the_cards_that_the_learner_gets(
-    connection: Connection, query_api: Api
+    store: Store, connection: Connection, query_api: Api
 ) -> None:
     begin = sample_events.BEGIN
     events = [
@@ -59,12 +60,11 @@ def test_a_level_a_list_and_a_task_count_the_cards_that_the_learner_gets(
     task = "items known knownNow done expected"
     members = f"members {{ edges {{ node {{ userId {task} }} }} }}"
     of_group = f"tasks {{ edges {{ node {{ listId items done {members} }} }} }}"
-    found = query_api.data(
-        f"""{{ levelStats {{ catalogueItems progressRate reached }}
+    query = f"""{{ levelStats {{ catalogueItems progressRate reached }}
         lists(scale: "Book") {{ edges {{ node {{ {counted} }} }} }}
         tasks {{ edges {{ node {{ {task} }} }} }}
         list(listId: "u1") {{ members {{ totalCount }} }} }}"""
-    )
+    found = query_api.data(query)
     assert found["levelStats"] == [{"catalogueItems": 20, "progressRate": 1, "reached": True}]
     assert [[*one.values()] for one in nodes(found["lists"])] == [
         [20, 20, 1, True],
@@ -80,6 +80,8 @@ def test_a_level_a_list_and_a_task_count_the_cards_that_the_learner_gets(
     rows_ = {one.pop("userId"): one for one in nodes(unit["members"])}
     assert rows_["ann"] == nodes(found["tasks"])[0]
     assert [*rows_["bob"].values()] == [30, 0, 0, False, 0]
+    rebuild.run(store.connect, workers=1)
+    assert query_api.data(query) == found
 
 
 def draw_events(chance: random.Random) -> list[Envelope]:

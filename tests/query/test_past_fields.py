@@ -20,6 +20,7 @@ from tests import oracle
 from tests.oracle.days import week
 from tests.oracle.events import CATALOGUE
 from tests.oracle.word_lists import STAFF, find_list, list_numbers, lists
+from tests.query.test_lists import cards
 from tests.support import cache_instances, model_rows, sample_events
 from tests.support.api import QUERY, Api, select_all
 from tests.support.event_logs import ITEMS, LEARNERS, SESSIONS, Disturbance, Log, disturbances, logs
@@ -415,6 +416,8 @@ def test_every_field_equals_the_oracle_s_at_any_moment(
     def every_moment(log: Log, how: Disturbance, data: st.DataObject) -> None:
         stage.sweep()
         stage.deliver(log, how)
+        append(stage.admin, data.draw(cards([e["occurred_at"] for e in log.envelopes])))
+        Projector(stage.admin).catch_up_all()
         stored = model_rows.read_events(stage.admin)
         for moments in draw_moments(data, stored):
             compare(query_api, stored, draw_arguments(data, moments))

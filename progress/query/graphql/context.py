@@ -68,7 +68,9 @@ class Context(msgspec.Struct, frozen=True, dict=True):
     @functools.cached_property
     def task_members(self) -> "DataLoader[_TaskPage, list[groups.TaskMember]]":
         """Pages of the members of tasks; one statement reads them for all tasks of a list."""
-        return DataLoader(functools.partial(groups.get_task_members, self.queries.reader, at=self.at))
+        return DataLoader(
+            functools.partial(groups.get_task_members, self.queries.reader, at=self.at)
+        )
 
     async def resolve_learner(self, user_id: str | None, part: Part = "data") -> str:
         """Return the requested learner; raise Forbidden if the caller may not read their data."""
