@@ -28,7 +28,8 @@ class Client:
         later = max(self.newest, self.times.get(subject, 0) + 2) - wall
         wall, tick = (wall + later, tick + later) if 0 < later < MINUTE else (wall, tick)
         self.newest = self.times[subject] = wall
-        self.began = self.began or (wall, tick)
+        if not self.began:
+            self.began = (wall, tick)
         if not re.fullmatch(UUID, id_):
             id_ = str(uuid.uuid5(uuid.uuid5(uuid.NAMESPACE_OID, "learner"), id_))
         at = text(ms(at) if at else wall)

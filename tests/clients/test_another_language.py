@@ -28,7 +28,7 @@ FAULTS = {
     "a 202 that does not add up": ("and is_whole ", ""),
     "no pause": ("and asked >= self.not_before[kind_of(entry)]", ""),
     "a pause of both kinds": ("{kind_of(batch[0])} if is_of_kind else ", ""),
-    "lists before answers": ("(kind_of(entry), entry", "(-len(kind_of(entry)), entry"),
+    "lists before answers": ("(kind_of(entry), entry", "(len(kind_of(entry)), entry"),
     "events in one instant": ("self.times.get(subject, 0) + 2", "0"),
     "a run that is cut": ('if event["event_id"] in self.earlier', "if False"),
     "a run that ends in the next": ("first - 1)", "inf)"),

@@ -233,3 +233,20 @@ def test_no_fault_loses_an_event_or_sends_it_for_somebody_else(client_app: Path,
     printed = json.loads(node.run(client_app, "node", "schedules.mjs", "1", f"{last}"))
     assert printed["found"] == {}
     assert printed["seen"]["taken"] > 5 * last
+
+
+@pytest.mark.parametrize("last", [300, pytest.param(3_000, marks=pytest.mark.exhaustive)])
+def test_events_of_ours_keep_the_order_in_which_they_happened(client_app: Path, last: int) -> None:
+    """Early clocks, kills and sleep change no order; two tabs with right clocks move nothing."""
+    printed = json.loads(node.run(client_app, "node", "order.mjs", "1", f"{last}"))
+    assert printed["found"] == {}
+    assert printed["seen"]["moved"] > 5 * last
+
+
+@pytest.mark.parametrize("learner", ["", "null", "undefined"])
+def test_a_client_without_a_learner_is_a_type_error(client_app: Path, learner: str) -> None:
+    given = f"new Progress({{ url: 'http://a', learner: {learner or repr('')} }})"
+    code = "import { Progress } from 'learner-progress';"
+    code += f"try {{ {given} }} catch (e) {{ console.log(`${{e}}`) }}"
+    printed = node.run(client_app, "node", "--input-type=module", "--eval", code)
+    assert printed.startswith("TypeError: learner: expected a text")

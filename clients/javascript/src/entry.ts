@@ -61,8 +61,8 @@ export function settle(
     // What the app gave may lie ahead by any time, the rest by less than a minute.
     const ahead = at + moved - now;
     if (ahead > (at === entry.wall ? MINUTE : 0) && (moved || !isOwn)) moved -= ahead;
-    entry.moved = Math.round(moved);
-    if (entry.moved) entry.event = move(entry.event, entry.moved);
+    entry.moved = moved;
+    if (moved) entry.event = move(entry.event, moved);
   }
   return open;
 }
@@ -88,7 +88,7 @@ function moveRuns(entries: Entry[], next: number, now: number): Record<string, n
 function difference(since: Since, clock: Clock): number {
   const gained = gap(since, clock);
   // The forward clock stands while a device sleeps. So a device's clock that has gained on it was mended, or is right.
-  const by = clock.late + Math.min(0, gained);
+  const by = Math.round(clock.late + Math.min(0, gained));
   const wasRight = gained > MINUTE && Math.abs(clock.late + gained) <= MINUTE;
   return wasRight || Math.abs(by) <= MINUTE ? 0 : by;
 }

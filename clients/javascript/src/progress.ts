@@ -276,7 +276,7 @@ export class Progress {
     const server = Date.parse(answer.json?.now);
     if (answer.status !== 200 || !server) throw waits("/health", answer);
     const took = clock.tick - asked;
-    const late = server + took / 2 - clock.wall;
+    const late = Math.round(server + took / 2 - clock.wall);
     // One move for all events of a run keeps their distances: the ways there and back take unlike times.
     const isSame = Math.abs(late - this.#clock?.late!) <= SLOW_MS;
     this.#clock = took > SLOW_MS ? undefined : { ...clock, late: isSame ? this.#clock!.late : late };
