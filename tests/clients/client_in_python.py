@@ -19,7 +19,7 @@ class Client:
         self.device, self.learner, self.run = device, learner, str(uuid.uuid4())
         self.not_before = {"answers": 0.0, "lists": 0.0}
         self.times: dict[str, int] = {}
-        self.number, self.seen, self.earlier = 0, 0, set[str]()
+        self.number, self.earlier = 0, set[str]()
 
     def record(self, kind: str, data: Any, id_: str, at: Any) -> None:
         self.load()
@@ -34,14 +34,13 @@ class Client:
             id_ = str(uuid.uuid5(uuid.uuid5(uuid.NAMESPACE_OID, "learner"), id_))
         at = text(ms(at) if at else wall)
         event = {"event_id": id_, "event_type": kind, "occurred_at": at, "data": data}
-        since = {"run": self.run, "number": self.number, "seen": self.seen, "wall": wall}
-        self.device.save([{"event": event, **since, "tick": tick, "sub": self.learner}])
+        since = {"run": self.run, "number": self.number, "wall": wall, "tick": tick}
+        self.device.save([{"event": event, **since, "sub": self.learner}])
 
     def load(self) -> Any:
         entries = self.device.load()
         if not self.number:
             self.number = 1 + max((entry["number"] for entry in entries), default=0)
-            self.seen = max((entry["wall"] for entry in entries), default=0)
             self.earlier = {entry["event"]["event_id"] for entry in entries}
         return entries
 
@@ -82,19 +81,16 @@ class Client:
         own = inf
         if self.began:
             own = self.began[0] + difference(server - wall, wall, tick, *self.began)
-        runs, moves, later = dict[str, Any](), dict[str, float](), [(inf, inf, own)]
+        runs, moves, firsts = dict[str, Any](), dict[str, float](), [(inf, own)]
         for entry in entries:
             if "moved" not in entry and entry["event"]["event_id"] in self.earlier:
                 runs.setdefault(entry["run"], []).append(entry)
         for run, its in sorted(runs.items(), key=lambda each: -each[1][0]["number"]):
-            walls = [entry["wall"] for entry in its]
-            number, seen, last = its[0]["number"], its[0]["seen"], max(walls)
-            first = min(
-                (one[2] for one in later if one[0] > number and one[1] >= last), default=inf
-            )
-            is_early = last > min(server, first - 1)
-            moves[run] = min(server, first) - 1 - last if is_early else 0
-            later.append((number, seen, min(walls) + moves[run]))
+            number, walls = its[0]["number"], [entry["wall"] for entry in its]
+            first = min((time for later, time in firsts if later > number), default=inf)
+            is_early = max(walls) > min(server, first - 1)
+            moves[run] = min(server, first) - 1 - max(walls) if is_early else 0
+            firsts.append((number, min(walls) + moves[run]))
         return moves
 
     def settle(self, entry: Any, server: Any, wall: float, tick: float, moves: Any) -> Any:
