@@ -153,14 +153,17 @@ class PersistedQueryNotSupported(RequestRejected):
 
 
 class RateLimited(RequestRejected):
-    """The caller exceeds a limit, such as requests per minute; it may retry after `seconds`."""
+    """The caller exceeds a limit, such as requests per minute; it may retry after `seconds`.
+
+    `allowance` names that of a learner's posts, entries or changes of lists, if it is one of these.
+    """
 
     code = "RATE_LIMITED"
     status = 429
 
-    def __init__(self, reason: str, seconds: int) -> None:
+    def __init__(self, reason: str, seconds: int, allowance: str | None = None) -> None:
         super().__init__(reason)
-        self.seconds = seconds
+        self.seconds, self.allowance = seconds, allowance
 
 
 class InstanceFull(RateLimited):

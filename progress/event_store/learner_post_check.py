@@ -23,6 +23,7 @@ _MOST_SENT_BYTES = 65_536  # of an entry: six times as many as published, for es
 _MOST_ENTRY_BYTES = 8_192  # as published
 _NAMESPACE = uuid5(NAMESPACE_OID, "learner")
 _KEPT = ("user_id", "correlation_id", "causation_id", "source_id")  # of the metadata
+_LISTS = ("ListPublished", "ListArchived", "ItemListed", "ItemUnlisted")
 _PAUSE_EVERY, _PAUSE_S = 16, 0.000_1  # entries; 16 take less than a millisecond
 
 
@@ -33,10 +34,17 @@ class LearnerPost(msgspec.Struct, frozen=True):
     accepted: int
     refused: list[Refused]
     types: Counter[str]  # of the entries whose type is known, also of refused ones
+    other_bytes: int  # of what is accepted, without changes of lists
+    list_bytes: int  # of these
 
     @property
     def entries(self) -> int:
         return self.accepted + len(self.refused)
+
+    @property
+    def lists(self) -> int:
+        """Return how many entries change a list; they have an allowance of their own."""
+        return sum(self.types[name] for name in _LISTS)
 
 
 def check(
@@ -50,6 +58,7 @@ def check(
     good: list[bytes] = []
     refused: list[Refused] = []
     types: Counter[str] = Counter()
+    list_bytes = 0
     for index, part in bodies.split(body, media_type):
         if in_thread and index % _PAUSE_EVERY == 0:
             time.sleep(_PAUSE_S)
@@ -59,13 +68,15 @@ def check(
             types[entry.event_type or ""] += 1
             if isinstance(entry, ParsedEvent):
                 published, reason = _encode(entry, learner, now)
+                list_bytes += len(published) if not reason and entry.event_type in _LISTS else 0
             else:
                 reason = entry.reason
         if reason:
             refused.append(Refused(index, reason, _sent_id(part)))
         else:
             good.append(published)
-    return LearnerPost(b"[%b]" % b",".join(good), len(good), refused, types)
+    size = sum(map(len, good)) - list_bytes
+    return LearnerPost(b"[%b]" % b",".join(good), len(good), refused, types, size, list_bytes)
 
 
 def own_id(learner: str, id_: str) -> str:

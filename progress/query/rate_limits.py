@@ -22,19 +22,22 @@ class Counted(NamedTuple):
     key: str  # the first part of the counters' keys in Redis
     name: str
     seconds: int
+    allowance: str | None = None  # of a learner's posts, as the header Progress-Limit names it
 
 
 REQUESTS = Counted("rate", "requests a minute", 60)
 EVENTS = Counted("published", "published events an hour", 3_600)
-POSTS = Counted("posts", "posts a minute", 60)
+POSTS = Counted("posts", "posts a minute", 60, "posts")
 _DAY = 86_400
-ENTRIES = Counted("entries", "posted entries a day", _DAY)
-BYTES = Counted("bytes", "posted bytes a day", _DAY)
-PREFERENCES = Counted("preferences", "posted UserPreferencesChanged a day", _DAY)
-RETRACTIONS = Counted("retractions", "posted EventRetracted a day", _DAY)
-EVERYBODY = Counted("everybody", "accepted entries of all learners a day", _DAY)
+ENTRIES = Counted("entries", "posted entries a day", _DAY, "entries")
+BYTES = Counted("bytes", "posted bytes a day", _DAY, "entries")
+LISTS = Counted("lists", "posted changes of lists a day", _DAY, "lists")
+LIST_BYTES = Counted("list-bytes", "posted bytes of lists a day", _DAY, "lists")
+PREFERENCES = Counted("preferences", "posted UserPreferencesChanged a day", _DAY, "entries")
+RETRACTIONS = Counted("retractions", "posted EventRetracted a day", _DAY, "entries")
+EVERYBODY = Counted("everybody", "accepted entries of all learners a day", _DAY, "entries")
 NEWCOMERS = Counted(
-    "newcomers", "accepted entries a day of learners who post for the first day", _DAY
+    "newcomers", "accepted entries a day of learners who post for the first day", _DAY, "entries"
 )
 
 
@@ -77,7 +80,7 @@ class RateLimiter:
         self._exceeding.add(caller)
         seconds = self._counted.seconds - int(at.timestamp()) % self._counted.seconds
         why = f"expected at most {self._most} {self._counted.name}: wait {seconds} seconds"
-        raise RateLimited(why, seconds)
+        raise RateLimited(why, seconds, self._counted.allowance)
 
     def _window_of(self, at: datetime) -> int:
         return int(at.timestamp()) // self._counted.seconds

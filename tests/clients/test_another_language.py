@@ -18,15 +18,20 @@ from tests.support.learner_client import VECTORS
 
 CLIENT = Path(__file__).with_name("client_in_python.py").read_text(encoding="utf-8")
 FAULTS = {
-    "the newest first": ('entry["wall"], entry["tick"]', '-entry["wall"], -entry["tick"]'),
-    "batches of 501": ("False, 500, 0.0", "False, 501, 0.0"),
+    "the newest first": ('entry["wall"], entry["tick"]))', '-entry["wall"], -entry["tick"]))'),
+    "batches of 501": ("False, 500, None", "False, 501, None"),
     "batches of 900,000 bytes": ("800_000", "900_000"),
     "a clock that is a minute wrong": ("MINUTE, UUID = 60_000", "MINUTE, UUID = 50_000"),
     "another id at each call": ('uuid.uuid5(uuid.NAMESPACE_OID, "learner")', "uuid.uuid4()"),
-    "a token of somebody else": ("and named(self.bearer) in (None, self.who)", ""),
+    "a token of somebody else": ("and named(self.bearer) in (None, self.learner)", ""),
     "a proxy's verdict": ('headers.get("progress-error") == "1"', "True"),
     "a 202 that does not add up": ("and is_whole ", ""),
-    "no pause": ("or asked < self.not_before", ""),
+    "no pause": ("and asked >= self.not_before[kind_of(entry)]", ""),
+    "a pause of both kinds": ("{kind_of(batch[0])} if is_of_kind else ", ""),
+    "lists before answers": ("(kind_of(entry), entry", "(len(kind_of(entry)), entry"),
+    "events in one instant": ("self.times.get(subject, 0) + 2", "0"),
+    "a run that is cut": ('if event["event_id"] in self.earlier', "if False"),
+    "a run that ends in the next": ("first - 1)", "inf)"),
     "times that are not on disk": ("self.device.save(settled)", ""),
 }
 

@@ -103,7 +103,7 @@ def kill_often(stack: Stack, client: Client, kills: int) -> int:
     drawn, answers = random.Random(1), 0
     for first in range(0, kills, KILLS_PER_LEARNER):
         learner = f"{client.name}-{first}"
-        given = {"url": f"http://{ports.HOST}:{stack.port}", "run": "drain"}
+        given = {"url": f"http://{ports.HOST}:{stack.port}", "run": "drain", "learner": learner}
         given["token"] = stack.token(learner, "learner")
         last = Run(given)
         numbers = range(min(KILLS_PER_LEARNER, kills - first))

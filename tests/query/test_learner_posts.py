@@ -531,16 +531,17 @@ def limited(
         yield made
 
 
-def wait(response: Response) -> int:
+def wait(response: Response, allowance: str = "entries") -> int:
     """Return for how long a client waits that has passed a limit."""
     assert response.status_code == 429, response.body
+    assert response.headers["progress-limit"] == allowance
     return int(response.headers["retry-after"])
 
 
 def test_a_learner_posts_sixty_times_a_minute(limited: World) -> None:
     for _ in range(60):
         assert limited.send(b"[" + b"5," * 999 + b"5]").status_code in (202, 429)
-    assert wait(limited.send([])) == MINUTE_S
+    assert wait(limited.send([]), "posts") == MINUTE_S
     assert limited.send(b"no JSON", **{"content-type": "text/plain"}).status_code == 415
     assert limited.send(b" " * 2_000_000).status_code == 429  # before the body is read
     assert limited.send([], "bob").status_code == 202
@@ -553,6 +554,27 @@ def test_every_entry_counts_whatever_becomes_of_it(limited: World) -> None:
     assert limited.send([]).status_code == 202
     assert limited.messages() == []
     assert limited.send([entry()], "bob").status_code == 202
+
+
+def test_changes_of_lists_have_an_allowance_of_their_own(limited: World) -> None:
+    """A large deck holds up no answer, and answers hold up no deck. What is refused counts, too."""
+    kinds = ("ListPublished", "ListArchived", "ItemListed", "ItemUnlisted")
+    refused = [entry(kind, list_id="") for kind in kinds]
+    for _ in range(25):
+        assert limited.send(refused * 250).status_code == 202
+    named = entry("ListPublished", list_id="l", name="Verbs")
+    for body in ([named], [named, answer()]):
+        assert wait(limited.send(body), "lists") == DAY_S
+    for _ in range(20):
+        assert limited.send([answer(), *[5] * 999]).status_code == 202
+    assert wait(limited.send([answer()])) == DAY_S
+    assert limited.send(refused * 250, "bob").status_code == 202
+    for user, used, kind in (("ben", named, answer), ("eva", answer(), lambda: named)):
+        long = used | {"data": used["data"] | {"x": "x" * 7_000}}
+        while (response := limited.send([long] * 130, user)).status_code == 202:
+            pass
+        assert wait(response, "lists" if used is named else "entries") == DAY_S
+        assert limited.send([kind()] * 900, user).status_code == 202
 
 
 def test_the_counts_in_redis_expire(

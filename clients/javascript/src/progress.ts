@@ -1,11 +1,11 @@
-import { batches, gap, read, settle, type Clock, type Entry, type ProgressEvent } from "./entry.js";
+import { batches, gap, kindOf, read, settle, type Clock, type Entry, type ProgressEvent, type Run, type Since } from "./entry.js";
 import { randomId, readSub, toId } from "./ids.js";
 import { describe, iso, text, type Review, type ReviewLog, type ScheduledCard, type Time } from "./review.js";
 import type { Storage } from "./storages.js";
 
 export interface Options {
   url: string; // the origin of the GraphQL API
-  learner?: string | null | undefined; // whose events these are: the `sub` of the learner's tokens
+  learner: string; // whose events these are: the `sub` of the learner's tokens
   token: (fresh: boolean) => string | Promise<string>; // fresh: the server did not accept the last one
   storage: Storage;
   delayMs?: number; // from an event to the send; Infinity: only flush() sends
@@ -37,9 +37,9 @@ export class PostsAreOff extends Error {
 
 /** Everything stays; try again after so many ms, or soon. */
 class Waits extends Error {
-  constructor(message: string, readonly afterMs = 0, readonly isSoon = false) {
-    super(message);
-  }
+  declare afterMs?: number;
+  declare isSoon?: boolean;
+  declare kind?: number; // 0 or 1, all of which waits; everything, if it is another or none
 }
 
 interface Answer {
@@ -47,6 +47,7 @@ interface Answer {
   text: string;
   json?: any; // what the text says, if it is JSON
   retryMs: number;
+  limit?: string | null; // the one that was passed
   isOurs: boolean; // it has our header, or a sentence of a server up to 0.3, which has no header
 }
 
@@ -65,8 +66,12 @@ const DAY_MS = 86_400_000;
 export class Progress {
   readonly #options: Options;
   readonly #url: string;
-  readonly #learner: string | undefined;
-  readonly #run = randomId();
+  readonly #learner: string;
+  readonly #run: Run = { run: randomId(), number: 1, seen: 0 };
+  #earlier: Record<string, number> | undefined; // the latest `wall` of each run, when the storage was first read
+  #began: Since | undefined; // when this run recorded its first event
+  readonly #times = new Map<unknown, number>(); // of the newest event about each subject, in ms
+  #newest = 0; // of these
   readonly #stop = new AbortController();
   readonly #final = new Map<string, Entry>(); // events of this run with final times, not yet delivered
   readonly #held = new Map<string, Entry>(); // what the storage did not take
@@ -78,18 +83,21 @@ export class Progress {
   #bearer: string | undefined;
   #sub: string | undefined; // of the last token, if it can be read
   #most = BATCH; // of the next batch
-  #at = 0; // time of the newest change of a list or an item in it, in ms
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #due = 0; // the tick at which the timer ends
   #sendsLast = false;
   #failures = 0;
-  #notBefore = 0; // the server asked to wait until this tick
+  readonly #notBefore = [0, 0, 0]; // the server asked to wait until these ticks with answers, lists, everything
+  #first: Entry | undefined; // of what waits
+  #isOurs = true; // the storage has no event of another learner
+  #isTold = false; // that events of nobody wait
   readonly #unknown = new Set<string>(); // the types that the server did not know in this run
   #delay: number;
 
   constructor(options: Options) {
     this.#options = options;
     this.#url = options.url.replace(/\/+$/, "");
-    this.#learner = options.learner == null ? undefined : text("learner", options.learner);
+    this.#learner = text("learner", options.learner);
     this.#delay = options.delayMs ?? 2_000;
     const { signal } = this.#stop;
     const listen: typeof addEventListener | undefined = globalThis.addEventListener; // React Native has none
@@ -108,8 +116,8 @@ export class Progress {
   }
 
   /** Record another event that learners may post. Return its id. */
-  async record(type: string, data: Record<string, unknown> = {}, { at, id }: RecordOptions = {}): Promise<string> {
-    return this.#add(text("type", type), data, at, id);
+  async record(type: string, data?: Record<string, unknown>, { at, id }: RecordOptions = {}): Promise<string> {
+    return this.#add(text("type", type), data ?? {}, at, id);
   }
 
   /** Send what waits. Rejects only if the server takes no posts, or the storage cannot be read. */
@@ -157,17 +165,22 @@ export class Progress {
 
   async #add(type: string, given: Record<string, unknown>, at?: Time, id?: string, field = "at"): Promise<string> {
     const clock = { wall: Date.now(), tick: performance.now() };
-    // The latest change of a list decides, so no two have one time, also not after a move, which is exact to 1 ms.
-    // An early clock may be mended meanwhile, so times are a minute early at most.
-    if (/list/i.test(type)) at ??= this.#at = Math.max(clock.wall, Math.min(this.#at + 2, clock.wall + 60_000));
+    // Events keep their order, and no two about a subject have one time, also not after a move, which is exact to 1 ms:
+    // the latest decides. A clock that was set back by more than a minute begins anew.
+    const subject = given.item_id ?? given.list_id ?? given.session_id ?? type;
+    const later = Math.max(this.#newest, (this.#times.get(subject) ?? 0) + 2) - clock.wall;
+    const by = later > 0 && later < 60_000 ? later : 0;
+    clock.tick += by;
+    this.#times.set(subject, (this.#newest = clock.wall += by));
     const event_id = id === undefined ? randomId() : toId(text("id", id));
-    const event = { event_id, event_type: type, occurred_at: iso(field, at ?? clock.wall), data: given ?? {} };
-    let entry: Entry = JSON.parse(JSON.stringify({ event, run: this.#run, ...clock, sub: this.#learner }));
+    const copy = { event_id, event_type: type, occurred_at: iso(field, at ?? clock.wall), data: given };
+    const event: ProgressEvent = JSON.parse(JSON.stringify(copy));
+    this.#began ??= clock;
+    if (!this.#earlier) await this.#load().catch(() => {});
+    const entry: Entry = { event, ...this.#run, ...clock, sub: this.#learner };
     // While the device's clock runs as it did when it was measured, the times are final at once.
     const known = this.#clock;
-    if (known && Math.abs(gap(known, { ...clock, server: 0 })) <= 1_000) {
-      entry = settle(entry, this.#run, { ...clock, server: known.server + clock.tick - known.tick });
-    }
+    if (known && Math.abs(gap(known, clock)) <= 1_000) settle([entry], this.#run.run, { ...known, ...clock });
     await this.#save([entry]);
     this.#plan(this.#delay);
     return event_id;
@@ -180,32 +193,36 @@ export class Progress {
     try {
       const waiting = await this.#find(counts);
       if (this.#held.size) await this.#save([...this.#held.values()]);
-      const early = this.#notBefore - performance.now();
-      if (early > 0) this.#plan(early);
-      else if (waiting.length) {
+      const ready = waiting.filter((entry) => !this.#early(entry));
+      if (ready.length) {
         await this.#measure();
-        await this.#send(waiting, counts); // what is recorded meanwhile waits for the next pass
-        await this.#find(counts);
+        await this.#send(ready, counts); // what is recorded meanwhile waits for the next pass
       }
     } catch (error) {
       this.#fail(error);
-      await this.#find(counts);
     }
+    await this.#find(counts);
     const fault = this.#fault as Partial<Waits> | undefined; // set meanwhile
+    const early = this.#first ? this.#early(this.#first) : 0;
     if (fault) {
-      const early = Math.max(0, this.#notBefore - performance.now());
       const backoff = Math.min(LONGEST_BACKOFF_MS, 1_000 * 2 ** this.#failures++) * (0.5 + Math.random() / 2);
       this.#plan(fault.isSoon ? SOON_MS : early + backoff, true);
       if (!(fault instanceof Waits)) throw fault;
-    }
+    } else if (early) this.#plan(early);
     return counts;
   }
 
   /** Tell a fault, which lets something wait, and keep the one that says when the next pass comes. */
   #fail(error: any): void {
     this.#tellOnce(error);
-    if (error.afterMs) this.#notBefore = performance.now() + error.afterMs;
+    if (error.afterMs) this.#notBefore[error.kind] = performance.now() + error.afterMs;
+    if (error.kind < 2) return; // the other kind has an allowance of its own
     if (!this.#fault || error.isSoon || !(error instanceof Waits)) this.#fault = error;
+  }
+
+  /** Return for how many ms the server asked to wait with events such as this. */
+  #early(entry: Entry): number {
+    return Math.max(0, Math.max(this.#notBefore[kindOf(entry)]!, this.#notBefore[2]!) - performance.now());
   }
 
   /** Return what waits and was not sent in this pass. */
@@ -217,19 +234,26 @@ export class Progress {
     }
     const waiting = entries.filter(({ reason }) => reason === undefined);
     counts.waiting = waiting.filter(this.#isShown).length;
+    this.#first = waiting[0];
     return waiting.filter(({ event }) => !this.#done.has(event.event_id) && !this.#unknown.has(event.event_type));
   }
 
   async #send(waiting: Entry[], counts: Flushed): Promise<void> {
     for (const { event } of waiting) this.#done.add(event.event_id);
     await this.#authorize(false);
-    const sub = this.#learner ?? this.#sub;
-    const owned = waiting.map((entry) => (sub === undefined || entry.sub !== undefined ? entry : { ...entry, sub }));
-    const settled = this.#own(owned).map((entry) => settle(entry, this.#run, this.#clock));
-    const before = new Set(waiting);
-    const changed = settled.filter((entry) => !before.has(entry));
+    // Clients up to 0.3 wrote no learner if the app named none.
+    const isOurs = this.#isOurs && this.#sub === this.#learner;
+    const named = waiting.filter(({ sub }) => isOurs || sub !== undefined);
+    if (named.length < waiting.length && !this.#isTold) {
+      this.#isTold = true;
+      this.#tell(new Error("events wait: they may be another learner's"));
+    }
+    const own = this.#own(named.map((entry) => ({ sub: this.#learner, ...entry })));
+    const changed = settle(own, this.#run.run, this.#clock, this.#earlier, this.#began);
     if (changed.length) await this.#save(changed);
-    for (const batch of batches(settled, this.#most)) await this.#deliver(batch, counts);
+    for (const batch of batches(own, this.#most)) {
+      if (!this.#early(batch[0]!)) await this.#deliver(batch, counts);
+    }
   }
 
   /** Return the entries that may be sent with this token, and tell that others wait. */
@@ -239,12 +263,10 @@ export class Progress {
     return own;
   }
 
-  #maySend = ({ sub }: Entry): boolean =>
-    sub === (this.#learner ?? sub) && sub === (this.#sub ?? sub);
+  #maySend = ({ sub }: Entry): boolean => sub === this.#learner && sub === (this.#sub ?? sub);
 
   /** Return whether calls name the entry: it is this learner's, or nobody's yet. */
-  #isShown = ({ sub }: Entry): boolean =>
-    sub === undefined || sub === (this.#learner ?? this.#sub ?? sub);
+  #isShown = ({ sub }: Entry): boolean => sub === undefined || sub === this.#learner;
 
   /** Read the server's clock. Fails, as a send would, if no server of ours answers. */
   async #measure(): Promise<void> {
@@ -254,11 +276,14 @@ export class Progress {
     const server = Date.parse(answer.json?.now);
     if (answer.status !== 200 || !server) throw waits("/health", answer);
     const took = clock.tick - asked;
-    this.#clock = took > SLOW_MS ? undefined : { ...clock, server: server + took / 2 };
+    const late = Math.round(server + took / 2 - clock.wall);
+    // One move for all events of a run keeps their distances: the ways there and back take unlike times.
+    const isSame = Math.abs(late - this.#clock?.late!) <= SLOW_MS;
+    this.#clock = took > SLOW_MS ? undefined : { ...clock, late: isSame ? this.#clock!.late : late };
   }
 
   /** Post a batch, each event at most twice in a pass; `again`: the second time. */
-  async #deliver(entries: Entry[], counts: Flushed, again = false): Promise<void> {
+  async #deliver(entries: Entry[], counts: Flushed, again?: boolean): Promise<void> {
     const batch = this.#own(entries); // the token may have changed in this pass
     if (!batch.length) return;
     const answer = await this.#post(batch, this.#bearer!);
@@ -268,7 +293,7 @@ export class Progress {
     if (refused) {
       counts.refused += await this.#take(batch, refused);
       counts.accepted += batch.length - refused.size;
-      this.#failures = this.#notBefore = 0;
+      this.#failures = 0;
       this.#most = BATCH;
     } else if (status === 401 && !again) {
       await this.#authorize(true);
@@ -282,14 +307,14 @@ export class Progress {
       const half = batch.length >> 1;
       await this.#deliver(batch.slice(0, half), counts, true);
       await this.#deliver(batch.slice(half), counts, true);
-    } else if (isVerdict || status === 413 || status === 408) {
-      // It is too large, or too slow. The next pass sends less at once.
-      this.#most = { events: Math.max(1, batch.length >> 1), bytes: this.#most.bytes >> 1 };
-      const error = waits("/events", answer, batch.length > 1);
-      if (status !== 400 && batch.length > 1) throw error;
-      this.#fail(error);
     } else {
-      throw waits("/events", answer);
+      // It is too large, or too slow. The next pass sends less at once.
+      const isLess = isVerdict || status === 413 || status === 408;
+      if (isLess) this.#most = { events: Math.max(1, batch.length >> 1), bytes: this.#most.bytes >> 1 };
+      const kind = /entries|lists/.test(answer.limit as string) ? kindOf(batch[0]!) : 2;
+      const error = waits("/events", answer, isLess && batch.length > 1, kind);
+      if (kind > 1 && !(isLess && (status === 400 || batch.length === 1))) throw error;
+      this.#fail(error);
     }
   }
 
@@ -312,7 +337,7 @@ export class Progress {
   /** Send what can be sent at once while the page closes. Nothing depends on it: the next flush sends what is left. */
   async #sendLast(): Promise<void> {
     const [batch] = batches([...this.#final.values()].filter(this.#maySend), KEEPALIVE);
-    if (!batch || !this.#bearer || this.#sendsLast || performance.now() < this.#notBefore) return;
+    if (!batch || !this.#bearer || this.#sendsLast || this.#early(batch[0]!)) return;
     this.#sendsLast = true;
     try {
       const refused = refusals(await this.#post(batch, this.#bearer, true), batch);
@@ -339,7 +364,7 @@ export class Progress {
     }
   }
 
-  #post(batch: Entry[], bearer: string, keepalive = false): Promise<Answer> {
+  #post(batch: Entry[], bearer: string, keepalive?: boolean): Promise<Answer> {
     const body = JSON.stringify(batch.map(({ event }) => event));
     const headers = { authorization: `Bearer ${bearer}`, "content-type": "application/json" };
     return this.#ask("/events", { method: "POST", headers, body, keepalive });
@@ -361,19 +386,22 @@ export class Progress {
       } catch {}
       const error = json?.error;
       const isOurs = typeof error === "string" && (headers.get("progress-error") === "1" || SENTENCES.test(error));
-      return { status, text, json, retryMs, isOurs };
+      return { status, text, json, retryMs, limit: headers.get("progress-limit"), isOurs };
     } catch (error) {
       if (abort.signal.aborted) return { status: 408, text: "", retryMs: 0, isOurs: false };
-      throw new Waits(`${path}: ${(error as Error).message} (is the server up, this page in CORS_ORIGINS?)`);
+      throw new Waits(`${path}: ${(error as Error).message} (is this page in CORS_ORIGINS?)`);
     } finally {
       clearTimeout(timer);
     }
   }
 
-  /** Flush by itself after so many ms, unless a flush is planned. */
-  #plan(afterMs: number, instead = false): void {
-    if (this.#delay === Infinity || this.#stop.signal.aborted || (this.#timer && !instead)) return;
+  /** Flush by itself after so many ms, unless a flush is planned before, or after a failure. */
+  #plan(afterMs: number, instead?: boolean): void {
+    const due = performance.now() + afterMs;
+    const isPlanned = this.#timer && (this.#failures || this.#due <= due);
+    if (this.#delay === Infinity || this.#stop.signal.aborted || (isPlanned && !instead)) return;
     clearTimeout(this.#timer);
+    this.#due = due;
     const flush = () => {
       this.#timer = undefined;
       this.flush().catch(() => this.#plan(LONGEST_BACKOFF_MS));
@@ -407,7 +435,19 @@ export class Progress {
     }
     this.#gone = gone;
     for (const [id, entry] of this.#held) entries.set(id, entry);
-    return [...entries.values()].sort((one, other) => one.wall - other.wall || one.tick - other.tick);
+    const all = [...entries.values()].sort(
+      (one, other) => kindOf(one) - kindOf(other) || one.wall - other.wall || one.tick - other.tick,
+    );
+    this.#isOurs = all.every(this.#isShown);
+    if (this.#earlier) return all;
+    this.#earlier = {};
+    for (const { run, number, wall } of all) {
+      if (run === this.#run.run) continue;
+      this.#earlier[run] = Math.max(this.#earlier[run] ?? 0, wall);
+      this.#run.number = Math.max(this.#run.number, number + 1);
+      this.#run.seen = Math.max(this.#run.seen, wall);
+    }
+    return all;
   }
 
   async #get(eventId: string): Promise<Entry | undefined> {
@@ -423,7 +463,7 @@ export class Progress {
       const { event, run, moved, reason } = entry;
       texts[event.event_id] = JSON.stringify(entry);
       this.#gone.delete(event.event_id);
-      if (run === this.#run && moved !== undefined && reason === undefined) this.#final.set(event.event_id, entry);
+      if (run === this.#run.run && moved !== undefined && reason === undefined) this.#final.set(event.event_id, entry);
       else this.#final.delete(event.event_id);
     }
     try {
@@ -454,6 +494,7 @@ function refusals({ status, json }: Answer, batch: Entry[]): Map<number, string>
 }
 
 /** Say what stands at the address. */
-function waits(path: string, { status, text, retryMs }: Answer, isSoon = false): Waits {
-  return new Waits(`${path} answered ${status || "a redirect"} ${text.slice(0, 80)}`, retryMs, isSoon);
+function waits(path: string, { status, text, retryMs }: Answer, isSoon?: boolean, kind = 2): Waits {
+  const error = new Waits(`${path} answered ${status || "a redirect"} ${text.slice(0, 80)}`);
+  return Object.assign(error, { afterMs: retryMs, isSoon, kind });
 }

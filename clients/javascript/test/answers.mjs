@@ -4,9 +4,9 @@ import { Progress } from "learner-progress";
 
 /** Ask the test what to do, and do it: tell each item once its event is on disk, or send what is left. */
 export async function start(origin, storage) {
-  const { url, token, run } = await (await fetch(`${origin}/given`)).json();
+  const { url, learner, token, run } = await (await fetch(`${origin}/given`)).json();
   const tell = (text) => fetch(`${origin}/told`, { method: "POST", body: text });
-  const options = { url, token: () => token, storage };
+  const options = { url, learner, token: () => token, storage };
   if (run === "drain") return await drain(new Progress({ ...options, delayMs: Infinity }), tell);
   const progress = new Progress({ ...options, delayMs: 20 });
   for (let number = 0; ; number++) {

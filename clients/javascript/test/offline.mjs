@@ -3,7 +3,7 @@
 import { Progress, fileStorage } from "learner-progress";
 
 const { API: url, TOKEN: token, OUTBOX: path } = process.env;
-const options = { token: () => token, storage: fileStorage(path), delayMs: Infinity };
+const options = { learner: "traveller", token: () => token, storage: fileStorage(path), delayMs: Infinity };
 const now = Date.now(); // so that midnight divides no day
 const offline = new Progress({ ...options, url: "http://127.0.0.1:9" });
 for (let day = 9; day > 0; day--) {

@@ -33,12 +33,9 @@ async function run(seed) {
   const pick = (...values) => values[Math.floor(random() * values.length)];
   const chance = (part) => random() < part;
   const faults = [];
-  const named = chance(0.7); // whether the app names its learner
   const keeps = chance(0.1); // whether the storage removes nothing
   const readable = chance(0.7); // whether the tokens can be read
-  // What is on the disk. An app that names no learner has a storage for each, as the README asks.
-  const disks = { ann: new Map(), ben: new Map() };
-  if (named) disks.ben = disks.ann;
+  const disk = new Map(); // of both learners
   const authors = new Map(); // whose each sound event is, if it was on disk once
   const server = new Map(); // what it recorded, and for whom
   let [wall, learner, sick, full, wasFull] = [BEGIN, "ann", true, 0, false];
@@ -112,6 +109,7 @@ async function run(seed) {
     now += random() * 50;
     if (!body) {
       if (sick && chance(0.1)) throw new TypeError("Failed to fetch");
+      if (sick && chance(0.1)) change();
       return reply({ text: JSON.stringify({ now: new Date(wall + now).toISOString() }) });
     }
     return reply(answer(headers.authorization.slice(7), JSON.parse(body)));
@@ -120,7 +118,7 @@ async function run(seed) {
   const start = () => {
     who = learner;
     notBefore = 0;
-    timers.clear();
+
     const token = async () => {
       const asked = sign(learner);
       if (sick && chance(0.05)) throw new Error("the issuer is down");
@@ -128,13 +126,13 @@ async function run(seed) {
       if (sick && chance(0.05)) return new Promise(() => {});
       return sick && chance(0.5) ? sign(learner) : asked;
     };
-    const options = { url: "https://api.example", token, storage: open(disks[who]) };
-    return new Progress(named ? { ...options, learner: who } : options);
+    const options = { url: "https://api.example", learner: who, token, storage: open(disk) };
+    return new Progress(options);
   };
-  // Somebody else signs in. An app that does not name its learner, or whose tokens cannot be read, makes a new client.
+  // Somebody else signs in. An app whose tokens cannot be read makes a new client.
   const change = () => {
     learner = pick("ann", "ben");
-    if (!named || !readable || chance(0.5)) restart();
+    if (!readable || chance(0.5)) restart();
   };
   const restart = () => {
     program.close();
@@ -149,6 +147,7 @@ async function run(seed) {
     await passed();
   };
 
+  timers.clear();
   program = start();
   for (let step = 0; step < 40; step++) {
     full = chance(0.1) ? 0.5 : full && pick(0, full);
@@ -156,20 +155,21 @@ async function run(seed) {
     if (action === "review") {
       const item = chance(0.05) ? "bad" : `item-${step}`;
       const id = await program.reviewed({ itemId: item, rating: 3, intervalDays: 1 });
-      if (item !== "bad" && disks[who].has(id)) authors.set(id, who);
+      if (item !== "bad" && disk.has(id)) authors.set(id, who);
     } else if (action === "flush") {
       program.flush().catch(() => {});
       await passed();
       if (chance(0.3)) {
         lock = Promise.resolve(); // of a program that was killed
-        program = start();
+        timers.clear();
+        restart();
       }
     } else if (action === "wait") await wait();
     else if (action === "restart") {
       change();
       restart();
     } else if (action === "clock") wall += pick(random(), -2, 2) * 3_600_000;
-    else if (action === "damage") disks.ann.set("damaged", pick("{", "null", '{"event": {}}', "[1]"));
+    else if (action === "damage") disk.set("damaged", pick("{", "null", '{"event": {}}', "[1]"));
     else {
       const [refused] = await program.refused().catch(() => []);
       if (refused) await program.retry(refused.event.event_id).catch(() => {});

@@ -35,6 +35,7 @@ _REFUSALS = {
 }
 _OTHER = "No answer of Progress, but of something in between. It takes nothing: post again later."
 _HEADERS = {"401": "WWW-Authenticate", "405": "Allow", "429": "Retry-After", "503": "Retry-After"}
+_LIMIT = {"type": "string", "enum": ["posts", "entries", "lists"]}
 _COMPONENTS = "#/components/schemas/"
 _EVENT = {
     "anyOf": [{"$ref": _COMPONENTS + name} for name in events.EVENT_TYPES],
@@ -99,7 +100,11 @@ def _refuse(status: str) -> dict[str, Any]:
     rules: dict[str, Any] = {"Progress-Error": {"const": "1"}}
     if status in _HEADERS:
         rules[_HEADERS[status]] = {"type": "string"}
+    headers: dict[str, Any]
     headers = {name: {"required": True, "schema": rule} for name, rule in rules.items()}
+    if status == "429":
+        about = "The allowance that is used up: of posts a minute, or of entries or lists a day."
+        headers["Progress-Limit"] = {"description": about, "schema": _LIMIT}
     return {**_answer(post_answers.Refusal, _REFUSALS[status]), "headers": headers}
 
 

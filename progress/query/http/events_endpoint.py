@@ -57,6 +57,8 @@ _MOST = {
     rate_limits.POSTS: 60,
     rate_limits.ENTRIES: 20_000,
     rate_limits.BYTES: 10_000_000,
+    rate_limits.LISTS: 25_000,  # a deck of 20,000 cards holds up no answer
+    rate_limits.LIST_BYTES: 10_000_000,
     rate_limits.PREFERENCES: 50,
     rate_limits.RETRACTIONS: 1_000,
 }
@@ -171,8 +173,10 @@ class EventsEndpoint:
         numbers = [
             (rate_limits.EVERYBODY, "", post.accepted),
             (rate_limits.NEWCOMERS, "", post.accepted if is_new else 0),
-            (rate_limits.ENTRIES, learner, post.entries),
-            (rate_limits.BYTES, learner, len(post.message)),
+            (rate_limits.ENTRIES, learner, post.entries - post.lists),
+            (rate_limits.BYTES, learner, post.other_bytes),
+            (rate_limits.LISTS, learner, post.lists),
+            (rate_limits.LIST_BYTES, learner, post.list_bytes),
             (rate_limits.PREFERENCES, learner, post.types["UserPreferencesChanged"]),
             (rate_limits.RETRACTIONS, learner, post.types["EventRetracted"]),
         ]

@@ -293,6 +293,8 @@ def rejection_lines(rejection: RequestRejected, headers: Headers) -> Lines:
         case RateLimited():
             is_full = isinstance(rejection, InstanceFull)  # the rest of the body is not read
             lines = ((b"connection", b"close"),) if is_full else ()
+            if rejection.allowance:
+                lines = ((b"progress-limit", rejection.allowance.encode()), *lines)
             return ((b"retry-after", b"%d" % rejection.seconds), *lines)
     return ()
 
@@ -352,7 +354,7 @@ _EVERY_PORT = {
 }
 _DEFAULT_PORTS, _MAX_PORT = {"http": "80", "https": "443"}, 65_535
 _METHODS = (b"access-control-allow-methods", b"GET, HEAD, POST")
-_READABLE = b"ETag, Progress-Error, Retry-After, WWW-Authenticate"
+_READABLE = b"ETag, Progress-Error, Progress-Limit, Retry-After, WWW-Authenticate"
 _EXPOSED = (b"access-control-expose-headers", _READABLE)
 _MAX_AGE = (b"access-control-max-age", b"7200")
 _VARY_ORIGIN = (b"vary", b"Origin")
