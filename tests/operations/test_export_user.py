@@ -81,9 +81,13 @@ def test_the_exported_tables_have_the_numbers_of_the_api(
     operator: Operator, populated: Connection, exports: Path
 ) -> None:
     created = sample_events.envelope("UserCreated", ZONE, at=sample_events.BEGIN)
-    word = {"user_id": "ann", "list_id": "l1", "item_id": "i2", "headword": "Wort", "kind": "r"}
-    own = sample_events.envelope("ItemListed", word, at=sample_events.BEGIN)
-    stage.append(populated, [created, own, *sample_events.choices("ann")])
+    word = {"user_id": "ann", "item_id": "own", "headword": "Wort", "kind": "r", "list_id": "l1"}
+    card = {"user_id": "ann", "item_id": "own", "rating": 3, "interval_days": 1}
+    own = [
+        sample_events.envelope(kind, data, at=sample_events.BEGIN)
+        for kind, data in (("ItemListed", word), ("CardReviewed", card))
+    ]
+    stage.append(populated, [created, *own, *sample_events.choices("ann")])
     files = export_files(operator, exports)
     batch.run(populated)
     for name, field in API.items():
