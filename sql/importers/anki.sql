@@ -33,7 +33,7 @@ WHERE ease BETWEEN 1 AND 4;
 SELECT c.id, CAST(coalesce(n.flds, '') AS text), CAST(coalesce(n.mod, 0) AS integer),
     CAST(coalesce(n.mid, 0) AS integer), CAST(coalesce(c.ord, 0) AS integer),
     CAST(coalesce(CASE WHEN c.odid <> 0 THEN c.odid ELSE c.did END, 0) AS integer),
-    CAST(CASE WHEN c.type <> 0 THEN -1 WHEN c.odid <> 0 THEN c.odue ELSE coalesce(c.due, -1) END AS integer)
+    CAST(coalesce(CASE WHEN c.type <> 0 THEN -1 WHEN c.odid <> 0 THEN c.odue ELSE c.due END, -1) AS integer)
 FROM cards c
 JOIN notes n ON n.id = c.nid
 ORDER BY c.id;
