@@ -28,12 +28,12 @@ WHERE ease BETWEEN 1 AND 4;
 
 -- cards --
 -- The cards with the fields of their notes. `mod` is the time of the note's last change, in seconds since 1970. `mid`
--- is the note's type, and `ord` the card's number in the note, from 0. A card in a filtered deck has its own deck. At the end, a new card's
--- place in its deck, -1 for another card.
+-- is the note's type, and `ord` the card's number in the note, from 0. A card in a filtered deck has its own deck. At
+-- the end, a new card's place in its deck, -1 for another card.
 SELECT c.id, CAST(coalesce(n.flds, '') AS text), CAST(coalesce(n.mod, 0) AS integer),
     CAST(coalesce(n.mid, 0) AS integer), CAST(coalesce(c.ord, 0) AS integer),
     CAST(coalesce(CASE WHEN c.odid <> 0 THEN c.odid ELSE c.did END, 0) AS integer),
-    CAST(CASE WHEN c.type <> 0 THEN -1 WHEN c.odid <> 0 THEN c.odue ELSE coalesce(c.due, -1) END AS integer)
+    CAST(coalesce(CASE WHEN c.type <> 0 THEN -1 WHEN c.odid <> 0 THEN c.odue ELSE c.due END, -1) AS integer)
 FROM cards c
 JOIN notes n ON n.id = c.nid
 ORDER BY c.id;
