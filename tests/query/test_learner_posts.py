@@ -569,12 +569,12 @@ def test_changes_of_lists_have_an_allowance_of_their_own(limited: World) -> None
         assert limited.send([answer(), *[5] * 999]).status_code == 202
     assert wait(limited.send([answer()])) == DAY_S
     assert limited.send(refused * 250, "bob").status_code == 202
-    for user, used, kind in (("ben", named, answer), ("eva", answer(), lambda: named)):
+    for user, used, free in (("ben", named, answer()), ("eva", answer(), named)):
         long = used | {"data": used["data"] | {"x": "x" * 7_000}}
         while (response := limited.send([long] * 130, user)).status_code == 202:
             pass
         assert wait(response, "lists" if used is named else "entries") == DAY_S
-        assert limited.send([kind()] * 900, user).status_code == 202
+        assert limited.send([free] * 900, user).status_code == 202
 
 
 def test_the_counts_in_redis_expire(
