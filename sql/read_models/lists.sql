@@ -96,8 +96,8 @@ coalesce(l.scale, '') COLLATE "C", coalesce(CAST(l.rank AS bigint), 2147483648),
         coalesce(l.name, '') COLLATE "C", l.id COLLATE "C"
 
 -- card_fields --
--- The columns of an item l that is listed, with the word and the pair, as in catalogue_shares, of its description i, which
--- may be missing. Items without a position are last.
+-- The columns of an item l that is listed, with the word and the pair, as in catalogue_shares, of its description i,
+-- which may be missing. Items without a position are last.
 l.item_id, coalesce(CAST(l.position AS bigint), 2147483648) AS position,
         {read_models/items primary_language} AS language, nullif(i.headword, '') COLLATE "C" AS headword,
         {read_models/items primary_language} || ' ' || {read_models/items kind} AS pair
@@ -124,8 +124,8 @@ sets AS (
 )
 
 -- items --
--- What the learner gets of a list p. OFFSET 0 makes the planner look up each list. A condition that is always true makes
--- it expect few items, and look up each, too; statements about the past join without nested loops.
+-- What the learner gets of a list p. OFFSET 0 makes the planner look up each list. A condition that is always true
+-- makes it expect few items, and look up each, too; statements about the past join without nested loops.
 (
         SELECT l.item_id, coalesce(CAST(l.position AS bigint), 2147483648) AS position
         FROM own_listed_items l

@@ -16,7 +16,17 @@ Reply: TypeAlias = "bytes | int | list[Reply] | Exception | None"
 _POSTER_TTL_S = 40 * 24 * 3600
 ANNOUNCED_TTL_S = 600
 
-_OF_CALLERS = ("rate", "published", "posts", "entries", "bytes", "preferences", "retractions")
+_OF_CALLERS = (
+    "rate",
+    "published",
+    "posts",
+    "entries",
+    "bytes",
+    "lists",
+    "list-bytes",
+    "preferences",
+    "retractions",
+)
 # The number of parts before and after the learner's id in the keys of each kind.
 _PARTS = {
     "summary": (1, 0),

@@ -133,7 +133,7 @@ const tasksOf = (id, { tasks, today: [{ date: today }] }) => (tasks?.edges ?? []
 const dueOf = ({ id, due: count }, user) => (count
   ? h('a', { href: inLanguage(null, itemList(user, { filter: 'due', list: id })) }, number(count)) : number(count));
 
-/** Lists of the scale `shown` are levels; of others, a task says how it stands, and what is known is on its own page. */
+/** Lists of the scale `shown` are levels; of others, a task says how it stands. What is known is on its own page. */
 const listTable = (lists, user, shown, frame) => [
   table([t('items.list'), t('levels.known'), t('lists.due'), t('expected.title')], lists.map((list) => {
     const tasks = shown ? [] : tasksOf(list.id, frame);

@@ -76,7 +76,8 @@ function decide({
   const hours = urgency && atRisk ? timeLeft(left) : null;
   const ofTasks = [task, ...missed].filter(Boolean).map((one) => ['news.task', { task: one, text: one.text }]);
   return {
-    ...row, values, hours, words: WORDS[aim] ?? (aim === 'task' ? { list: task.listId } : {}), first: task?.isLastDay && ofTasks.shift(),
+    ...row, values, hours, words: WORDS[aim] ?? (aim === 'task' ? { list: task.listId } : {}),
+    first: task?.isLastDay && ofTasks.shift(),
     tomorrow: row.note === 'next.enough' && ahead[0] > 0
       && { count: ahead[0], minutes: pace ? toMinutes(ahead[0] * pace) : null },
     note: row.note && (row.note !== 'next.time' || minutes)

@@ -339,7 +339,7 @@ def test_the_year_is_a_grid_with_a_label_for_each_day_also_if_the_browser_s_cloc
     assert grid.get_by_role("rowheader").count() == 7
     cell = grid.get_by_role("gridcell", name=re.compile("^Sunday, 6 October 2024"))
     expect(cell).to_have_accessible_name(  # once the page has loaded the year
-        "Sunday, 6 October 2024: 350 answers, 83% right, 1 session in 1h 24m, "
+        "Sunday, 6 October 2024: 350 answers, 83% right, 1 session in 1h 18m, "
         "17 right for the first time"
     )
     assert browser.selected_day(page) == LAST_DAY
