@@ -112,6 +112,11 @@ def describe(url: str, machine: Machine) -> End:
         rows = every_row(connection) | every_row(connection, "every row of the log")
         for table in ("milestone_definitions", "publisher_checkpoints"):  # times of `migrate`
             rows[table] = [re.sub(r'(,[tf])?,"[^"]+"', "", row) for row in rows[table]]
+        # The folds of each version say, in their words and at their time, what they cannot fold.
+        own = re.compile(rf"\({schema.schema_name().removeprefix('progress_')},\d+")
+        rows["poison_marks"] = [mark[0] for row in rows["poison_marks"] if (mark := own.match(row))]
+        poisoned = re.compile(r"(\(\d+,poisoned,.*?,position-\d+),.*", re.DOTALL)
+        rows["dead_letters"] = [poisoned.sub(r"\1", row) for row in rows["dead_letters"]]
     return End(url, sorted(lines), rows)
 
 
