@@ -11,11 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
-from progress.importers import anki_import
-from progress.importers.anki_events import Learner
+from progress.event_store.events import OF_LISTS
 from tests import oracle
-from tests.importers.test_anki_recorded import record
-from tests.importers.test_lists import find_item
+from tests.importers.test_lists import find_item, import_once
 from tests.oracle.days import preference
 from tests.oracle.lists import find_items, find_lists, own_words
 from tests.support import anki_files, model_rows
@@ -40,13 +38,6 @@ logs = st.tuples(
     *[st.sampled_from("AB"), st.sampled_from(WORDS)] * 2,
     st.sampled_from(["Asia/Tokyo", "Europe/Berlin"]),
 )
-
-
-def import_(connection: Connection, file: Path, learner: Learner) -> list[dict[str, Any]]:
-    read = anki_import.adopt(connection, anki_import.read(file, learner))
-    if new := anki_import.select_new(connection, read):
-        assert record(connection, new) == {"appended"}
-    return [event for message in new for event in message.events]
 
 
 def show(connection: Connection, user: str) -> tuple[Any, ...]:
@@ -78,20 +69,15 @@ def write(file: Path, history: list[Any], number: int) -> Path:
 
 
 def require_steps(events: list[oracle.Event]) -> None:
-    """Require a millisecond between changes of one thing."""
-    for kinds in (
-        "ListPublished ListArchived",
-        "ItemListed ItemUnlisted",
-        "ItemSetAside ItemResumed",
-    ):
-        changes: dict[Any, list[datetime]] = {}
-        for event in events:
-            if event.type in kinds:
-                subject = event.data.get("list_id"), event.data.get("item_id")
-                changes.setdefault(subject, []).append(event.occurred_at)
-        for times in changes.values():
-            steps = [after - before for before, after in itertools.pairwise(sorted(times))]
-            assert all(step >= timedelta(milliseconds=1) for step in steps)
+    """Require a millisecond between changes of one list, item in a list, or item set aside."""
+    changes: dict[Any, list[datetime]] = {}
+    for event in events:
+        if event.type in {*OF_LISTS, "ItemSetAside", "ItemResumed"}:
+            subject = event.data.get("list_id"), event.data.get("item_id")
+            changes.setdefault(subject, []).append(event.occurred_at)
+    for times in changes.values():
+        steps = [after - before for before, after in itertools.pairwise(sorted(times))]
+        assert all(step >= timedelta(milliseconds=1) for step in steps)
 
 
 @given(st.lists(collections, min_size=2, max_size=3))
@@ -102,9 +88,9 @@ def test_collections_in_any_order_leave_what_the_newest_one_says(
     with tempfile.TemporaryDirectory() as folder:
         files = [write(Path(folder, f"{n}.anki2"), history, n) for n in range(len(history))]
         for order in itertools.permutations(files):
-            learner = Learner(user := f"anna-{uuid.uuid4()}", "UTC")
+            user = f"anna-{uuid.uuid4()}"
             for file in order:
-                import_(connection, file, learner)
+                import_once(connection, file, user)
             found = {card: find_item(user, card) for card in (1, 2, 3)}
             listed = {(names[deck - 1], found[card]) for card, (deck, *_) in placed.items()}
             out = {card for card in found if card not in placed or placed[card][2]}
@@ -113,7 +99,7 @@ def test_collections_in_any_order_leave_what_the_newest_one_says(
             words = {found[card]: word for card, (_, word, *_) in placed.items()}
             assert {item: shown[2][item] for item in words} == words
             assert shown[3:] == ({found[card] for card in out}, "UTC")
-            assert [import_(connection, file, learner) for file in files] == [[]] * len(files)
+            assert [import_once(connection, file, user) for file in files] == [[]] * len(files)
             require_steps([e for e in model_rows.read_events(connection) if e.user_id == user])
 
 
@@ -131,10 +117,8 @@ def test_review_logs_in_any_order_leave_what_the_newest_one_says(
             Path(folder, f"{number}.csv").write_text("\n".join(rows))
         for order in itertools.permutations(range(len(history))):
             user = f"anna-{uuid.uuid4()}"
-            for number in order:
-                import_(
-                    connection, Path(folder, f"{number}.csv"), Learner(user, history[number][-1])
-                )
+            for n in order:
+                import_once(connection, Path(folder, f"{n}.csv"), user, history[n][-1])
             deck_a, word_a, deck_b, word_b, zone = history[-1]
             listed, words = {(deck_a, "a"), (deck_b, "b")}, {"a": word_a, "b": word_b}
             assert show(connection, user) == ({deck_a, deck_b}, listed, words, set(), zone)
@@ -143,22 +127,29 @@ def test_review_logs_in_any_order_leave_what_the_newest_one_says(
 def test_a_deck_has_the_order_of_anki_for_ever(connection: Connection, tmp_path: Path) -> None:
     """New cards have places; others come after them, by number."""
 
-    def show_order(name: str, new: dict[int, int], met: list[int], minutes: int) -> list[int]:
+    def show_order(minutes: int, new: dict[int, int], met: list[int], deck: int = 1) -> list[int]:
         states = [OtherCard(c, c + 1, queue=0, kind=0, due=due) for c, due in new.items()]
-        words = {card: f"word {card}" for card in (*new, *met)}
-        at_ms = BEGIN_MS + minutes * 60_000
+        states += [OtherCard(card, card + 1, deck=deck) for card in met]
         file = anki_files.make_collection(
-            tmp_path / name, words, ANSWERED, others=states, changed_ms=at_ms
+            tmp_path / f"{uuid.uuid4()}.anki2",
+            {card: f"word {card}" for card in (*new, *met)},
+            ANSWERED,
+            others=states,
+            decks={1: "A", 2: "B"},
+            changed_ms=BEGIN_MS + minutes * 60_000,
         )
-        import_(connection, file, learner)
-        world = oracle.see(model_rows.read_events(connection), NOW)
-        items = find_items(world, "anna")
+        import_once(connection, file, "anna")
+        items = find_items(oracle.see(model_rows.read_events(connection), NOW), "anna")
         listed = [(row["position"], item) for (_, item), row in items.items() if row["is_listed"]]
         numbers = {find_item("anna", card): card for card in range(10)}
         return [numbers[item] for _, item in sorted(listed)]
 
-    learner = Learner("anna", "UTC")
-    assert show_order("b.anki2", {7: 3, 5: 9, 8: 1}, [2, 1], 10) == [8, 7, 5, 1, 2]
-    assert show_order("c.anki2", {5: 2}, [8, 7, 1, 2, 4], 20) == [8, 5, 7, 1, 2, 4]
-    assert show_order("d.anki2", {}, [9, 8, 5, 7, 2, 4], 30) == [8, 5, 7, 2, 4, 9]
-    assert show_order("a.anki2", {4: 7, 5: 1}, [1], 5) == [8, 5, 7, 4, 2, 9], "an older file"
+    assert show_order(10, {7: 3, 5: 9, 8: 1}, [2, 1]) == [8, 7, 5, 1, 2]
+    assert show_order(20, {5: 2}, [8, 7, 1, 2, 4]) == [8, 5, 7, 1, 2, 4]
+    assert show_order(30, {}, [9, 8, 5, 7, 2, 4]) == [8, 5, 7, 2, 4, 9]
+    assert show_order(5, {4: 7, 5: 1}, [1]) == [8, 5, 7, 4, 2, 9], "an older file"
+    for minutes, deck in ((40, 2), (50, 1)):
+        show_order(minutes, {}, newest := [9, 8, 5, 7, 2, 4], deck)
+    for _ in range(2):
+        assert show_order(6, {9: 5}, []) == [8, 5, 7, 9, 4, 2], "its place of before it was met"
+        assert show_order(50, {}, newest) == [8, 5, 7, 9, 4, 2], "its list was another in between"

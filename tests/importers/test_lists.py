@@ -93,18 +93,21 @@ def show(connection: Connection, user: str) -> Shown:
     return names, lists, {row["item_id"]: row["headword"] for row in words}
 
 
-def import_(connection: Connection, file: Path, user: str) -> list[dict[str, Any]]:
-    """Import the file twice: the second time adds nothing; return the events."""
-
-    def select() -> Any:
-        read = anki_import.read(file, Learner(user, "UTC"))
-        return anki_import.select_new(connection, anki_import.adopt(connection, read))
-
-    if new := select():
+def import_once(
+    connection: Connection, file: Path, user: str, zone: str = "UTC"
+) -> list[dict[str, Any]]:
+    read = anki_import.adopt(connection, anki_import.read(file, Learner(user, zone)))
+    if new := anki_import.select_new(connection, read):
         assert record(connection, new) == {"appended"}
-    assert select() == []
     assert "vocabulary-events" not in {message.topic for message in new}
     return [event for message in new for event in message.events]
+
+
+def import_(connection: Connection, file: Path, user: str) -> list[dict[str, Any]]:
+    """Import the file twice: the second time adds nothing; return the events."""
+    events = import_once(connection, file, user)
+    assert import_once(connection, file, user) == []
+    return events
 
 
 @given(
