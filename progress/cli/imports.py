@@ -1,11 +1,10 @@
 """`progress import`: publish a learner's Anki record or review log, or a list, as events."""
 
 import contextlib
-import functools
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,6 +35,7 @@ from progress.importers import (
 from progress.importers.anki_events import Learner
 from progress.importers.anki_import import Record
 from progress.importers.review_log import Fault
+from progress.importers.review_rows import Row
 from progress.projections import schema
 
 Faults = dict[str, tuple[Fault, int]]  # the first of each kind, and how many there are
@@ -171,7 +171,7 @@ def anki(
     finds the recorded answers in the log. Therefore, wait until one import is recorded before you
     start the next. A faulty row or optional field is left out; the first of each kind is named.
     """
-    console = Console(stderr=as_json)
+    console, faults = Console(stderr=as_json), Faults()
     with publishing.explain_interrupt() as publication, _open_log() as connection:
         learner = anki_events.Learner(user or "", zone, day_start)
         if anki_collection.is_collection(file):
@@ -187,16 +187,17 @@ def anki(
                 )
             total, records = record.rows, iter([record])
         else:
-            convert = functools.partial(
-                anki_import.read_rows,
-                language=language,
+            total, rows, columns, learner = _read_log(console, file, learner)
+            records = anki_import.read_rows(
+                *(rows, columns, learner, language),
                 in_catalogue=in_catalogue,
                 connection=connection,
                 keep_floats=keep_floats,
             )
-            total, records = _read_log(console, file, learner, convert)
-        with _name_faults() as faults:
+        try:
             report = _publish(console, records, total, publication, connection, faults=faults)
+        finally:
+            _name_faults(faults)
     if not report["answers"] + report["recorded_before"]:
         faulty = report["faulty"]
         why = f": all {faulty:,} rows have a fault" if faulty and faulty == total else ""
@@ -291,9 +292,9 @@ def import_list(
 
 
 def _read_log(
-    console: Console, file: Path, learner: Learner, convert: Callable[..., Iterator[Record]]
-) -> tuple[int, Iterator[Record]]:
-    """Return the number of rows, and each learner's record; sort the rows on disk if needed."""
+    console: Console, file: Path, learner: Learner
+) -> tuple[int, Iterator[Row], dict[str, int], Learner]:
+    """Return the number of rows, the rows, their columns, and the learner; sort them if needed."""
     rows = review_rows.read(file)
     columns = review_log.find_columns(file, next(rows))
     total, learners, is_grouped = review_rows.survey(file)
@@ -308,19 +309,13 @@ def _read_log(
             f"The rows are not sorted by {review_rows.USER}: sorting them takes "
             f"{size / 1e6:,.1f} MB in {tempfile.gettempdir()}, until the command ends."
         )
-    return total, convert(rows, columns, learner)
+    return total, rows, columns, learner
 
 
-@contextlib.contextmanager
-def _name_faults() -> Iterator[Faults]:
-    """Yield a place for faults; name the first of each kind, with their number, at the end."""
-    faults: Faults = {}
-    try:
-        yield faults
-    finally:
-        for fault, count in faults.values():
-            more = f" (and {count - 1:,} more of this kind)" if count > 1 else ""
-            typer.echo(f"{fault}{more}", err=True)
+def _name_faults(faults: Faults) -> None:
+    for fault, count in faults.values():
+        more = f" (and {count - 1:,} more of this kind)" if count > 1 else ""
+        typer.echo(f"{fault}{more}", err=True)
 
 
 @contextlib.contextmanager

@@ -109,9 +109,7 @@ class Record(msgspec.Struct, frozen=True):
             for key, state in recorded.states.items()
             if key[0].startswith(begin) or key[0] in own
         }
-        listed = [
-            (place, item) for (place, item), (now, _) in known.items() if item and now is not None
-        ]
+        listed = _find_listed(known)
         changes = self._move_items(recorded, known, listed)
         used = {key[0] for key in (*listed, *changes) if changes.get(key, {}) is not None} | own
         changes |= self._name_lists(recorded, [place for place, _ in known], used)
@@ -165,18 +163,13 @@ class Record(msgspec.Struct, frozen=True):
         words = self._find_words()
         # A word without a deck keeps its list, that of a device, too, or comes into ours.
         homes: dict[str, str | None] = {**dict.fromkeys(words, self._spare())}
-        homes |= {
-            item: place
-            for (place, item), (now, _) in recorded.states.items()
-            if item in words and now is not None
-        }
-        homes |= {item: place for place, item in listed if item in words}
+        anywhere = _find_listed(recorded.states)
+        homes |= {item: place for place, item in (*anywhere, *listed) if item in words}
         homes |= dict.fromkeys(state.card_id for state in self.states) | self.decks
         own = self._find_own()
 
-        def is_listed_by_device(item: str) -> bool:
-            home = homes.get(item)
-            return home in own and recorded.find((home or "", item))[0] is not None
+        def is_there(item: str) -> bool:
+            return recorded.find((homes.get(item) or "", item))[0] is not None
 
         changes: lists.Changes = {
             (place, item): None
@@ -184,14 +177,13 @@ class Record(msgspec.Struct, frozen=True):
             if item in homes or self.is_whole or (self.is_collection and place in self.deck_names)
             if homes.get(item) != place
             if self._is_newer(recorded, item, moved_at[item])
-            or (is_listed_by_device(item) and place not in own)
+            or (is_there(item) and place not in own)
         }
         for item, home in homes.items():
             word, since = recorded.words.get(item, lists.NO_WORD)
             is_said = words.get(item, word) != word and self._is_newer(recorded, item, since)
-            is_there = recorded.find((home or "", item))[0] is not None
             moved = moved_at.get(item, EARLIEST)
-            if home and (is_said if is_there else self._is_newer(recorded, item, moved)):
+            if home and (is_said if is_there(item) else self._is_newer(recorded, item, moved)):
                 changes[home, item] = words[item] if is_said else {}
         positions = self._find_positions(recorded, moved_at)
         for key in (*changes, *listed):
@@ -272,6 +264,10 @@ class Record(msgspec.Struct, frozen=True):
         }
 
 
+def _find_listed(states: lists.States) -> list[tuple[str, str]]:
+    return [(place, item) for (place, item), (now, _) in states.items() if item and now is not None]
+
+
 def read(
     file: Path,
     learner: anki_events.Learner,
@@ -345,23 +341,24 @@ def _find_floats(
     connection: Connection, learner: Learner, found: Answers, *, keep: bool
 ) -> tuple[Learner, Answers]:
     """Return the learner and the answers with the ids that a version up to 0.4 took for floats."""
+
+    def keep_float(one: Answer) -> Answer:
+        former = f"{one.card_id}.0"
+        return msgspec.structs.replace(one, card_id=former) if former in items else one
+
     former = msgspec.structs.replace(learner, user_id=f"{learner.user_id}.0")
     is_float = _FLOAT.fullmatch(former.user_id) and _read(connection, "items", former)
     learner = former if is_float else learner
     items = {item for (item,) in _read(connection, "items", learner) if _FLOAT.fullmatch(item)}
-    ids = {answer.card_id: f"{answer.card_id}.0" for answer in found.answers}
-    changed = {card: item for card, item in ids.items() if item in items}
+    answers = [*map(keep_float, found.answers)]
+    changed = [answer.card_id for answer in answers if answer.card_id in items]
     if (is_float or changed) and not keep:
-        item = f" with the item {next(iter(changed.values()))}" if changed else ""
+        item = f" with the item {changed[0]}" if changed else ""
         raise ReviewLogError(
             f"an earlier version recorded the learner {learner.user_id}{item}, whose id is no "
             "float: add --keep-floats to go on with such ids, or erase this learner, and import "
             "the file again"
         )
-    answers = [
-        msgspec.structs.replace(one, card_id=changed.get(one.card_id, one.card_id))
-        for one in found.answers
-    ]
     return learner, msgspec.structs.replace(found, answers=answers)
 
 

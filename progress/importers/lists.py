@@ -81,6 +81,7 @@ def read(connection: Connection, stream_id: str) -> Recorded:
         fields = {n: data[n] for n in _FIELDS.get(kind, ()) if data.get(n) not in {None, ""}}
         recorded.states[list_id, item] = (fields if kind in _FIELDS else None, at)
         if "position" in fields:
+            recorded.positions.pop((list_id, item), None)  # the latest one is the last
             recorded.positions[list_id, item] = fields["position"]
         if kind == "ItemListed" and data.get("headword") is not None:
             recorded.words[item] = (describe_word(data["headword"], data.get("kind")), at)
@@ -210,27 +211,23 @@ def _order(known: Sequence[int | None]) -> list[int]:
     """Return increasing positions, of which as many as possible are the known ones."""
     # What is kept leaves room for what stands between, so that position - n does not decrease:
     # the longest such subsequence. `ends` has the best end for each length.
-    rooms, ends, before = list[int](), list[int](), dict[int, int]()
-    for n, position in enumerate(known):
-        if position is not None and 0 <= (room := position - n) <= _MOST - len(known) + 1:
+    rooms, ends, before = [-1], [-1], dict[int, int]()
+    for n, position in enumerate((*known, _MOST + 1)):
+        if position is not None and 0 <= (room := position - n) <= _MOST + 1 - len(known):
             length = bisect.bisect_right(rooms, room)
-            before[n] = ends[length - 1] if length else -1
+            before[n] = ends[length - 1]
             rooms[length : length + 1], ends[length : length + 1] = [room], [n]
-    kept, n = [len(known)], ends[-1] if ends else -1
-    while n >= 0:
-        kept.append(n)
-        n = before[n]
+    kept = [len(known)]
+    while kept[-1] >= 0:
+        kept.append(before[kept[-1]])
     ordered = list[int]()
-    for end in reversed(kept):
-        new, low = end - len(ordered), ordered[-1] if ordered else -1
-        high = known[end] if end < len(known) else None
+    for begin, end in itertools.pairwise(reversed(kept)):
+        low, high = ordered[-1] if ordered else -1, known[end] if end < len(known) else None
         if high is None:
             low = max(low, 0)
-            step = min(_STEP, (_MOST - low) // max(new, 1))
-            ordered += [low + step * m for m in range(1, new + 1)]
-        else:
-            ordered += [low + (high - low) * m // (new + 1) for m in range(1, new + 2)]
-    return ordered
+            high = min(_MOST + 1, low + _STEP * (end - begin))
+        ordered += [low + (high - low) * m // (end - begin) for m in range(1, end - begin + 1)]
+    return ordered[:-1]
 
 
 def change_catalogue(

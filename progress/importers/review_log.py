@@ -6,7 +6,7 @@ milliseconds since 1970. Columns that are neither in `COLUMNS` nor in `OPTIONAL`
 
 import re
 import unicodedata
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -132,16 +132,16 @@ class CardState(msgspec.Struct, frozen=True):
 
 
 def read(file: Path) -> list[Answer]:
-    """Return the answers in `file`, oldest first; raise ReviewLogError if it has a fault."""
-    return read_log(file, spared=()).answers
+    """Return the answers in `file`, oldest first; raise ReviewLogError as `read_log` does."""
+    return read_log(file).answers
 
 
-def read_log(file: Path, spared: Container[str] = SPARED) -> Answers:
-    """Return the answers; raise ReviewLogError for a fault in a column that is not `spared`."""
+def read_log(file: Path) -> Answers:
+    """Return the answers; raise ReviewLogError for a fault that costs more than a field."""
     rows = review_rows.read(file)
     found = parse(rows, find_columns(file, next(rows)))
     for fault in found.faults:
-        if fault.column not in spared:
+        if fault.column not in SPARED:
             raise ReviewLogError(f"{file}: {fault}")
     return found
 
@@ -150,7 +150,7 @@ def parse(rows: Iterable[Row], columns: dict[str, int]) -> Answers:
     answers: dict[tuple[str, datetime], Answer] = {}
     ids: set[str] = set()
     faults: list[Fault] = []
-    unreadable: set[tuple[str, datetime]] = set()
+    unreadable: set[Answer] = set()
     left_out = {"manual": 0, "repeated": 0, "faulty": 0}
     zone = None
     for row in rows:
@@ -169,25 +169,23 @@ def parse(rows: Iterable[Row], columns: dict[str, int]) -> Answers:
         elif key in answers:
             left_out["repeated"] += 1
         else:
-            answers[key] = Answer(**values)
+            answers[key] = answer = Answer(**values)
             faults += wrong.values()
-            unreadable |= {key} if wrong.keys() & {"interval", "due"} else set()
+            unreadable |= {answer} if wrong.keys() & {"interval", "due"} else set()
             ids |= {sent_id} if sent_id else set()
         zone = zone_of_row or zone
     ordered = [*_keep_intervals(sorted(answers.values()), unreadable)]
     return Answers(ordered, left_out, faults, zone)
 
 
-def _keep_intervals(
-    answers: Iterable[Answer], unreadable: Container[tuple[str, datetime]]
-) -> Iterator[Answer]:
+def _keep_intervals(answers: Iterable[Answer], unreadable: set[Answer]) -> Iterator[Answer]:
     """Yield the answers; one without a readable schedule keeps the interval of its card."""
     former: dict[str, float | None] = {}
     for answer in answers:
         days = answer.interval_days
         if days is None and answer.due:
             days = max((answer.due - answer.at) / timedelta(days=1), 0)
-        elif days is None and (answer.card_id, answer.at) in unreadable:
+        elif days is None and answer in unreadable:
             days = former.get(answer.card_id)
             answer = msgspec.structs.replace(answer, interval_days=days)  # noqa: PLW2901
         former[answer.card_id] = days

@@ -2,12 +2,14 @@
 
 import itertools
 import uuid
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
@@ -21,8 +23,11 @@ from progress.importers import anki_events, anki_import
 from progress.importers.anki_events import Learner
 from progress.importers.anki_import import Record
 from progress.importers.review_log import Answer, CardState
+from progress.projections.projector import Projector
 from tests import oracle
+from tests.importers import test_anki
 from tests.support import model_rows, sample_events
+from tests.support.stage import Stage
 
 CARDS = "abc"
 
@@ -31,7 +36,7 @@ answers = st.builds(
     at=st.integers(0, 400).map(lambda m: datetime(2024, 3, 1, tzinfo=UTC) + timedelta(minutes=m)),
     card_id=st.sampled_from(CARDS),
     rating=st.integers(1, 4),
-    response_time_ms=st.none() | st.integers(0, 60_000),
+    response_time_ms=st.none() | st.integers(0, 90_000),
     interval_days=st.sampled_from([3, 0]),
 )
 ZONES = ("America/New_York", "Asia/Tokyo", "Australia/Lord_Howe")
@@ -314,3 +319,77 @@ def test_imported_answers_are_not_added_to_a_session_of_another_app(connection: 
         for event in message.events
     ]
     assert kinds.count("SessionStarted") == kinds.count("SessionCompleted") == 1
+
+
+OF_SESSIONS = ("sessions_completed", "study_seconds", "scores", "scored_sessions", "sessionless_ms")
+LONG = [Answer(at(minute), "a", 3, 60_000, 1) for minute in range(250)]
+
+
+@given(log_=logs, early=st.sets(st.integers(0, 30)), hour=st.integers(0, 23))
+@example(log_=LONG, early=set(), hour=0)
+@example(log_=[Answer(at(minute), "a", 3, 4_000, 1) for minute in (0, 29)], early={0}, hour=0)
+def test_the_days_of_an_import_are_those_of_a_device_that_sends_the_same_answers(
+    stage: Stage, log_: list[Answer], early: set[int], hour: int
+) -> None:
+    """A first file has only some of the answers, which the second one has, too."""
+    stage.sweep()
+    log_, imported = sorted(log_), Learner("imported", "Asia/Tokyo", hour)
+    for file in ([answer for n, answer in enumerate(log_) if n in early], log_):
+        record(stage.admin, anki_import.select_new(stage.admin, Record(imported, file)))
+    posted = [prefer(Learner("sent"), at(0), "Asia/Tokyo", hour)]
+    for answer in log_:
+        data = {
+            "user_id": "sent",
+            "item_id": answer.card_id,
+            "rating": answer.rating,
+            "duration_ms": answer.response_time_ms,
+            "interval_days": answer.interval_days,
+        }
+        posted.append(sample_events.envelope("CardReviewed", data, at=answer.at))
+    record(stage.admin, [Message("user-events", posted)])
+    Projector(stage.admin).catch_up_all()
+    days: dict[str, dict[Any, dict[str, Any]]] = {"imported": {}, "sent": {}}
+    for row in model_rows.read_table(stage.admin, "daily_stats"):
+        days[row.pop("user_id")][row["day"]] = row
+    assert days["imported"].keys() == days["sent"].keys()
+    for day, row in days["sent"].items():
+        other = days["imported"][day]
+        assert 0 <= row["study_seconds"] - other["study_seconds"] <= other["sessions_completed"]
+        assert {**row, **{name: other[name] for name in OF_SESSIONS}} == other
+
+
+@given(logs, logs, st.tuples(*[st.integers(0, 9)] * 3), st.booleans())
+def test_an_import_that_was_killed_is_completed_once_also_that_of_version_0_4(
+    connection: Connection,
+    log_: list[Answer],
+    more: list[Answer],
+    cut: tuple[int, int, int],
+    is_former: bool,
+) -> None:
+    """Recorded sessions keep their durations; a newer import may be killed in a message, too."""
+    learner, file = Learner(f"anna-{uuid.uuid4()}", "Asia/Tokyo", 4), sorted(log_)
+    [account, *made] = [message.events for message in Record(learner, file).messages()]
+    begun = [test_anki.make_former(*frame) if is_former else frame for frame in made[::2]]
+    frames, reviews, part = min(cut[0], len(begun)), min(cut[:2]), cut[2] * (not is_former)
+    following = made[1::2][reviews:frames] + begun[frames:]
+    killed = [account, *begun[:frames], *made[1::2][:reviews], *(e[:part] for e in following[:1])]
+    recorded = [event for events in killed for event in events]
+    record(connection, [Message("user-events", recorded)])
+    later = [msgspec.structs.replace(one, at=one.at + timedelta(days=9)) for one in sorted(more)]
+    new = anki_import.select_new(connection, Record(learner, [*file, *later]))
+    assert record(connection, new) == {"appended"}
+    for answers_ in (file, [*file, *later]):
+        assert anki_import.select_new(connection, Record(learner, answers_)) == []
+    stored = [e for e in model_rows.read_events(connection) if e.user_id == learner.user_id]
+    names = ("session_id", "item_id", "rating", "score", "item_count")
+    found = Counter(
+        (event.type, event.occurred_at, *map(event.data.get, names))
+        for event in stored
+        if event.occurred_at < at(10_000)
+    )
+    assert found == Counter(
+        (event["event_type"], event["occurred_at"], *map(event["data"].get, names))
+        for events in (account, *made)
+        for event in events
+    )
+    assert {event["event_id"] for event in recorded} <= {str(event.event_id) for event in stored}

@@ -297,7 +297,8 @@ def test_a_file_that_cannot_be_sorted_or_is_of_others_is_refused(
     write(file, [], {}, [])
     refused = cli.progress("", "import", "reviews", str(file), **options)
     assert refused.stderr.endswith("log.csv: the review log has no answers\n"), refused
-    file.write_bytes(b"\n".join([join(HEADER), *[b"ann,a,1711744359,3,,"] * 9]))
+    seconds = [b"ann,a,1711744359,3,,", *[b"ann,a,1711744359.5,3,,"] * 8]
+    file.write_bytes(b"\n".join([join(HEADER), *seconds]))
     refused = cli.progress("", "import", "reviews", str(file), **options)
     *_, fault, reason = refused.stderr.splitlines()
     assert fault.endswith("multiply them by 1,000, found '1711744359' (and 8 more of this kind)")

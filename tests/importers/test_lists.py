@@ -4,13 +4,13 @@ import csv
 import itertools
 import tempfile
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
@@ -20,21 +20,30 @@ from progress.event_store.events import OF_LISTS
 from progress.importers import anki_import, lists
 from progress.importers.anki_events import Learner
 from progress.projections.projector import Projector
+from tests import oracle
 from tests.conftest import Store
 from tests.importers.test_anki_recorded import record
+from tests.oracle.days import preference
+from tests.oracle.lists import find_items
 from tests.support import anki_files, cli, model_rows, sample_events, stage
 from tests.support.anki_files import Entry, OtherCard
 from tests.support.fake_publisher import FakePublisher
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 START_MS = 1_711_000_000_000
+START = datetime(2024, 3, 21, tzinfo=UTC)
 ANSWERED = (1, 2, 3)  # of five cards
 NAMES = {"Core::N5": "Core::N5", "x\x07" + "y" * 120: f"x {'y' * 97}…", "\x07": None}
 NAMES["Franc\u0327ais"] = "Fran\u00e7ais"
 WORDS = {"Haus": "Haus", "<b>\x01Baum</b>": "Baum", "<img>": "", "か\u3099": "が"}
-# The decks' names, and the deck and the word of each card, and whether it is in a filtered deck.
-Deck = tuple[tuple[str, ...], dict[int, tuple[int, str, bool]]]
-cards = st.tuples(st.integers(1, 3), st.sampled_from([*WORDS]), st.booleans())
+# The decks' names; and of each card the deck, the word, whether it is in a filtered deck, whether
+# it is suspended, and how many ms before the file's time it was changed.
+Deck = tuple[tuple[str, ...], dict[int, tuple[int, str, bool, bool, int]]]
+cards = st.tuples(
+    *(st.integers(1, 3), st.sampled_from([*WORDS]), st.booleans()),
+    *(st.booleans(), st.integers(0, 99_999)),
+)
+HAUS = (1, "Haus", False, False, 0)
 collections = st.tuples(
     st.permutations(list(NAMES)), st.dictionaries(st.integers(1, 5), cards, min_size=1)
 )
@@ -46,19 +55,19 @@ def write(
 ) -> Path:
     names, placed = collection
     file.unlink(missing_ok=True)
+    others = []
+    for card, (deck, _, is_filtered, is_out, age_ms) in placed.items():
+        place = {"deck": 99, "odid": deck} if is_filtered else {"deck": deck}
+        changed_s = (changed_ms - age_ms) // 1_000
+        others.append(OtherCard(card, card + 1, 0, changed_s, queue=-is_out or 2, **place))
     return anki_files.make_collection(
         file,
-        {card: word for card, (_, word, _) in placed.items()},
+        {card: word for card, (_, word, *_) in placed.items()},
         [Entry(START_MS + card - older_ms, card) for card in ANSWERED],
         schema=schema,
         decks=dict(enumerate(names, 1)),
         changed_ms=changed_ms,
-        others=[
-            OtherCard(card, card + 1, deck=99, odid=deck)
-            if is_filtered
-            else OtherCard(card, card + 1, deck=deck)
-            for card, (deck, _, is_filtered) in placed.items()
-        ],
+        others=others,
     )
 
 
@@ -66,11 +75,18 @@ def expect(user: str, collection: Deck) -> Shown:
     """Return the names of the lists, their items, and the words: what Anki shows."""
     names, placed = collection
     lists: dict[str, set[str]] = {}
-    for card, (deck, _, _) in placed.items():
+    for card, (deck, *_) in placed.items():
         lists.setdefault(f"anki-{deck}", set()).add(find_item(user, card))
     shown = {f"anki-{n}": NAMES[name] or str(n) for n, name in enumerate(names, 1)}
-    words = {find_item(user, card): WORDS[word] for card, (_, word, _) in placed.items()}
+    words = {find_item(user, card): WORDS[word] for card, (_, word, *_) in placed.items()}
     return {place: shown[place] for place in lists}, lists, words
+
+
+def find_out(user: str, collection: Deck) -> set[str]:
+    """Return which of the cards, and of those with an answer, are suspended or deleted."""
+    _, placed = collection
+    gone = {*ANSWERED} - placed.keys()
+    return {find_item(user, card) for card in gone | {c for c in placed if placed[c][3]}}
 
 
 def find_item(user: str, card: object) -> str:
@@ -93,58 +109,156 @@ def show(connection: Connection, user: str) -> Shown:
     return names, lists, {row["item_id"]: row["headword"] for row in words}
 
 
-def import_(connection: Connection, file: Path, user: str) -> list[dict[str, Any]]:
-    """Import the file twice: the second time adds nothing; return the events."""
+def see(connection: Connection, user: str) -> Any:
+    """Return what the oracle knows of the learner."""
+    return oracle.see([e for e in model_rows.read_events(connection) if e.user_id == user], NOW)
 
-    def select() -> Any:
-        read = anki_import.read(file, Learner(user, "UTC"))
-        return anki_import.select_new(connection, anki_import.adopt(connection, read))
 
-    if new := select():
+def import_once(
+    connection: Connection, file: Path, user: str, zone: str = "UTC"
+) -> list[dict[str, Any]]:
+    read = anki_import.adopt(connection, anki_import.read(file, Learner(user, zone)))
+    if new := anki_import.select_new(connection, read):
         assert record(connection, new) == {"appended"}
-    assert select() == []
     assert "vocabulary-events" not in {message.topic for message in new}
     return [event for message in new for event in message.events]
 
 
+def import_(connection: Connection, file: Path, user: str) -> list[dict[str, Any]]:
+    """Import the file twice: the second time adds nothing; return the events."""
+    events = import_once(connection, file, user)
+    assert import_once(connection, file, user) == []
+    return events
+
+
+def require_steps(events: list[oracle.Event]) -> None:
+    """Require a millisecond between changes of one list, item in a list, or item set aside."""
+    changes: dict[Any, list[datetime]] = {}
+    for event in events:
+        if event.type in {*OF_LISTS, "ItemSetAside", "ItemResumed"}:
+            subject = event.data.get("list_id"), event.data.get("item_id")
+            changes.setdefault(subject, []).append(event.occurred_at)
+    for times in changes.values():
+        steps = [after - before for before, after in itertools.pairwise(sorted(times))]
+        assert all(step >= timedelta(milliseconds=1) for step in steps)
+
+
 @given(
-    history=st.lists(collections, min_size=1, max_size=4),
-    repeats=st.lists(st.lists(st.integers(0, 3), max_size=2), min_size=4, max_size=4),
+    history=st.lists(
+        st.tuples(collections, st.sampled_from([1, 2_000, 90_000])), min_size=1, max_size=3
+    ),
+    order=st.lists(st.integers(0, 2), min_size=2, max_size=5),
     is_dated=st.booleans(),
     schema=st.sampled_from([11, 18]),
 )
-def test_the_lists_are_those_of_the_newest_collection_however_often_others_are_imported(
+def test_the_newest_collection_decides_in_whatever_order_files_are_imported(
     connection: Connection,
-    history: list[Deck],
-    repeats: list[list[int]],
+    history: list[tuple[Deck, int]],
+    order: list[int],
     is_dated: bool,
     schema: int,
 ) -> None:
-    """A collection that does not say when it was changed counts as the newest one."""
+    """Each collection is some ms newer; one that does not say its time counts as the newest one."""
     user = f"anna-{uuid.uuid4()}"
+    made, steps = zip(*history, strict=True)
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(len(history)):
-            for place in (number, *(n for n in repeats[number] if n <= number)):
-                at = (START_MS + place * 60_000) * is_dated
-                file = Path(folder, "a.anki2")
-                older = 0 if is_dated else place * 60_000
-                write(file, history[place], changed_ms=at, older_ms=older, schema=schema)
-                import_(connection, file, user)
-                newest = number if is_dated else place
-                names, lists, words = show(connection, user)
-                shown = (
-                    names,
-                    lists,
-                    {item: words.get(item, "") for item in expect(user, history[newest])[2]},
-                )
-                assert shown == expect(user, history[newest])
+        files = [
+            write(
+                Path(folder, f"{n}.anki2"),
+                collection,
+                changed_ms=(START_MS + 60_000 + at) * is_dated,
+                older_ms=0 if is_dated else at,
+                schema=schema,
+            )
+            for n, (collection, at) in enumerate(
+                zip(made, itertools.accumulate(steps), strict=True)
+            )
+        ]
+        chosen = [n % len(files) for n in order]
+        for number, n in enumerate(chosen, 1):
+            import_(connection, files[n], user)
+            newest = made[max(chosen[:number]) if is_dated else n]
+            expected = expect(user, newest)
+            names, lists, words = show(connection, user)
+            assert (names, lists) == expected[:2]
+            assert {item: words.get(item, "") for item in expected[2]} == expected[2]
+            if is_dated:
+                out = oracle.set_aside(see(connection, user), user)
+                cards = {*newest[1], *ANSWERED}
+                assert out & {find_item(user, c) for c in cards} == find_out(user, newest)
+        if is_dated:
+            assert all(import_once(connection, files[n], user) == [] for n in chosen)
+            require_steps([e for e in model_rows.read_events(connection) if e.user_id == user])
+
+
+# A review log: the deck and the word of each of two cards, and the time zone.
+logs = st.tuples(
+    *[st.sampled_from("AB"), st.sampled_from(["Haus", "Baum"])] * 2,
+    st.sampled_from(["Asia/Tokyo", "Europe/Berlin"]),
+)
+
+
+@given(st.lists(logs, min_size=2, max_size=3))
+@example([(deck, deck, "A", "Haus", "UTC") for deck in "ABA"])
+def test_review_logs_in_any_order_leave_what_the_newest_one_says(
+    connection: Connection, history: list[Any]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (*said, _) in enumerate(history):
+            rows = ["card_id,review_time,review_rating,interval,deck,headword"]
+            for day, (card, n) in itertools.product(range(number + 1), (("a", 0), ("b", 2))):
+                at = (START + timedelta(days=day)).isoformat()
+                rows.append(f"{card},{at},3,1,{said[n]},{said[n + 1]}")
+            Path(folder, f"{number}.csv").write_text("\n".join(rows))
+        for order in itertools.permutations(range(len(history))):
+            user = f"anna-{uuid.uuid4()}"
+            for n in order:
+                import_once(connection, Path(folder, f"{n}.csv"), user, history[n][-1])
+            deck_a, word_a, deck_b, word_b, zone = history[-1]
+            listed, words = {(deck_a, "a"), (deck_b, "b")}, {"a": word_a, "b": word_b}
+            names, items, shown = show(connection, user)
+            assert {*names.values()} == {deck_a, deck_b}
+            assert {(names[place], item) for place in items for item in items[place]} == listed
+            assert shown == words
+            assert preference(see(connection, user), user, NOW)[0] == zone
+
+
+def test_a_deck_has_the_order_of_anki_for_ever(connection: Connection, tmp_path: Path) -> None:
+    """New cards have places; others come after them, by number."""
+
+    def show_order(minutes: int, new: dict[int, int], met: list[int], deck: int = 1) -> list[int]:
+        states = [OtherCard(c, c + 1, queue=0, kind=0, due=due) for c, due in new.items()]
+        states += [OtherCard(card, card + 1, deck=deck) for card in met]
+        file = anki_files.make_collection(
+            tmp_path / f"{uuid.uuid4()}.anki2",
+            {card: f"word {card}" for card in (*new, *met)},
+            [Entry(START_MS + card, card) for card in ANSWERED],
+            others=states,
+            decks={1: "A", 2: "B"},
+            changed_ms=START_MS + minutes * 60_000,
+        )
+        import_once(connection, file, "anna")
+        items = find_items(see(connection, "anna"), "anna")
+        listed = [(row["position"], item) for (_, item), row in items.items() if row["is_listed"]]
+        numbers = {find_item("anna", card): card for card in range(10)}
+        return [numbers[item] for _, item in sorted(listed)]
+
+    assert show_order(10, {7: 3, 5: 9, 8: 1}, [2, 1]) == [8, 7, 5, 1, 2]
+    assert show_order(20, {5: 2}, [8, 7, 1, 2, 4]) == [8, 5, 7, 1, 2, 4]
+    assert show_order(30, {}, [9, 8, 5, 7, 2, 4]) == [8, 5, 7, 2, 4, 9]
+    assert show_order(5, {4: 7, 5: 1}, [1]) == [8, 5, 7, 4, 2, 9], "an older file"
+    for minutes, deck in ((40, 2), (50, 1)):
+        show_order(minutes, {}, newest := [9, 8, 5, 7, 2, 4], deck)
+    for _ in range(2):
+        assert show_order(6, {9: 5}, []) == [8, 5, 7, 9, 4, 2], "its place of before it was met"
+        assert show_order(50, {}, newest) == [8, 5, 7, 9, 4, 2], "its list was another in between"
 
 
 def test_a_deck_that_is_not_in_a_package_stays_and_one_that_is_in_it_is_whole(
     connection: Connection, tmp_path: Path
 ) -> None:
-    names, placed = ("A", "B", "C"), {1: (1, "Haus", False), 4: (1, "<img>", False)}
-    others = {5: (2, "Haus", False)}
+    names, placed = ("A", "B", "C"), {1: HAUS, 4: (1, "<img>", False, False, 0)}
+    others = {5: (2, "Haus", False, False, 0)}
     import_(connection, write(tmp_path / "a.anki2", (names, placed | others)), "anna")
     placed.pop(4)  # deleted; it was never answered
     package = write(tmp_path / "a", (names, placed)).rename(tmp_path / "a.apkg")
@@ -176,7 +290,7 @@ def test_a_review_log_says_decks_and_words(connection: Connection, tmp_path: Pat
         {n5: {"a", "b"}, spare: {"c"}},
         {"a": "house", "b": "tree", "c": "word"},
     )
-    collection = (("A", "B", "C"), {1: (1, "Haus", False)})
+    collection = (("A", "B", "C"), {1: HAUS})
     import_(connection, write(tmp_path / "a.anki2", collection), "anna")
     assert {*show(connection, "anna")[0]} == {n5, spare, "anki-1"}, "each program has its own lists"
     read("x,,,", "b,Other,,", "a,,home,", "c,N4,,")
@@ -208,7 +322,7 @@ def test_a_deck_with_an_id_is_the_list_that_a_device_sends(
 def test_list_events_that_no_fold_reads_change_no_import(
     connection: Connection, tmp_path: Path
 ) -> None:
-    collection = (("Core::N5",), {1: (1, "Haus", False)})
+    collection = (("Core::N5",), {1: HAUS})
     listed = {"list_id": "anki-1", "item_id": find_item("anna", 1), "user_id": "anna"}
     told = (
         ("ItemListed", {**listed, "list_id": None}),
@@ -270,30 +384,26 @@ def count_kept(positions: list[int | None]) -> int:
     return most
 
 
+places = st.integers(0, 9) | st.integers(0, 9_000) | st.integers(2**31 - 9, 2**31 - 1)
+
+
 @given(
-    st.lists(st.tuples(st.sampled_from("abcdefg"), st.integers(0, 7)), max_size=40),
+    st.dictionaries(st.sampled_from("abcdefg"), places),
     st.lists(st.sampled_from("abcdefg"), unique=True),
-    st.sampled_from([{}, {"c": 0}, {"c": 2**31 - 1, "a": 2**31 - 2}, {"a": 5, "b": 5, "c": 5}]),
 )
+@example({"b": 1_000, "c": 2_000}, ["a", "b", "c"])
 def test_a_list_has_the_order_of_its_file_and_the_fewest_events(
-    edits: list[tuple[str, int]], begin: list[str], former: dict[str, int]
+    former: dict[str, int], wanted: list[str]
 ) -> None:
-    wanted, positions = begin, dict[str, Any](former)
-    for word, place in [("", 0), *edits, ("", 0)]:
-        wanted = [one for one in wanted if one != word]
-        wanted[place:place] = [word] if word and place < 7 else []
-        states: lists.States = {("l", None): ({"name": "A"}, NOW)}
-        states |= {("l", item): ({"position": at}, NOW) for item, at in positions.items()}
-        recorded = lists.Recorded(states)
-        placed = lists.place("l", dict.fromkeys(wanted, lists.Fields()), recorded)
-        events = lists.change_catalogue("l", {"name": "A"}, placed, NOW, recorded)
-        kept = count_kept([positions.get(one) for one in wanted])
-        gone = positions.keys() - set(wanted)
-        assert len(events) == len(gone) + len(wanted) - kept
-        for event in (one["data"] for one in events):
-            positions[event["item_id"]] = event.get("position")
-        positions = {item: at for item, at in positions.items() if item not in gone}
-        assert sort(positions) == wanted
+    states: lists.States = {("l", item): ({"position": at}, NOW) for item, at in former.items()}
+    recorded = lists.Recorded(states)
+    placed = lists.place("l", dict.fromkeys(wanted, lists.Fields()), recorded)
+    positions = {item: fields["position"] for item, fields in placed.items()}
+    assert sort(positions) == wanted
+    assert len({*positions.values()}) == len(wanted)
+    events = lists.change_catalogue("l", {"name": "A"}, placed, NOW, recorded)
+    kept = count_kept([former.get(item) for item in wanted])
+    assert len(events) == 1 + len(former.keys() - {*wanted}) + len(wanted) - kept
 
 
 WORDS_OF_FILES = [
