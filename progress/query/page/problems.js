@@ -26,7 +26,7 @@ function addressOf(hash) {
   const view = hash || (session.role() === 'learner' ? '#/' : '#/group');
   const address = view === '#/group' && only && !another ? `#/group/${encodeURIComponent(only)}` : view;
   const arranged = address.startsWith('#/group/') ? ['order', 'reverse', 'risk'] : ['at'];
-  return `${session.token()} ${arranged.reduce((one, name) => withParameter(one, name, null), address)}`;
+  return arranged.reduce((one, name) => withParameter(one, name, null), address);
 }
 
 /**

@@ -25,7 +25,7 @@ export async function countUnmet(user, signal) {
     pageInfo { hasNextPage endCursor } edges { node { items itemsStudied } } } }`;
   let unmet = null;
   for (let after = null, isMore = true; isMore;) {
-    const { rows, cursor } = rowsOf((await runQuery(query, { user, after }, signal)).data.lists);
+    const { rows, cursor } = rowsOf((await ask(query, { user, after }, signal)).data.lists);
     for (const { items, itemsStudied } of rows) unmet += items - itemsStudied;
     [after, isMore] = [cursor, cursor !== null];
   }
