@@ -149,7 +149,7 @@
     return found;
   }
 
-  // What the views show of each day once nothing is loading, by the day of their heading; and the files of each name.
+  // What the views show of each day once nothing is loading, by the day of their heading; and the files of each.
   const settled = new Map();
   const files = new Map();
   const heading = () => document.querySelector('main input[name=on]')?.value
@@ -159,29 +159,23 @@
     [one.closest('[data-key]')?.dataset.key, textOf(one.closest('tr, div, .card').firstElementChild), one.cellIndex]
       .join(), textOf(one)]));
   const compare = () => {
-    const day = heading();
-    if (settled.has(day)) {
-      for (const [place, text] of facts()) {
-        const [other] = [...settled].find(([, shown]) => shown.get(place) === text) ?? [day];
-        if (settled.get(day).get(place) !== text && other !== day) {
-          errors.push(`of another day: ${day} has ${text} of ${other} at ${place}`);
-        }
-      }
+    const own = settled.get(heading());
+    for (const [place, text] of own ? facts() : []) {
+      const other = [...settled.values()].find((shown) => shown.get(place) === text);
+      if (other && own.get(place) !== text) errors.push(`of another day than ${heading()}: ${text} at ${place}`);
     }
   };
   const make = URL.createObjectURL;
   const observe = () => {
-    const { click } = HTMLAnchorElement.prototype;
-    let blob = null;
-    URL.createObjectURL = (made) => make(blob = made);
-    HTMLAnchorElement.prototype.click = function save() {
-      if (!this.download) return click.call(this);
+    URL.createObjectURL = (blob) => {
+      const day = heading();
       running += 1;
-      return blob.text().then((text) => {
+      blob.text().then((text) => {
         running -= 1;
-        if ((files.get(this.download) ?? text) !== text) errors.push(`of another day: the file ${this.download}`);
-        files.set(this.download, text);
+        if ((files.get(day) ?? text) !== text) errors.push(`of another day than ${day}: a file`);
+        files.set(day, text);
       });
+      return make(blob);
     };
     new MutationObserver(compare).observe(document.getElementById('main'),
       { childList: true, subtree: true, characterData: true, attributes: true });
