@@ -234,11 +234,14 @@
     date(day) {
       enter(document.querySelector('main input[name=on], #day:not([hidden]) input'), day);
     },
-    /** Learn what the view shows, so that what it shows later can be compared. */
+    /** Learn what the view shows of a day, which must be what it has shown before, so that it can be compared. */
     learn() {
+      const [day, shown] = [heading(), facts()];
+      const [now, before] = [shown, settled.get(day) ?? shown].map((one) => JSON.stringify([...one]));
+      if (now !== before) errors.push(`not as before: ${now} instead of ${before}`);
+      if (!shown.size) errors.push('no number to compare');
       if (!settled.size) observe();
-      settled.set(heading(), facts());
-      if (!facts().size) errors.push('no number to compare');
+      settled.set(day, shown);
       this.save();
     },
     save() {
@@ -253,12 +256,6 @@
         this.save();
       }
       disturbed = 0;
-    },
-    /** Compare what the view shows with what it has shown of this day. */
-    same() {
-      const shown = JSON.stringify([...facts()]);
-      const before = JSON.stringify([...settled.get(heading()) ?? []]);
-      if (shown !== before) errors.push(`not as before: ${shown} instead of ${before}`);
     },
     back() {
       if (!navigation.canGoBack) return;

@@ -24,19 +24,6 @@ for (const language of ['en', 'ja']) {
   });
 }
 
-// Own words belong to no language.
-test('words of several kinds are cards, also those of no language', async () => {
-  const { ask, t } = await page('past_day', 'i18n');
-  globalThis.dispatchEvent = () => {};
-  const said = [];
-  for (const kinds of [[1, 1], [1, 2], [2, 1], [1]]) {
-    answerWith(() => ({ languages: kinds.map((each, at) => ({ language: ['de', 'und'][at], kinds: each })) }));
-    await ask('query Words($user: ID) { languages(userId: $user) { language kinds } }', {});
-    said.push(t('items.found', { count: 237 }));
-  }
-  assert.deepEqual(said, ['237 words', '237 cards', '237 cards', '237 words']);
-});
-
 test('a table of lists has numbers of due words', async () => {
   for (const [language, name] of [['en', 'Due'], ['ja', '今日の復習']]) {
     const { ListPage, Lists } = await pageIn({ language }, 'lists');
