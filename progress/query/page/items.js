@@ -84,11 +84,9 @@ export const listLink = (list, user) =>
 export function taskText({ items: count, known, knownNow, expected, dueOn }, today) {
   const day = dueOn === today ? t('tasks.endOfToday') : nearDay(dueOn, today);
   if (known == null || !count) return t('tasks.size', { count, day });
-  if (expected != null && dueOn >= today) {
-    const when = dueOn === today ? t('tasks.atEnd') : t('tasks.on', { day });
-    return t('tasks.remembered', { known, count, expected: floor(expected), when });
-  }
-  return t(known < knownNow ? 'tasks.late' : 'tasks.learned', { known, count, day, now: knownNow });
+  const name = expected != null && dueOn >= today ? dueOn === today ? 'rememberedToday' : 'remembered'
+    : known < knownNow ? 'late' : 'learned';
+  return t(`tasks.${name}`, { known, count, day, now: knownNow, expected: floor(expected) });
 }
 
 /**

@@ -186,7 +186,8 @@ export class View {
     if (problem.kind === 'signed-out') return this.shell.signedOut(problem);
     this.problem = problem;
     this.retry.schedule(problem);
-    if (!this.data && problem.isAway) Object.assign(this, kept.get(addressOf(location.hash)));
+    const isOwn = this.data && this.loaded; // not what a list restores
+    if (!isOwn && problem.isAway) Object.assign(this, kept.get(addressOf(location.hash)));
     this.draw();
   }
 }

@@ -86,6 +86,13 @@ def test_a_teacher_sees_saves_and_prints_who_has_done_a_task(visitor: Visit) -> 
     expect(page.get_by_role("heading", level=1)).to_have_text("There is no such task")
     visitor.move(f"#/group/{group}")
     expect(page.locator("[data-key=learners]")).to_contain_text(missing)
+    visitor.move("#/glossary")
+    visitor.context.set_offline(True)
+    page.go_back()
+    expect(page.get_by_text("These numbers are as of")).to_be_visible()
+    expect(page.locator("[data-key=learners]")).to_contain_text(missing)
+    visitor.context.set_offline(False)
+    expect(page.get_by_text("These numbers are as of")).to_have_count(0)
     page.get_by_role("button", name="Sign out").click()
     assert page.evaluate("sessionStorage.getItem('progress.left')") is None  # names of a group
 
