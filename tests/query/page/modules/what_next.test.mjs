@@ -38,7 +38,8 @@ async function screens(language) {
         current: current || Number(answers > 0), activeToday: answers > 0, restToday: rests,
         atRisk: !answers && current > 0 && !rests, lastStudyDate: dayIn(-2),
         ...longest && { longest, longestEnd: dayIn(-2) } },
-      progress: { masteryStats: { ...stages(9), unlearned: fresh }, totalItemsLearned: 412, displayName: user && 'Lena' },
+      progress: {
+        masteryStats: { ...stages(9), unlearned: fresh }, totalItemsLearned: 412, displayName: user && 'Lena' },
       ...more }));
     const [card, streak] = section.children.filter(({ attributes }) => attributes.class?.includes('tile'));
     const news = section.find('news');
