@@ -149,7 +149,7 @@
     return found;
   }
 
-  // What the views show of each day once nothing is loading, by the day of their heading; and the files of each name.
+  // What the views show of each day once nothing is loading, by the day of their heading; and the files of each.
   const settled = new Map();
   const files = new Map();
   const heading = () => document.querySelector('main input[name=on]')?.value
@@ -159,29 +159,23 @@
     [one.closest('[data-key]')?.dataset.key, textOf(one.closest('tr, div, .card').firstElementChild), one.cellIndex]
       .join(), textOf(one)]));
   const compare = () => {
-    const day = heading();
-    if (settled.has(day)) {
-      for (const [place, text] of facts()) {
-        const [other] = [...settled].find(([, shown]) => shown.get(place) === text) ?? [day];
-        if (settled.get(day).get(place) !== text && other !== day) {
-          errors.push(`of another day: ${day} has ${text} of ${other} at ${place}`);
-        }
-      }
+    const own = settled.get(heading());
+    for (const [place, text] of own ? facts() : []) {
+      const other = [...settled.values()].find((shown) => shown.get(place) === text);
+      if (other && own.get(place) !== text) errors.push(`of another day than ${heading()}: ${text} at ${place}`);
     }
   };
   const make = URL.createObjectURL;
   const observe = () => {
-    const { click } = HTMLAnchorElement.prototype;
-    let blob = null;
-    URL.createObjectURL = (made) => make(blob = made);
-    HTMLAnchorElement.prototype.click = function save() {
-      if (!this.download) return click.call(this);
+    URL.createObjectURL = (blob) => {
+      const day = heading();
       running += 1;
-      return blob.text().then((text) => {
+      blob.text().then((text) => {
         running -= 1;
-        if ((files.get(this.download) ?? text) !== text) errors.push(`of another day: the file ${this.download}`);
-        files.set(this.download, text);
+        if ((files.get(day) ?? text) !== text) errors.push(`of another day than ${day}: a file`);
+        files.set(day, text);
       });
+      return make(blob);
     };
     new MutationObserver(compare).observe(document.getElementById('main'),
       { childList: true, subtree: true, characterData: true, attributes: true });
@@ -240,11 +234,14 @@
     date(day) {
       enter(document.querySelector('main input[name=on], #day:not([hidden]) input'), day);
     },
-    /** Learn what the view shows, so that what it shows later can be compared. */
+    /** Learn what the view shows of a day, which must be what it has shown before, so that it can be compared. */
     learn() {
+      const [day, shown] = [heading(), facts()];
+      const [now, before] = [shown, settled.get(day) ?? shown].map((one) => JSON.stringify([...one]));
+      if (now !== before) errors.push(`not as before: ${now} instead of ${before}`);
+      if (!shown.size) errors.push('no number to compare');
       if (!settled.size) observe();
-      settled.set(heading(), facts());
-      if (!facts().size) errors.push('no number to compare');
+      settled.set(day, shown);
       this.save();
     },
     save() {
@@ -259,12 +256,6 @@
         this.save();
       }
       disturbed = 0;
-    },
-    /** Compare what the view shows with what it has shown of this day. */
-    same() {
-      const shown = JSON.stringify([...facts()]);
-      const before = JSON.stringify([...settled.get(heading()) ?? []]);
-      if (shown !== before) errors.push(`not as before: ${shown} instead of ${before}`);
     },
     back() {
       if (!navigation.canGoBack) return;

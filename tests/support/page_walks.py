@@ -139,7 +139,7 @@ class Explorer:
         days = ["", *(f"{today - timedelta(days=ago)}" for ago in chance.sample(range(5, 60), 2))]
         steps: list[Step] = [step for day in days for step in (["date", day], ["learn"])]
         chosen = [[chance.choice(days), chance.randint(0, 900)] for _ in range(choices)]
-        steps += [["hurry", seed + 1, chosen], ["date", ""], ["date", days[1]], ["same"]]
+        steps += [["hurry", seed + 1, chosen], ["date", ""], ["date", days[1]], ["learn"]]
         self.repeat(start | {"width": 1280, "color_scheme": "light"}, steps)
 
     def _draw(self, begin: tuple[str, str, str, list[str]], chance: Random) -> None:

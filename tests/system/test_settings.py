@@ -183,10 +183,7 @@ def test_the_error_names_database_url_if_no_database_is_set() -> None:
     ("url", "error"),
     [
         ("https://a.example/{list}?f={filter}&{from}{to}{item}{level}{language}#%7Bx%7D", ""),
-        (
-            "https://a.example/?f={filtr}",
-            r"APP_URL: unknown placeholder {filtr}; known are filter, ",
-        ),
+        ("https://a.example/?f={filtr}", "APP_URL: unknown placeholder {filtr}; known are filter"),
         ("https://a.example/?f={Filter}", "unknown placeholder {Filter}"),
         ("https://a.example/{}", "unknown placeholder {}"),
         ("https://{item}/", "APP_URL: expected a host without placeholders"),

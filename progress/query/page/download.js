@@ -36,11 +36,7 @@ export class Download {
       note(t('data.meaning')),
       h('p', { class: 'error', role: 'alert' }, this.started?.error),
       this.started?.bar(),
-      h('div', { class: 'tools' }, this.started?.buttons() ?? button('export', 'start', this.text)));
-  }
-
-  get text() {
-    return t(this.user ? 'data.getTheirs' : 'data.get');
+      h('div', { class: 'tools' }, this.started?.buttons() ?? button('export', 'start', t('data.get'))));
   }
 
   /** Start or cancel an export; throw an error if its module does not arrive. */

@@ -54,10 +54,7 @@ export const share = (rate) => (rate == null ? NONE : rate < 0.1 ? tenths.format
 
 const between = (rate, step) => (rate > 0 && rate < 1 ? Math.min(Math.max(rate, step), 1 - step) : rate);
 
-/**
- * Round an estimate down to a multiple of 1 / `steps`. The API has rounded it already, so that it must not be rounded
- * up once more: of 135.484, the API gives 135.5.
- */
+/** Round an estimate down to a multiple of 1 / `steps`; up, it may have been rounded by the API: 135.484 to 135.5. */
 export const floor = (value, steps = 1) =>
   (value == null ? null : Math.floor((steps * value).toPrecision(12)) / steps);
 

@@ -3,15 +3,16 @@
 import { bar, legend } from './charts.js';
 import { h } from './dom.js';
 import { dayAfter, longDay, monthYear, number, percent, share } from './format.js';
-import { STAGES, isBatchLate, isBatchPending, masteredNow } from './freshness.js';
+import { STAGES, isBatchPending, masteredNow } from './freshness.js';
 import { parts, sentences, t } from './i18n.js';
 import { itemList, listLink, listsPage } from './items.js';
 import { inLanguage, languageSwitch, ofAllLanguages } from './languages.js';
-import { LEAST, card, has, mark, note, pairs, section, table } from './layout.js';
+import { LEAST, card, counting, has, mark, note, pairs, section, table } from './layout.js';
 import { visible } from './names.js';
 import { known } from './news.js';
 
 const AGREE = 0.1;
+const MAX_DAYS = 731; // of a range of the API
 const MOST = 7; // levels of a scale that the card shows; CEFR has not more, with the words of no level
 
 /** True if rates differ by so little that none of them stands out. */
@@ -24,9 +25,8 @@ const shades = (row) => STAGES.map((name, index) => [`stage-${index}`, row[name]
  * the `lastLevel` that was found of a choice: see levelsOf().
  */
 export function howFar(data, view = {}) {
-  const isPending = isBatchPending(data);
   const ofAll = () => ofAllLanguages(data.languages, data.language);
-  const waiting = () => isPending && mark('wait', t(isBatchLate(data) ? 'levels.late' : 'levels.counting'));
+  const waiting = () => isBatchPending(data) && counting(data);
   return section('how-far', t('howFar.title'), languageSwitch(data.languages, data.language),
     card('known', t('expected.title'), null, known(data)), milestones(data, ofAll),
     levels(data, waiting(), view.scales ?? [], levelsOf(data, view), ofAll), skills(data, waiting()));
@@ -45,41 +45,34 @@ export const stageLegend = (names = [...STAGES, 'unmet']) =>
  */
 export function levelsOf(data, { scales = [], scale: chosen = null, lastLevel }) {
   const { levels: ofCefr, days, day, language } = data;
-  const isCounting = isBatchPending(data);
-  const byDefault = chosen === null && !isCounting && !hasLevel(ofCefr) ? scales[0] : null;
+  const byDefault = chosen === null && !isBatchPending(data) && !hasLevel(ofCefr) ? scales[0] : null;
   const scale = scales.find(({ name }) => name === chosen) ?? byDefault;
   const all = (scale?.rows ?? ofCefr).filter(isShown);
   const ahead = all.filter((row) => row.level !== 'UNKNOWN' && row.catalogueItems > 0 && !row.reached);
   const known = ahead.filter((row) => masteredNow(row) > 0);
-  const gained = ({ masteredLast28Days }) => masteredLast28Days ?? 0;
-  const most = Math.max(0, ...ahead.map(gained));
-  const masteredOn = [...days.values()].filter(({ newMasteryCount }) => newMasteryCount).map(({ date }) => date);
+  const most = Math.max(0, ...ahead.map((row) => row.masteredLast28Days));
+  const dates = [...days.values()].filter((row) => row.newMasteryCount).map(({ date }) => date)
+    .filter((date) => dayAfter(day, -MAX_DAYS) < date && date <= day).sort().reverse();
   const key = [scale?.name, language, day].join();
-  const choice = !most && known.length > 1 && masteredOn.length > 0 && {
-    key, rows: known, dates: masteredOn.sort().reverse(), day, language: scale ? null : language };
+  const choice = !most && known.length > 1 && dates.length > 0
+    && { key, rows: known, dates, day, language: scale ? null : language };
   const last = lastLevel?.key === key ? lastLevel : null;
-  const current = most ? ahead.find((row) => gained(row) === most)
+  const current = most ? ahead.find((row) => row.masteredLast28Days === most)
     : choice && !last ? null : known.find((row) => idOf(row) === last?.id) ?? known[0] ?? ahead[0];
-  return {
-    scale, all, current, next: ahead[ahead.indexOf(current) + 1],
-    isWaiting: !scale && isCounting, // lists are counted when they are asked for
-    choice: !last && choice,
-  };
+  return { scale, all, current, next: ahead[ahead.indexOf(current) + 1], choice: !last && choice };
 }
 
 export const idOf = ({ id, level }) => id ?? level;
 
-function levels({ user, day }, counting, scales, shown, ofAll) {
-  const { scale, all, isWaiting, current, next } = shown;
-  const waiting = isWaiting && counting;
-  const isTable = isWaiting || hasLevel(all);
+function levels({ user, day }, isCounting, scales, shown, ofAll) {
+  const { scale, all, current, next } = shown;
+  const waiting = !scale && isCounting; // lists are counted when they are asked for
+  const isTable = waiting || hasLevel(all);
   const first = scale ? Math.max(0, all.indexOf(current)) : 0;
   const rows = [...all.slice(first), ...all.slice(0, first)].slice(0, MOST);
   const isNear = (row) => row === current || row === next;
-  const hasPace = rows.some((row) => row.masteredLast28Days != null);
-  const headers = [t('levels.level'), t('levels.known'),
-    ...(hasPace ? [t('levels.pace'), t('levels.expected')] : [t('week.right')])];
-  const undated = hasPace && isTable && !waiting && sentences(
+  const headers = [t('levels.level'), t('levels.known'), t('levels.pace'), t('levels.expected')];
+  const undated = isTable && !waiting && sentences(
     rows.some((row) => row.masteredLast28Days > 0 && !row.reached && !isNear(row)) && t('levels.near'),
     [current, next].some(lacksDate) && t('levels.noDate'));
   const more = scale && (scale.cursor || all.length > MOST);
@@ -89,10 +82,9 @@ function levels({ user, day }, counting, scales, shown, ofAll) {
     scale && ofAll(), status(waiting, describe(shown)),
     isTable && [shareTable(headers, rows.map((row) => [
       row.id ? listLink(row, user) : row.level === 'UNKNOWN' ? t('levels.none') : row.level, row,
-      ...(hasPace ? [pace(row, user, day), expected(row, isNear(row))] : [percent(row.accuracyRate)])]),
-    waiting, user), stageLegend()],
+      pace(row, user, day), expected(row, isNear(row))]), waiting, user), stageLegend()],
     undated && note(undated),
-    (more || (!waiting && !hasLevel(all))) && h('div', { class: 'tools' },
+    (more || !isTable) && h('div', { class: 'tools' },
       h('a', { class: 'button quiet', href: listsPage(user, scale?.name), 'data-key': 'lists' }, t('view.lists'))));
 }
 
@@ -153,7 +145,7 @@ export function shareOf(row, user) {
 }
 
 /** A number of words of a level, a skill or a list, which is of all languages; it opens the words. */
-function opened({ id, level, domain }, count, user, filter) {
+export function opened({ id, level, domain }, count, user, filter) {
   const href = itemList(user, { ...filter, ...(id ? { list: id } : level ? { level } : { skill: domain }) });
   return count ? h('a', { href: id ? inLanguage(null, href) : href }, number(count)) : number(count);
 }

@@ -20,8 +20,8 @@ export const withTexts = async (module) => (await Promise.all([module, loadTexts
 
 /**
  * The text with this key, such as "today.streak". `values` replace the names in braces; numbers are formatted. If a
- * text has several plural forms, the value `count` selects one. A text that speaks to the learner has another one with
- * "Theirs" after its key, which speaks about the learner to others.
+ * text has several plural forms, the value `count` selects one. To others, it is the text with "Theirs" after the key
+ * that speaks about the learner, if there is one.
  */
 export const t = (key, values) => parts(key, values).join('');
 

@@ -1,7 +1,7 @@
 // The section of the learner's items with the lowest accuracy, and functions that show an item or link to it.
 
 import { h } from './dom.js';
-import { distance, instant, longDay, nearDay, now, percent } from './format.js';
+import { distance, floor, instant, longDay, nearDay, now, percent } from './format.js';
 import { t } from './i18n.js';
 import { chosenLanguage, inLanguage, languageSwitch } from './languages.js';
 import { card, note, section, table } from './layout.js';
@@ -84,11 +84,9 @@ export const listLink = (list, user) =>
 export function taskText({ items: count, known, knownNow, expected, dueOn }, today) {
   const day = dueOn === today ? t('tasks.endOfToday') : nearDay(dueOn, today);
   if (known == null || !count) return t('tasks.size', { count, day });
-  if (expected != null && dueOn >= today) {
-    const when = dueOn === today ? t('tasks.atEnd') : t('tasks.on', { day });
-    return t('tasks.remembered', { known, count, expected: Math.floor(expected), when });
-  }
-  return t(known < knownNow ? 'tasks.late' : 'tasks.learned', { known, count, day, now: knownNow });
+  const name = expected != null && dueOn >= today ? dueOn === today ? 'rememberedToday' : 'remembered'
+    : known < knownNow ? 'late' : 'learned';
+  return t(`tasks.${name}`, { known, count, day, now: knownNow, expected: floor(expected) });
 }
 
 /**

@@ -4,7 +4,7 @@
 import { bar } from './charts.js';
 import { h, s } from './dom.js';
 import { clock, floor, instant, number } from './format.js';
-import { STAGES, masteredNow } from './freshness.js';
+import { STAGES, isBatchLate, masteredNow } from './freshness.js';
 import { parts, t } from './i18n.js';
 import { firstDay } from './periods.js';
 import { pastDay } from './past_day.js';
@@ -93,6 +93,9 @@ export function mark(kind, text) {
     s('svg', { width: 16, height: 16, viewBox: '0 0 16 16', 'aria-hidden': 'true' }, s('path', { d: MARKS[kind] })),
     text);
 }
+
+/** That levels, skills or weeks, which the batch job counts, are being counted. */
+export const counting = (data) => mark('wait', t(isBatchLate(data) ? 'levels.late' : 'levels.counting'));
 
 /**
  * A table. Each row is a list of cells. The first cell is the row's header; the other cells are right-aligned. With the

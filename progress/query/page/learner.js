@@ -141,12 +141,12 @@ export class Learner extends Dashboard {
   }
 
   /** Add the news and the estimates. Until they arrive, the page keeps the former numbers, or their place. */
-  async addNews() {
+  addNews() {
     if (pastDay()) return this.add(PAST_QUERY, {});
-    const unmet = this.countUnmet();
-    if (endedStreak(this.data)) await this.loadBefore(); // the news count all study days
-    if (this.data.streak.activeToday) return this.add(TODAY_QUERY, {}, unmet);
-    return this.add(NEWS_QUERY, { monday: newsRange(this.data.day).monday }, unmet);
+    const allDays = endedStreak(this.data) && this.loadBefore(); // the news count all study days
+    const further = Promise.all([this.countUnmet(), allDays]);
+    if (this.data.streak.activeToday) return this.add(TODAY_QUERY, {}, further);
+    return this.add(NEWS_QUERY, { monday: newsRange(this.data.day).monday }, further);
   }
 
   async countUnmet() {
@@ -160,13 +160,12 @@ export class Learner extends Dashboard {
     if (!pastDay() && !this.more.curve) await this.add(FRAME_QUERY, { before: newsRange(this.data.day).before });
   }
 
-  async add(query, parameters, further = {}) {
-    const day = pastDay();
+  async add(query, parameters, further = []) {
     const { language } = this.data;
     const variables = { user: this.user, language, isChosen: Boolean(language), ...parameters };
-    const [{ data }, more] = await Promise.all([ask(query, variables, this.closing.signal), further]);
-    if (language !== this.data.language || day !== pastDay()) return; // a newer request is on its way
-    Object.assign(this.more, data, more);
+    const [{ data }, [unmet]] = await Promise.all([ask(query, variables, this.closing.signal), further]);
+    if (language !== this.data.language) return; // a newer request is on its way
+    Object.assign(this.more, data, unmet);
     Object.assign(this.data, this.more);
     this.draw();
   }

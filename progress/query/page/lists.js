@@ -3,14 +3,13 @@
 import { runQuery } from './api.js';
 import { h } from './dom.js';
 import { clock, floor, number } from './format.js';
-import { expected, scaleSelect, shareOf, stageLegend } from './how_far.js';
+import { expected, opened, scaleSelect, shareOf, stageLegend } from './how_far.js';
 import { join, t } from './i18n.js';
 import { listenForSearch, searchField } from './item_list.js';
 import { stateOf } from './item_page.js';
 import {
   appLink, due, itemList, itemPage, level, listLink, listName, listPage, listsPage, tags, taskText, word,
 } from './items.js';
-import { inLanguage } from './languages.js';
 import { button, card, expectedOf, note, pairs, stamp, table } from './layout.js';
 import { learnName, nameOf, visible } from './names.js';
 import { View } from './problems.js';
@@ -130,8 +129,7 @@ const tasksOf = (id, { tasks, today: [{ date: today }] }) => (tasks?.edges ?? []
   .map(({ node: task }) => h('span', { class: 'of' },
     join(taskText(task, today), visible(task.groupName) ?? task.groupId)));
 
-const dueOf = ({ id, due: count }, user) => (count
-  ? h('a', { href: inLanguage(null, itemList(user, { filter: 'due', list: id })) }, number(count)) : number(count));
+const dueOf = (list, user) => opened(list, list.due, user, { filter: 'due' });
 
 /** Lists of the scale `shown` are levels; of others, a task says how it stands. What is known is on its own page. */
 const listTable = (lists, user, shown, frame) => [

@@ -233,7 +233,6 @@ const shell = {
     if (isRejected) return renew();
     session.keepView();
     const expired = Boolean(session.token());
-    session.endToken();
     showSignIn(t(expired ? 'signIn.ended' : 'signIn.title'), problem?.message);
   },
 };
@@ -264,6 +263,7 @@ function showState() {
 
 function showSignIn(title, reason = null) {
   closeView();
+  session.endToken(); // with the list that the view has left
   forget();
   isRejected = false;
   document.title = 'Progress'; // nothing of the view that it hides

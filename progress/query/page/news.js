@@ -17,7 +17,6 @@ export const newsRange = (day) => ({ monday: monday(day), before: dayAfter(monda
 
 const FULL = { style: 'next', button: 'next.start' };
 const RESTS = { style: 'next rests', button: 'next.open' };
-const WORDS = { due: { filter: 'DUE' }, fading: { filter: 'FADING' } }; // the arguments of `itemStats`
 const NEARLY_ALL = 5; // words; if fewer than these or than a tenth would remain, all are to be repeated
 const MISSED_DAYS = 3; // so long the page tells of a task that was not done
 
@@ -48,9 +47,9 @@ const CASES = {
  * ends, `urgency` how little that is, from 0 to 2. `ended` is the length of a streak that ended yesterday, else 0. The
  * `studied` days and the `learned` words, which are all of them, stay.
  *
- * Return the case's row, the values of its texts, the text of the time that is left, if it is little, what comes
- * tomorrow, if today is enough, what is to be said first of all, and the sentence. A text is [key, values], and so may
- * be a value.
+ * Return the case's row, the values of its texts, the text of the time that is left, if it is little, what is to be
+ * said first of all, the arguments of `itemStats` for the words, what comes tomorrow, if today is enough, and the
+ * sentence. A text is [key, values], and so may be a value.
  */
 function decide({
   due: [due, ...ahead], fading, fresh, tasks: [task, ...missed] = [], pace, usual, spent, goal, streak, left, urgency,
@@ -76,8 +75,8 @@ function decide({
   const hours = urgency && atRisk ? timeLeft(left) : null;
   const ofTasks = [task, ...missed].filter(Boolean).map((one) => ['news.task', { task: one, text: one.text }]);
   return {
-    ...row, values, hours, words: WORDS[aim] ?? (aim === 'task' ? { list: task.listId } : {}),
-    first: task?.isLastDay && ofTasks.shift(),
+    ...row, values, hours, first: task?.isLastDay && ofTasks.shift(),
+    words: { due: { filter: 'DUE' }, fading: { filter: 'FADING' }, task: { list: task?.listId } }[aim] ?? {},
     tomorrow: row.note === 'next.enough' && ahead[0] > 0
       && { count: ahead[0], minutes: pace ? toMinutes(ahead[0] * pace) : null },
     note: row.note && (row.note !== 'next.time' || minutes)

@@ -68,11 +68,11 @@ export async function select(user, chosen) {
 async function findEnd(user, date) {
   const day = `${user} ${date}`;
   const query = 'query Day($user: ID, $date: Date!) { localDay(userId: $user, date: $date) { end } }';
-  const asked = runQuery(query, { user, date }).then(({ data }) => data.localDay.end, (problem) => {
-    if (problem.isAway && ends.has(day)) return ends.get(day);
-    throw problem;
-  });
-  ends.set(day, await asked);
+  try {
+    ends.set(day, (await runQuery(query, { user, date })).data.localDay.end);
+  } catch (problem) {
+    if (!problem.isAway || !ends.has(day)) throw problem;
+  }
   return ends.get(day);
 }
 

@@ -26,7 +26,7 @@ function addressOf(hash) {
   const view = hash || (session.role() === 'learner' ? '#/' : '#/group');
   const address = view === '#/group' && only && !another ? `#/group/${encodeURIComponent(only)}` : view;
   const arranged = address.startsWith('#/group/') ? ['order', 'reverse', 'risk'] : ['at'];
-  return `${session.token()} ${arranged.reduce((one, name) => withParameter(one, name, null), address)}`;
+  return arranged.reduce((one, name) => withParameter(one, name, null), address);
 }
 
 /**
@@ -186,7 +186,8 @@ export class View {
     if (problem.kind === 'signed-out') return this.shell.signedOut(problem);
     this.problem = problem;
     this.retry.schedule(problem);
-    if (!this.data && problem.isAway) Object.assign(this, kept.get(addressOf(location.hash)));
+    const isOwn = this.data && this.loaded; // not what a list restores
+    if (!isOwn && problem.isAway) Object.assign(this, kept.get(addressOf(location.hash)));
     this.draw();
   }
 }

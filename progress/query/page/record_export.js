@@ -42,7 +42,7 @@ export class RecordExport {
     return [
       download && h('a', { class: 'button', href: download.url, download: true, 'data-key': 'file' },
         t('data.save', { size: size(download) })),
-      button('export', 'start', hasFailed ? t('problem.tryAgain') : this.owner.text),
+      button('export', 'start', t(hasFailed ? 'problem.tryAgain' : 'data.get')),
     ];
   }
 

@@ -1,13 +1,11 @@
 // Lists with a learner's numbers, of one scale or of several at once.
 
 import { runQuery } from './api.js';
-import { dayAfter } from './format.js';
 import { masteredNow } from './freshness.js';
 import { idOf } from './how_far.js';
 import { ask } from './past_day.js';
 
 const MAX_LEVELS = 4; // that the last word may have: those with most known words
-const MAX_DAYS = 731; // of a range
 const MAX_SCALES = 5; // of those with most lists; the page shows the ones that are studied
 
 /** The numbers of a list, with the names that those of a level have. */
@@ -27,7 +25,7 @@ export async function countUnmet(user, signal) {
     pageInfo { hasNextPage endCursor } edges { node { items itemsStudied } } } }`;
   let unmet = null;
   for (let after = null, isMore = true; isMore;) {
-    const { rows, cursor } = rowsOf((await runQuery(query, { user, after }, signal)).data.lists);
+    const { rows, cursor } = rowsOf((await ask(query, { user, after }, signal)).data.lists);
     for (const { items, itemsStudied } of rows) unmet += items - itemsStudied;
     [after, isMore] = [cursor, cursor !== null];
   }
@@ -61,10 +59,8 @@ export async function loadLevels(user, signal) {
 export async function findLastLevel(user, { key, rows, dates, day, language }, signal) {
   const least = rows.map(masteredNow).sort((one, other) => other - one)[MAX_LEVELS - 1] ?? 0;
   const asked = rows.filter((row) => masteredNow(row) >= least).slice(0, MAX_LEVELS);
-  const within = dates.filter((date) => dayAfter(day, -MAX_DAYS) < date && date <= day);
   const places = asked.length > 2 ? [0, Infinity] : [0, 3, 27, Infinity]; // eight fields read as much as is allowed
-  const starts = [...new Set(places.map((place) => within[place] ?? within.at(-1)))].filter(Boolean);
-  if (!starts.length) return { key, id: null };
+  const starts = [...new Set(places.map((place) => dates[place] ?? dates.at(-1)))];
   const [name, type] = asked[0].id ? ['list', 'ID'] : ['level', 'CefrLevel'];
   const fields = starts.flatMap((from, start) => asked.map((_, at) =>
     `s${start}l${at}: itemStats(userId: $user, language: $language, filter: NEWLY_MASTERED, ${name}: $l${at},

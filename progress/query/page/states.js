@@ -3,12 +3,12 @@
 import { runQuery } from './api.js';
 import { axis, chart, columns, dateLabels, roundUp, slots } from './charts.js';
 import { days, longDay, number } from './format.js';
-import { STAGES, isBatchLate } from './freshness.js';
+import { STAGES } from './freshness.js';
 import { stageLegend } from './how_far.js';
 import { join, parts, t } from './i18n.js';
 import { wordsLink } from './items.js';
 import { newWords } from './languages.js';
-import { mark, note, table, unfolded } from './layout.js';
+import { counting, note, table, unfolded } from './layout.js';
 import { byMonth } from './periods.js';
 import { MAX_YEARS, range } from './query.js';
 
@@ -30,8 +30,7 @@ export function states(weeks, data, since) {
   const answered = [...studied.values()].filter(({ answers }) => answers).map(({ date }) => date).sort();
   const isCounting = answered.length > 0 && !(weeks[0]?.start <= answered[0]);
   const shown = byMonth(weeks.filter(({ end }) => !since || end >= since));
-  const counting = isCounting && mark('wait', t(isBatchLate(data) ? 'levels.late' : 'levels.counting'));
-  if (!shown.length) return counting || note(t('states.none'));
+  if (!shown.length) return isCounting ? counting(data) : note(t('states.none'));
   const last = { ...shown.at(-1), ...progress.masteryStats, end: day };
   const rows = [...shown.slice(0, -1), last];
   const named = (row, some = STAGES) =>
@@ -40,7 +39,7 @@ export function states(weeks, data, since) {
   const top = roundUp(Math.max(...rows.map((row) => STAGES.reduce((sum, name) => sum + row[name], 0))));
   const room = slots(rows.length);
   return [
-    counting,
+    isCounting && counting(data),
     note(parts('states.now', {
       states: named(last, STAGES.slice(0, 2)),
       learning: last.learning ? wordsLink(data, learning, 'learning') : learning,

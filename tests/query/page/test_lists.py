@@ -97,29 +97,6 @@ def test_others_see_the_lists_of_the_catalogue_and_ids_of_own_words(visitor: Vis
     expect(page.locator("[data-key=members]").get_by_role("cell").first).to_have_text("New")
 
 
-def test_who_has_met_the_only_deck_is_sent_to_no_words_of_the_catalogue(visitor: Visit) -> None:
-    user, now = browser.move_to_noon(visitor.stack, f"page-{uuid.uuid4()}"), datetime.now(UTC)
-
-    def review(word: str) -> browser.Envelope:
-        card = {"user_id": user, "rating": 3, "interval_days": 9, "duration_ms": 900}
-        return browser.envelope("CardReviewed", **card, item_id=word)
-
-    deck = {"list_id": "deck", "user_id": user}
-    visitor.stack.publish(
-        browser.envelope("ListPublished", now, **deck, name="Animals"),
-        *(browser.envelope("ItemListed", now, **deck, item_id=w, headword=w) for w in "ab"),
-        review("a"),
-    )
-    counted = {"lists": {"edges": [{"node": {"itemsStudied": 1}}]}}
-    visitor.wait_for("{ lists { edges { node { itemsStudied } } } }", counted, user, "learner")
-    news = visitor.open(user).locator("[data-key=news]")
-    expect(news).to_contain_text("Nothing is due or fading: learn new words")
-    visitor.stack.publish(review("b"))
-    expect(news).to_have_text(
-        "Today: 2 newly mastered. A streak of 1 day. Nothing is due or fading."
-    )
-
-
 def test_the_chosen_scale_of_levels_is_kept_and_leads_to_its_lists(visitor: Visit) -> None:
     page = visitor.open()
     levels = page.locator("[data-key=levels]")

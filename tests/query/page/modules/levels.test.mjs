@@ -173,3 +173,14 @@ test('the current hour has the rate of its minutes', async () => {
     ({ start: inHours(n - 23.5), events: n < 23 ? 600 : 300, deadLetters: 0 }));
   assert.equal(arrivals(rows).textContent.split('10.0 events per minute').length - 1, 24);
 });
+
+test('the words that a learner has not met are those of all pages of the lists', async () => {
+  const { countUnmet } = await page('scales');
+  const unmet = async (...pages) => {
+    answerWith(({ variables: { after = null } }) => ({ lists: {
+      edges: pages[Number(after)].map(([items, itemsStudied]) => ({ node: { items, itemsStudied } })),
+      pageInfo: { hasNextPage: Number(after) + 1 < pages.length, endCursor: `${Number(after) + 1}` } } }));
+    return countUnmet('ann');
+  };
+  assert.deepEqual([await unmet([]), await unmet([[2, 2]]), await unmet([[9, 2], [3, 3]], [[5, 4]])], [null, 0, 8]);
+});

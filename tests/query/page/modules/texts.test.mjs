@@ -24,19 +24,6 @@ for (const language of ['en', 'ja']) {
   });
 }
 
-// Own words belong to no language.
-test('words of several kinds are cards, also those of no language', async () => {
-  const { ask, t } = await page('past_day', 'i18n');
-  globalThis.dispatchEvent = () => {};
-  const said = [];
-  for (const kinds of [[1, 1], [1, 2], [2, 1], [1]]) {
-    answerWith(() => ({ languages: kinds.map((each, at) => ({ language: ['de', 'und'][at], kinds: each })) }));
-    await ask('query Words($user: ID) { languages(userId: $user) { language kinds } }', {});
-    said.push(t('items.found', { count: 237 }));
-  }
-  assert.deepEqual(said, ['237 words', '237 cards', '237 cards', '237 words']);
-});
-
 test('a table of lists has numbers of due words', async () => {
   for (const [language, name] of [['en', 'Due'], ['ja', '今日の復習']]) {
     const { ListPage, Lists } = await pageIn({ language }, 'lists');
@@ -96,11 +83,10 @@ test('only all is 100 percent and only none is 0 percent', async () => {
 });
 
 test('no number that the API has rounded is rounded up once more', async () => {
-  const { expectedOf, floor, recallShare } = await page('format', 'layout');
+  const { expectedOf, floor } = await page('format', 'layout');
   // 135.484 and 5.246 are 135.5 and 5.25 in the API.
   assert.deepEqual([135.5, 150.9, 0, null].map((value) => floor(value)), [135, 150, 0, null]);
   assert.deepEqual([5.25, 8.2, 0.3].map((value) => floor(value, 10)), [5.2, 8.2, 0.3]);
-  assert.equal(recallShare(0.999), '99%');
   assert.match(expectedOf({ expected: 135.5, items: 200 })[0].textContent, /\b135\b.*\b200\b/);
 });
 
