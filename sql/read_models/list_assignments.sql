@@ -72,8 +72,8 @@ tasks AS MATERIALIZED (
 )
 
 -- known --
--- Of each list, what the learners with the same pairs get: `got` has the items, and `gets` their number, if there are
--- any. `known` has, up to 2,000 listed items, how many of them each learner of `learners` knew up to the task's day,
+-- Of each list, what the learners with the same pairs get: `gets` has the items and their number, if there are any.
+-- `known` has, up to 2,000 listed items, how many of them each learner of `learners` knew up to the task's day,
 -- knows now, and is expected to know at the end of that day or, if it is past, of `today`, unless it is null; no row
 -- without an answer. Of a learner, the rows of the tasks' items are looked up, or all are read if they are fewer.
 cards AS MATERIALIZED (   -- OFFSET 0 makes the planner look up each list and each item
@@ -98,16 +98,19 @@ paired AS MATERIALIZED (   -- each learner with those of the own pairs that the 
 sets AS (
     SELECT DISTINCT pairs FROM paired
 ),
-got AS MATERIALIZED (
+got AS (
     {read_models/lists got}
 ),
 gets AS MATERIALIZED (
-    SELECT pairs, list_id, least(count(*), 20000) AS items FROM got GROUP BY pairs, list_id
+    SELECT pairs, list_id, least(count(*), 20000) AS items, array_agg(item_id) AS item_ids
+    FROM got
+    GROUP BY pairs, list_id
 ),
-listed AS MATERIALIZED (
-    SELECT l.pairs, p.group_id, p.list_id, p.due_on, l.item_id
+listed AS MATERIALIZED (   -- of an array, the planner expects ten items; of a join, it may expect one, and nest loops
+    SELECT g.pairs, p.group_id, p.list_id, p.due_on, l.item_id
     FROM tasks p
-    JOIN got l USING (list_id)
+    JOIN gets g USING (list_id)
+    CROSS JOIN LATERAL unnest(g.item_ids) AS l (item_id)
     WHERE p.items <= 2000
 ),
 met AS (   -- OFFSET 0, so that a learner's rows are not read again for each item of a task

@@ -200,7 +200,7 @@ ends AS MATERIALIZED (  -- the last member of each list that may have more items
         THEN EXISTS (SELECT FROM own_listed_items l WHERE l.user_id = :user_id AND l.list_id = p.list_id OFFSET 20000)
         ELSE EXISTS (SELECT FROM listed_items l WHERE l.list_id = p.list_id OFFSET 20000) END
 ),
-counted AS (
+counted AS MATERIALIZED (
     SELECT p.id, count(*) AS items, count(s.item_id) AS items_studied, CAST(sum(s.answers) AS bigint) AS answers,
         CAST(sum(s.correct_answers) AS bigint) AS correct_answers,
         count(*) FILTER (WHERE s.interval_days BETWEEN 7 AND 20) AS short_term,

@@ -39,7 +39,7 @@ export class PostsAreOff extends Error {
 class Waits extends Error {
   declare afterMs?: number;
   declare isSoon?: boolean;
-  declare kind?: number; // 0 or 1, all of which waits; everything, if it is another or none
+  declare kind?: number | undefined; // all of which waits; everything, if none
 }
 
 interface Answer {
@@ -87,8 +87,8 @@ export class Progress {
   #due = 0; // the tick at which the timer ends
   #sendsLast = false;
   #failures = 0;
-  readonly #notBefore = [0, 0, 0]; // the server asked to wait until these ticks with answers, lists, everything
-  #first: Entry | undefined; // of what waits
+  #retryAt = 0; // the tick before which only flush() sends after a failure
+  readonly #notBefore = [0, 0]; // the server asked to wait until these ticks with answers and with lists
   #isOurs = true; // the storage has no event of another learner
   #isTold = false; // that events of nobody wait
   readonly #unknown = new Set<string>(); // the types that the server did not know in this run
@@ -193,7 +193,7 @@ export class Progress {
     try {
       const waiting = await this.#find(counts);
       if (this.#held.size) await this.#save([...this.#held.values()]);
-      const ready = waiting.filter((entry) => !this.#early(entry));
+      const ready = waiting.filter((entry) => !this.#early(kindOf(entry)));
       if (ready.length) {
         await this.#measure();
         await this.#send(ready, counts); // what is recorded meanwhile waits for the next pass
@@ -203,26 +203,28 @@ export class Progress {
     }
     await this.#find(counts);
     const fault = this.#fault as Partial<Waits> | undefined; // set meanwhile
-    const early = this.#first ? this.#early(this.#first) : 0;
+    const early = [0, 1].map((kind) => this.#early(kind));
     if (fault) {
       const backoff = Math.min(LONGEST_BACKOFF_MS, 1_000 * 2 ** this.#failures++) * (0.5 + Math.random() / 2);
-      this.#plan(fault.isSoon ? SOON_MS : early + backoff, true);
+      this.#retryAt = performance.now() + backoff;
+      this.#plan(fault.isSoon ? SOON_MS : Math.min(...early) + backoff, true);
       if (!(fault instanceof Waits)) throw fault;
-    } else if (early) this.#plan(early);
+    } else for (const ms of early) if (ms) this.#plan(ms);
     return counts;
   }
 
   /** Tell a fault, which lets something wait, and keep the one that says when the next pass comes. */
   #fail(error: any): void {
     this.#tellOnce(error);
-    if (error.afterMs) this.#notBefore[error.kind] = performance.now() + error.afterMs;
-    if (error.kind < 2) return; // the other kind has an allowance of its own
+    const end = performance.now() + error.afterMs;
+    for (const kind of [0, 1]) if (end > this.#notBefore[kind]! && kind === (error.kind ?? kind)) this.#notBefore[kind] = end;
+    if (error.kind >= 0) return; // the other kind has an allowance of its own
     if (!this.#fault || error.isSoon || !(error instanceof Waits)) this.#fault = error;
   }
 
-  /** Return for how many ms the server asked to wait with events such as this. */
-  #early(entry: Entry): number {
-    return Math.max(0, Math.max(this.#notBefore[kindOf(entry)]!, this.#notBefore[2]!) - performance.now());
+  /** Return for how many ms the server asked to wait with events of this kind. */
+  #early(kind: number): number {
+    return Math.max(0, this.#notBefore[kind]! - performance.now());
   }
 
   /** Return what waits and was not sent in this pass. */
@@ -234,7 +236,6 @@ export class Progress {
     }
     const waiting = entries.filter(({ reason }) => reason === undefined);
     counts.waiting = waiting.filter(this.#isShown).length;
-    this.#first = waiting[0];
     return waiting.filter(({ event }) => !this.#done.has(event.event_id) && !this.#unknown.has(event.event_type));
   }
 
@@ -251,9 +252,7 @@ export class Progress {
     const own = this.#own(named.map((entry) => ({ sub: this.#learner, ...entry })));
     const changed = settle(own, this.#run.run, this.#clock, this.#earlier, this.#began);
     if (changed.length) await this.#save(changed);
-    for (const batch of batches(own, this.#most)) {
-      if (!this.#early(batch[0]!)) await this.#deliver(batch, counts);
-    }
+    for (const batch of batches(own, this.#most)) await this.#deliver(batch, counts);
   }
 
   /** Return the entries that may be sent with this token, and tell that others wait. */
@@ -285,7 +284,7 @@ export class Progress {
   /** Post a batch, each event at most twice in a pass; `again`: the second time. */
   async #deliver(entries: Entry[], counts: Flushed, again?: boolean): Promise<void> {
     const batch = this.#own(entries); // the token may have changed in this pass
-    if (!batch.length) return;
+    if (!batch[0] || this.#early(kindOf(batch[0]))) return;
     const answer = await this.#post(batch, this.#bearer!);
     const { status } = answer;
     const refused = refusals(answer, batch);
@@ -293,7 +292,7 @@ export class Progress {
     if (refused) {
       counts.refused += await this.#take(batch, refused);
       counts.accepted += batch.length - refused.size;
-      this.#failures = 0;
+      this.#failures = this.#retryAt = 0;
       this.#most = BATCH;
     } else if (status === 401 && !again) {
       await this.#authorize(true);
@@ -311,9 +310,9 @@ export class Progress {
       // It is too large, or too slow. The next pass sends less at once.
       const isLess = isVerdict || status === 413 || status === 408;
       if (isLess) this.#most = { events: Math.max(1, batch.length >> 1), bytes: this.#most.bytes >> 1 };
-      const kind = /entries|lists/.test(answer.limit as string) ? kindOf(batch[0]!) : 2;
+      const kind = answer.retryMs && /entries|lists/.test(answer.limit as string) ? kindOf(batch[0]) : undefined;
       const error = waits("/events", answer, isLess && batch.length > 1, kind);
-      if (kind > 1 && !(isLess && (status === 400 || batch.length === 1))) throw error;
+      if (kind === undefined && !(isLess && (status === 400 || batch.length === 1))) throw error;
       this.#fail(error);
     }
   }
@@ -337,7 +336,7 @@ export class Progress {
   /** Send what can be sent at once while the page closes. Nothing depends on it: the next flush sends what is left. */
   async #sendLast(): Promise<void> {
     const [batch] = batches([...this.#final.values()].filter(this.#maySend), KEEPALIVE);
-    if (!batch || !this.#bearer || this.#sendsLast || this.#early(batch[0]!)) return;
+    if (!batch || !this.#bearer || this.#sendsLast || this.#early(kindOf(batch[0]!))) return;
     this.#sendsLast = true;
     try {
       const refused = refusals(await this.#post(batch, this.#bearer, true), batch);
@@ -395,10 +394,11 @@ export class Progress {
     }
   }
 
-  /** Flush by itself after so many ms, unless a flush is planned before, or after a failure. */
+  /** Flush by itself after so many ms, unless a flush is planned before; not soon after a failure, but `instead`. */
   #plan(afterMs: number, instead?: boolean): void {
-    const due = performance.now() + afterMs;
-    const isPlanned = this.#timer && (this.#failures || this.#due <= due);
+    const now = performance.now();
+    const due = Math.max(now + afterMs, instead ? 0 : this.#retryAt);
+    const isPlanned = this.#timer && this.#due <= due;
     if (this.#delay === Infinity || this.#stop.signal.aborted || (isPlanned && !instead)) return;
     clearTimeout(this.#timer);
     this.#due = due;
@@ -406,7 +406,7 @@ export class Progress {
       this.#timer = undefined;
       this.flush().catch(() => this.#plan(LONGEST_BACKOFF_MS));
     };
-    this.#timer = setTimeout(flush, Math.min(afterMs, LONGEST_TIMER_MS));
+    this.#timer = setTimeout(flush, Math.min(due - now, LONGEST_TIMER_MS));
     (this.#timer as { unref?: () => void }).unref?.(); // Node ends when the program does
   }
 
@@ -494,7 +494,7 @@ function refusals({ status, json }: Answer, batch: Entry[]): Map<number, string>
 }
 
 /** Say what stands at the address. */
-function waits(path: string, { status, text, retryMs }: Answer, isSoon?: boolean, kind = 2): Waits {
+function waits(path: string, { status, text, retryMs }: Answer, isSoon?: boolean, kind?: number): Waits {
   const error = new Waits(`${path} answered ${status || "a redirect"} ${text.slice(0, 80)}`);
   return Object.assign(error, { afterMs: retryMs, isSoon, kind });
 }

@@ -6,6 +6,7 @@ import { Progress } from "learner-progress";
 const BEGIN = Date.parse("2026-11-27T09:00:00Z"); // on the device
 const PAGE = { status: 403, text: "<html>Blocked</html>" };
 const OURS = { "progress-error": "1" };
+const TYPES = ["CardReviewed", "ItemListed"];
 const seen = { posts: 0, taken: 0, timers: 0 };
 const listeners = {};
 const timers = new Map();
@@ -41,7 +42,7 @@ async function run(seed) {
   let [wall, learner, sick, full, wasFull] = [BEGIN, "ann", true, 0, false];
   let [program, who] = [undefined, ""]; // the client, and whose answers it gets
   let [posted, busy] = [new Map(), false]; // in this pass: how often, and whether the first text cannot be read
-  let notBefore = 0; // the server has asked the client to wait until then
+  let notBefore = {}; // the server has asked the client to wait until then with answers and with lists
   let lock = Promise.resolve();
 
   const open = (stored) => ({
@@ -74,7 +75,10 @@ async function run(seed) {
 
   const answer = (bearer, events) => {
     seen.posts++;
-    if (now < notBefore) faults.push("a post came before Retry-After ended");
+    const kinds = new Set(events.map(({ event_type: type }) => type));
+    if (kinds.size > 1) faults.push("a post has answers and lists");
+    const [type] = kinds;
+    if (now < notBefore[type]) faults.push("a post came before Retry-After ended");
     for (const { event_id: id } of events) {
       posted.set(id, (posted.get(id) ?? 0) + 1);
       if (posted.get(id) > 2) faults.push(`${id} was posted ${posted.get(id)} times in a pass`);
@@ -86,9 +90,13 @@ async function run(seed) {
       const own = events.length > 1 ? verdict : PAGE;
       const none = { status: 202, text: '{"accepted": 0, "refused": []}' };
       const statuses = [302, 401, 401, 404, 408, 413, 429, 503].map((status) => ({ status }));
-      if (chance(0.8)) return pick(PAGE, none, own, own, own, ...statuses);
-      notBefore = now + 600_000;
-      return { status: 429, headers: { "retry-after": "600" } };
+      if (chance(0.7)) return pick(PAGE, none, own, own, own, ...statuses);
+      if (chance(0.5)) {
+        notBefore[type] = now + 86_400_000;
+        return { status: 429, headers: { "retry-after": "86400", "progress-limit": pick("entries", "lists") } };
+      }
+      for (const each of TYPES) notBefore[each] = Math.max(notBefore[each] ?? 0, now + 600_000);
+      return { status: 429, headers: { "retry-after": "600", "progress-limit": "posts" } };
     }
     const refused = [];
     for (const [index, { event_id: id, data, occurred_at: at }] of events.entries()) {
@@ -117,8 +125,7 @@ async function run(seed) {
 
   const start = () => {
     who = learner;
-    notBefore = 0;
-
+    notBefore = {};
     const token = async () => {
       const asked = sign(learner);
       if (sick && chance(0.05)) throw new Error("the issuer is down");
@@ -138,9 +145,9 @@ async function run(seed) {
     program.close();
     program = start();
   };
-  const wait = async () => {
+  const wait = async (until = Infinity) => {
     const [next] = [...timers].sort(([, one], [, other]) => one.at - other.at);
-    if (!next) return;
+    if (!next || next[1].at > until) return;
     timers.delete(next[0]);
     now = Math.max(now, next[1].at);
     next[1].run();
@@ -154,8 +161,9 @@ async function run(seed) {
     const action = chance(0.4) ? "review" : pick("flush", "wait", "wait", "restart", "clock", "damage", "retry");
     if (action === "review") {
       const item = chance(0.05) ? "bad" : `item-${step}`;
-      const id = await program.reviewed({ itemId: item, rating: 3, intervalDays: 1 });
-      if (item !== "bad" && disk.has(id)) authors.set(id, who);
+      const type = pick(...TYPES);
+      const id = await program.record(type, { item_id: item });
+      if (item !== "bad" && disk.has(id)) authors.set(id, [who, type]);
     } else if (action === "flush") {
       program.flush().catch(() => {});
       await passed();
@@ -178,14 +186,17 @@ async function run(seed) {
   // Everything is well again. The program sends by itself; then each learner comes back.
   [sick, full, learner] = [false, 0, who];
   if (chance(0.3)) listeners.online();
-  for (let n = 0; n < 12; n++) await wait();
-  for (const [id, author] of authors) if (author === who && !server.has(id)) faults.push(`${id} is stuck`);
+  const end = now + 1_000_000; // after each Retry-After and pause, but that of a day
+  for (let n = 0; n < 12; n++) await wait(end);
+  for (const [id, [author, type]] of authors) {
+    if (author === who && !(notBefore[type] > end) && !server.has(id)) faults.push(`${id} is stuck`);
+  }
   for (learner of ["ann", "ben"]) {
     restart();
     for (let n = 0; n < 12 && (await program.waiting()); n++) await wait();
     if (await program.waiting()) faults.push(`${await program.waiting()} events of ${learner} still wait`);
   }
-  for (const [id, author] of authors) {
+  for (const [id, [author]] of authors) {
     if (!server.has(id)) faults.push(`${id} of ${author} was lost`);
     else if (server.get(id)[0] !== author) faults.push(`${id} of ${author} was recorded for ${server.get(id)[0]}`);
   }
