@@ -151,6 +151,15 @@ def require_steps(events: list[oracle.Event]) -> None:
     is_dated=st.booleans(),
     schema=st.sampled_from([11, 18]),
 )
+@example(
+    history=[
+        (([*NAMES], {1: (1, "Haus", False, is_out, age_ms)}), 5_000)
+        for is_out, age_ms in ((True, 0), (False, 9_000), (True, 99_000))
+    ],
+    order=[0, 1, 2, 1, 0],
+    is_dated=True,
+    schema=18,
+)
 def test_the_newest_collection_decides_in_whatever_order_files_are_imported(
     connection: Connection,
     history: list[tuple[Deck, int]],
