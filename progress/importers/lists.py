@@ -39,7 +39,6 @@ _STEP = 1_000  # between new positions, so that others find room
 _POSITION = re.compile(r"([0-9]+)(?:\.0+)?")
 _SETTING = re.compile(r"#([a-z ]+):(.*)")  # of Anki, at the begin of an export
 _SEPARATORS = {"comma": ",", "semicolon": ";", "pipe": "|", "colon": ":", "space": " "}
-_SEPARATORS |= {separator: separator for separator in _SEPARATORS.values()}
 _LONGEST_FILE = 16 << 20  # characters: a million items or more
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -129,8 +128,8 @@ def _split(text: str, suffix: str, column: str) -> Iterator[tuple[int, Fields]]:
     first = lines[begin : begin + 1]
     delimiter = {".csv": ",", ".tsv": "\t"}.get(suffix.lower())
     if begin:
-        name = told["separator"].strip().lower() or told["separator"]
-        delimiter = _SEPARATORS.get(name, "\t")
+        name = told["separator"]
+        delimiter = _SEPARATORS.get(name.strip().lower(), name if len(name) == 1 else "\t")
     else:
         headers = ((one, next(csv.reader(first, delimiter=one), [])) for one in ",;\t")
         found = (one for one, names in headers if column in map(str.strip, names))

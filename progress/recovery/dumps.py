@@ -73,16 +73,16 @@ def find_whole(storage: Storage) -> tuple[str | None, dict[str, str]]:
 
     A dump that is being written has no manifest yet.
     """
-    names = [name for name in storage.folders() if name.isdecimal()]
+    complete = _find_complete(storage)
+    names = [name for name in storage.folders() if name.isdecimal() and name not in complete]
     found = {((int(name), 0), name): f"{name}/{NAME} is missing" for name in names}
-    for name in _find_complete(storage):
-        found.pop(((int(name), 0) if name.isdecimal() else (0, 0), name), None)
+    for name in complete:
         try:
             dump = read(storage, name)
-        except ProgressError as error:
-            found[(_UNKNOWN, 0), name] = str(error)
-        else:
             found[dump.order, name] = find_lack(storage, name, dump)
+        except ProgressError as error:
+            number = int(name) if name.isdecimal() else _UNKNOWN
+            found[(number, 0), name] = str(error)
     newest = max((key for key, lack in found.items() if not lack), default=None)
     newer = {key[1]: lack for key, lack in found.items() if newest is None or key > newest}
     return newest and newest[1], newer

@@ -151,6 +151,15 @@ def require_steps(events: list[oracle.Event]) -> None:
     is_dated=st.booleans(),
     schema=st.sampled_from([11, 18]),
 )
+@example(
+    history=[
+        (([*NAMES], {1: (1, "Haus", False, is_out, age_ms)}), 5_000)
+        for is_out, age_ms in ((True, 0), (False, 9_000), (True, 99_000))
+    ],
+    order=[0, 1, 2, 1, 0],
+    is_dated=True,
+    schema=18,
+)
 def test_the_newest_collection_decides_in_whatever_order_files_are_imported(
     connection: Connection,
     history: list[tuple[Deck, int]],
@@ -284,19 +293,20 @@ def test_a_review_log_says_decks_and_words(connection: Connection, tmp_path: Pat
     def find(name: str) -> str:
         return find_item("anna", name).replace("anki-", "deck-")
 
-    n5, n4, spare = find("N5"), find("N4"), find("Imported words")
-    assert read("a,N5,house,", "b,N5,tree,typing", "c,,word,", "d,,,") == (
+    n5, n4, spare = find("N5"), find("Ñ4"), find("Imported words")
+    assert read("a,N5,house,", "b,N5,tree,typing", "c,,か\u3099,", "d,,,") == (
         dict(sorted({n5: "N5", spare: "Imported words"}.items())),
         {n5: {"a", "b"}, spare: {"c"}},
-        {"a": "house", "b": "tree", "c": "word"},
+        {"a": "house", "b": "tree", "c": "が"},
     )
     collection = (("A", "B", "C"), {1: HAUS})
     import_(connection, write(tmp_path / "a.anki2", collection), "anna")
     assert {*show(connection, "anna")[0]} == {n5, spare, "anki-1"}, "each program has its own lists"
-    read("x,,,", "b,Other,,", "a,,home,", "c,N4,,")
-    names, lists, words = read("x,,,", "b,N4,,", "x,,,", "c,N4,,")  # its last answer is as late
+    read("x,,,", "b,Other,,", "a,,home,", "c,Ñ4,,")
+    # Its last answer is as late.
+    names, lists, words = read("x,,,", "b,N\u03034,,", "x,,,", "c,Ñ4,,")
     assert lists == {n5: {"a"}, n4: {"b", "c"}, "anki-1": {find_item("anna", 1)}}
-    assert words == {"a": "home", "b": "tree", "c": "word", find_item("anna", 1): "Haus"}
+    assert words == {"a": "home", "b": "tree", "c": "が", find_item("anna", 1): "Haus"}
     assert {*names} == {n5, n4, "anki-1"}, "a list without items is archived"
 
 

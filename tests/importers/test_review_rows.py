@@ -1,6 +1,5 @@
 """A review log as other programs write it: ids that became floats, damaged fields, odd types."""
 
-import unicodedata
 import uuid
 from contextlib import closing
 from datetime import UTC, datetime
@@ -176,17 +175,3 @@ def test_a_duration_in_parquet_has_the_unit_of_its_type(tmp_path: Path) -> None:
     spans = "to_milliseconds(2500) AS review_duration, to_hours(72) AS interval"  # DuckDB's own
     (found,) = read(convert(file, spans))
     assert {(one.response_time_ms, one.interval_days) for one in found.answers} == {(2500, 3)}
-
-
-@given(st.sampled_from(["Français", "が", "한국어"]), st.booleans())
-def test_a_deck_and_a_word_have_one_form(
-    tmp_path_factory: pytest.TempPathFactory, text: str, has_id: bool
-) -> None:
-    forms = [unicodedata.normalize(form, text) for form in ("NFC", "NFD")]
-    header = "card_id,review_time,review_rating,deck,headword" + ",deck_id" * has_id
-    rows = [f"c{n},2024-03-0{n},3,{form},{form},d-1" for n, form in enumerate(forms, 1)]
-    (found,) = read(write(tmp_path_factory.mktemp("log") / "a.csv", header, *rows))
-    data = [event["data"] for event in make_events([found]) if "list_id" in event["data"]]
-    (list_id,) = {one["list_id"] for one in data}
-    assert (list_id == "d-1") == has_id
-    assert {one.get("name", one.get("headword")) for one in data} == {forms[0]}

@@ -443,6 +443,11 @@ def test_a_drill_restores_the_last_whole_dump_and_names_what_newer_ones_lack(
     for _ in range(3):
         dumps.run(filled, folder, nobody)
     (tmp_path / "000003" / dumps.NAME).unlink()  # killed, or not yet complete
+    oldest = tmp_path / "000001" / dumps.NAME
+    manifest = oldest.read_bytes()
+    oldest.write_text("{}")
+    assert [*dumps.find_whole(folder)[1]] == ["000003"], "an older one is not newer"
+    oldest.write_bytes(manifest)
     options = {"DUMP_TO": str(tmp_path)}
     said = cli.expect_success(cli.progress(store.url, "drill", **options))
     assert "The dump 000002, " in said
