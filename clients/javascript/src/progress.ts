@@ -244,7 +244,7 @@ export class Progress {
     await this.#authorize(false);
     // Clients up to 0.3 wrote no learner if the app named none.
     const isOurs = this.#isOurs && this.#sub === this.#learner;
-    const named = waiting.filter(({ sub }) => isOurs || sub !== undefined);
+    const named = waiting.filter(({ sub }) => isOurs || sub);
     if (named.length < waiting.length && !this.#isTold) {
       this.#isTold = true;
       this.#tell(new Error("events wait: they may be another learner's"));
@@ -275,10 +275,10 @@ export class Progress {
     const server = Date.parse(answer.json?.now);
     if (answer.status !== 200 || !server) throw waits("/health", answer);
     const took = clock.tick - asked;
-    const late = Math.round(server + took / 2 - clock.wall);
+    let late = Math.round(server + took / 2 - clock.wall);
     // One move for all events of a run keeps their distances: the ways there and back take unlike times.
-    const isSame = Math.abs(late - this.#clock?.late!) <= SLOW_MS;
-    this.#clock = took > SLOW_MS ? undefined : { ...clock, late: isSame ? this.#clock!.late : late };
+    if (Math.abs(late - this.#clock?.late!) <= SLOW_MS) late = this.#clock!.late;
+    this.#clock = took > SLOW_MS ? undefined : { ...clock, late };
   }
 
   /** Post a batch, each event at most twice in a pass; `again`: the second time. */
