@@ -114,23 +114,21 @@ listed AS MATERIALIZED (   -- of an array, the planner expects ten items; of a j
     WHERE p.items <= 2000
 ),
 met AS (   -- OFFSET 0, so that a learner's rows are not read again for each item of a task
-    SELECT m.user_id, m.today, m.pairs, s.*
+    SELECT m.today, m.pairs, s.*
     FROM (
         SELECT m.*, u.items_learned > (SELECT count(*) FROM listed) AS has_more
         FROM paired m
         CROSS JOIN LATERAL (SELECT * FROM user_progress p WHERE p.user_id = m.user_id OFFSET 0) AS u
     ) AS m
     CROSS JOIN LATERAL (
-        SELECT s.item_id, s.first_correct_on, s.stability, s.last_answered_on, s.last_correct
+        SELECT s.*
         FROM (SELECT DISTINCT item_id FROM listed) AS w
         CROSS JOIN LATERAL (
             SELECT * FROM item_stats i WHERE i.user_id = m.user_id AND i.item_id = w.item_id OFFSET 0
         ) AS s
         WHERE m.has_more
         UNION ALL
-        SELECT i.item_id, i.first_correct_on, i.stability, i.last_answered_on, i.last_correct
-        FROM item_stats i
-        WHERE i.user_id = m.user_id AND NOT m.has_more
+        SELECT i.* FROM item_stats i WHERE i.user_id = m.user_id AND NOT m.has_more
     ) AS s
     OFFSET 0
 ),

@@ -39,7 +39,7 @@ export class PostsAreOff extends Error {
 class Waits extends Error {
   declare afterMs?: number;
   declare isSoon?: boolean;
-  declare kind?: number | undefined; // all of which waits; everything, if none
+  declare kinds?: number[] | undefined; // all of which waits; everything, if none
 }
 
 interface Answer {
@@ -47,7 +47,7 @@ interface Answer {
   text: string;
   json?: any; // what the text says, if it is JSON
   retryMs: number;
-  limit?: string | null; // the one that was passed
+  isOfKind?: boolean; // the other kind of events has an allowance of its own
   isOurs: boolean; // it has our header, or a sentence of a server up to 0.3, which has no header
 }
 
@@ -87,7 +87,6 @@ export class Progress {
   #due = 0; // the tick at which the timer ends
   #sendsLast = false;
   #failures = 0;
-  #retryAt = 0; // the tick before which only flush() sends after a failure
   readonly #notBefore = [0, 0]; // the server asked to wait until these ticks with answers and with lists
   #isOurs = true; // the storage has no event of another learner
   #isTold = false; // that events of nobody wait
@@ -193,7 +192,7 @@ export class Progress {
     try {
       const waiting = await this.#find(counts);
       if (this.#held.size) await this.#save([...this.#held.values()]);
-      const ready = waiting.filter((entry) => !this.#early(kindOf(entry)));
+      const ready = waiting.filter((entry) => !this.#isEarly(entry));
       if (ready.length) {
         await this.#measure();
         await this.#send(ready, counts); // what is recorded meanwhile waits for the next pass
@@ -203,28 +202,28 @@ export class Progress {
     }
     await this.#find(counts);
     const fault = this.#fault as Partial<Waits> | undefined; // set meanwhile
-    const early = [0, 1].map((kind) => this.#early(kind));
     if (fault) {
       const backoff = Math.min(LONGEST_BACKOFF_MS, 1_000 * 2 ** this.#failures++) * (0.5 + Math.random() / 2);
-      this.#retryAt = performance.now() + backoff;
-      this.#plan(fault.isSoon ? SOON_MS : Math.min(...early) + backoff, true);
+      this.#plan(fault.isSoon ? SOON_MS : backoff, true);
       if (!(fault instanceof Waits)) throw fault;
-    } else for (const ms of early) if (ms) this.#plan(ms);
+    } else {
+      for (const end of this.#notBefore) if (end > performance.now()) this.#plan(end - performance.now());
+    }
     return counts;
   }
 
   /** Tell a fault, which lets something wait, and keep the one that says when the next pass comes. */
   #fail(error: any): void {
     this.#tellOnce(error);
-    const end = performance.now() + error.afterMs;
-    for (const kind of [0, 1]) if (end > this.#notBefore[kind]! && kind === (error.kind ?? kind)) this.#notBefore[kind] = end;
-    if (error.kind >= 0) return; // the other kind has an allowance of its own
+    const end = performance.now() + (error.afterMs ?? 0);
+    for (const kind of error.kinds ?? [0, 1]) this.#notBefore[kind] = Math.max(this.#notBefore[kind]!, end);
+    if (error.kinds) return; // the other kind has an allowance of its own
     if (!this.#fault || error.isSoon || !(error instanceof Waits)) this.#fault = error;
   }
 
-  /** Return for how many ms the server asked to wait with events of this kind. */
-  #early(kind: number): number {
-    return Math.max(0, this.#notBefore[kind]! - performance.now());
+  /** Return whether the server asked to wait with events such as this. */
+  #isEarly(entry: Entry): boolean {
+    return this.#notBefore[kindOf(entry)]! > performance.now();
   }
 
   /** Return what waits and was not sent in this pass. */
@@ -244,7 +243,7 @@ export class Progress {
     await this.#authorize(false);
     // Clients up to 0.3 wrote no learner if the app named none.
     const isOurs = this.#isOurs && this.#sub === this.#learner;
-    const named = waiting.filter(({ sub }) => isOurs || sub !== undefined);
+    const named = waiting.filter(({ sub }) => isOurs || sub);
     if (named.length < waiting.length && !this.#isTold) {
       this.#isTold = true;
       this.#tell(new Error("events wait: they may be another learner's"));
@@ -275,16 +274,16 @@ export class Progress {
     const server = Date.parse(answer.json?.now);
     if (answer.status !== 200 || !server) throw waits("/health", answer);
     const took = clock.tick - asked;
-    const late = Math.round(server + took / 2 - clock.wall);
+    let late = Math.round(server + took / 2 - clock.wall);
     // One move for all events of a run keeps their distances: the ways there and back take unlike times.
-    const isSame = Math.abs(late - this.#clock?.late!) <= SLOW_MS;
-    this.#clock = took > SLOW_MS ? undefined : { ...clock, late: isSame ? this.#clock!.late : late };
+    if (Math.abs(late - this.#clock?.late!) <= SLOW_MS) late = this.#clock!.late;
+    this.#clock = took > SLOW_MS ? undefined : { ...clock, late };
   }
 
   /** Post a batch, each event at most twice in a pass; `again`: the second time. */
   async #deliver(entries: Entry[], counts: Flushed, again?: boolean): Promise<void> {
     const batch = this.#own(entries); // the token may have changed in this pass
-    if (!batch[0] || this.#early(kindOf(batch[0]))) return;
+    if (!batch[0] || this.#isEarly(batch[0])) return;
     const answer = await this.#post(batch, this.#bearer!);
     const { status } = answer;
     const refused = refusals(answer, batch);
@@ -292,7 +291,7 @@ export class Progress {
     if (refused) {
       counts.refused += await this.#take(batch, refused);
       counts.accepted += batch.length - refused.size;
-      this.#failures = this.#retryAt = 0;
+      this.#failures = 0;
       this.#most = BATCH;
     } else if (status === 401 && !again) {
       await this.#authorize(true);
@@ -310,9 +309,9 @@ export class Progress {
       // It is too large, or too slow. The next pass sends less at once.
       const isLess = isVerdict || status === 413 || status === 408;
       if (isLess) this.#most = { events: Math.max(1, batch.length >> 1), bytes: this.#most.bytes >> 1 };
-      const kind = answer.retryMs && /entries|lists/.test(answer.limit as string) ? kindOf(batch[0]) : undefined;
-      const error = waits("/events", answer, isLess && batch.length > 1, kind);
-      if (kind === undefined && !(isLess && (status === 400 || batch.length === 1))) throw error;
+      const kinds = answer.isOfKind ? [kindOf(batch[0])] : undefined;
+      const error = waits("/events", answer, isLess && batch.length > 1, kinds);
+      if (!kinds && !(isLess && (status === 400 || batch.length === 1))) throw error;
       this.#fail(error);
     }
   }
@@ -336,7 +335,7 @@ export class Progress {
   /** Send what can be sent at once while the page closes. Nothing depends on it: the next flush sends what is left. */
   async #sendLast(): Promise<void> {
     const [batch] = batches([...this.#final.values()].filter(this.#maySend), KEEPALIVE);
-    if (!batch || !this.#bearer || this.#sendsLast || this.#early(kindOf(batch[0]!))) return;
+    if (!batch || !this.#bearer || this.#sendsLast || this.#isEarly(batch[0]!)) return;
     this.#sendsLast = true;
     try {
       const refused = refusals(await this.#post(batch, this.#bearer, true), batch);
@@ -378,6 +377,7 @@ export class Progress {
       const { status, headers } = response;
       const retryAfter = headers.get("retry-after") ?? "0";
       const retryMs = Math.max(0, +retryAfter * 1_000 || Date.parse(retryAfter) - Date.now() || 0);
+      const isOfKind = retryMs > 0 && /entries|lists/.test(headers.get("progress-limit")!);
       const text = await response.text();
       let json: any;
       try {
@@ -385,7 +385,7 @@ export class Progress {
       } catch {}
       const error = json?.error;
       const isOurs = typeof error === "string" && (headers.get("progress-error") === "1" || SENTENCES.test(error));
-      return { status, text, json, retryMs, limit: headers.get("progress-limit"), isOurs };
+      return { status, text, json, retryMs, isOfKind, isOurs };
     } catch (error) {
       if (abort.signal.aborted) return { status: 408, text: "", retryMs: 0, isOurs: false };
       throw new Waits(`${path}: ${(error as Error).message} (is this page in CORS_ORIGINS?)`);
@@ -394,11 +394,10 @@ export class Progress {
     }
   }
 
-  /** Flush by itself after so many ms, unless a flush is planned before; not soon after a failure, but `instead`. */
+  /** Flush by itself after so many ms, unless a flush is planned before, or after a failure. */
   #plan(afterMs: number, instead?: boolean): void {
-    const now = performance.now();
-    const due = Math.max(now + afterMs, instead ? 0 : this.#retryAt);
-    const isPlanned = this.#timer && this.#due <= due;
+    const due = performance.now() + afterMs;
+    const isPlanned = this.#timer && (this.#fault || this.#due <= due);
     if (this.#delay === Infinity || this.#stop.signal.aborted || (isPlanned && !instead)) return;
     clearTimeout(this.#timer);
     this.#due = due;
@@ -406,7 +405,7 @@ export class Progress {
       this.#timer = undefined;
       this.flush().catch(() => this.#plan(LONGEST_BACKOFF_MS));
     };
-    this.#timer = setTimeout(flush, Math.min(due - now, LONGEST_TIMER_MS));
+    this.#timer = setTimeout(flush, Math.min(afterMs, LONGEST_TIMER_MS));
     (this.#timer as { unref?: () => void }).unref?.(); // Node ends when the program does
   }
 
@@ -494,7 +493,7 @@ function refusals({ status, json }: Answer, batch: Entry[]): Map<number, string>
 }
 
 /** Say what stands at the address. */
-function waits(path: string, { status, text, retryMs }: Answer, isSoon?: boolean, kind?: number): Waits {
+function waits(path: string, { status, text, retryMs }: Answer, isSoon?: boolean, kinds?: number[]): Waits {
   const error = new Waits(`${path} answered ${status || "a redirect"} ${text.slice(0, 80)}`);
-  return Object.assign(error, { afterMs: retryMs, isSoon, kind });
+  return Object.assign(error, { afterMs: retryMs, isSoon, kinds });
 }

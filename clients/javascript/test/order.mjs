@@ -2,6 +2,7 @@
 // Print where events of ours contradict the order in which they happened, and how much happened.
 
 import { Progress } from "learner-progress";
+import { draw, generator } from "./draw.mjs";
 
 const BEGIN = Date.parse("2026-11-27T09:00:00Z");
 const MINUTE = 60_000;
@@ -9,13 +10,6 @@ const seen = { runs: 0, events: 0, moved: 0 };
 let [now, ahead, slept] = [0, 0, 0]; // ms since BEGIN; the device's clock is so early; its forward clock stood so long
 Date.now = () => BEGIN + Math.floor(now) + ahead;
 performance.now = () => now - slept;
-
-function generator(seed) {
-  return () => {
-    seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
-    return seed / 2 ** 31;
-  };
-}
 
 async function run(seed) {
   const random = generator(seed);
@@ -92,11 +86,4 @@ async function run(seed) {
   return [...new Set(faults)];
 }
 
-const [first, last] = process.argv.slice(2).map(Number);
-const found = {};
-for (let seed = first; seed <= last; seed++) {
-  const faults = await run(seed);
-  if (faults.length) found[seed] = faults;
-}
-console.log(JSON.stringify({ found, seen }));
-process.exit();
+await draw(run, seen);

@@ -2,6 +2,7 @@
 // Print the faults that were found, and how much happened.
 
 import { Progress } from "learner-progress";
+import { draw, generator } from "./draw.mjs";
 
 const BEGIN = Date.parse("2026-11-27T09:00:00Z"); // on the device
 const PAGE = { status: 403, text: "<html>Blocked</html>" };
@@ -18,16 +19,6 @@ performance.now = () => (now += 0.01);
 globalThis.addEventListener = (name, listener) => void (listeners[name] = listener);
 globalThis.setTimeout = (run, ms) => (timers.set(++seen.timers, { run, at: now + ms }), seen.timers);
 globalThis.clearTimeout = (id) => timers.delete(id);
-
-// A generator of numbers from 0 to 1 (mulberry32), so that a schedule follows from its seed.
-function generator(seed) {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 async function run(seed) {
   const random = (Math.random = generator(seed));
@@ -203,11 +194,4 @@ async function run(seed) {
   return faults;
 }
 
-const [first, last] = process.argv.slice(2).map(Number);
-const found = {};
-for (let seed = first; seed <= last; seed++) {
-  const faults = await run(seed);
-  if (faults.length) found[seed] = faults;
-}
-console.log(JSON.stringify({ found, seen }));
-process.exit();
+await draw(run, seen);
