@@ -45,9 +45,8 @@ WORDS: tuple[tuple[str, dict[str, Any]], ...] = (
 def test_a_level_a_list_and_a_task_count_the_cards_that_the_learner_gets(
     store: Store, connection: Connection, query_api: Api
 ) -> None:
-    begin = sample_events.BEGIN
     events = [
-        sample_events.envelope(kind, data, at=begin + timedelta(seconds=n))
+        sample_events.envelope(kind, data, at=sample_events.BEGIN + timedelta(seconds=n))
         for n, (kind, data) in enumerate(WORDS)
     ]
     append(connection, events)
