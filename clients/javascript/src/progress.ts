@@ -204,7 +204,8 @@ export class Progress {
     const fault = this.#fault as Partial<Waits> | undefined; // set meanwhile
     if (fault) {
       const backoff = Math.min(LONGEST_BACKOFF_MS, 1_000 * 2 ** this.#failures++) * (0.5 + Math.random() / 2);
-      this.#plan(fault.isSoon ? SOON_MS : backoff, true);
+      const early = Math.max(0, Math.min(...this.#notBefore) - performance.now());
+      this.#plan(fault.isSoon ? SOON_MS : early + backoff, true);
       if (!(fault instanceof Waits)) throw fault;
     } else {
       for (const end of this.#notBefore) if (end > performance.now()) this.#plan(end - performance.now());
