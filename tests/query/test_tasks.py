@@ -23,7 +23,8 @@ from tests import oracle
 from tests.conftest import Store
 from tests.mutants import broken_folds
 from tests.oracle import tasks
-from tests.query.test_lists import EVERYONE, LATEST, LISTS, READERS, cards, either, full
+from tests.query import test_lists as lists
+from tests.query.test_lists import LATEST, LISTS, Told, either, full
 from tests.support import http_client, model_rows, rows_by_hand, sample_events, token_issuer
 from tests.support.api import Api, QueryClient, read
 from tests.support.event_logs import GROUPS, ITEMS, Envelope
@@ -37,6 +38,7 @@ DAYS = ("2024-03-04", "2024-03-05", "2024-03-06")
 HOURS = ("00:30", "09:30", "14:30", "23:30")
 TIMES = tuple(f"{day}T{hour}:00Z" for day in DAYS for hour in HOURS)
 ZONES = ("Asia/Tokyo", "America/New_York", "Pacific/Kiritimati")
+FIRST = 1000  # the number of the first drawn event's id
 
 
 @st.composite
@@ -44,42 +46,29 @@ def events(draw: st.DrawFn) -> list[Envelope]:
     """Draw events about few lists, groups and learners, at times near the ends of local days."""
     user, group = {"user_id": either("ann", "bob", "una")}, {"group_id": either(*GROUPS)}
     list_, item = {"list_id": either(*LISTS)}, {"item_id": either(*ITEMS)}
-    answer = {**user, **item, "rating": either(1, 3), "interval_days": st.just(1)}
-    fields: dict[str, tuple[int, dict[str, Any]]] = {
-        "CardReviewed": (8, answer),
-        "ListPublished": (6, {**list_, "name": either("A", "é")}),
-        "ItemListed": (8, {**list_, **item}),
-        "ListAssigned": (6, {**list_, **group, "due_on": either(*DAYS)}),
-        "LearnerJoinedGroup": (6, {**user, **group, "group_name": either("", "Class")}),
-        "UserPreferencesChanged": (2, {**user, "timezone": either(*ZONES)}),
-        "ItemUnlisted": (1, {**list_, **item}),
-        "ListUnassigned": (1, {**list_, **group}),
-        "ListArchived": (1, list_),
-        "ItemArchived": (1, item),
-        "LearnerLeftGroup": (1, {**user, **group}),
-        "EventRetracted": (1, {**user, "retracted_event_id": st.integers(0, 40).map(_id)}),
-        "UserDeleted": (1, {"user_id": st.just("una")}),
+    fields: dict[str, dict[str, Any]] = {
+        "CardReviewed": {**user, **item, "rating": either(1, 3), "interval_days": st.just(1)},
+        "ListPublished": {**list_, "name": either("A", "é")},
+        "ItemListed": {**list_, **item},
+        "ListAssigned": {**list_, **group, "due_on": either(*DAYS)},
+        "LearnerJoinedGroup": {**user, **group, "group_name": either("", "Class")},
+        "UserPreferencesChanged": {**user, "timezone": either(*ZONES)},
+        "ItemUnlisted": {**list_, **item},
+        "ListUnassigned": {**list_, **group},
+        "ListArchived": list_,
+        "ItemArchived": item,
+        "LearnerLeftGroup": {**user, **group},
+        "EventRetracted": {**user, "retracted_event_id": st.integers(0, 40).map(_id)},
+        "UserDeleted": {"user_id": st.just("una")},
     }
-    kinds = [kind for kind, (times, _) in fields.items() for _ in range(times)]
-    drawn = draw(
-        st.lists(
-            st.sampled_from(kinds).flatmap(
-                lambda kind: st.tuples(
-                    st.just(kind), st.fixed_dictionaries(fields[kind][1]), either(*TIMES)
-                )
-            ),
-            min_size=10,
-            max_size=60,
-        )
-    )
-    return draw(cards(TIMES)) + [
-        {"event_id": _id(n), "event_type": kind, "occurred_at": at, "data": data}
-        for n, (kind, data, at) in enumerate(drawn)
-    ]
+    often = [*fields][:5]
+    kinds = (*often * 5, *("CardReviewed", "ItemListed") * 2, "UserPreferencesChanged", *fields)
+    told = draw(st.lists(lists.of_kinds(kinds, fields), min_size=10, max_size=60))
+    return draw(lists.cards(TIMES)) + draw(lists.dated(TIMES, told, FIRST))
 
 
 def _id(number: int) -> str:
-    return str(UUID(int=1000 + number))
+    return str(UUID(int=FIRST + number))
 
 
 def paged(fetch: QueryClient, read: Read, key: type[msgspec.Struct]) -> list[Any]:
@@ -99,8 +88,8 @@ async def get_members(
 
 def check(fetch: QueryClient, world: oracle.World) -> None:
     queries = fetch.queries
-    for user in EVERYONE:
-        for reader in READERS:
+    for user in lists.EVERYONE:
+        for reader in lists.READERS:
             asked: Read = functools.partial(
                 queries.get_tasks, user, groups=reader.groups, at=world.now
             )
@@ -132,7 +121,7 @@ def test_tasks_and_their_members_equal_the_oracle_s(
     check(fetch, replace(world, run=seen))
 
 
-EXAMPLE: tuple[tuple[str, dict[str, Any]], ...] = (
+EXAMPLE: Told = (
     *(("ListPublished", {"list_id": one, "name": one}) for one in (*LISTS, "empty", "words")),
     *(("ItemPublished", {"item_id": item, "headword": word, "language": tag, "kind": kind})
       for item, tag, word, kind in (
