@@ -83,22 +83,15 @@ def members(world: World, user_id: str, found: List) -> list[str]:
     gets, by the pairs of language and kind that the last batch run saw.
     """
     items, described = listed(world, found), descriptions(world)
-    mine = pairs_met(world.run or world, user_id) if user_id not in world.deleted else set()
-
-    def word(item: str) -> tuple[str, str] | None:
-        one = described.get(item)
-        return (one.primary_language, one.headword) if one and one.headword else None
-
-    known = {word(item) for item in items if item in described and described[item].pair in mine}
-    left_out = {
-        item
-        for item in items
-        if not found.own
-        and word(item) is not None
-        and described[item].pair not in mine
-        and word(item) in known
+    if found.own or user_id in world.deleted:
+        return items[:MOST]
+    mine = pairs_met(world.run or world, user_id)
+    word = {
+        i: (described[i].primary_language, described[i].headword) for i in items if i in described
     }
-    return [item for item in items if item not in left_out][:MOST]
+    had = {item for item in word if described[item].pair in mine}
+    named = {word[item] for item in had if described[item].headword}
+    return [item for item in items if item in had or word.get(item) not in named][:MOST]
 
 
 def visible(world: World, user_id: str, reader: Reader) -> list[List]:

@@ -172,7 +172,7 @@ FAULTS = (
     ("k.known = g.items) END", "k.known_now = g.items) END"),
     (" AND l.pairs = s.pairs", ""),
     ("    WHERE i.in_catalogue IS NOT FALSE\n", ""),
-    (" AND g.pairs = w.pairs", ""),
+    (" AND o.pairs = w.pairs", ""),
 )
 FAULTS_OF_CARDS = (
     ("c.is_had OR ", ""),
