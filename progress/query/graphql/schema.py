@@ -136,8 +136,9 @@ def declare_learner_field(
     """Declare a field about one learner that a single SELECT answers.
 
     The decorated function checks the arguments and returns the SQL with the values of the SQL's
-    parameters. The function's first parameter is the moment. The other parameters declare the
-    field's arguments; the arguments `userId`, `asOf` and `knownAt` are added to them.
+    parameters. Of a field without arguments, it is that of `rows`, named `select_…`. The function's
+    first parameter is the moment. The other parameters declare the field's arguments; the arguments
+    `userId`, `asOf` and `knownAt` are added to them.
     """
 
     def decorate(build_query: BuildQuery) -> Any:
@@ -152,7 +153,7 @@ def declare_learner_field(
             records = await info.context.queries.run(learner, call, is_learner=is_learner)
             return records if is_list else next(iter(records), None)
 
-        resolve = _resolver(build_query.__name__, parameters, answer)
+        resolve = _resolver(build_query.__name__.removeprefix("select_"), parameters, answer)
         return _add(resolve, Declaration(Whose.LEARNER, cache, cost, query), type_)
 
     return decorate
@@ -231,14 +232,12 @@ _CHEAP = {
 }
 
 
-@declare_learner_field(
+declare_learner_field(
     types.UserProgress | None,
     # `unlearned` depends on the catalogue, and the current streak depends on the local date.
     cache=CachePolicy(10, catalogue=True, clock=True, is_summary=True),
     cost=Cost(30),
-)
-def user_progress(moment: Moment) -> RowQuery[rows.UserProgress]:
-    return rows.select_user_progress(moment)
+)(rows.select_user_progress)
 
 
 @declare_learner_field(
@@ -367,18 +366,14 @@ def level_stats(moment: Moment, *, language: str | None = UNSET) -> RowQuery[row
     return rows.select_level_stats(moment, arguments.parse_language(language))
 
 
-@declare_learner_field(
+declare_learner_field(
     types.list_of(rows.LearnerLanguage),
     cache=CachePolicy(10, catalogue=True, own_words=True),
     cost=Cost(45),
-)
-def languages(moment: Moment) -> RowQuery[rows.LearnerLanguage]:
-    return rows.select_languages(moment)
+)(rows.select_languages)
 
 
-@declare_learner_field(types.Streak, cache=CachePolicy(5, clock=True))
-def streak(moment: Moment) -> RowQuery[rows.Streak]:
-    return rows.select_streak(moment)
+declare_learner_field(types.Streak, cache=CachePolicy(5, clock=True))(rows.select_streak)
 
 
 @declare_learner_field(
@@ -408,18 +403,14 @@ def retention(
     return rows.select_retention(moment, from_, to, rows.PeriodLength(by or "DAY"))
 
 
-@declare_learner_field(types.list_of(rows.HourlyStats))
-def hourly_stats(moment: Moment) -> RowQuery[rows.HourlyStats]:
-    return rows.select_hourly_stats(moment)
+declare_learner_field(types.list_of(rows.HourlyStats))(rows.select_hourly_stats)
 
 
-@declare_learner_field(
+declare_learner_field(
     types.type_of(rows.Workload),
     cache=CachePolicy(10, catalogue=True, clock=True),
     cost=Cost(75),
-)
-def workload(moment: Moment) -> RowQuery[rows.Workload]:
-    return rows.select_workload(moment)
+)(rows.select_workload)
 
 
 @declare_learner_field(list[date])
@@ -428,9 +419,7 @@ def rest_days(moment: Moment, *, from_: From, to: date) -> RowQuery[date]:
     return rows.select_rest_days(moment, from_, to)
 
 
-@declare_learner_field(types.Goal | None, cache=CachePolicy(10, clock=True))
-def goal(moment: Moment) -> RowQuery[rows.Goal]:
-    return rows.select_goal(moment)
+declare_learner_field(types.Goal | None, cache=CachePolicy(10, clock=True))(rows.select_goal)
 
 
 @declare_resolved_field(
@@ -958,13 +947,11 @@ async def arrivals(info: Info) -> list[administration.Arrivals]:
     return await administration.get_arrivals(info.context.queries.reader, at=info.context.at)
 
 
-@declare_learner_field(
+declare_learner_field(
     types.list_of(rows.ItemCount),
     cache=CachePolicy(15, clock=True),
     cost=Cost(80, entries=18),
-)
-def item_distribution(moment: Moment) -> RowQuery[rows.ItemCount]:
-    return rows.select_item_distribution(moment)
+)(rows.select_item_distribution)
 
 
 @declare(list[ID], Whose.NOBODY, cost=Cost(20), deprecated="Use groups, which finds names, too.")
