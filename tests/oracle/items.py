@@ -146,7 +146,11 @@ def count_masteries(world: World, user_id: str, until: date = date.max) -> Row:
         for events in (world.answers(user_id), world.reviews(user_id))
     )
     items = {event.data["item_id"] for event in answers + reviews}
-    found = Counter(_mastery(only(answers, one), only(reviews, one)) for one in items)
+    return tally(_mastery(only(answers, one), only(reviews, one)) for one in items)
+
+
+def tally(masteries: Iterable[str]) -> Row:
+    found = Counter(masteries)
     return {
         "learning": found["LEARNING"],
         "short_term_mastered": found["SHORT_TERM"],

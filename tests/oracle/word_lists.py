@@ -5,6 +5,7 @@ The learner's numbers and the catalogue's descriptions are those of the moment.
 """
 
 from dataclasses import dataclass
+from datetime import date
 from typing import NamedTuple
 
 from tests.oracle.catalogue import Description, archived, descriptions
@@ -109,22 +110,25 @@ def item_lists(world: World, user_id: str, item_id: str, reader: Reader) -> list
     return [{name: getattr(one, name) for name in NAMES} for one in sorted(naming, key=_place)]
 
 
+def expect(world: World, user_id: str, among: list[str], on: date) -> float:
+    """Return how many of the items the learner is expected to know on a day."""
+    known = memories(world, user_id)
+    return rounded(add(estimate(known[item], on) for item in sorted(among) if item in known), 1)
+
+
 def list_numbers(world: World, user_id: str, found: List) -> Row:
     among, stats = members(world, user_id, found), item_stats(world, user_id)
     rows = [stats[item] for item in among if item in stats]
     mastered = {row["item_id"] for row in rows if row["mastery"] in ("SHORT_TERM", "LONG_TERM")}
     today, days = day_of(world, user_id, world.now), last_days(world, user_id, 28)
     first = {e.data["item_id"]: day(world, e) for e in masteries(world, user_id)}
-    known = memories(world, user_id)
     return {
         **{name: getattr(found, name) for name in (*NAMES, "archived")},
         "items": len(among),
         **sums_of_items(rows),
         "progress_rate": ratio(len(mastered), len(among)),
         "due": len(due_today(world, user_id).intersection(among)),
-        "expected": rounded(
-            add(estimate(known[item], today) for item in sorted(among) if item in known), 1
-        ),
+        "expected": expect(world, user_id, among, today),
         **forecast(today, len(among), len(mastered), sum(first[one] in days for one in mastered)),
     }
 
