@@ -16,10 +16,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -28,7 +27,7 @@ from typing import Any
 from google.cloud.pubsub_v1 import SubscriberClient
 from google.pubsub_v1.types import PushConfig
 
-from progress.serve import ports
+from progress.serve import ports, readiness
 from progress.serve.laptop import postgres
 
 ROOT = Path(__file__).parent.parent
@@ -112,11 +111,12 @@ class Stack:
     def wait(self) -> None:
         """Run the batch job, and wait until everything is folded and published."""
         self.run("batch")
-        wait_until(lambda: not any(row["events_behind"] for row in self._read_lags()))
+        readiness.wait(self._is_done, "folding and publishing", seconds=PATIENCE_S)
 
-    def _read_lags(self) -> Any:
+    def _is_done(self) -> bool:
         report = json.loads(self.run("status", "--json"))
-        return [*report["projections"], report["events_out"]]
+        lags = [*report["projections"], report["events_out"]]
+        return not any(row["events_behind"] for row in lags)
 
     @contextlib.contextmanager
     def subscribed(self) -> Iterator[set[str]]:
@@ -140,14 +140,6 @@ class Stack:
                 client.create_subscription(name=name, topic=topic, push_config=push)
             yield ids
             server.shutdown()
-
-
-def wait_until(is_done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not is_done():
-        if time.monotonic() > deadline:
-            sys.exit("not everything was folded, published and pushed in time")
-        time.sleep(0.2)
 
 
 def _post(url: str, body: object, token: str = "") -> Any:
@@ -191,7 +183,8 @@ def save(stack: Stack, data: Path, version: str) -> None:
         stack.run("export", "ben", str(data))
         stack.run("erase", "gone-7f3a", "--yes")
         stack.wait()
-        wait_until(lambda: stack.read_due() <= ids)  # a push follows its publication
+        # A push follows its publication.
+        readiness.wait(lambda: stack.read_due() <= ids, "the pushes", seconds=PATIENCE_S)
         published = json.dumps(sorted(ids), indent=0) + "\n"
         (folder / "published.json").write_text(published, encoding="utf-8")
     with stack.paused():

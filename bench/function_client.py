@@ -6,6 +6,7 @@ import itertools
 import socket
 import time
 from collections.abc import Iterator
+from http.client import HTTPResponse
 
 import msgspec
 
@@ -16,7 +17,6 @@ from tests.support import token_issuer
 _TIMEOUT_S = 30.0
 _PAUSE_S = 0.001
 _TOKEN_S = 86_400
-_LENGTH = b"content-length:"
 
 
 def encode_post(body: object, path: str = "/", *headers: str) -> bytes:
@@ -63,20 +63,12 @@ def _bearer(user: str) -> str:
     return f"Authorization: Bearer {token_issuer.token(user, exp=expires)}"
 
 
-def content_length(head: bytes) -> int:
-    """Return the Content-Length of a response, or 0 if the header is missing."""
-    for line in head.lower().split(b"\r\n"):
-        if line.startswith(_LENGTH):
-            return int(line[len(_LENGTH) :])
-    return 0
-
-
 def fetch(port: int, request: bytes) -> bytes:
     """Return the body of a successful response; wait for a function that is starting.
 
     Raise RuntimeError if the request fails.
     """
-    received, deadline = b"", time.monotonic() + _TIMEOUT_S
+    deadline = time.monotonic() + _TIMEOUT_S
     while True:
         try:
             wire = socket.create_connection((HOST, port), _TIMEOUT_S)
@@ -87,10 +79,9 @@ def fetch(port: int, request: bytes) -> bytes:
             time.sleep(_PAUSE_S)
     with wire:
         wire.sendall(request)
-        head, end, body = received.partition(b"\r\n\r\n")
-        while not end or len(body) < content_length(head):
-            received += wire.recv(65_536)
-            head, end, body = received.partition(b"\r\n\r\n")
-    if not head.startswith(b"HTTP/1.1 2") or b'"errors"' in body:
-        raise RuntimeError(f"unexpected response: {received!r}")
+        response = HTTPResponse(wire)
+        response.begin()
+        body = response.read()
+    if response.status // 100 != 2 or b'"errors"' in body:
+        raise RuntimeError(f"unexpected response: {response.status} {body!r}")
     return body

@@ -143,11 +143,11 @@ known AS MATERIALIZED (
 )
 
 -- known_fields --
--- The result columns of a task p, of its row g of `gets`, and of its row k of `known`, each of which may be missing.
-coalesce(g.items, 0) AS items,
+-- The result columns of a task p, of its row o of `gets`, and of its row k of `known`, each of which may be missing.
+coalesce(o.items, 0) AS items,
     CASE WHEN p.items <= 2000 THEN coalesce(k.known, 0) END AS known,
     CASE WHEN p.items <= 2000 THEN coalesce(k.known_now, 0) END AS known_now,
-    CASE WHEN p.items <= 2000 THEN coalesce(k.known, 0) = g.items END AS done,
+    CASE WHEN p.items <= 2000 THEN coalesce(k.known, 0) = o.items END AS done,
     CASE WHEN p.items <= 2000 THEN floor(10 * coalesce(k.expected, 0) + 0.5) / 10 END AS expected
 
 -- of learner --
@@ -160,14 +160,12 @@ learners AS (
     SELECT CAST(:user_id AS text) AS user_id, day AS today FROM ({read_models/preferences today}) AS t
 ),
 {read_models/list_assignments known}
-SELECT p.group_id, n.group_name, p.list_id, p.list_name, p.due_on,
+SELECT p.group_id, (SELECT group_name FROM ({read_models/group_names latest}) AS latest) AS group_name,
+    p.list_id, p.list_name, p.due_on,
     {read_models/list_assignments known_fields}
 FROM tasks p
-CROSS JOIN LATERAL (
-    SELECT (SELECT group_name FROM ({read_models/group_names latest}) AS latest) AS group_name
-    FROM (SELECT p.group_id) AS g
-) AS n
-LEFT JOIN gets g ON g.list_id = p.list_id
+CROSS JOIN LATERAL (SELECT p.group_id) AS g
+LEFT JOIN gets o ON o.list_id = p.list_id
 LEFT JOIN known k ON k.group_id = p.group_id AND k.list_id = p.list_id
 ORDER BY p.due_on DESC, p.list_id, p.group_id;
 
@@ -219,5 +217,5 @@ CROSS JOIN LATERAL (
 ) AS m
 CROSS JOIN LATERAL (SELECT m.known, m.known_now, m.expected) AS k
 JOIN paired w ON w.user_id = m.user_id
-LEFT JOIN gets g ON g.list_id = p.list_id AND g.pairs = w.pairs
+LEFT JOIN gets o ON o.list_id = p.list_id AND o.pairs = w.pairs
 ORDER BY p.place, coalesce(m.known, 0), m.user_id;

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import date
+from types import MappingProxyType
 
 from tests.oracle.catalogue import (
     Description,
@@ -57,16 +58,15 @@ def pairs_met(world: World, user_id: str) -> set[Pair]:
 
 
 def items_by_language(
-    world: World, user_id: str, words: Mapping[str, str | None] | None = None
+    world: World, user_id: str, words: Mapping[str, str | None] = MappingProxyType({})
 ) -> list[Row]:
     """Return the languages of the learner's items, most items first; undescribed items are und.
 
     `words` has the kinds of the items that the reader is shown as words of the learner's own.
     """
-    items, described = item_stats(world, user_id), descriptions(world)
-    kinds = {item_id: one.kind for item_id, one in described.items()}
-    own = {item: kind for item, kind in (words or {}).items() if language_of(world, item) == "und"}
-    kinds |= own
+    items = item_stats(world, user_id)
+    kinds = {item: one.kind for item, one in descriptions(world).items()}
+    kinds |= {item: kind for item, kind in words.items() if language_of(world, item) == "und"}
     found = [
         {
             "language": language,
@@ -146,7 +146,11 @@ def count_masteries(world: World, user_id: str, until: date = date.max) -> Row:
         for events in (world.answers(user_id), world.reviews(user_id))
     )
     items = {event.data["item_id"] for event in answers + reviews}
-    found = Counter(_mastery(only(answers, one), only(reviews, one)) for one in items)
+    return tally(_mastery(only(answers, one), only(reviews, one)) for one in items)
+
+
+def tally(masteries: Iterable[str]) -> Row:
+    found = Counter(masteries)
     return {
         "learning": found["LEARNING"],
         "short_term_mastered": found["SHORT_TERM"],

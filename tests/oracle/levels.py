@@ -7,7 +7,7 @@ from fractions import Fraction
 from tests.oracle.catalogue import LEVELS, catalogue, catalogue_items, descriptions, language_of
 from tests.oracle.days import day, day_of, last_days, masteries
 from tests.oracle.events import LEARNERS, Row, World, defines_by_learner, ratio
-from tests.oracle.items import item_stats, pairs
+from tests.oracle.items import item_stats, pairs, tally
 
 
 def domain_stats(world: World, user_id: str, language: str | None = None) -> dict[str, Row]:
@@ -128,9 +128,7 @@ def sums_of_items(items: list[Row]) -> Row:
         "answers": answers,
         "correct_answers": correct,
         "accuracy_rate": ratio(correct, answers),
-        "learning": sum(1 for i in items if i["mastery"] == "LEARNING"),
-        "short_term_mastered": sum(1 for i in items if i["mastery"] == "SHORT_TERM"),
-        "long_term_mastered": sum(1 for i in items if i["mastery"] == "LONG_TERM"),
+        **tally(item["mastery"] for item in items),
     }
 
 

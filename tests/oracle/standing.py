@@ -23,7 +23,7 @@ from tests.oracle.days import (
     week,
 )
 from tests.oracle.events import LEARNERS, Row, World, defines_by_learner, ratio, rest_date
-from tests.oracle.items import item_stats, pairs
+from tests.oracle.items import item_stats, pairs, tally
 
 DAY = timedelta(days=1)
 
@@ -104,9 +104,7 @@ def user_progress(world: World, user_id: str) -> Row | None:
         "current_streak": streak(world, user_id)["current"],
         "accuracy_rate": answer_sums(world.answers(user_id))["accuracy_rate"],
         "unlearned": len(catalogue(world, pairs(world, user_id)) - items.keys()),
-        "learning": sum(1 for i in items.values() if i["mastery"] == "LEARNING"),
-        "short_term_mastered": sum(1 for i in items.values() if i["mastery"] == "SHORT_TERM"),
-        "long_term_mastered": sum(1 for i in items.values() if i["mastery"] == "LONG_TERM"),
+        **tally(item["mastery"] for item in items.values()),
         "last_updated": max(e.created_at for e in known),
     }
 

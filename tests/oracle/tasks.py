@@ -7,8 +7,7 @@ from tests.oracle.events import Row, World
 from tests.oracle.groups import members as members_of
 from tests.oracle.groups import name_of
 from tests.oracle.lists import assignments
-from tests.oracle.memory import add, estimate, memories, rounded
-from tests.oracle.word_lists import LEARNER, List, Reader, all_lists, listed, members
+from tests.oracle.word_lists import LEARNER, List, Reader, all_lists, expect, listed, members
 
 MOST = 2_000  # items of a list about which it is said who knows them
 
@@ -31,14 +30,12 @@ def _known(world: World, user_id: str, due_on: date, found: List) -> Row:
         return row | dict.fromkeys(("known", "known_now", "done", "expected"))
     first = {e.data["item_id"]: day(world, e) for e in reversed(world.correct(user_id))}
     known = sum(item in first and first[item] <= due_on for item in among)
-    remembered, end = memories(world, user_id), max(due_on, day_of(world, user_id, world.now))
+    end = max(due_on, day_of(world, user_id, world.now))
     return row | {
         "known": known,
         "known_now": sum(item in first for item in among),
         "done": known == len(among) if among else None,
-        "expected": rounded(
-            add(estimate(remembered[item], end) for item in sorted(among) if item in remembered), 1
-        ),
+        "expected": expect(world, user_id, among, end),
     }
 
 

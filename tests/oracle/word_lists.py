@@ -5,6 +5,7 @@ The learner's numbers and the catalogue's descriptions are those of the moment.
 """
 
 from dataclasses import dataclass
+from datetime import date
 from typing import NamedTuple
 
 from tests.oracle.catalogue import Description, archived, descriptions
@@ -83,22 +84,15 @@ def members(world: World, user_id: str, found: List) -> list[str]:
     gets, by the pairs of language and kind that the last batch run saw.
     """
     items, described = listed(world, found), descriptions(world)
-    mine = pairs_met(world.run or world, user_id) if user_id not in world.deleted else set()
-
-    def word(item: str) -> tuple[str, str] | None:
-        one = described.get(item)
-        return (one.primary_language, one.headword) if one and one.headword else None
-
-    known = {word(item) for item in items if item in described and described[item].pair in mine}
-    left_out = {
-        item
-        for item in items
-        if not found.own
-        and word(item) is not None
-        and described[item].pair not in mine
-        and word(item) in known
+    if found.own or user_id in world.deleted:
+        return items[:MOST]
+    mine = pairs_met(world.run or world, user_id)
+    word = {
+        i: (described[i].primary_language, described[i].headword) for i in items if i in described
     }
-    return [item for item in items if item not in left_out][:MOST]
+    had = {item for item in word if described[item].pair in mine}
+    named = {word[item] for item in had if described[item].headword}
+    return [item for item in items if item in had or word.get(item) not in named][:MOST]
 
 
 def visible(world: World, user_id: str, reader: Reader) -> list[List]:
@@ -116,22 +110,25 @@ def item_lists(world: World, user_id: str, item_id: str, reader: Reader) -> list
     return [{name: getattr(one, name) for name in NAMES} for one in sorted(naming, key=_place)]
 
 
+def expect(world: World, user_id: str, among: list[str], on: date) -> float:
+    """Return how many of the items the learner is expected to know on a day."""
+    known = memories(world, user_id)
+    return rounded(add(estimate(known[item], on) for item in sorted(among) if item in known), 1)
+
+
 def list_numbers(world: World, user_id: str, found: List) -> Row:
     among, stats = members(world, user_id, found), item_stats(world, user_id)
     rows = [stats[item] for item in among if item in stats]
     mastered = {row["item_id"] for row in rows if row["mastery"] in ("SHORT_TERM", "LONG_TERM")}
     today, days = day_of(world, user_id, world.now), last_days(world, user_id, 28)
     first = {e.data["item_id"]: day(world, e) for e in masteries(world, user_id)}
-    known = memories(world, user_id)
     return {
         **{name: getattr(found, name) for name in (*NAMES, "archived")},
         "items": len(among),
         **sums_of_items(rows),
         "progress_rate": ratio(len(mastered), len(among)),
         "due": len(due_today(world, user_id).intersection(among)),
-        "expected": rounded(
-            add(estimate(known[item], today) for item in sorted(among) if item in known), 1
-        ),
+        "expected": expect(world, user_id, among, today),
         **forecast(today, len(among), len(mastered), sum(first[one] in days for one in mastered)),
     }
 

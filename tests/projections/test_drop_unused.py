@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from progress.adapters.postgres.database import Connection
-from progress.errors import DatabaseUnavailable, ProjectionError, RebuildRunning
+from progress.errors import ProjectionError, RebuildRunning
 from progress.projections import batch, replacement
 from progress.projections import schema as read_model_schema
 from tests.conftest import Store
 from tests.support import model_rows, sample_events
-from tests.support.stage import append, connect
+from tests.support.stage import append
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHER = "progress_0123456789ab"
@@ -181,22 +181,6 @@ def test_nothing_is_dropped_if_the_schema_of_the_code_is_missing(populated: Conn
     with pytest.raises(ProjectionError, match="other code may be serving: nothing is dropped"):
         list(replacement.drop_unused(populated))
     assert schema_names(populated) == before
-
-
-def test_a_schema_that_is_being_read_is_not_dropped(
-    store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read_model_schema.create(populated, OTHER)
-    with closing(store.connect()) as reader:
-        reader.run("BEGIN")
-        reader.run(f"SELECT FROM {OTHER}.user_progress")
-        monkeypatch.setattr(replacement, "_DROP_TRIES", 1)
-        with pytest.raises(DatabaseUnavailable, match=f"{OTHER} is still being read"):
-            list(replacement.drop_unused(populated))
-        assert OTHER in schema_names(populated)
-        reader.run("ROLLBACK")
-    with closing(connect(store.url)) as again:
-        assert list(replacement.drop_unused(again)) == [OTHER]
 
 
 def test_snapshots_of_dropped_schemas_are_dropped(populated: Connection) -> None:

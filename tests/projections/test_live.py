@@ -24,6 +24,7 @@ from tests.support.stage import append, connect
 OTHER = "progress_0123456789ab"
 OWN = schema.schema_name()
 FORBID = f"ALTER TABLE {OTHER}.completions ADD CONSTRAINT low CHECK (score < 80)"
+MISSING = f"ALTER TABLE {OTHER}.item_days RENAME TO item_days_gone"
 INTERRUPT = f"""
 CREATE FUNCTION {OTHER}.interrupt() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'interrupted' USING ERRCODE = 'deadlock_detected'; END $$;
@@ -112,27 +113,18 @@ def test_a_schema_that_cannot_fold_an_event_neither_delays_nor_poisons_another(
 
 
 @pytest.mark.parametrize("age", ["0", "2 hours"])
-def test_a_defect_of_a_schema_fails_a_wake_up_only_if_the_schema_is_read(
-    woken: Connection, age: str
+@pytest.mark.parametrize(
+    ("fault", "error"), [(MISSING, ProjectionError), (INTERRUPT, DatabaseUnavailable)]
+)
+def test_a_schema_that_cannot_be_folded_delays_no_other_and_fails_a_wake_up_only_if_it_is_read(
+    woken: Connection, age: str, fault: str, error: type[Exception]
 ) -> None:
-    woken.run(f"ALTER TABLE {OTHER}.item_days RENAME TO item_days_gone")
-    read(woken, OTHER, age)
-    sample_events.record_lessons(woken, "ann", lessons=1)
-    with pytest.raises(ProjectionError) if age == "0" else contextlib.nullcontext():
-        projector.wake(model_rows.read_value(woken, "shard", user="ann"))
-    assert (count_sessions(woken, OWN), count_sessions(woken, OTHER)) == (1, 0)
-
-
-@pytest.mark.parametrize("age", ["0", "2 hours"])
-def test_a_schema_whose_folds_the_server_interrupts_does_not_delay_another(
-    woken: Connection, age: str
-) -> None:
-    """For example because they wait for a lock, or are deadlocked, each time."""
-    woken.run(INTERRUPT)
+    """The server interrupts folds that, for example, wait for a lock, or are deadlocked."""
+    woken.run(fault)
     read(woken, OTHER, age)
     read(woken, OWN, "0" if age != "0" else "10 minutes")
     sample_events.record_lessons(woken, "ann", lessons=1)
-    with pytest.raises(DatabaseUnavailable) if age == "0" else contextlib.nullcontext():
+    with pytest.raises(error) if age == "0" else contextlib.nullcontext():
         projector.wake(model_rows.read_value(woken, "shard", user="ann"))
     assert (count_sessions(woken, OWN), count_sessions(woken, OTHER)) == (1, 0)
 

@@ -105,8 +105,7 @@ def test_a_snapshot_has_the_rows_of_its_learner_only(connection: Connection) -> 
 def test_all_snapshots_are_taken_again_after_a_rebuild(
     store: Store, connection: Connection
 ) -> None:
-    for lesson in range(13):
-        append(connection, sample_events.lesson("ann", lesson))
+    sample_events.record_lessons(connection, "ann", lessons=13)
     batch.run(connection)
     (before,) = connection.run("SELECT fingerprint, state FROM event_store.snapshots")
     rebuild.run(lambda: database.connect(store.url))
@@ -125,8 +124,7 @@ def test_all_snapshots_are_taken_again_after_a_rebuild(
 def test_the_batch_job_and_other_programs_do_not_touch_each_others_snapshots(
     store: Store, event_store: EventStore, connection: Connection
 ) -> None:
-    for lesson in range(13):
-        append(connection, sample_events.lesson("ann", lesson))
+    sample_events.record_lessons(connection, "ann", lessons=13)
     for version in (100, 101, 102, 103):
         early = datetime(2000, 1, 1, tzinfo=UTC)
         event_store.save_snapshot(Snapshot("learner-ann", version, "words-1", early, {"words": 1}))

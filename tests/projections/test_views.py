@@ -29,6 +29,7 @@ from tests.support.stage import append
 pytestmark = pytest.mark.every_postgres
 
 OTHER = "progress_0123456789ab"
+REPLACE = "SELECT progress.replace_views(:other, CAST(:models AS text[]))"
 COLUMNS = Path(__file__).with_name("views.json")
 EXAMPLE = Path(__file__).parents[2] / "examples/views.sql"
 
@@ -239,10 +240,7 @@ def test_a_swap_commits_without_the_views_while_a_query_uses_one(
 def other(populated: Connection) -> str:
     schema.create(populated, OTHER)
     schema.set_search_path(populated)
-    populated.run(
-        "SELECT progress.replace_views(:other, CAST(:models AS text[]))",
-        other=OTHER, models=views.MODELS,
-    )  # fmt: skip
+    populated.run(REPLACE, other=OTHER, models=views.MODELS)
     return OTHER
 
 
@@ -345,10 +343,7 @@ def test_the_views_of_two_versions_are_replaced_one_after_the_other(
         ThreadPoolExecutor(1) as pool,
     ):
         populated.run("BEGIN")
-        populated.run(
-            "SELECT progress.replace_views(:other, CAST(:models AS text[]))",
-            other=other, models=views.MODELS[2:],
-        )  # fmt: skip
+        populated.run(REPLACE, other=other, models=views.MODELS[2:])
         pid = mover.run("SELECT pg_backend_pid()")[0][0]
         moving = pool.submit(views.move, mover)
         model_rows.wait_for_lock(observer, pid, moving)

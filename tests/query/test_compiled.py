@@ -315,18 +315,19 @@ class Both:
         self._reader = Reader(self.url)
         self._cache = ResponseCache(None, RateLimiter(None, 10**9), self._reader)
 
-    def responses(
-        self, query: Query, role: Any = "learner"
-    ) -> tuple[GraphQLResponse, GraphQLResponse]:
-        context = Context(
-            Caller("ann", role, float("inf")), Queries(self._reader), NOW, AccessTrace(self._reader)
-        )
+    def responses(self, query: Query, role: Any = "learner") -> tuple[GraphQLResponse, ...]:
         request = GraphQLRequest(query.text, query.variables, query.operation_name)
-        return self._runner.run(self._both(request, context))
+        return self._runner.run(self._both(request, self._context(role)))
 
-    async def _both(
-        self, request: GraphQLRequest, context: Context
-    ) -> tuple[GraphQLResponse, GraphQLResponse]:
+    def answer(self, text: str, role: Any = "learner") -> GraphQLResponse:
+        """Return the response of the compiled query alone."""
+        return self._runner.run(self._run_compiled(GraphQLRequest(text), self._context(role)))
+
+    def _context(self, role: Any) -> Context:
+        caller = Caller("ann", role, float("inf"))
+        return Context(caller, Queries(self._reader), NOW, AccessTrace(self._reader))
+
+    async def _both(self, request: GraphQLRequest, context: Context) -> tuple[GraphQLResponse, ...]:
         document = documents.read(request.query, introspection=False)
         if document.parsed is None:
             return (GraphQLResponse(None, document.errors, executed=False),) * 2

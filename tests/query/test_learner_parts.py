@@ -3,49 +3,21 @@
 A part has the response, the cache key, the cost and the rights of the root field with its name.
 """
 
-import asyncio
 import json
-from collections.abc import Callable, Iterator
 from typing import cast
 
 import pytest
 from graphql import GraphQLObjectType
 
 from progress.auth import Caller, Role
-from progress.query.cache.responses import ResponseCache
-from progress.query.execution import documents, execute, fields
-from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
-from progress.query.graphql.context import Context
+from progress.query.execution import documents, fields
 from progress.query.graphql.schema import GRAPHQL
-from progress.query.rate_limits import RateLimiter
-from progress.query.read_models.accesses import AccessTrace
-from progress.query.read_models.queries import Queries
-from progress.query.read_models.reader import open_reader
-from tests.query.test_compiled import LOG, NOW, fold_log
-from tests.support.api import NOWHERE, select_all
-from tests.support.postgres_servers import EMBEDDED, Server
+from tests.query.test_compiled import Both, both
+from tests.support.api import select_all
+
+__all__ = ["both"]
 
 DATES = 'from: "2024-03-01", to: "2024-03-31"'
-
-
-@pytest.fixture(scope="module")
-def database(servers: Callable[[str], Server]) -> Iterator[str]:
-    with servers(EMBEDDED).open_database() as url:
-        fold_log(url).connection.close()
-        yield url
-
-
-def run(url: str, query: str, role: Role = "learner") -> GraphQLResponse:
-    async def answer() -> GraphQLResponse:
-        async with open_reader(url) as reader:
-            cache = ResponseCache(None, RateLimiter(None, 10**9), reader)
-            caller = Caller("ann", role, float("inf"))
-            context = Context(caller, Queries(reader), NOW, AccessTrace(reader))
-            return await execute.run(
-                GraphQLRequest(query), context, cache=cache, introspection=False, log=LOG
-            )
-
-    return asyncio.run(answer())
 
 
 def requested(query: str) -> list[fields.RequestedField]:
@@ -76,10 +48,10 @@ def fields_of_a_record(moment: str = "") -> str:
     ],
 )
 def test_every_part_has_the_response_of_the_root_field_at_its_parent_s_moment(
-    database: str, moment: str
+    both: Both, moment: str
 ) -> None:
-    flat = run(database, f"{{ {fields_of_a_record(moment)} }}", "support")
-    whole = run(database, f"{{ learner({moment}) {{ id {fields_of_a_record()} }} }}", "support")
+    flat = both.answer(f"{{ {fields_of_a_record(moment)} }}", "support")
+    whole = both.answer(f"{{ learner({moment}) {{ id {fields_of_a_record()} }} }}", "support")
     assert not flat.errors + whole.errors
     record = json.loads(whole.data or b"")["learner"]
     assert record.pop("id") in moment
@@ -94,10 +66,10 @@ def test_a_part_has_the_cache_key_of_the_root_field() -> None:
     assert all(part.cache_key and part.cache_key.user_id == "bob" for part in parts)
 
 
-def test_a_part_fails_alone_and_the_error_names_its_place(database: str) -> None:
+def test_a_part_fails_alone_and_the_error_names_its_place(both: Both) -> None:
     backwards = 'dailyStats(from: "2024-03-31", to: "2024-03-01") { date }'
     items = "itemStats(first: 500) { totalCount }"
-    whole = run(database, f"{{ b: learner {{ goal {{ answersPerDay }} {backwards} {items} }} }}")
+    whole = both.answer(f"{{ b: learner {{ goal {{ answersPerDay }} {backwards} {items} }} }}")
     assert [error["path"] for error in whole.errors] == [["b", "dailyStats"], ["b", "itemStats"]]
     assert json.loads(whole.data or b"") == {
         "b": {"goal": {"answersPerDay": 2}, "dailyStats": None, "itemStats": None}
@@ -105,18 +77,18 @@ def test_a_part_fails_alone_and_the_error_names_its_place(database: str) -> None
 
 
 @pytest.mark.parametrize("role", ["learner", "teacher"])
-def test_a_record_of_another_learner_is_forbidden_once(database: str, role: Role) -> None:
+def test_a_record_of_another_learner_is_forbidden_once(both: Both, role: Role) -> None:
     parts = "streak { current } itemStats { totalCount } dueForecast { items }"
-    whole = run(database, f'{{ learner(userId: "bob") {{ id {parts} }} }}', role)
+    whole = both.answer(f'{{ learner(userId: "bob") {{ id {parts} }} }}', role)
     assert [(error["path"], error["extensions"]["code"]) for error in whole.errors] == [
         (["learner"], "FORBIDDEN")
     ]
     assert whole.data == b"null"
 
 
-def test_parts_cost_as_much_as_root_fields() -> None:
+def test_parts_cost_as_much_as_root_fields(both: Both) -> None:
     year = 'dailyStats(from: "2023-01-01", to: "2024-12-31") { date answers }'
     parts = " ".join(f"a{number}: {year}" for number in range(12))
     for text in (f"{{ {parts} }}", f"{{ learner {{ {parts} }} }}"):
-        whole = run(NOWHERE, text)
+        whole = both.answer(text)
         assert [error["extensions"]["code"] for error in whole.errors] == ["QUERY_TOO_COMPLEX"]

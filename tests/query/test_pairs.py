@@ -7,75 +7,21 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from progress.adapters.postgres.database import Connection
-from progress.projections import batch, rebuild
+from progress.projections import batch
 from progress.projections.projector import Projector
 from progress.query.live.sources import Learners
 from progress.query.read_models import rows
 from progress.recovery import checks
 from tests import oracle
-from tests.conftest import Store
 from tests.oracle.events import CARD
 from tests.support import model_rows, sample_events
-from tests.support.api import Api, QueryClient, plain
+from tests.support.api import QueryClient, plain
 from tests.support.sample_events import Envelope
 from tests.support.stage import Stage, append
 
 USERS = ("ann", "bob", "una")  # ann and una are in one shard; una meets only what nobody describes
 CARDS = tuple(f"c{number}" for number in range(9))
 NOW = sample_events.BEGIN + timedelta(days=9)
-
-
-KINDS = ("reading", "meaning", "typing")
-WORDS: tuple[tuple[str, dict[str, Any]], ...] = (
-    *(("ItemPublished", {"item_id": f"{n}:{kind}", "headword": f"Wort {n}", "language": "de",
-                         "kind": kind, "cefr_level": "A1"}) for n in range(10) for kind in KINDS),
-    *(("ListPublished", {"list_id": one, "name": one, "scale": "Book"}) for one in ("u1", "u2")),
-    *(("ItemListed", {"list_id": "u1", "item_id": f"{n}:{kind}"})
-      for n in range(10) for kind in KINDS),
-    *(("ItemListed", {"list_id": "u2", "item_id": f"{n}:typing"}) for n in range(10)),
-    *(("ListAssigned", {"list_id": one, "group_id": "g1", "due_on": "2024-04-09"})
-      for one in ("u1", "u2")),
-    *(("LearnerJoinedGroup", {"user_id": user, "group_id": "g1"}) for user in ("ann", "bob")),
-    *((CARD, {"user_id": "ann", "item_id": f"{n}:{kind}", "rating": 4, "interval_days": 30})
-      for n in range(10) for kind in KINDS[:2]),
-)  # fmt: skip
-
-
-def test_a_level_a_list_and_a_task_count_the_cards_that_the_learner_gets(
-    store: Store, connection: Connection, query_api: Api
-) -> None:
-    events = [
-        sample_events.envelope(kind, data, at=sample_events.BEGIN + timedelta(seconds=n))
-        for n, (kind, data) in enumerate(WORDS)
-    ]
-    append(connection, events)
-    batch.run(connection)
-
-    def nodes(found: Any) -> list[Any]:
-        return [[*edge["node"].values()] for edge in found["edges"]]
-
-    task = "items known knownNow done"
-    of_group = (
-        f"edges {{ node {{ items done members {{ edges {{ node {{ userId {task} }} }} }} }} }}"
-    )
-    query = f"""{{ levelStats {{ catalogueItems progressRate reached }}
-        lists(scale: "Book") {{ edges {{ node {{ items longTermMastered reached }} }} }}
-        tasks {{ edges {{ node {{ {task} }} }} }}
-        list(listId: "u1") {{ members {{ totalCount }} }} }}"""
-    found = query_api.data(query)
-    assert found["levelStats"] == [{"catalogueItems": 20, "progressRate": 1, "reached": True}]
-    assert nodes(found["lists"]) == [[20, 20, True], [10, 0, False]]
-    assert nodes(found["tasks"]) == [[20, 20, 20, True], [10, 0, 0, False]]
-    assert found["list"] == {"members": {"totalCount": 20}}
-    group = query_api.post(
-        f'{{ group(groupId: "g1") {{ tasks {{ {of_group} }} }} }}', roles=["admin"]
-    )
-    (items, done, members), cards = nodes(group["data"]["group"]["tasks"])
-    assert (items, done, *cards[:2]) == (30, 1, 10, 0)
-    assert nodes(members) == [["bob", 30, 0, 0, False], ["ann", 20, 20, 20, True]]
-    rebuild.run(store.connect, workers=1)
-    assert query_api.data(query) == found
 
 
 def draw_events(chance: random.Random) -> list[Envelope]:

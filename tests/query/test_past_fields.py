@@ -132,12 +132,12 @@ def _camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-def _json(value: Any) -> Json:
+def as_json(value: Any) -> Json:
     """Return an oracle's value as the API returns it; Ints are clamped, names in camel case."""
     if isinstance(value, Mapping):
-        return {_camel(str(name)): _json(inner) for name, inner in value.items()}
+        return {_camel(str(name)): as_json(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_json(inner) for inner in value]
+        return [as_json(inner) for inner in value]
     if isinstance(value, date):
         return orjson.loads(orjson.dumps(value, option=orjson.OPT_UTC_Z))
     if type(value) is int:
@@ -322,7 +322,7 @@ def expect(world: oracle.World, user: str, asked: Mapping[str, Any]) -> list[Jso
         "dailyStats": _days(world, user, first, last, fill=True),
         "weeklyStats": _weeks(world, user, first, last, fill=True),
     }
-    return [_json(one) for one in (sums, items, listed, of_lists, filled)]
+    return [as_json(one) for one in (sums, items, listed, of_lists, filled)]
 
 
 def _like(found: Json, wanted: Json) -> Json:
@@ -337,7 +337,7 @@ def _like(found: Json, wanted: Json) -> Json:
 def compare(query_api: Api, stored: list[oracle.Event], asked: Mapping[str, Any]) -> None:
     moments = {"as_of": asked["asOf"], "known_at": asked["knownAt"]}
     world = oracle.see(stored, LATEST, **moments)
-    variables = {name: _json(value) for name, value in asked.items()}
+    variables = {name: as_json(value) for name, value in asked.items()}
     for user in EVERYONE:
         for document, wanted in zip(DOCUMENTS, expect(world, user, asked), strict=True):
             answer = query_api.post(document, "sue", roles=["support"], user=user, **variables)
@@ -401,7 +401,7 @@ def test_every_field_is_answered_by_a_session_that_has_answered_nothing_yet(
 
     def ask(call: str) -> Json:
         model_rows.read_value(connection, "end sessions", application="past")
-        return query_api.data(_document([call]), **{n: _json(v) for n, v in values.items()})
+        return query_api.data(_document([call]), **{n: as_json(v) for n, v in values.items()})
 
     first = [ask(call) for call in calls]
     assert [ask(call) for call in calls] == first

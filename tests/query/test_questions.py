@@ -41,26 +41,6 @@ def test_a_publisher_reads_nothing(query_api: Api) -> None:
         assert [error["extensions"]["code"] for error in answer["errors"]] == ["FORBIDDEN"]
 
 
-def test_an_archived_item_neither_fades_nor_is_due(
-    query_api: Api, connection: database.Connection
-) -> None:
-    rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
-    archived = {"item_id": "archived", "in_catalogue": False}
-    rows_by_hand.insert(connection, "items", {"item_id": "in play"}, archived)
-    met = {"user_id": "ann", "answers": 5, "correct_answers": 1, "interval_days": 1}
-    met |= {"reviewed_at": "2020-01-01T00:00:00Z", "last_answered_on": "2020-01-01"}
-    met |= {"stability": 0, "difficulty": 50_000_000}
-    rows = ({**met, "item_id": i, "last_correct": False} for i in ("in play", "archived", "other"))
-    rows_by_hand.insert(connection, "item_stats", *rows)
-    data = query_api.data(
-        """{ itemStats(filter: FADING) { edges { node { itemId } } } workload { due }
-          knowledge { items fading } }"""
-    )
-    found = [edge["node"]["itemId"] for edge in data["itemStats"]["edges"]]
-    assert found == ["in play", "other"]
-    assert (data["workload"], data["knowledge"]) == ({"due": 2}, {"items": 3, "fading": 2})
-
-
 def test_the_trail_lists_recorded_events(query_api: Api, connection: database.Connection) -> None:
     connection.run(rows_by_hand.BLOCKS["events"], user_id="ann", events=1)
     (edge,) = query_api.data(

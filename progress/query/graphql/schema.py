@@ -136,8 +136,9 @@ def declare_learner_field(
     """Declare a field about one learner that a single SELECT answers.
 
     The decorated function checks the arguments and returns the SQL with the values of the SQL's
-    parameters. The function's first parameter is the moment. The other parameters declare the
-    field's arguments; the arguments `userId`, `asOf` and `knownAt` are added to them.
+    parameters. Of a field without arguments, it is that of `rows`, named `select_…`. The function's
+    first parameter is the moment. The other parameters declare the field's arguments; the arguments
+    `userId`, `asOf` and `knownAt` are added to them.
     """
 
     def decorate(build_query: BuildQuery) -> Any:
@@ -152,27 +153,32 @@ def declare_learner_field(
             records = await info.context.queries.run(learner, call, is_learner=is_learner)
             return records if is_list else next(iter(records), None)
 
-        resolve = _resolver(build_query.__name__, parameters, answer)
+        resolve = _resolver(build_query.__name__.removeprefix("select_"), parameters, answer)
         return _add(resolve, Declaration(Whose.LEARNER, cache, cost, query), type_)
 
     return decorate
 
 
 def declare_resolved_field(
-    type_: object, *, cache: CachePolicy | None, cost: Cost
+    type_: object, *, cache: CachePolicy | None = None, cost: Cost = _DEFAULT_COST
 ) -> Callable[[Callable[..., Any]], Any]:
     """Declare a field about one learner that needs a resolver of its own.
 
-    The decorated function takes the info, the learner, the moment as `Queries` takes it, and
-    the field's arguments; `userId`, `asOf` and `knownAt` are added to these.
+    The decorated function takes the info, the learner and the field's arguments, to which `userId`
+    is added. If it also takes the moment, as `Queries` takes it, so are `asOf` and `knownAt`.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        async def answer(info: Info, learner: str, arguments: dict[str, Any]) -> Any:
-            moment = {name: arguments.pop(name, None) or None for name in _MOMENTS}
-            return await function(info, learner, {"at": info.context.at, **moment}, **arguments)
+        _, _, *own = inspect.signature(function).parameters.values()
+        is_dated = any(parameter.name == "moment" for parameter in own)
 
-        parameters = [*list(inspect.signature(function).parameters.values())[3:], *_PAST]
+        async def answer(info: Info, learner: str, arguments: dict[str, Any]) -> Any:
+            if is_dated:
+                past = {name: arguments.pop(name, None) or None for name in _MOMENTS}
+                arguments["moment"] = {"at": info.context.at, **past}
+            return await function(info, learner, **arguments)
+
+        parameters = [one for one in own if one.name != "moment"] + _PAST * is_dated
         resolve = _resolver(function.__name__, parameters, answer)
         return _add(resolve, Declaration(Whose.LEARNER, cache, cost), type_)
 
@@ -231,14 +237,12 @@ _CHEAP = {
 }
 
 
-@declare_learner_field(
+declare_learner_field(
     types.UserProgress | None,
     # `unlearned` depends on the catalogue, and the current streak depends on the local date.
     cache=CachePolicy(10, catalogue=True, clock=True, is_summary=True),
     cost=Cost(30),
-)
-def user_progress(moment: Moment) -> RowQuery[rows.UserProgress]:
-    return rows.select_user_progress(moment)
+)(rows.select_user_progress)
 
 
 @declare_learner_field(
@@ -367,18 +371,14 @@ def level_stats(moment: Moment, *, language: str | None = UNSET) -> RowQuery[row
     return rows.select_level_stats(moment, arguments.parse_language(language))
 
 
-@declare_learner_field(
+declare_learner_field(
     types.list_of(rows.LearnerLanguage),
     cache=CachePolicy(10, catalogue=True, own_words=True),
     cost=Cost(45),
-)
-def languages(moment: Moment) -> RowQuery[rows.LearnerLanguage]:
-    return rows.select_languages(moment)
+)(rows.select_languages)
 
 
-@declare_learner_field(types.Streak, cache=CachePolicy(5, clock=True))
-def streak(moment: Moment) -> RowQuery[rows.Streak]:
-    return rows.select_streak(moment)
+declare_learner_field(types.Streak, cache=CachePolicy(5, clock=True))(rows.select_streak)
 
 
 @declare_learner_field(
@@ -408,18 +408,14 @@ def retention(
     return rows.select_retention(moment, from_, to, rows.PeriodLength(by or "DAY"))
 
 
-@declare_learner_field(types.list_of(rows.HourlyStats))
-def hourly_stats(moment: Moment) -> RowQuery[rows.HourlyStats]:
-    return rows.select_hourly_stats(moment)
+declare_learner_field(types.list_of(rows.HourlyStats))(rows.select_hourly_stats)
 
 
-@declare_learner_field(
+declare_learner_field(
     types.type_of(rows.Workload),
     cache=CachePolicy(10, catalogue=True, clock=True),
     cost=Cost(75),
-)
-def workload(moment: Moment) -> RowQuery[rows.Workload]:
-    return rows.select_workload(moment)
+)(rows.select_workload)
 
 
 @declare_learner_field(list[date])
@@ -428,9 +424,7 @@ def rest_days(moment: Moment, *, from_: From, to: date) -> RowQuery[date]:
     return rows.select_rest_days(moment, from_, to)
 
 
-@declare_learner_field(types.Goal | None, cache=CachePolicy(10, clock=True))
-def goal(moment: Moment) -> RowQuery[rows.Goal]:
-    return rows.select_goal(moment)
+declare_learner_field(types.Goal | None, cache=CachePolicy(10, clock=True))(rows.select_goal)
 
 
 @declare_resolved_field(
@@ -461,17 +455,15 @@ async def knowledge(
     return await info.context.queries.get_knowledge(learner, on or None, language=tag, **moment)
 
 
-@declare(
+@declare_resolved_field(
     types.list_of(rows.KnowledgePoint),
-    Whose.LEARNER,
     cache=CachePolicy(15, batch=True, clock=True),
     # If the learner has not studied for years, every week reads the states of all items.
     cost=Cost(60, rows_per_day=1 / 7, days_per_entry=7, entries=731),
 )
 async def knowledge_curve(
-    info: Info, *, user_id: ID | None = UNSET, from_: From, to: date
+    info: Info, learner: str, *, from_: From, to: date
 ) -> list[rows.KnowledgePoint]:
-    learner = await info.context.resolve_learner(user_id)
     arguments.check_range(from_, to, most=arguments.MAX_CURVE_DAYS)
     return await info.context.queries.get_knowledge_curve(learner, from_, to, at=info.context.at)
 
@@ -515,28 +507,24 @@ async def session(
     )
 
 
-@declare(
+@declare_resolved_field(
     types.list_of(rows.MasteryPoint),
-    Whose.LEARNER,
     cache=CachePolicy(15, batch=True, clock=True),
     cost=Cost(21, days_per_entry=7, entries=731),
 )
 async def mastery_curve(
-    info: Info, *, user_id: ID | None = UNSET, from_: From, to: date
+    info: Info, learner: str, *, from_: From, to: date
 ) -> list[rows.MasteryPoint]:
-    learner = await info.context.resolve_learner(user_id)
     arguments.check_range(from_, to, most=arguments.MAX_CURVE_DAYS)
     return await info.context.queries.get_mastery_curve(learner, from_, to, at=info.context.at)
 
 
-@declare(
+@declare_resolved_field(
     types.Calibration | None,
-    Whose.LEARNER,
     cache=CachePolicy(60, batch=True, clock=True),
     cost=Cost(4, entries=10),
 )
-async def calibration(info: Info, *, user_id: ID | None = UNSET) -> rows.Calibration | None:
-    learner = await info.context.resolve_learner(user_id)
+async def calibration(info: Info, learner: str) -> rows.Calibration | None:
     return await info.context.queries.get_calibration(learner, at=info.context.at)
 
 
@@ -559,22 +547,20 @@ def item_forgetting(
     return rows.select_item_forgetting(moment, item, arguments.parse_days_ahead(days))
 
 
-@declare(
+@declare_resolved_field(
     types.MilestoneConnection,
-    Whose.LEARNER,
     # `batch`, because the batch job computes the levels.
     cache=CachePolicy(15, batch=True),
     cost=Cost(8),
 )
 async def milestones(
     info: Info,
+    learner: str,
     *,
-    user_id: ID | None = UNSET,
     kinds: list[rows.MilestoneKind] | None = UNSET,
     first: int | None = 50,
     after: str | None = UNSET,
 ) -> pagination.Page:
-    learner = await info.context.resolve_learner(user_id)
     page = await info.context.queries.get_milestones(
         learner,
         kinds=kinds if isinstance(kinds, list) else None,
@@ -584,9 +570,8 @@ async def milestones(
     return pagination.build_page(page, after)
 
 
-@declare(types.type_of(rows.LocalDay), Whose.LEARNER, cache=CachePolicy(15))
-async def local_day(info: Info, *, user_id: ID | None = UNSET, date: date) -> rows.LocalDay:
-    learner = await info.context.resolve_learner(user_id)
+@declare_resolved_field(types.type_of(rows.LocalDay), cache=CachePolicy(15))
+async def local_day(info: Info, learner: str, *, date: date) -> rows.LocalDay:
     arguments.check_day(date)
     return await info.context.queries.get_local_day(learner, date)
 
@@ -624,30 +609,27 @@ async def list_(info: Info, learner: str, moment: Past, *, list_id: ID) -> rows.
     )
 
 
-@declare(types.list_of(rows.Scale), Whose.LEARNER, cost=Cost(10, entries=100))
-async def scales(info: Info, *, user_id: ID | None = UNSET) -> list[rows.Scale]:
-    learner = await info.context.resolve_learner(user_id)
+@declare_resolved_field(types.list_of(rows.Scale), cost=Cost(10, entries=100))
+async def scales(info: Info, learner: str) -> list[rows.Scale]:
     is_learner = info.context.caller.is_learner(learner)
     return await info.context.queries.get_scales(learner, is_learner=is_learner)
 
 
-@declare(list[types.ItemList], Whose.LEARNER, cost=Cost(2, entries=50))
-async def item_lists(info: Info, *, user_id: ID | None = UNSET, item_id: ID) -> list[rows.ItemList]:
-    learner = await info.context.resolve_learner(user_id)
+@declare_resolved_field(list[types.ItemList], cost=Cost(2, entries=50))
+async def item_lists(info: Info, learner: str, *, item_id: ID) -> list[rows.ItemList]:
     item = auth.parse_id("itemId", item_id)
     is_learner = info.context.caller.is_learner(learner)
     return await info.context.queries.get_item_lists(learner, item, is_learner=is_learner)
 
 
-@declare(types.LearnerTaskConnection, Whose.LEARNER, cost=Cost(100))
+@declare_resolved_field(types.LearnerTaskConnection, cost=Cost(100))
 async def tasks(
     info: Info,
+    learner: str,
     *,
-    user_id: ID | None = UNSET,
     first: int | None = 20,
     after: str | None = UNSET,
 ) -> pagination.Page:
-    learner = await info.context.resolve_learner(user_id)
     caller, size = info.context.caller, arguments.parse_tasks_size(first)
     found = await info.context.queries.get_tasks(
         learner,
@@ -855,9 +837,8 @@ async def events(
     return pagination.build_keyed_page(events, after, size, lambda event: event.stream_version)
 
 
-@declare(types.OwnPosts, Whose.LEARNER)
-async def own_posts(info: Info, user_id: ID | None = UNSET) -> rows.OwnPosts:
-    learner = await info.context.resolve_learner(user_id)
+@declare_resolved_field(types.OwnPosts)
+async def own_posts(info: Info, learner: str) -> rows.OwnPosts:
     return await info.context.queries.get_own_posts(learner)
 
 
@@ -958,13 +939,11 @@ async def arrivals(info: Info) -> list[administration.Arrivals]:
     return await administration.get_arrivals(info.context.queries.reader, at=info.context.at)
 
 
-@declare_learner_field(
+declare_learner_field(
     types.list_of(rows.ItemCount),
     cache=CachePolicy(15, clock=True),
     cost=Cost(80, entries=18),
-)
-def item_distribution(moment: Moment) -> RowQuery[rows.ItemCount]:
-    return rows.select_item_distribution(moment)
+)(rows.select_item_distribution)
 
 
 @declare(list[ID], Whose.NOBODY, cost=Cost(20), deprecated="Use groups, which finds names, too.")

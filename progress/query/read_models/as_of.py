@@ -13,7 +13,7 @@ most two sessions, so that other learners can use the third.
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -275,16 +275,7 @@ def _of_group(block: Block, *, memory: bool, settled: bool) -> NumberedStatement
     text = statements.fill(
         _FILE,
         "of group statement",
-        relations=",\n".join(
-            statements.fill(
-                _FILE,
-                "live relation" if settled and name == "given_answers" else "relation",
-                name=name,
-                query=text,
-            )
-            for name, text in relations.items()
-        ),
-        seen=statements.blocks(_FILE)["seen items"] if "items" in relations else "",
+        **_fill_relations(relations, live=("given_answers",) if settled else ()),
         query=query,
         condition=statements.blocks(_FILE)["of group is settled"] if settled else "",
     )
@@ -300,7 +291,6 @@ def _join(blocks: tuple[Block, ...], *, live: bool = False) -> NumberedStatement
     """
     texts = [statements.blocks(block.file)[block.name].rstrip(";") for block in blocks]
     relations = definitions.as_of_relations("\n".join(texts), live=live)
-    unfolded = definitions.REALTIME if live else definitions.OWN
     answers = [
         statements.fill(
             _FILE,
@@ -317,16 +307,19 @@ def _join(blocks: tuple[Block, ...], *, live: bool = False) -> NumberedStatement
     text = statements.fill(
         _FILE,
         "statement",
-        relations=",\n".join(
-            statements.fill(
-                _FILE,
-                "live relation" if name in unfolded else "relation",
-                name=name,
-                query=query,
-            )
-            for name, query in relations.items()
-        ),
-        seen=statements.blocks(_FILE)["seen items"] if "items" in relations else "",
+        **_fill_relations(relations, live=definitions.REALTIME if live else definitions.OWN),
         answers=",\n".join(answers),
     )
     return statements.number(text, _FILE)
+
+
+def _fill_relations(relations: Mapping[str, str], *, live: Collection[str]) -> dict[str, str]:
+    """Return a statement's parts with these relations; those that are `live` select live rows."""
+    texts = [
+        statements.fill(
+            _FILE, "live relation" if name in live else "relation", name=name, query=query
+        )
+        for name, query in relations.items()
+    ]
+    seen = statements.blocks(_FILE)["seen items"] if "items" in relations else ""
+    return {"relations": ",\n".join(texts), "seen": seen}

@@ -322,9 +322,8 @@ async def get_learners(
 
     def build(row: Mapping[str, Any]) -> tuple[LearnerKey, Learner]:
         member = {**row, "weeks": msgspec.json.decode(row["weeks"])}
-        learner: Learner = convert(member, Learner)
-        if as_of:
-            learner = PastLearner(**msgspec.structs.asdict(learner), group_id=group_id, as_of=as_of)
+        past = {"group_id": group_id, "as_of": as_of}
+        learner: Learner = convert(member | past, PastLearner if as_of else Learner)
         return LearnerKey(tuple(row["sort_key"]), row["user_id"]), learner
 
     moment = Moment(at, as_of)

@@ -274,16 +274,8 @@ class Queries:
             now=asked.now,
         )
         return rows.ItemHistory(
-            [
-                rows.ItemReview(row["at"], row["interval_days"], row["easiness_factor"])
-                for row in found
-                if row["at"] is not None
-            ],
-            [
-                rows.ItemDay(row["date"], row["answers"], row["correct_answers"])
-                for row in found
-                if row["at"] is None
-            ],
+            [convert(dict(row), rows.ItemReview) for row in found if row["at"] is not None],
+            [convert(dict(row), rows.ItemDay) for row in found if row["at"] is None],
         )
 
     async def get_knowledge(
@@ -311,10 +303,7 @@ class Queries:
         today, last = found[0]["today"], found[0]["today"] + _MAX_AHEAD
         if on is not None and not today <= on <= last:
             raise BadInput(f"on: expected a day from {today} to {last} - found {on}")
-        total, *levels = (dict(row) for row in found)
-        del total["today"], total["level"]
-        for level in levels:
-            del level["today"], level["on"]
+        total, *levels = map(dict, found)
         return convert({**total, "levels": levels}, rows.Knowledge)
 
     async def get_knowledge_curve(

@@ -750,15 +750,11 @@ def _convert(type_: type[_T]) -> Callable[[_Row], _T]:
 
 
 def _user_progress(row: _Row) -> UserProgress:
-    values = dict(row)
-    counts = {name: values.pop(name) for name in MasteryStats.__struct_fields__}
-    return UserProgress(**values, mastery_stats=MasteryStats(**counts))
+    return convert({**row, "mastery_stats": dict(row)}, UserProgress)
 
 
 def convert_item(row: _Row) -> ItemStats:
-    values = dict(row)
-    memory = {name: values.pop(name) for name in Memory.__struct_fields__}
-    return convert({**values, "memory": memory if memory["answered_on"] else None}, ItemStats)
+    return convert({**row, "memory": dict(row) if row["answered_on"] else None}, ItemStats)
 
 
 def calibrate(found: Sequence[_Row]) -> Calibration | None:
