@@ -26,6 +26,7 @@ from progress.serve import ports, readiness
 from tests.conftest import skip_without
 from tests.support import browser, fault_stack, folders, http_servers, node
 from tests.support.fault_stack import Stack
+from tests.support.learner_client import page_handler
 
 KILLS_PER_LEARNER = 5  # a learner may post 60 times a minute
 _ITEMS = """query($after: String) { itemStats(first: 100, after: $after) {
@@ -64,20 +65,12 @@ class Client:
         (app / "killed.mjs").write_text(_NODE, encoding="utf-8")
         self.name, self._app, self._port = name, app, ports.reserve()
         self.origin = f"http://{ports.HOST}:{self._port}"
-        folders = (app / "node_modules" / "learner-progress" / "dist", app)
-        self._files = {f"/{file.name}": file for one in folders for file in one.glob("*.*js")}
 
     @contextlib.contextmanager
     def start(self, run: Run, folder: Path) -> Iterator[None]:
-        files = self._files
+        pages = page_handler(self._app, {"/": _PAGE, "/given": json.dumps(run.given)})
 
-        class Handler(http_servers.Handler):
-            def do_GET(self) -> None:  # noqa: N802 - the name in http.server
-                kind = "text/javascript" if self.path in files else "text/html"
-                body = files[self.path].read_text() if self.path in files else _PAGE
-                text = json.dumps(run.given) if self.path == "/given" else body
-                self.respond(200, text.encode(), cut=None, **{"Content-Type": kind})
-
+        class Handler(pages):  # type: ignore[valid-type,misc] # it is made for the run
             def do_POST(self) -> None:  # noqa: N802 - the name in http.server
                 run.told.append(self.read_body().decode())
                 self.respond(204)
