@@ -4,9 +4,8 @@ import { createHash } from "node:crypto";
 
 import { ApolloClient, HttpLink, InMemoryCache } from "@apollo/client";
 import { PersistedQueryLink } from "@apollo/client/link/persisted-queries";
-import { Client, fetchExchange, subscriptionExchange } from "@urql/core";
+import { Client, fetchExchange } from "@urql/core";
 import { persistedExchange } from "@urql/exchange-persisted";
-import { createClient } from "graphql-sse";
 
 import type { ResultOf } from "@graphql-typed-document-node/core";
 
@@ -24,8 +23,6 @@ const Standing = graphql(`
   }
   fragment Item on ItemStats { itemId mastery dueAt }
 `);
-
-const Changes = graphql(`subscription Changes { progressUpdated { totalItemsLearned } }`);
 
 /** A request that was sent, as the server sees it. */
 interface Sent {
@@ -56,18 +53,9 @@ function seen(data: ResultOf<typeof Standing>): object {
 
 async function byUrql(): Promise<object> {
   const sent: Sent[] = [];
-  const stream = createClient({ url: `${url}/stream`, headers });
   const client = new Client({
     url,
-    exchanges: [
-      persistedExchange({ preferGetForPersistedQueries: true }),
-      fetchExchange,
-      subscriptionExchange({
-        forwardSubscription: ({ query = "", variables }) => ({
-          subscribe: (sink) => ({ unsubscribe: stream.subscribe({ query, variables }, sink) }),
-        }),
-      }),
-    ],
+    exchanges: [persistedExchange({ preferGetForPersistedQueries: true }), fetchExchange],
     fetch: recorded(sent),
     fetchOptions: { headers },
     requestPolicy: "network-only",
@@ -79,14 +67,7 @@ async function byUrql(): Promise<object> {
   const none = data.streak.length;
   // @ts-expect-error The field is nullable.
   const rate: number = data.userProgress.accuracyRate;
-  const heard = await new Promise<number | undefined>((resolve, reject) => {
-    const { unsubscribe } = client.subscription(Changes, {}).subscribe(({ data, error }) => {
-      if (error) reject(error);
-      resolve(data?.progressUpdated?.totalItemsLearned);
-      setTimeout(() => unsubscribe());
-    });
-  });
-  return { sent, none, rate, heard, ...seen(data) };
+  return { sent, none, rate, ...seen(data) };
 }
 
 async function byApollo(): Promise<object> {
