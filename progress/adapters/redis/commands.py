@@ -7,7 +7,6 @@ A learner's id may contain any character. The other parts of a key contain no co
 can be read from the key.
 """
 
-from collections.abc import Sequence
 from typing import TypeAlias
 
 Command = tuple[bytes | str | int, ...]
@@ -155,7 +154,3 @@ def check_writes() -> Command:
 def ping() -> Command:
     """Check that Redis responds; the reply comes after all earlier commands were run."""
     return ("PING",)
-
-
-def operation_name(commands: Sequence[Command]) -> str:
-    return str(commands[0][0]) if len(commands) == 1 else "PIPELINE"
