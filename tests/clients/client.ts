@@ -35,14 +35,11 @@ function recorded(sent: Sent[]): typeof fetch {
   return async (address, init) => {
     const method = init?.method ?? "GET";
     const response = await fetch(address, init);
-    const document = method === "GET" ? hasQuery(`${address}`) : "query" in JSON.parse(`${init?.body}`);
+    const { searchParams } = new URL(`${address}`);
+    const document = method === "GET" ? searchParams.has("query") : "query" in JSON.parse(`${init?.body}`);
     sent.push({ method, document, status: response.status });
     return response;
   };
-}
-
-function hasQuery(address: string): boolean {
-  return new URL(address).searchParams.has("query");
 }
 
 const variables = { from: "2024-03-01", to: "2024-03-03" };
