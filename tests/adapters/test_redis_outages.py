@@ -4,7 +4,6 @@ The erasure is the exception: it must delete the copies in Redis, and so fails w
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -76,14 +75,6 @@ def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[Valkey]:
         yield valkey
 
 
-async def run(client: Client, *sent: commands.Command) -> list[commands.Reply]:
-    async with asyncio.timeout(20):
-        while True:
-            with contextlib.suppress(RedisUnavailable):
-                return await client.run(*sent)
-            await asyncio.sleep(0.001)
-
-
 WRITES = [
     commands.count("rate", "ann", 1, 1),
     commands.set_entry("query:streak:ann:1", "f00", b"1", 60_000),
@@ -98,7 +89,7 @@ def test_no_caller_waits_for_a_server_that_is_away_and_each_uses_it_again(
 
     async def work() -> None:
         client = Client(own.url, timeout_s=timeout_s(name))
-        await run(client, *WRITES)
+        await cache_instances.retry(client, *WRITES)
         CONDITIONS[name].begin(own)
         began = time.monotonic()
         for _ in range(20):
@@ -106,7 +97,7 @@ def test_no_caller_waits_for_a_server_that_is_away_and_each_uses_it_again(
                 await client.run(*WRITES)
         assert time.monotonic() - began < 10 * timeout_s(name)
         CONDITIONS[name].end(own)
-        assert isinstance((await run(client, *WRITES))[0], int)
+        assert isinstance((await cache_instances.retry(client, *WRITES))[0], int)
         await client.close()
 
     asyncio.run(work())

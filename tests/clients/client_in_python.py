@@ -5,7 +5,9 @@ import json
 import re
 import uuid
 from datetime import UTC, datetime
+from itertools import groupby
 from math import inf
+from operator import itemgetter
 from typing import Any
 
 MINUTE, UUID = 60_000, "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
@@ -77,20 +79,20 @@ class Client:
         return not self.is_closed and named(self.bearer) in (None, self.learner)
 
     def move_runs(self, entries: Any, server: float, wall: float, tick: float) -> dict[str, float]:
-        """Return by how many ms each earlier run moves, the newest first."""
+        """Return by how many ms each event of the earlier runs moves, from the newest run on."""
         own = inf
         if self.began:
             own = self.began[0] + difference(server - wall, wall, tick, *self.began)
-        runs, moves, firsts = dict[str, Any](), dict[str, float](), [(inf, own)]
-        for entry in entries:
-            if "moved" not in entry and entry["event"]["event_id"] in self.earlier:
-                runs.setdefault(entry["run"], []).append(entry)
-        for run, its in sorted(runs.items(), key=lambda each: -each[1][0]["number"]):
-            number, walls = its[0]["number"], [entry["wall"] for entry in its]
+        moves, firsts, run_of = dict[str, float](), [(inf, own)], itemgetter("number", "run")
+        left = [e for e in entries if "moved" not in e and e["event"]["event_id"] in self.earlier]
+        for (number, _), its in groupby(sorted(left, key=run_of, reverse=True), run_of):
+            walls = {entry["event"]["event_id"]: entry["wall"] for entry in its}
+            latest = max(walls.values())
             first = min((time for later, time in firsts if later > number), default=inf)
-            is_early = max(walls) > min(server, first - 1)
-            moves[run] = min(server, first) - 1 - max(walls) if is_early else 0
-            firsts.append((number, min(walls) + moves[run]))
+            is_early = latest > min(server, first - 1)
+            moved = min(server, first) - 1 - latest if is_early else 0
+            moves |= dict.fromkeys(walls, moved)
+            firsts.append((number, min(walls.values()) + moved))
         return moves
 
     def settle(self, entry: Any, server: Any, wall: float, tick: float, moves: Any) -> Any:
@@ -98,9 +100,7 @@ class Client:
             return {"moved": 0, **entry}
         event, is_ours, now = entry["event"], entry["run"] == self.run, server - wall
         since = (entry["wall"], entry["tick"]) if is_ours else (wall, tick)
-        moved = difference(now, wall, tick, *since)
-        if event["event_id"] in self.earlier:
-            moved = moves[entry["run"]]
+        moved = moves.get(event["event_id"], difference(now, wall, tick, *since))
         ahead = ms(event["occurred_at"]) + moved - server
         is_made = ms(event["occurred_at"]) == entry["wall"]
         if ahead > (MINUTE if is_made else 0) and (moved or not is_ours):

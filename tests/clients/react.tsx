@@ -17,8 +17,7 @@ const url = process.env.URL ?? "";
 /** A sign-in whose first token is rejected. */
 function signIn() {
   let token = "expired";
-  const getToken = async (refresh = false) => (refresh ? (token = process.env.TOKEN ?? "") : token);
-  return getToken;
+  return async (refresh = false) => (refresh ? (token = process.env.TOKEN ?? "") : token);
 }
 
 async function apollo(): Promise<object> {

@@ -1,10 +1,8 @@
 // Print what a client receives from the WebSocket at URL, one line of JSON each: the data of a query, and the results of
 // a subscription until the process is killed. The client is the argument; its code is from the library's documentation.
-import { ApolloClient, ApolloLink, gql, HttpLink, InMemoryCache } from "@apollo/client";
+import { ApolloClient, gql, InMemoryCache } from "@apollo/client";
 import { PersistedQueryLink } from "@apollo/client/link/persisted-queries";
 import { GraphQLWsLink } from "@apollo/client/link/subscriptions";
-import { getMainDefinition } from "@apollo/client/utilities";
-import { cacheExchange, Client, fetchExchange, subscriptionExchange } from "@urql/core";
 import { createClient } from "graphql-ws";
 import { createHash } from "node:crypto";
 import { WebSocket } from "ws"; // Node 20 has none
@@ -41,40 +39,6 @@ const clients = {
     });
     say(await client.query({ query: gql(query) }));
     client.subscribe({ query: gql(subscription) }).subscribe({ next: say, error: (error) => say({ error }) });
-  },
-
-  async "apollo with http"() {
-    const headers = { authorization: `Bearer ${tokens.at(-1)}` };
-    const isSubscription = ({ query }) => getMainDefinition(query).operation === "subscription";
-    const link = ApolloLink.split(isSubscription, new GraphQLWsLink(sockets), new HttpLink({ uri: url, headers }));
-    const client = new ApolloClient({ link, cache: new InMemoryCache() });
-    say(await client.query({ query: gql(query) }));
-    client.subscribe({ query: gql(subscription) }).subscribe({ next: say, error: (error) => say({ error }) });
-  },
-
-  async urql() {
-    const client = new Client({
-      url,
-      exchanges: [
-        cacheExchange,
-        fetchExchange,
-        subscriptionExchange({
-          forwardSubscription(request) {
-            const input = { ...request, query: request.query || "" };
-            return {
-              subscribe(sink) {
-                const unsubscribe = sockets.subscribe(input, sink);
-                return { unsubscribe };
-              },
-            };
-          },
-        }),
-      ],
-      fetchOptions: () => ({ headers: { authorization: `Bearer ${tokens.at(-1)}` } }),
-    });
-    const { data, error } = await client.query(query, {}).toPromise();
-    say({ data, error });
-    client.subscription(subscription, {}).subscribe(({ data, error }) => say({ data, error }));
   },
 };
 

@@ -30,7 +30,7 @@ FAULTS = {
     "a pause of both kinds": ("{kind_of(batch[0])} if is_of_kind else ", ""),
     "lists before answers": ("(kind_of(entry), entry", "(len(kind_of(entry)), entry"),
     "events in one instant": ("self.times.get(subject, 0) + 2", "0"),
-    "a run that is cut": ('if event["event_id"] in self.earlier', "if False"),
+    "a run that is cut": ('moves.get(event["event_id"], difference', "(difference"),
     "a run that ends in the next": ("first - 1)", "inf)"),
     "times that are not on disk": ("self.device.save(settled)", ""),
 }

@@ -4,21 +4,18 @@ import gzip
 import json
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from progress.serve import readiness
-from tests.support import browser, folders, http_servers, node
+from tests.support import browser, folders, http_servers, learner_client, node
 from tests.support.learner_client import CLIENT, VECTORS
 
 GIVEN: list[dict[str, Any]] = json.loads(VECTORS.read_text(encoding="utf-8"))["vectors"]
-EXPECTED = {
-    vector["name"]: {part: vector[part] for part in ("steps", "requests", "outbox")}
-    for vector in GIVEN
-}
 # What differs in a browser is the storage: the gate runs the vectors that kill, damage or stop it.
 _OF_STORAGES = {"kill", "killBefore", "damage", "fails"}
 OF_STORAGES = [each for each in GIVEN if any(_OF_STORAGES & step.keys() for step in each["steps"])]
@@ -64,6 +61,8 @@ const getAllKeys = async () => [`learner-progress:${id}`];
 const store = { getAllKeys, getItem: () => Promise.reject(new Error("busy")) };
 for (const unread of [client.fileStorage("outbox"), client.asyncStorage(store)])
   unread.load().then(([text]) => console.log(text instanceof Error));
+for (const learner of [null, undefined, ""])
+  try { new client.Progress({ url: "a", learner }) } catch (error) { console.log(`${error}`) }
 """
 # What the code of the README takes from its app.
 _SURROUNDINGS = """declare const url: string;
@@ -92,32 +91,35 @@ def test_the_client_does_what_the_vectors_say_in_node(client_app: Path, storage:
     assert told == f"{len(GIVEN)} passed, 0 failed, 0 left out\n"
 
 
-@pytest.fixture(scope="module")
-def handler(client_app: Path) -> type[http_servers.Handler]:
-    places = (client_app / "node_modules/learner-progress/dist", client_app)
-    found = {f"/{file.name}": file for place in places for file in place.glob("*.*js")}
+class Site(NamedTuple):
+    """A server of pages, and the items of each post that it took."""
 
-    class Handler(http_servers.Handler):
-        posted: list[Any] = []  # noqa: RUF012 - the class is this fixture's
-        answers_after_s = 0.0
+    url: str
+    posted: list[list[str]]
 
-        def do_GET(self) -> None:  # noqa: N802 - the name in http.server
-            if self.path in found:
-                body, kind = found[self.path].read_bytes(), "text/javascript"
-            elif self.path == "/health":
-                body, kind = b'{"now": "2026-11-27T09:00:00.000Z"}', "application/json"
-            else:
-                body, kind = b"<!doctype html>", "text/html"
-            self.respond(200, body, cut=None, **{"Content-Type": kind})
 
+@pytest.fixture
+def site(client_app: Path) -> Iterator[Site]:
+    posted: list[list[str]] = []
+    health = '{"now": "2026-11-27T09:00:00.000Z"}'
+    pages = learner_client.page_handler(client_app, {"/": "<!doctype html>", "/health": health})
+
+    class Handler(pages):  # type: ignore[valid-type,misc] # it is made for the app
         def do_POST(self) -> None:  # noqa: N802 - the name in http.server
             events = json.loads(self.read_body())
-            self.posted.append([event["data"]["item_id"] for event in events])
-            answer = {"accepted": len(events), "refused": []}
-            time.sleep(self.answers_after_s)
-            self.respond(202, json.dumps(answer).encode())
+            posted.append([event["data"]["item_id"] for event in events])
+            time.sleep(0.5)  # so that two tabs without a lock would send at once
+            self.respond(202, json.dumps({"accepted": len(events), "refused": []}).encode())
 
-    return Handler
+    with http_servers.serve(Handler) as url:
+        yield Site(url, posted)
+
+
+def open_tab(browser: Browser | BrowserContext, url: str) -> Page:
+    page = browser.new_page()
+    page.goto(url)
+    page.evaluate(_OPEN, url)
+    return page
 
 
 @pytest.mark.parametrize(
@@ -126,65 +128,46 @@ def handler(client_app: Path) -> type[http_servers.Handler]:
     ids=["of storages", "all"],
 )
 def test_the_client_does_what_the_vectors_say_in_a_browser(
-    chromium: Browser, handler: type[http_servers.Handler], given: list[dict[str, Any]]
+    chromium: Browser, site: Site, given: list[dict[str, Any]]
 ) -> None:
-    with http_servers.serve(handler) as url:
-        page = chromium.new_page()
-        page.goto(url)
-        assert page.evaluate(_IN_PAGE, given) == [EXPECTED[each["name"]] for each in given]
-        page.close()
+    page = open_tab(chromium, site.url)
+    parts = ("steps", "requests", "outbox")
+    assert page.evaluate(_IN_PAGE, given) == [{part: one[part] for part in parts} for one in given]
+    page.close()
 
 
-def test_a_page_that_closes_sends_its_last_answers(
-    chromium: Browser, handler: type[http_servers.Handler]
-) -> None:
+def test_a_page_that_closes_sends_its_last_answers(chromium: Browser, site: Site) -> None:
     """The flush has measured the clock, so the times of the last answer are final at once."""
-    with http_servers.serve(handler) as url:
-        page = chromium.new_page()
-        page.goto(url)
-        page.evaluate(_OPEN, url)
-        page.evaluate("review('first').then(() => progress.flush()).then(() => review('last'))")
-        page.goto("about:blank")
-        readiness.wait(lambda: len(handler.posted) > 1, "the last answers")  # type: ignore[attr-defined]
-        page.close()
-    assert handler.posted == [["first"], ["last"]]  # type: ignore[attr-defined]
+    page = open_tab(chromium, site.url)
+    page.evaluate("review('first').then(() => progress.flush()).then(() => review('last'))")
+    page.goto("about:blank")
+    readiness.wait(lambda: len(site.posted) > 1, "the last answers")
+    page.close()
+    assert site.posted == [["first"], ["last"]]
 
 
-def test_two_tabs_flush_one_after_the_other(
-    chromium: Browser, handler: type[http_servers.Handler], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_tabs_flush_one_after_the_other(chromium: Browser, site: Site) -> None:
     """Without the lock, both would send the event."""
-    monkeypatch.setattr(handler, "posted", [])
-    monkeypatch.setattr(handler, "answers_after_s", 0.5)
-    with http_servers.serve(handler) as url, chromium.new_context() as context:
-        tabs = [context.new_page(), context.new_page()]
-        for tab in tabs:
-            tab.goto(url)
-            tab.evaluate(_OPEN, url)
+    with chromium.new_context() as context:
+        tabs = [open_tab(context, site.url), open_tab(context, site.url)]
         tabs[0].evaluate("review('once')")
         for tab in tabs:
             tab.evaluate("() => { window.flushed = progress.flush(); }")
         assert sum(tab.evaluate("flushed.then(({ accepted }) => accepted)") for tab in tabs) == 1
-    assert handler.posted == [["once"]]  # type: ignore[attr-defined]
+    assert site.posted == [["once"]]
 
 
-def test_events_outlive_a_database_that_chromium_deletes(
-    chromium: Browser, handler: type[http_servers.Handler], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_events_outlive_a_database_that_chromium_deletes(chromium: Browser, site: Site) -> None:
     """Chromium deletes a damaged database at the next start. What was removed does not return."""
-    monkeypatch.setattr(handler, "posted", [])
     launch = chromium.browser_type.launch_persistent_context
-    with http_servers.serve(handler) as url, folders.create("profile") as profile:
+    with folders.create("profile") as profile:
         for before, then, damaged in _RUNS:
             with launch(profile, executable_path=browser.PROGRAM, args=browser.OPTIONS) as context:
-                (page,) = context.pages
-                page.goto(url)
-                page.evaluate(before)
-                page.evaluate(_OPEN, url)
-                page.evaluate(then)
+                context.add_init_script(before)
+                open_tab(context, site.url).evaluate(then)
             for manifest in (profile / "Default" / damaged).rglob("MANIFEST-*"):
                 manifest.write_bytes(b"damaged")
-    assert handler.posted == [["sent"], ["earlier", "later"]]  # type: ignore[attr-defined]
+    assert site.posted == [["sent"], ["earlier", "later"]]
 
 
 @pytest.mark.exhaustive
@@ -222,31 +205,21 @@ def test_each_build_has_at_most_6_5_kb_and_no_dependencies(client_app: Path) -> 
 
 
 def test_commonjs_and_a_server_that_renders_a_page_can_load_the_client(client_app: Path) -> None:
-    """A value that a storage cannot read loads as an error."""
+    """A value that a storage cannot read loads as an error. A client has a learner."""
     (client_app / "load.cjs").write_text(_LOAD, encoding="utf-8")
-    loaded = node.run(client_app, "node", "load.cjs").split()
-    assert sorted(loaded) == ["function", "object", "rejects", "true", "true"]
-
-
-@pytest.mark.parametrize("last", [300, pytest.param(1_000, marks=pytest.mark.exhaustive)])
-def test_no_fault_loses_an_event_or_sends_it_for_somebody_else(client_app: Path, last: int) -> None:
-    printed = json.loads(node.run(client_app, "node", "schedules.mjs", "1", f"{last}"))
-    assert printed["found"] == {}
-    assert printed["seen"]["taken"] > 5 * last
+    loaded = node.run(client_app, "node", "load.cjs").splitlines()
+    text = "TypeError: learner: expected a text of 1 to 200 characters - found "
+    unnamed = [text + found for found in ('""', "null", "undefined")]
+    assert sorted(loaded) == [*unnamed, "object function", "rejects", "true", "true"]
 
 
 @pytest.mark.parametrize("last", [300, pytest.param(3_000, marks=pytest.mark.exhaustive)])
-def test_events_of_ours_keep_the_order_in_which_they_happened(client_app: Path, last: int) -> None:
-    """Early clocks, kills and sleep change no order; two tabs with right clocks move nothing."""
-    printed = json.loads(node.run(client_app, "node", "order.mjs", "1", f"{last}"))
+@pytest.mark.parametrize(("module", "what"), [("schedules", "taken"), ("order", "moved")])
+def test_no_drawn_run_has_a_fault(client_app: Path, module: str, what: str, last: int) -> None:
+    """No fault loses an event or sends it for somebody else, and events keep their order.
+
+    Early clocks, kills and sleep change no order; two tabs with right clocks move nothing.
+    """
+    printed = json.loads(node.run(client_app, "node", f"{module}.mjs", "1", f"{last}"))
     assert printed["found"] == {}
-    assert printed["seen"]["moved"] > 5 * last
-
-
-@pytest.mark.parametrize("learner", ["", "null", "undefined"])
-def test_a_client_without_a_learner_is_a_type_error(client_app: Path, learner: str) -> None:
-    given = f"new Progress({{ url: 'http://a', learner: {learner or repr('')} }})"
-    code = "import { Progress } from 'learner-progress';"
-    code += f"try {{ {given} }} catch (e) {{ console.log(`${{e}}`) }}"
-    printed = node.run(client_app, "node", "--input-type=module", "--eval", code)
-    assert printed.startswith("TypeError: learner: expected a text")
+    assert printed["seen"][what] > 5 * last

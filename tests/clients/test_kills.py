@@ -6,7 +6,6 @@ item that it was about to tell. After a kill in the middle of a write, Chromium 
 for damaged at a later start, and delete it: the other one has a copy.
 """
 
-import contextlib
 import json
 import os
 import random
@@ -15,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from progress.serve import ports, readiness
 from tests.conftest import skip_without
 from tests.support import browser, fault_stack, folders, http_servers, node
 from tests.support.fault_stack import Stack
+from tests.support.learner_client import page_handler
 
 KILLS_PER_LEARNER = 5  # a learner may post 60 times a minute
 _ITEMS = """query($after: String) { itemStats(first: 100, after: $after) {
@@ -46,83 +46,65 @@ await start("", indexedDBStorage("outbox"));
 
 
 @dataclass
-class Run:
-    given: dict[str, str]
-    told: list[str] = field(default_factory=list)
-
-    def has_told(self) -> bool:
-        return bool(self.told)
-
-
 class Client:
     """The client in Node, with the outbox in files, or in Chromium, with the outbox in IndexedDB.
 
     The port is always the same, because a browser keeps a database for each origin.
     """
 
-    def __init__(self, name: str, app: Path) -> None:
-        (app / "killed.mjs").write_text(_NODE, encoding="utf-8")
-        self.name, self._app, self._port = name, app, ports.reserve()
-        self.origin = f"http://{ports.HOST}:{self._port}"
-        folders = (app / "node_modules" / "learner-progress" / "dist", app)
-        self._files = {f"/{file.name}": file for one in folders for file in one.glob("*.*js")}
+    name: str
+    app: Path
+    port: int
 
-    @contextlib.contextmanager
-    def start(self, run: Run, folder: Path) -> Iterator[None]:
-        files = self._files
+    def run(self, given: dict[str, str], folder: str, seconds: float) -> list[str]:
+        """Kill the client so long after it first told something; return all that it told."""
+        told: list[str] = []
+        pages = page_handler(self.app, {"/": _PAGE, "/given": json.dumps(given)})
 
-        class Handler(http_servers.Handler):
-            def do_GET(self) -> None:  # noqa: N802 - the name in http.server
-                kind = "text/javascript" if self.path in files else "text/html"
-                body = files[self.path].read_text() if self.path in files else _PAGE
-                text = json.dumps(run.given) if self.path == "/given" else body
-                self.respond(200, text.encode(), cut=None, **{"Content-Type": kind})
-
+        class Handler(pages):  # type: ignore[valid-type,misc] # it is made for the run
             def do_POST(self) -> None:  # noqa: N802 - the name in http.server
-                run.told.append(self.read_body().decode())
+                told.append(self.read_body().decode())
                 self.respond(204)
 
-        chromium = [browser.PROGRAM or "", "--headless", *browser.OPTIONS]
-        chromium += [f"--user-data-dir={folder}", "--remote-debugging-port=0", self.origin]
-        with http_servers.serve(Handler, self._port):
+        with http_servers.serve(Handler, self.port) as origin:
+            chromium = [browser.PROGRAM or "", "--headless", *browser.OPTIONS]
+            chromium += [f"--user-data-dir={folder}", "--remote-debugging-port=0", origin]
             process = subprocess.Popen(
-                ["node", "killed.mjs"] if self.name == "node" else chromium,
-                cwd=self._app,
-                env=settings.child_env(ORIGIN=self.origin, OUTBOX=str(folder)),
+                ["node", "--input-type=module", "-e", _NODE] if self.name == "node" else chromium,
+                cwd=self.app,
+                env=settings.child_env(ORIGIN=origin, OUTBOX=folder),
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # Chromium has several processes
             )
             try:
-                yield
+                readiness.wait(lambda: bool(told), given["run"], seconds=100)
+                time.sleep(seconds)
             finally:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+        return told
 
 
 def kill_often(stack: Stack, client: Client, kills: int) -> int:
     drawn, answers = random.Random(1), 0
     for first in range(0, kills, KILLS_PER_LEARNER):
         learner = f"{client.name}-{first}"
-        given = {"url": f"http://{ports.HOST}:{stack.port}", "run": "drain", "learner": learner}
+        given = {"url": f"http://{ports.HOST}:{stack.port}", "learner": learner}
         given["token"] = stack.token(learner, "learner")
-        last = Run(given)
-        numbers = range(min(KILLS_PER_LEARNER, kills - first))
-        runs = [Run({**given, "run": f"run-{number}"}) for number in numbers]
+        told = []
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            for run in (*runs, last):
-                with client.start(run, Path(folder)):
-                    readiness.wait(run.has_told, run.given["run"], seconds=100)
-                    time.sleep(drawn.uniform(0, 0.3))
-        assert last.told == ["empty"]
+            for number in range(min(KILLS_PER_LEARNER, kills - first)):
+                run = {**given, "run": f"run-{number}"}
+                told += client.run(run, folder, drawn.uniform(0, 0.3))
+            assert client.run({**given, "run": "drain"}, folder, 0) == ["empty"]
         counts = count_answers(stack, learner)
-        assert [item for run in runs for item in run.told if item not in counts] == []
+        assert {*told} <= counts.keys()
         assert {*counts.values()} == {1}, f"{learner}: {counts}"
         answers += len(counts)
     return answers
 
 
 def count_answers(stack: Stack, learner: str) -> dict[str, int]:
-    stack.await_delivery()
     stack.await_projection()
     counts: dict[str, int] = {}
     after = None
@@ -136,27 +118,24 @@ def count_answers(stack: Stack, learner: str) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def clients(client_app: Path) -> dict[str, Client]:
-    return {name: Client(name, client_app) for name in ("node", "chromium")}
+def port() -> int:
+    return ports.reserve()
 
 
 @pytest.fixture(scope="module")
-def stack(clients: dict[str, Client]) -> Iterator[Stack]:
-    with fault_stack.run_stack(CORS_ORIGINS=clients["chromium"].origin) as running:
+def stack(port: int) -> Iterator[Stack]:
+    with fault_stack.run_stack(CORS_ORIGINS=f"http://{ports.HOST}:{port}") as running:
         yield running
 
 
 @pytest.mark.parametrize("name", ["node", "chromium"])
 def test_a_killed_client_loses_and_doubles_nothing(
-    request: pytest.FixtureRequest,
-    stack: Stack,
-    clients: dict[str, Client],
-    name: str,
+    request: pytest.FixtureRequest, stack: Stack, client_app: Path, port: int, name: str
 ) -> None:
     if name == "chromium" and browser.PROGRAM is None:
         skip_without(request, "chromium")
     kills = int(os.environ.get("KILLS", KILLS_PER_LEARNER))
-    assert kill_often(stack, clients[name], kills) >= kills
+    assert kill_often(stack, Client(name, client_app, port), kills) >= kills
 
 
 def test_nine_days_offline_arrive_in_one_flush(stack: Stack, client_app: Path) -> None:
@@ -166,7 +145,6 @@ def test_nine_days_offline_arrive_in_one_flush(stack: Stack, client_app: Path) -
         printed = node.run(client_app, "node", "offline.mjs", API=url, TOKEN=token, OUTBOX=outbox)
     delivered = {"accepted": 540, "refused": 0, "waiting": 0, "errors": []}
     assert json.loads(printed) == delivered
-    stack.await_delivery()
     stack.await_projection()
     today = datetime.now(UTC).date()
     bounds = {"from": f"{today - timedelta(days=10)}", "to": f"{today}"}

@@ -8,9 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,7 @@ import pytest
 from progress import settings
 from progress.serve import ports, readiness
 from tests.conftest import skip_without
-from tests.support import cli, folders, http_client, node, programs
-from tests.support.recent_events import study
+from tests.support import cli, folders, http_client, node, programs, recent_events
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
@@ -101,13 +98,8 @@ def test_an_app_fetches_the_words_that_a_link_of_the_page_means(
 ) -> None:
     if not shutil.which("node"):
         skip_without(request, "node")
-    review = {
-        "event_id": str(uuid.uuid4()),
-        "event_type": "CardReviewed",
-        "occurred_at": "2024-01-01T12:00:00Z",
-        "data": {"user_id": "ann", "item_id": "due & old", "rating": 3, "interval_days": 1},
-    }
-    publish(environment, [review])
+    card = {"item_id": "due & old", "rating": 3, "interval_days": 1}
+    publish(environment, [recent_events.of("CardReviewed", "ann", 900, **card)])
     assert wait_for("due", lambda: run(environment, "practise.mjs")) == "due & old\n"
 
 
@@ -135,7 +127,9 @@ def test_an_endpoint_writes_who_reached_a_streak_of_30_days(
 
 
 def publish_streak(environment: dict[str, str], learner: str, *, days: int) -> None:
-    publish(environment, [event for ago in range(days) for event in study(learner, ago)])
+    publish(
+        environment, [event for ago in range(days) for event in recent_events.study(learner, ago)]
+    )
 
 
 def publish(environment: dict[str, str], events: list[dict[str, Any]]) -> None:
@@ -171,13 +165,7 @@ def test_a_learner_sets_a_goal_and_corrects_an_answer_and_a_teacher_sees_both_un
     assert "then: 0 sessions completed" in printed
     assert " counts\n" in run(environment, "goal.py")
     assert "published and retracted " in run(environment, "correct.py", "fay")
-    joined = {
-        "event_id": str(uuid.uuid4()),
-        "event_type": "LearnerJoinedGroup",
-        "occurred_at": datetime.now(UTC).isoformat(),
-        "data": {"user_id": "fay", "group_id": "class-1"},
-    }
-    publish(environment, [joined])
+    publish(environment, [recent_events.of("LearnerJoinedGroup", "fay", 0, group_id="class-1")])
     # The retracted answer counts nowhere: two of three are right.
     wait_for("'accuracyLast7Days': 0.66", lambda: run(environment, "group.py"))
     with follow(environment, "websocket.py") as lines:
@@ -217,8 +205,8 @@ def test_the_typed_client_is_generated_from_the_served_schema_and_runs(
 
 
 def test_the_typed_client_has_the_packages_of_the_tests() -> None:
-    def versions(folder: Path) -> dict[str, str]:
-        found: dict[str, str] = json.loads((folder / "package.json").read_text())["devDependencies"]
-        return found
-
-    assert versions(EXAMPLES).items() <= versions(node.CLIENTS).items()
+    examples, tests = (
+        json.loads((folder / "package.json").read_text())["devDependencies"]
+        for folder in (EXAMPLES, node.CLIENTS)
+    )
+    assert examples.items() <= tests.items()

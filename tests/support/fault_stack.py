@@ -191,10 +191,11 @@ class Stack:
         readiness.wait(lambda: self.count("waiting") == 0, "delivery", seconds=60)
 
     def await_projection(self, *, seconds: float = 30) -> None:
-        """Wait until every event is folded.
+        """Wait until every event is delivered and folded.
 
         This method does not start the batch job, so that the folds depend on wake-ups.
         """
+        self.await_delivery()
         readiness.wait(lambda: self.count("behind") == 0, "projection", seconds=seconds)
 
     def await_wakes(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from progress import files, settings
 from tests.conftest import skip_without
-from tests.support import programs
+from tests.support import http_servers, programs
 
 CLIENT = files.ROOT / "clients" / "javascript"
 VECTORS = CLIENT.parent / "vectors.json"
@@ -38,3 +38,21 @@ def install(folder: Path) -> Path:
     (app / "package.json").write_text('{"type": "module", "private": true}', encoding="utf-8")
     programs.run(["npm", "install", *_QUIET, archive], environment, folder=app)
     return app
+
+
+def page_handler(app: Path, pages: dict[str, str]) -> type[http_servers.Handler]:
+    """Return a handler that serves the client, the modules of its tests, and a text for each path.
+
+    Every other path has the text of "/".
+    """
+    folders = (app / "node_modules" / "learner-progress" / "dist", app)
+    modules = {f"/{file.name}": file for folder in folders for file in folder.glob("*.*js")}
+
+    class Handler(http_servers.Handler):
+        def do_GET(self) -> None:  # noqa: N802 - the name in http.server
+            is_module = self.path in modules
+            text = modules[self.path].read_text() if is_module else pages.get(self.path, pages["/"])
+            kind = "text/javascript" if is_module else "text/html"
+            self.respond(200, text.encode(), cut=None, **{"Content-Type": kind})
+
+    return Handler

@@ -189,7 +189,6 @@ def test_projections_are_not_delayed_by_hanging_transactions_of_other_programs(
                 connection.run(statement)
         for _ in range(3):
             stack.publish(*delivery(chance))
-            stack.await_delivery()
             stack.await_projection()
         stack.check()
 

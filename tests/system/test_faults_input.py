@@ -40,7 +40,6 @@ def test_a_learner_id_may_be_any_text(stack: Stack) -> None:
             ("SessionCompleted", {"session_id": strange, "score": 70, "duration_seconds": 60}),
         ]
         stack.publish([sample_events.envelope(*one, at=sample_events.BEGIN) for one in rows])
-    stack.await_delivery()
     stack.await_projection()
     stack.check()
     query = """query ($item: ID!) {

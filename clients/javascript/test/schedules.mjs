@@ -2,13 +2,12 @@
 // Print the faults that were found, and how much happened.
 
 import { Progress } from "learner-progress";
-import { draw, generator } from "./draw.mjs";
+import { BEGIN, draw, generator } from "./draw.mjs";
 
-const BEGIN = Date.parse("2026-11-27T09:00:00Z"); // on the device
 const PAGE = { status: 403, text: "<html>Blocked</html>" };
-const OURS = { "progress-error": "1" };
+const VERDICT = { status: 400, text: '{"error": "expected JSON - at byte 7"}', headers: { "progress-error": "1" } };
 const TYPES = ["CardReviewed", "ItemListed"];
-const seen = { posts: 0, taken: 0, timers: 0 };
+const seen = { taken: 0, timers: 0 };
 const listeners = {};
 const timers = new Map();
 const passed = () => new Promise(setImmediate); // a pass has ended, or waits for a token that does not come
@@ -21,8 +20,8 @@ globalThis.setTimeout = (run, ms) => (timers.set(++seen.timers, { run, at: now +
 globalThis.clearTimeout = (id) => timers.delete(id);
 
 async function run(seed) {
-  const random = (Math.random = generator(seed));
-  const pick = (...values) => values[Math.floor(random() * values.length)];
+  const { random, pick } = generator(seed);
+  Math.random = random;
   const chance = (part) => random() < part;
   const faults = [];
   const keeps = chance(0.1); // whether the storage removes nothing
@@ -30,13 +29,13 @@ async function run(seed) {
   const disk = new Map(); // of both learners
   const authors = new Map(); // whose each sound event is, if it was on disk once
   const server = new Map(); // what it recorded, and for whom
-  let [wall, learner, sick, full, wasFull] = [BEGIN, "ann", true, 0, false];
-  let [program, who] = [undefined, ""]; // the client, and whose answers it gets
+  let [wall, learner, sick, full, wasFull] = [BEGIN, "ann", true, 0, false]; // `wall`: of the server
+  let [program, who] = []; // the client, and whose answers it gets
   let [posted, busy] = [new Map(), false]; // in this pass: how often, and whether the first text cannot be read
   let notBefore = {}; // the server has asked the client to wait until then with answers and with lists
   let lock = Promise.resolve();
 
-  const open = (stored) => ({
+  const storage = {
     lock(flush) {
       const pass = () => {
         [posted, busy] = [new Map(), chance(0.3)];
@@ -46,26 +45,25 @@ async function run(seed) {
     },
     load() {
       if (sick && chance(0.1)) throw new Error("the disk was read and failed");
-      return [...stored.values()].map((text, place) => (busy && !place ? new Error("busy") : text));
+      return [...disk.values()].map((text, place) => (busy && !place ? new Error("busy") : text));
     },
     save(texts) {
       if (sick && chance(full)) {
         wasFull = true; // times that were sent may not be on disk
         throw new Error("the disk is full");
       }
-      for (const id in texts) stored.set(id, texts[id]);
+      for (const id in texts) disk.set(id, texts[id]);
     },
     remove(ids) {
       if (sick && chance(0.1)) throw new Error("the disk failed to remove");
       if (keeps || (sick && chance(0.05))) return;
-      for (const id of ids) stored.delete(id);
+      for (const id of ids) disk.delete(id);
     },
-  });
+  };
   const sign = (sub) => (readable ? `e30.${btoa(JSON.stringify({ sub }))}.${random()}` : `opaque of ${sub}`);
   const owner = (bearer) => (readable ? JSON.parse(atob(bearer.split(".")[1])).sub : bearer.slice("opaque of ".length));
 
   const answer = (bearer, events) => {
-    seen.posts++;
     const kinds = new Set(events.map(({ event_type: type }) => type));
     if (kinds.size > 1) faults.push("a post has answers and lists");
     const [type] = kinds;
@@ -77,8 +75,7 @@ async function run(seed) {
     const kind = sick ? random() : 1;
     if (kind < 0.08) throw new TypeError("Failed to fetch");
     if (kind < 0.4) {
-      const verdict = { status: 400, text: '{"error": "expected JSON - at byte 7"}', headers: OURS };
-      const own = events.length > 1 ? verdict : PAGE;
+      const own = events.length > 1 ? VERDICT : PAGE;
       const none = { status: 202, text: '{"accepted": 0, "refused": []}' };
       const statuses = [302, 401, 401, 404, 408, 413, 429, 503].map((status) => ({ status }));
       if (chance(0.7)) return pick(PAGE, none, own, own, own, ...statuses);
@@ -114,7 +111,8 @@ async function run(seed) {
     return reply(answer(headers.authorization.slice(7), JSON.parse(body)));
   };
 
-  const start = () => {
+  const restart = () => {
+    program?.close();
     who = learner;
     notBefore = {};
     const token = async () => {
@@ -124,17 +122,12 @@ async function run(seed) {
       if (sick && chance(0.05)) return new Promise(() => {});
       return sick && chance(0.5) ? sign(learner) : asked;
     };
-    const options = { url: "https://api.example", learner: who, token, storage: open(disk) };
-    return new Progress(options);
+    program = new Progress({ url: "https://api.example", learner: who, token, storage });
   };
   // Somebody else signs in. An app whose tokens cannot be read makes a new client.
   const change = () => {
     learner = pick("ann", "ben");
     if (!readable || chance(0.5)) restart();
-  };
-  const restart = () => {
-    program.close();
-    program = start();
   };
   const wait = async (until = Infinity) => {
     const [next] = [...timers].sort(([, one], [, other]) => one.at - other.at);
@@ -146,13 +139,12 @@ async function run(seed) {
   };
 
   timers.clear();
-  program = start();
+  restart();
   for (let step = 0; step < 40; step++) {
     full = chance(0.1) ? 0.5 : full && pick(0, full);
     const action = chance(0.4) ? "review" : pick("flush", "wait", "wait", "restart", "clock", "damage", "retry");
     if (action === "review") {
-      const item = chance(0.05) ? "bad" : `item-${step}`;
-      const type = pick(...TYPES);
+      const [item, type] = [chance(0.05) ? "bad" : `item-${step}`, pick(...TYPES)];
       const id = await program.record(type, { item_id: item });
       if (item !== "bad" && disk.has(id)) authors.set(id, [who, type]);
     } else if (action === "flush") {

@@ -60,7 +60,8 @@ class Client:
         if not tracing.is_exporting():
             return await self._run(sent)
         with tracing.child_span("redis", "client", _REDIS) as span:
-            span.set_attribute("db.operation.name", commands.operation_name(sent))
+            name = str(sent[0][0]) if len(sent) == 1 else "PIPELINE"
+            span.set_attribute("db.operation.name", name)
             return await self._run(sent)
 
     def send(self, *sent: Command) -> None:

@@ -7,7 +7,6 @@ A learner's id may contain any character. The other parts of a key contain no co
 can be read from the key.
 """
 
-from collections.abc import Sequence
 from typing import TypeAlias
 
 Command = tuple[bytes | str | int, ...]
@@ -16,26 +15,9 @@ Reply: TypeAlias = "bytes | int | list[Reply] | Exception | None"
 _POSTER_TTL_S = 40 * 24 * 3600
 ANNOUNCED_TTL_S = 600
 
-_OF_CALLERS = (
-    "rate",
-    "published",
-    "posts",
-    "entries",
-    "bytes",
-    "lists",
-    "list-bytes",
-    "preferences",
-    "retractions",
-)
-# The number of parts before and after the learner's id in the keys of each kind.
-_PARTS = {
-    "summary": (1, 0),
-    "query": (2, 1),
-    "stats": (3, 0),
-    "announced": (1, 1),
-    "poster": (1, 0),
-    **dict.fromkeys(_OF_CALLERS, (1, 0)),
-}
+# The number of parts between the kind of a key and the learner's id, and after the id. In all other
+# keys about a learner, such as each counter of a caller, the id is all that follows the kind.
+_PARTS = {"query": (1, 1), "stats": (2, 0), "announced": (0, 1)}
 
 # KEYS: a hash. ARGV: a field, the field's value, and the TTL in ms for a new hash.
 _SET_FIELD_SCRIPT = """
@@ -111,11 +93,9 @@ def announced_key(user_id: str, scope: str) -> str:
 
 def find_learner(key: str) -> str | None:
     """Return the id of the learner whom a key is about, or None."""
-    parts = key.split(":")
-    before, after = _PARTS.get(parts[0], (0, 0))
-    if not before or len(parts) <= before + after:
-        return None
-    return ":".join(parts[before : len(parts) - after])
+    kind, *parts = key.split(":")
+    before, after = _PARTS.get(kind, (0, 0))
+    return ":".join(parts[before : len(parts) - after]) or None
 
 
 def get_entry(key: str, field: str | None) -> Command:
@@ -174,7 +154,3 @@ def check_writes() -> Command:
 def ping() -> Command:
     """Check that Redis responds; the reply comes after all earlier commands were run."""
     return ("PING",)
-
-
-def operation_name(commands: Sequence[Command]) -> str:
-    return str(commands[0][0]) if len(commands) == 1 else "PIPELINE"

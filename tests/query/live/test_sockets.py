@@ -564,9 +564,6 @@ def test_the_first_request_of_an_instance_may_open_a_socket(
         assert fetch_json(port, "GET", "/health")[0] == 200
 
 
-CLIENTS = ["graphql-ws", "apollo", "apollo with http", "urql"]
-
-
 @pytest.fixture
 def clients(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return node.workshop(request, tmp_path)
@@ -587,7 +584,7 @@ def read_count(lines: Iterator[str]) -> int:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", ["graphql-ws", "apollo"])
 def test_a_public_client_receives_changes_also_after_its_token_has_expired(
     port: int, recorder: LessonRecorder, clients: Path, client: str
 ) -> None:
