@@ -61,10 +61,12 @@ STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-pract
 _OF_COLOURS = ["color-contrast", "link-in-text-block"]
 # The days of a year have one template. axe takes seconds for all 366, so it checks four weeks.
 _ALIKE = ["table.year td:nth-child(n+6)"]
-# Resolves once the page has begun to show the view.
+# Follows a link of the page, and resolves once the page has begun to show the view.
 _MOVE = """at => location.hash === at || new Promise((resolve) => {
   addEventListener('hashchange', () => resolve(), { once: true });
-  location.hash = at;
+  const link = document.body.appendChild(Object.assign(document.createElement('a'), { href: at }));
+  link.click();
+  link.remove();
 })"""
 # The page accepts a token only in a tab that stored this state when the sign-in started.
 STATE = "f" * 32

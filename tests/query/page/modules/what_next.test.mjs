@@ -12,7 +12,7 @@ const dueOn = (items) => range(29, (ahead) => ({ date: dayIn(ahead), items: item
 /** Return the function that draws the section for a learner, and gives what it says. */
 async function screens(language) {
   const { learnToday, speakOf, today } = await pageIn({ language }, 'i18n', 'past_day', 'today');
-  document.querySelector = () => ({ content: 'https://app.example' });
+  document.querySelector = () => ({ content: 'https://app.example?{filter}&{list}' });
   answerWith(() => ({ today: [{ date: dayIn(0) }], d1: { date: dayIn(0), end: END } }));
   await learnToday(null);
   const row = (answers, studySeconds, newMasteryCount = 0) => ({
@@ -49,6 +49,7 @@ async function screens(language) {
       classes: [card, section.find('app')].map((one) => one?.attributes.class),
       streak: streak.textContent,
       links: news.tags('a').map(({ attributes }) => attributes.href.split('?')[1]),
+      door: section.find('app')?.attributes.href.split('?')[1],
     };
   };
 }
@@ -209,7 +210,7 @@ for (const language of ['en-GB', 'ja']) {
   });
 }
 
-test('each number of the news leads to its words', async () => {
+test('each number of the news and the app lead to the words', async () => {
   const screen = await screens();
   const given = { due: 9, mastered: 14, slipped: 3, day: '2024-03-14' };
   const { sentence, links } = screen(given);
@@ -219,6 +220,8 @@ test('each number of the news leads to its words', async () => {
   assert.deepEqual(screen({ ...given, answers: 9 }).links,
     [...happened('&from=2024-03-14&to=2024-03-14'), 'filter=due']);
   assert.deepEqual(screen({ fading: 2 }).links, ['filter=fading']);
+  const doors = [{ due: 9 }, { fading: 2 }, { tasks: [[0, 31]] }, {}].map((learner) => screen(learner).door);
+  assert.deepEqual(doors, ['DUE&', 'FADING&', '&u7', '&']);
 });
 
 // What a card may name, what the sentence says exactly then, and whether the card and its button rest.
