@@ -8,11 +8,12 @@ _SHARED = {
     "the demo's stack": (
         *("query/page/test_admin", "query/page/test_commands", "query/page/test_knowledge"),
         *("query/page/test_layout", "query/page/test_learner", "query/page/test_lists"),
-        *("query/page/test_practice", "query/page/test_tasks"),
+        "query/page/test_tasks",
     ),
     "another demo's stack": (  # of its own, because one chain ends after all others
         *("query/page/test_walks", "query/page/test_accessibility", "query/page/test_past_days"),
-        *("query/page/test_requests", "examples/test_sign_in", "alerts/test_metric_fields"),
+        *("query/page/test_practice", "query/page/test_requests", "examples/test_sign_in"),
+        "alerts/test_metric_fields",
     ),
     "the plans": (
         "alerts/test_policies",

@@ -226,17 +226,10 @@ def test_the_dark_scheme_changes_only_colours_and_shadows() -> None:
 def test_the_layout_stays_when_the_numbers_arrive(visit: Visits, screen: dict[str, Any]) -> None:
     """The scripts arrive after the browser has drawn the frame, as on a slow connection."""
     visitor = visit(**screen, reduced_motion="no-preference")
-    page, held, is_drawn = visitor.page, list[Route](), False
-
-    def hold(route: Route) -> None:
-        route.continue_() if is_drawn else held.append(route)
-
-    page.route(re.compile("/main.js$"), hold)
+    page, release = visitor.page, visitor.hold("/main.js$")
     page.goto(visitor.return_url(visitor.stack.token(browser.DEMO)), wait_until="commit")
     page.evaluate(_DRAWN)
-    is_drawn = True
-    for route in held:
-        route.continue_()
+    release()
     visitor.settle()
     visitor.settle_last()
     page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)))")

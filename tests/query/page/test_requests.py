@@ -277,21 +277,12 @@ def test_the_numbers_stay_visible_during_an_outage(visitor: Visit, demo: Stack) 
 def leave_before_response(visitor: Visit, query: str, at: str, leave: str, to: str) -> Page:
     """Leave what asks this query, for another view, and only then let the response arrive."""
     page = visitor.open("sam", "support", at)
-    held = list[Route]()
-
-    def hold(route: Route) -> None:
-        if query in str(route.request.post_data):
-            held.append(route)
-        else:
-            route.continue_()
-
-    page.route(re.compile("/graphql$"), hold)
+    release = visitor.hold("/graphql$", query)
     with page.expect_request(lambda request: query in str(request.post_data)):
         page.evaluate(leave)
     visitor.move(to)
     with page.expect_response(lambda response: query in str(response.request.post_data)):
-        for route in held:
-            route.continue_()
+        release()
     return page
 
 

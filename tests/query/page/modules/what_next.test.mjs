@@ -89,16 +89,10 @@ const CASES = [
     '200 due today, Done in 2 days at 15 minutes a day, Start now', FULL],
   [{ due: 199, pace: 5 }, 'Repeat 199 due words (17 minutes).', '199 due today, about 17 minutes, Start now', FULL],
   [{ fresh: 9 }, LEARN, '15 minutes of new words, Open the app', FULL],
-  // The new words of a learner who has answered no described word are those of the lists; others do not see all lists.
-  [{ current: 0, fresh: 9, more: { ...NO_PAIR, unmet: 0 } }, NOTHING, CAUGHT_UP, RESTS],
+  // The new words are those of the lists.
   [{ answers: 20, current: 1, fresh: 9, more: { ...NO_PAIR, unmet: 0 } },
     `Today: 20 answers. A streak of 1 day. ${NOTHING}`, CAUGHT_UP, RESTS],
   [{ fresh: 0, more: { ...NO_PAIR, unmet: 1 } }, LEARN, '15 minutes of new words, Open the app', FULL],
-  [{ fresh: 9, more: { ...NO_PAIR, unmet: null } }, LEARN, '15 minutes of new words, Open the app', FULL],
-  [{ current: 0, fresh: 9, more: { ...NO_PAIR, unmet: null, user: 'ann' } }, NOTHING, CAUGHT_UP, RESTS],
-  [{ fresh: 0, more: { unmet: 5 }, current: 0 }, NOTHING, CAUGHT_UP, RESTS],
-  [{ fresh: 0, more: { ...NO_PAIR, unmet: 5, domains: [{ domain: 'R', itemsStudied: 1 }] }, current: 0 },
-    NOTHING, CAUGHT_UP, RESTS],
   [{ goal: 200 }, 'Nothing is due or fading: 200 answers to the goal.', '200 answers to the goal, Open the app', FULL],
   [{ due: 225, ahead: 60 }, MANY,
     '225 due today, At 15 minutes a day, this takes more than four weeks, Start now', FULL],
