@@ -1,6 +1,9 @@
 """The learner's page in Chromium, on a local stack with the demo's data."""
 
+import csv
+import io
 import json
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +20,7 @@ from playwright.sync_api import (
     BrowserContext,
     Page,
     Request,
+    Route,
     WebSocket,
     expect,
     sync_playwright,
@@ -61,10 +65,12 @@ STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-pract
 _OF_COLOURS = ["color-contrast", "link-in-text-block"]
 # The days of a year have one template. axe takes seconds for all 366, so it checks four weeks.
 _ALIKE = ["table.year td:nth-child(n+6)"]
-# Resolves once the page has begun to show the view.
+# Follows a link of the page, and resolves once the page has begun to show the view.
 _MOVE = """at => location.hash === at || new Promise((resolve) => {
   addEventListener('hashchange', () => resolve(), { once: true });
-  location.hash = at;
+  const link = document.body.appendChild(Object.assign(document.createElement('a'), { href: at }));
+  link.click();
+  link.remove();
 })"""
 # The page accepts a token only in a tab that stored this state when the sign-in started.
 STATE = "f" * 32
@@ -216,6 +222,23 @@ class Visit:
         response = self.page.request.post(address, data={"query": query}, headers=headers)
         return response.json()["data"]
 
+    def hold(self, address: str, text: str = "") -> Callable[[], None]:
+        """Hold the requests whose body has a text; return the function that lets them go."""
+        held, is_over = list[Route](), False
+
+        def hold(route: Route) -> None:  # not if it comes later than the release
+            is_held = not is_over and text in str(route.request.post_data)
+            held.append(route) if is_held else route.continue_()
+
+        def release() -> None:
+            nonlocal is_over
+            is_over = True
+            for route in held:
+                route.continue_()
+
+        self.page.route(re.compile(address), hold)
+        return release
+
     def wait_for(self, query: str, data: object, *caller: str) -> None:
         readiness.wait(lambda: self.ask(query, *caller) == data, query, seconds=30)
 
@@ -277,6 +300,14 @@ Visits = Callable[..., Visit]  # the type of the fixture `visit`
 
 def section(page: Page, name: str) -> str:
     return page.get_by_role("region", name=name).inner_text()
+
+
+def save_csv(page: Page) -> tuple[str, list[dict[str, str]]]:
+    """Save what the view shows; return the name of the file, and its rows."""
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save as CSV").click()
+    text = Path(saved.value.path()).read_text(encoding="utf-8-sig")
+    return saved.value.suggested_filename, [*csv.DictReader(io.StringIO(text))]
 
 
 def selected_day(page: Page) -> str:

@@ -12,7 +12,8 @@ _SHARED = {
     ),
     "another demo's stack": (  # of its own, because one chain ends after all others
         *("query/page/test_walks", "query/page/test_accessibility", "query/page/test_past_days"),
-        *("query/page/test_requests", "examples/test_sign_in", "alerts/test_metric_fields"),
+        *("query/page/test_practice", "query/page/test_requests", "examples/test_sign_in"),
+        "alerts/test_metric_fields",
     ),
     "the plans": (
         "alerts/test_policies",

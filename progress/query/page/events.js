@@ -35,8 +35,7 @@ export class Events extends View {
   /** Load the next page of events; abort an older request. After the first page, go to the event that the URL names. */
   async load() {
     const wanted = !this.data && this.parameters.get('event');
-    const signal = this.renew();
-    try {
+    return this.attempt(async (signal) => {
       const after = this.data?.pageInfo.endCursor ?? null;
       const { data: { who, events } } = await runQuery(QUERY, { user: this.user, after }, signal);
       if (signal.aborted) return;
@@ -46,9 +45,7 @@ export class Events extends View {
       this.shell.named();
       this.succeed();
       if (wanted) await this.goTo(wanted);
-    } catch (problem) {
-      if (!signal.aborted) this.fail(problem);
-    }
+    });
   }
 
   /** Open an event, and go to it. If the list has it only on a further page, load this page. */

@@ -21,7 +21,7 @@ import { View, problemCard } from './problems.js';
 import * as session from './signed_in.js';
 import { Subscription } from './stream.js';
 import { dayOf as dayIn, microsecondBefore, withParameter } from './past_day.js';
-import { findAlike, find, learnLearners, leave, linkTo } from './member_links.js';
+import { findAlike, learnLearners, leave, linkTo } from './member_links.js';
 
 const HARD = 0.85; // with more right answers, a word is not hard
 const RISKS = { inactive: 'INACTIVE', lowAccuracy: 'LOW_ACCURACY', neverStudied: 'NEVER_STUDIED' };
@@ -103,7 +103,7 @@ export class Group extends View {
     const since = parameters.get('since');
     super(element, shell, {
       rows: [], text: '', skills: null, tasks: null, mostTasks: 5, groupId, pages: 0, requestedAt: -INTERVAL_MS,
-      hash: location.hash, scroll: 0,
+      hash: location.hash,
     });
     this.order = Object.hasOwn(ORDERS, order) ? order : 'urgent';
     this.isReversed = parameters.has('reverse') && 'by' in ORDERS[this.order];
@@ -117,7 +117,11 @@ export class Group extends View {
       tasks: { on: ['load'], least: INTERVAL_MS, isQuiet: true, run: () => this.loadTasks() },
     }, (problem) => this.fail(problem));
     this.listen();
-    this.restore();
+    if (this.restore()) {
+      this.draw();
+      scrollTo(0, this.scroll);
+      this.follow();
+    }
     if (this.pages < 2) this.naming = this.load();
     else this.loads.happen('load');
     this.every(INTERVAL_MS, () => this.pages > 1 || this.day || this.load());
@@ -126,21 +130,10 @@ export class Group extends View {
   close() {
     super.close();
     this.loads.close();
-    const { hash, groupId: group, data, rows, pages, scroll } = this;
-    if (data?.group) leave({ hash, group, data, rows, pages, scroll, users: this.shown().map(({ userId }) => userId) });
+    const { hash, groupId: group } = this;
+    if (this.data?.group) leave({ hash, group, users: this.shown().map(({ userId }) => userId) });
     this.subscription?.close();
     clearTimeout(this.later);
-  }
-
-  /** Show the list that the user left last, and returns to, where it was. */
-  restore() {
-    const left = this.shell.isReturn && find(this.hash);
-    if (!left) return;
-    const { data, rows, pages, scroll } = left;
-    Object.assign(this, { data, rows, pages });
-    this.draw();
-    scrollTo(0, scroll);
-    this.follow();
   }
 
   /** Load the group or, with `more`, the next page of its learners. A newer request aborts an older one. */
@@ -219,9 +212,6 @@ export class Group extends View {
   }
 
   listen() {
-    const note = () => { this.scroll = scrollY; }; // the event of the last scrolling may come after the click on a link
-    addEventListener('scroll', note, { signal: this.closing.signal, passive: true });
-    this.on('click', note);
     this.on('change', ({ target: { name, value, validity } }) => {
       if (name === 'order') this.sort(value, false);
       if (name === 'since' && validity.valid) this.count({ since: value || null });

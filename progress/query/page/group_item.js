@@ -40,8 +40,7 @@ export class GroupItem extends View {
 
   /** Load the next 200 members, and what each of them knows of the item. Abort an older request. */
   async load() {
-    const signal = this.renew();
-    try {
+    return this.attempt(async (signal) => {
       const { data } = await runQuery(MEMBERS, { group: this.group, after: this.data?.after ?? null }, signal);
       const { edges, pageInfo } = data.learners;
       const members = edges.map((edge) => edge.node);
@@ -57,9 +56,7 @@ export class GroupItem extends View {
       learnLearners(rows);
       this.shell.named();
       this.succeed();
-    } catch (problem) {
-      if (!signal.aborted) this.fail(problem);
-    }
+    });
   }
 
   sections() {

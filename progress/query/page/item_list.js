@@ -4,11 +4,10 @@ import { h } from './dom.js';
 import { dayAfter, days, number, percent, recallShare } from './format.js';
 import { sentences, t } from './i18n.js';
 import { chooseLanguage, chosenLanguage, languageName, offered } from './languages.js';
-import { button, note, stamp } from './layout.js';
+import { button, note, stamp, table } from './layout.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
 import { appLink, due, itemList, itemPage, level, listsPage, word } from './items.js';
-import * as session from './signed_in.js';
 import { ask, pastDay } from './past_day.js';
 
 const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $level: CefrLevel, $skill: Domain,
@@ -50,48 +49,34 @@ const LABELS = {
 const ORDERS = { DUE: 'DUE', FADING: 'RECALL', STRUGGLING: 'ACCURACY', LEECH: 'LAPSES' };
 const defaultOrder = (filter) => ORDERS[filter] ?? 'RECENT';
 
-let left = null; // the list that the user left last; "back" returns to the same row of it
-
 export class ItemList extends View {
   keeps = ['data', 'lists', 'shown'];
 
   constructor(element, user, parameters, shell) {
-    super(element, shell, { user, view: parse(parameters), known: new Map(), hash: location.hash, scroll: 0 });
+    super(element, shell, { user, view: parse(parameters), known: new Map() });
     this.listen();
-    if (!this.restore()) this.load();
+    if (this.restore(MAX_AGE_MS)) {
+      this.update(this.view, this.data);
+      scrollTo(0, this.scroll);
+    } else this.load();
     this.keepTime();
   }
 
   close() {
     super.close();
-    const { hash, data: result, lists, scroll } = this;
-    left = { token: session.token(), hash, result, lists, scroll, at: Date.now() };
     clearTimeout(this.typing);
-  }
-
-  /** Show the list that the user left last, and returns to. Return false if there is none, or if it is too old. */
-  restore() {
-    if (!this.shell.isReturn || left?.hash !== this.hash || left.token !== session.token()) return false;
-    if (!left.result || Date.now() > left.at + MAX_AGE_MS) return false;
-    this.lists = left.lists;
-    this.update(this.view, left.result);
-    scrollTo(0, left.scroll);
-    return true;
   }
 
   /** Load the first page or, with `more`, the next page. A newer request aborts an older one. */
   async load(more = false) {
-    const signal = this.renew();
     const { view } = this;
-    try {
+    return this.attempt(async (signal) => {
       const known = more ? null : this.find(view);
       const result = known ?? await this.fetch(view, more ? this.data.cursor : null, signal);
       if (signal.aborted) return;
       if (more) Object.assign(result, { rows: [...this.data.rows, ...result.rows], at: this.data.at });
       this.update(view, result);
-    } catch (problem) {
-      if (!signal.aborted) this.fail(problem);
-    }
+    });
   }
 
   refresh() {
@@ -151,7 +136,6 @@ export class ItemList extends View {
     const isSearch = 'search' in changes;
     if (!isSearch) this.known.clear();
     history[isSearch ? 'replaceState' : 'pushState'](null, '', itemList(this.user, format(this.view)));
-    this.hash = location.hash;
     if ('language' in changes) this.shell.moved();
     clearTimeout(this.typing);
     const isKnown = isSearch && this.find(this.view);
@@ -164,10 +148,6 @@ export class ItemList extends View {
     this.on('click', ({ target }) => target.closest('[data-more]') && this.load(true));
     this.on('click', ({ target }) => target.closest('[data-refresh]') && this.refresh());
     this.on('keydown', (event) => this.key(event));
-    // The event of the last scrolling may come after the click on a link.
-    const note = () => { this.scroll = scrollY; };
-    addEventListener('scroll', note, { signal: this.closing.signal, passive: true });
-    this.on('click', note);
   }
 
   /** Move the focus with the arrow keys: from the search field to the first row, and from row to row. */
@@ -207,7 +187,7 @@ export class ItemList extends View {
         !this.user && !pastDay() && total > 0
           && h('div', { class: 'tools' }, appLink('next.start', wordsToPractise(this.view, today))),
         rows.some(({ own }) => own) && note(t('list.own')),
-        rows.length > 0 && table(rows, this.view.order, today, this.user),
+        rows.length > 0 && itemTable(rows, this.view.order, today, this.user),
         cursor && button('more', 'more', t('items.more'))),
     ];
   }
@@ -298,24 +278,13 @@ const keyOf = (view) => itemList(null, format(view));
 const lower = (text) => text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 
 /** The table. On a narrow screen, lapses and estimates are shown only if the rows are ordered by them. */
-function table(rows, order, today, user) {
-  const style = (name) => (order === name ? 'end' : 'end roomy');
-  const styles = { lapses: style('LAPSES'), recall: style('RECALL') };
-  const header = (name, style) => h('th', { scope: 'col', class: style }, name);
-  return h('table', { class: `rows items item-list${['LAPSES', 'RECALL'].includes(order) ? ' four' : ''}` },
-    h('thead', null, h('tr', null,
-      header(t('items.item')), header(t('week.right'), 'end'), header(t('items.lapses'), styles.lapses),
-      header(t('items.recall'), styles.recall), header(t('items.due'), 'end'))),
-    h('tbody', null, rows.map((item) => row(item, styles, today, user))));
-}
-
-function row(item, styles, today, user) {
-  return h('tr', { 'data-key': item.itemId },
-    h('th', { scope: 'row' }, h('a', { href: itemPage(item.itemId, user) }, word(item)), level(item)),
-    h('td', { class: 'end' },
-      h('b', null, percent(item.accuracyRate)),
-      h('span', { class: 'of' }, t('items.ofAnswers', { right: item.correctAnswers, count: item.answers }))),
-    h('td', { class: styles.lapses }, number(item.lapses)),
-    h('td', { class: styles.recall }, recallShare(item.estimatedRecall)),
-    h('td', { class: 'end' }, due(item, today)));
-}
+const itemTable = (rows, order, today, user) => table(
+  [t('items.item'), t('week.right'), t('items.lapses'), t('items.recall'), t('items.due')],
+  rows.map((item) => [
+    [h('a', { href: itemPage(item.itemId, user) }, word(item)), level(item)],
+    [h('b', null, percent(item.accuracyRate)),
+      h('span', { class: 'of' }, t('items.ofAnswers', { right: item.correctAnswers, count: item.answers }))],
+    number(item.lapses), recallShare(item.estimatedRecall), due(item, today),
+  ]),
+  `items item-list roomy ${{ LAPSES: 'four by-lapses', RECALL: 'four by-recall' }[order] ?? ''}`,
+  rows.map(({ itemId }) => itemId));

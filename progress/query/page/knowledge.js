@@ -78,16 +78,13 @@ export class Knowledge extends View {
 
   /** Load what remains on the day of the exam, unless this day has passed. A newer request aborts an older one. */
   async loadExam() {
-    const signal = this.renew();
     const { language } = this.data;
-    try {
+    return this.attempt(async (signal) => {
       const exam = this.isAhead ? await ask(EXAM_QUERY, { user: this.user, language, on: this.day }, signal) : null;
       if (signal.aborted) return;
       this.exam = exam?.data.knowledge ?? null;
       this.succeed();
-    } catch (problem) {
-      if (!signal.aborted) this.fail(problem);
-    }
+    });
   }
 
   get isAhead() {
@@ -224,16 +221,12 @@ function fadingCard({ totalCount, edges }, today, user) {
   return card('fading', t('fading.title'), 'wide',
     note(t(rows.length ? 'fading.meaning' : 'fading.none')),
     rows.some(({ own }) => own) && note(t('list.own')),
-    rows.length > 0 && h('table', { class: 'rows items fading' },
-      h('thead', null, h('tr', null,
-        h('th', { scope: 'col' }, t('items.item')),
-        h('th', { scope: 'col' }, t('items.recall')),
-        h('th', { scope: 'col', class: 'end' }, t('items.due')))),
-      h('tbody', null, rows.map((item) => h('tr', { 'data-key': item.itemId },
-        h('th', { scope: 'row' }, h('a', { href: itemPage(item.itemId, user) }, word(item)), level(item)),
-        h('td', null, h('div', { class: 'recall' },
-          bar([['right', item.estimatedRecall]], 1), h('b', null, recallShare(item.estimatedRecall)))),
-        h('td', { class: 'end' }, due(item, today)))))),
+    rows.length > 0 && table([t('items.item'), t('items.recall'), t('items.due')], rows.map((item) => [
+      [h('a', { href: itemPage(item.itemId, user) }, word(item)), level(item)],
+      h('div', { class: 'recall' },
+        bar([['right', item.estimatedRecall]], 1), h('b', null, recallShare(item.estimatedRecall))),
+      due(item, today),
+    ]), 'items fading', rows.map(({ itemId }) => itemId)),
     h('div', { class: 'tools' },
       rows.length > 0 && !user && !pastDay()
         && appLink('items.practise', { filter: 'FADING', language: chosenLanguage() }, true),

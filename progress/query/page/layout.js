@@ -99,14 +99,15 @@ export const counting = (data) => mark('wait', t(isBatchLate(data) ? 'levels.lat
 
 /**
  * A table. Each row is a list of cells. The first cell is the row's header; the other cells are right-aligned. With the
- * style "stacking", a phone shows the cells of a row below each other, each with its header.
+ * style "stacking", a phone shows the cells of a row below each other, each with its header. `keys` name the rows, if
+ * other rows may come between them.
  */
-export function table(headers, rows, style = '') {
+export function table(headers, rows, style = '', keys = []) {
   const labels = style.startsWith('stacking') ? headers.map((name) => name.textContent ?? name).slice(1) : [];
   return h('table', { class: `rows ${style}`.trim() },
     h('thead', null, h('tr', null, headers.map((name, index) =>
       h('th', { scope: 'col', class: index ? 'end' : null, 'aria-sort': name.dataset?.sort }, name)))),
-    h('tbody', null, rows.map(([first, ...cells]) => h('tr', null,
+    h('tbody', null, rows.map(([first, ...cells], at) => h('tr', { 'data-key': keys[at] },
       h('th', { scope: 'row' }, first),
       cells.map((cell, index) => h('td', { class: 'end', 'data-label': labels[index] }, cell))))));
 }

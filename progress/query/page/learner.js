@@ -46,10 +46,10 @@ const table = (view) => ({
   news: { on: ['page'], least: 10_000, isQuiet: true, run: () => view.addNews() },
   frame: { on: ['news'], isQuiet: true, run: () => view.addFrame() },
   met: { on: ['year'], at: 'year', isQuiet: true, run: () => view.loadMet() },
-  scales: { on: ['change'], at: 'levels', least: 10_000, isQuiet: true, run: () => view.loadScales() },
+  scales: { on: ['change'], at: 'levels', least: 10_000, isQuiet: true, run: () => view.loadPart('scales', () => import('./scales.js')) },
   lastLevel: { on: ['page', 'scales', 'scale'], at: 'levels', isQuiet: true, run: () => view.loadLastLevel() },
-  states: { on: ['batch'], at: 'states', run: () => view.loadStates() },
-  sessions: { on: ['change'], at: 'when', least: 5_000, run: () => view.loadSessions() },
+  states: { on: ['batch'], at: 'states', run: () => view.loadPart('states', () => import('./states.js')) },
+  sessions: { on: ['change'], at: 'when', least: 5_000, run: () => view.loadPart('sessions', () => import('./sessions_card.js')) },
   readers: { at: 'readers', run: () => view.readers ?? view.loadReaders() },
   moreReaders: { on: ['more readers'], run: () => view.loadReaders() },
   review: { on: ['review'], run: () => view.loadReview() },
@@ -254,9 +254,12 @@ export class Learner extends Dashboard {
     this.draw();
   }
 
-  async loadScales() {
-    const { loadLevels } = await import('./scales.js');
-    this.view.scales = await loadLevels(this.user, this.closing.signal);
+  /** Load a part of the view with what a module exports as `load`, and show it unless the page shows another day now. */
+  async loadPart(name, open) {
+    const day = pastDay();
+    const { load } = await open();
+    const part = await load(this.user, this.closing.signal);
+    if (day === pastDay()) this.view[name] = part;
     this.draw();
   }
 
@@ -266,21 +269,6 @@ export class Learner extends Dashboard {
     if (!choice || !this.view.scales) return;
     const { findLastLevel } = await import('./scales.js');
     this.view.lastLevel = await findLastLevel(this.user, choice, this.closing.signal);
-    this.draw();
-  }
-
-  async loadStates() {
-    const { loadStates, states } = await import('./states.js');
-    const weeks = await loadStates(this.user, this.closing.signal);
-    this.view.states = (data, since) => states(weeks, data, since);
-    this.draw();
-  }
-
-  async loadSessions() {
-    const { loadSessions } = await import('./sessions_card.js');
-    const day = pastDay();
-    const sessions = await loadSessions(this.user, this.closing.signal);
-    if (day === pastDay()) this.view.sessions = sessions;
     this.draw();
   }
 

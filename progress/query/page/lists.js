@@ -50,10 +50,9 @@ class Pages extends View {
 
   /** Load the first page or, with `more`, the next; then others, until enough rows match. Abort an older request. */
   async load(more = false) {
-    const signal = this.renew();
     const isAgain = !more && this.data !== null;
     const wanted = ENOUGH + (more ? this.matching().length : 0);
-    try {
+    return this.attempt(async (signal) => {
       let pages = 0;
       do {
         const isNext = more || pages > 0;
@@ -64,9 +63,7 @@ class Pages extends View {
         pages += 1;
       } while (this.data.cursor && pages < MAX_PAGES && this.matching().length < wanted);
       if (isAgain) this.shell.announce(t('stamp.at', { time: clock(this.data.at) }));
-    } catch (problem) {
-      if (!signal.aborted) this.fail(problem);
-    }
+    });
   }
 
   matching() {

@@ -7,9 +7,9 @@ import { language, loadTexts, selectLanguage, speakOf, t } from './i18n.js';
 import { chooseLanguage, inLanguage, languageOf } from './languages.js';
 import { mark } from './layout.js';
 import { Learner } from './learner.js';
-import { chooseGroup, inGroup, learnName, nameOf } from './names.js';
+import { chooseGroup, forgetNames, inGroup, learnName, nameOf } from './names.js';
 import { isAway, onPresence } from './presence.js';
-import { Retry, View, forget, problemCard, toProblem } from './problems.js';
+import { View, forget } from './problems.js';
 import * as session from './signed_in.js';
 import * as then from './past_day.js';
 
@@ -140,6 +140,24 @@ class Unknown extends View {
   }
 }
 
+/**
+ * Says that a view or its past day could not be loaded. A retry reloads the page, because some browsers do not request a
+ * failed module again without a reload. It does so only if the server answers: otherwise, the page would be lost.
+ */
+class Unloaded extends View {
+  constructor(element, error, shell) {
+    super(element, shell, { error });
+    this.fail(error);
+  }
+
+  recall() {}
+
+  async load() {
+    if (await isReachable()) location.reload();
+    else this.fail(this.error);
+  }
+}
+
 /** The view that a URL's hash names, for example #/items/USER?filter=leech. */
 function findView(hash) {
   const [path, query] = hash.replace(/^#\/?/, '').split(/\?(.*)/s);
@@ -265,6 +283,7 @@ function showSignIn(title, reason = null) {
   closeView();
   session.endToken(); // with the list that the view has left
   forget();
+  forgetNames();
   isRejected = false;
   document.title = 'Progress'; // nothing of the view that it hides
   const url = session.signInUrl();
@@ -353,7 +372,7 @@ async function open(view) {
     ...(view.name !== 'learner' || view.group ? [loadTexts(), loadStyles()] : []),
     showWay(view),
   ])]).then(
-    ([[Shown, ...args]]) => () => new Shown(main, ...args, shell), (error) => () => showLoadProblem(error));
+    ([[Shown, ...args]]) => () => new Shown(main, ...args, shell), (error) => () => new Unloaded(main, error, shell));
   if (opening !== openings) return;
   currentView = create();
   if (view.subject && currentView) currentView.naming = Promise.all([currentView.naming, watchMidnight(view, opening)]);
@@ -403,33 +422,6 @@ async function watchMidnight(view, opening, before = null) {
 function sayWaiting() {
   if (!main.querySelector('.skeleton')) return;
   main.prepend(h('div', { class: 'pills', role: 'status' }, mark('wait', t('problem.slow'))));
-}
-
-/**
- * Say that the view or its past day could not be loaded. A retry reloads the page, because some browsers do not request
- * a failed module again without a reload. It does so only if the server answers: otherwise, the page would be lost.
- */
-function showLoadProblem(error) {
-  if (error.kind === 'signed-out') return shell.signedOut(error);
-  const problem = toProblem(error);
-  let isClosed = false;
-  const retry = new Retry(async () => {
-    if (await isReachable()) location.reload();
-    else if (!isClosed) say();
-  });
-  const say = () => {
-    retry.schedule(problem);
-    main.setAttribute('aria-busy', 'false');
-    show(main, problemCard(problem, retry, false));
-    shell.arrived();
-  };
-  say();
-  return {
-    close() {
-      isClosed = true;
-      retry.stop();
-    },
-  };
 }
 
 function showDay({ subject, day }) {

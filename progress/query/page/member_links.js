@@ -3,33 +3,29 @@
 import { askEach, runQuery } from './api.js';
 import { h } from './dom.js';
 import { t } from './i18n.js';
-import { learnName, nameOf, visible } from './names.js';
+import { isKnown, learnName, nameOf, visible } from './names.js';
 import { LEFT, read, store } from './signed_in.js';
 import { withParameter } from './past_day.js';
 
-// The list that the user left last: the group, the address, the ids of the learners, what was shown
-let left = JSON.parse(read(LEFT));
-const asked = new Set(); // the ids whose names were asked for
-left?.users.forEach((user, at) => learnName('learner', user, left.names[at]));
-
-/** Keep the list also for a reload of the tab. */
-export function leave(list) {
-  left = list;
-  const { data, rows, ...kept } = list;
-  store(LEFT, JSON.stringify({ ...kept, names: list.users.map((user) => nameOf('learner', user)) }));
+/** The list of this group, if the user left it last: its address and the ids of its learners. Signing out forgets it. */
+function leftOf(group) {
+  const left = JSON.parse(read(LEFT));
+  return left?.group === group ? left : null;
 }
 
-/** The list of this address with what it showed, if the user left it last, and has not signed out. */
-export const find = (hash) => (left?.data && left.hash === hash && read(LEFT) ? left : null);
+JSON.parse(read(LEFT))?.users.forEach(([user, name]) => learnName('learner', user, name)); // after a reload
+
+export const leave = ({ users, ...list }) =>
+  store(LEFT, JSON.stringify({ ...list, users: users.map((user) => [user, nameOf('learner', user)]) }));
 
 export const learnLearners = (rows) => rows.forEach(({ userId, displayName }) =>
   learnName('learner', userId, displayName));
 
 /** Learn the names of whoever studies, too; it leaves a trace on their records. Only staff may: others get no names. */
 export async function learnNames(ids, signal) {
-  const unknown = [...new Set(ids)].filter((id) => nameOf('learner', id) === id && !asked.has(id));
+  const unknown = [...new Set(ids)].filter((id) => !isKnown('learner', id));
   const found = await askEach(unknown, (id) => `userProgress(${id}) { displayName }`, signal).catch(() => []);
-  found.forEach((one, at) => asked.add(unknown[at]) && learnName('learner', unknown[at], one?.displayName));
+  found.forEach((one, at) => learnName('learner', unknown[at], visible(one?.displayName) ?? unknown[at]));
 }
 
 export const named = (id) => (nameOf('learner', id) === id ? id : `${nameOf('learner', id)} (${id})`);
@@ -60,16 +56,17 @@ export const groupName = (group) =>
   (nameOf('group', group) === group ? t('group.title', { group }) : nameOf('group', group));
 
 /** The address of a group: as the user left it, if the user left it last. */
-export const addressOf = (group) =>
-  (left?.group === group && !left.item ? left.hash : left?.group === group && left.from)
-    || `#/group/${encodeURIComponent(group)}`;
+export function addressOf(group) {
+  const left = leftOf(group);
+  return (left?.item ? left.from : left?.hash) ?? `#/group/${encodeURIComponent(group)}`;
+}
 
 function way(group, user, item) {
-  const list = left?.group === group ? left : null;
+  const list = leftOf(group);
   const path = (...parts) => `#/${parts.map(encodeURIComponent).join('/')}`;
-  const at = list?.users.indexOf(user) ?? -1;
+  const at = list?.users.findIndex(([id]) => id === user) ?? -1;
   const beside = (step, text) => {
-    const other = at < 0 ? null : list.users[at + step];
+    const other = at < 0 ? null : list.users[at + step]?.[0];
     const href = other && withParameter(item ? path('item', item, other) : path('learner', other), 'group', group);
     return href && h('a', { href, rel: step < 0 ? 'prev' : 'next' }, t(text, { user: nameOf('learner', other) }));
   };

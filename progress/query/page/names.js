@@ -13,6 +13,11 @@ export const visible = (name) => (/[^\s\p{C}\p{DI}\u2800]/u.test(name ?? '') ? n
 export const learnName = (kind, id, name) => visible(name)
   && names.set(`${kind} ${id}`, kind === 'list' && name === SPARE ? t('items.imported') : name);
 
+export const isKnown = (kind, id) => names.has(`${kind} ${id}`);
+
+/** Forget what the user has read. */
+export const forgetNames = () => names.clear();
+
 export const nameOf = (kind, id) => names.get(`${kind} ${id}`) ?? id;
 
 export const chooseGroup = (id) => { group = id; };

@@ -82,12 +82,16 @@ export function toProblem(error) {
 
 /** A view. A subclass has sections(), which returns what to show, and read(), which returns the data, or load(). */
 export class View {
-  keeps = ['data']; // the fields that show the view again
+  keeps = ['data']; // the fields that show the view again, besides where it is scrolled to
 
   /** `shell` shows the state of the subscription, announces texts, and asks the user to sign in again. */
   constructor(element, shell, fields) {
-    Object.assign(this, { element, shell, data: null, problem: null, ...fields });
+    Object.assign(this, { element, shell, data: null, problem: null, scroll: 0, ...fields });
     this.closing = new AbortController();
+    // The event of the last scrolling may come after the click on a link.
+    const note = () => { this.scroll = scrollY; };
+    addEventListener('scroll', note, { signal: this.closing.signal, passive: true });
+    this.on('click', note);
     this.retry = new Retry(() => {
       if (this.recalledAt) this.data = null;
       this.load();
@@ -106,15 +110,34 @@ export class View {
     const address = addressOf(hash);
     if (!this.data || this.loaded?.address !== address) return;
     kept.delete(address);
-    const fields = Object.fromEntries(this.keeps.map((name) => [name, this[name]]));
-    kept.set(address, { ...fields, recalledAt: this.loaded.at });
+    const fields = Object.fromEntries([...this.keeps, 'loaded', 'scroll'].map((name) => [name, this[name]]));
+    kept.set(address, { fields: { ...fields, recalledAt: this.loaded.at }, hash, leftAt: Date.now() });
     if (kept.size > MAX_KEPT) kept.delete(kept.keys().next().value);
+  }
+
+  /** Show what the view has shown before. */
+  recall() {
+    Object.assign(this, kept.get(addressOf(location.hash))?.fields);
+  }
+
+  /** Take back what the view showed, if the user returns to it in time. Return whether there is something. */
+  restore(milliseconds = Infinity) {
+    const { fields, hash, leftAt } = kept.get(addressOf(location.hash)) ?? {};
+    if (!this.shell.isReturn || hash !== location.hash || Date.now() > leftAt + milliseconds) return false;
+    Object.assign(this, fields);
+    return true;
   }
 
   /** Abort the last request, and return the signal of the next one. */
   renew() {
     this.request?.abort();
     return (this.request = new AbortController()).signal;
+  }
+
+  /** Act with the signal of a new request, which aborts the last one. Show a problem unless the request is aborted. */
+  async attempt(act) {
+    const signal = this.renew();
+    await act(signal).catch((problem) => signal.aborted || this.fail(problem));
   }
 
   /** Act again and again while somebody looks at the view. */
@@ -127,13 +150,11 @@ export class View {
     this.every(TICK_MS, () => this.data && this.draw());
   }
 
-  async load() {
-    try {
-      this.data = await this.read(this.closing.signal);
+  load() {
+    return this.attempt(async (signal) => {
+      this.data = await this.read(signal);
       this.succeed();
-    } catch (problem) {
-      this.fail(problem);
-    }
+    });
   }
 
   /** Listen to events of the view's element until the view is closed. */
@@ -159,7 +180,7 @@ export class View {
 
   /** When the numbers were asked for, if they are those of a former visit. */
   dated() {
-    const at = this.data && this.recalledAt;
+    const at = this.data && this.problem && this.recalledAt;
     return at && h('p', { class: 'note', 'data-key': 'recalled' },
       t('problem.asOf', { time: (localDate(at) === localDate(Date.now()) ? clock : moment)(at) }));
   }
@@ -186,8 +207,7 @@ export class View {
     if (problem.kind === 'signed-out') return this.shell.signedOut(problem);
     this.problem = problem;
     this.retry.schedule(problem);
-    const isOwn = this.data && this.loaded; // not what a list restores
-    if (!isOwn && problem.isAway) Object.assign(this, kept.get(addressOf(location.hash)));
+    if (!this.data && problem.isAway) this.recall();
     this.draw();
   }
 }

@@ -43,7 +43,7 @@ export async function loadScales(user, scales, signal) {
 }
 
 /** Load the same of the scales that have levels, which are lists with a rank. */
-export async function loadLevels(user, signal) {
+export async function load(user, signal) {
   const { data } = await runQuery('query Names($user: ID) { scales(userId: $user) { name } }', { user }, signal);
   const scales = await loadScales(user, data.scales, signal);
   return scales.map(({ rows, ...scale }) => ({ ...scale, rows: rows.filter(({ rank }) => rank !== null) }))

@@ -66,9 +66,8 @@ export class School extends View {
 
   /** Load all groups, and show how many are read; only then the quiet ones are first. Abort an older request. */
   async load() {
-    const signal = this.renew();
     const rows = [];
-    try {
+    return this.attempt(async (signal) => {
       for (let page = 0, after = null; page < MAX_PAGES; page += 1) {
         const { data: { groups } } = await runQuery(
           QUERY, { text: this.text || null, first: PAGE_SIZE, after }, signal);
@@ -84,9 +83,7 @@ export class School extends View {
       await learnNames(rows.flatMap(({ teachers }) => teachers), signal);
       this.draw();
       if (this.since) await this.count();
-    } catch (problem) {
-      if (!signal.aborted) this.fail(problem);
-    }
+    });
   }
 
   /** Count the members with a study day since the first day of the term, in one group after the other. */

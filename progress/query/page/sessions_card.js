@@ -14,7 +14,7 @@ const QUERY = `query Sessions($user: ID) {
 }`;
 
 /** Load the last sessions; return the function that draws them, and nothing where there are none. */
-export async function loadSessions(user, signal) {
+export async function load(user, signal) {
   const { edges } = (await ask(QUERY, { user }, signal)).data.sessions;
   if (!edges.length) return () => null;
   const dayOf = await learnDays(user, edges.map(({ node }) => node.startedAt), signal);

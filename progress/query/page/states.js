@@ -16,9 +16,11 @@ const QUERY = `query States($user: ID, $from: Date!, $to: Date!) {
   weeks: masteryCurve(userId: $user, from: $from, to: $to) { start end learning shortTermMastered longTermMastered }
 }`;
 
-/** Load the weeks from the first answer on. */
-export const loadStates = async (user, signal) =>
-  (await runQuery(QUERY, { user, ...range(MAX_YEARS) }, signal)).data.weeks;
+/** Load the weeks from the first answer on; return the function that draws them. */
+export async function load(user, signal) {
+  const { weeks } = (await runQuery(QUERY, { user, ...range(MAX_YEARS) }, signal)).data;
+  return (data, since) => states(weeks, data, since);
+}
 
 /**
  * The content of the card. The last week is as the learner's progress, which is counted at once; the weeks before it,

@@ -1,13 +1,11 @@
 """The administrator's view and the teacher's view of a group, in a real browser."""
 
-import csv
 import io
 import json
 import re
 import uuid
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pypdf
@@ -664,14 +662,11 @@ def test_a_teacher_sees_names_and_saves_them_as_csv_with_the_local_date(
     table = page.get_by_role("region", name="3 learners")
     row = table.get_by_role("row", name=named["new"])
     expect(row.get_by_role("link", name=named["new"], exact=True)).to_be_visible()
-    with page.expect_download() as saved:
-        page.get_by_role("button", name="Save as CSV").click()
-    name = saved.value.suggested_filename
+    name, saved = browser.save_csv(page)
     today = datetime.now(UTC).date()
     here = datetime.now(ZoneInfo(zone)).date()  # before or after the day in UTC
     assert name == f"{group} - 7 days - Who needs a talk first - {here}.csv"
-    text = Path(saved.value.path()).read_text(encoding="utf-8-sig")
-    rows = {row["Id"]: row for row in csv.DictReader(io.StringIO(text))}
+    rows = {row["Id"]: row for row in saved}
     names = {user.rpartition("-")[2]: row["Learner"] for user, row in rows.items()}
     assert names == {**named, "weak": "'" + named["weak"], "active": ""}
     assert [user.rpartition("-")[2] for user in rows] == ["weak", "active", "new"]
@@ -814,10 +809,7 @@ def test_a_school_s_administrator_sees_the_quiet_classes_first_who_teaches_them_
     page.get_by_role("button", name="Count who learned").click()
     expect(page.get_by_role("main")).to_contain_text(f"2 learners learned since {since:%-d %B %Y}.")
     assert visitor.find_violations() == []
-    with page.expect_download() as saved:
-        page.get_by_role("button", name="Save as CSV").click()
-    text = Path(saved.value.path()).read_text(encoding="utf-8-sig")
-    first, second = csv.DictReader(io.StringIO(text))
+    _, (first, second) = browser.save_csv(page)
     learned = f"Learned since {since:%-d %B %Y}"
     assert [first["Group"], first[learned], second["Group"], second[learned]] == [
         *(quiet, "0"), *(name, "2"),

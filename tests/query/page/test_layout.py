@@ -72,6 +72,22 @@ _UNTRANSLATED = """(() => {
 })()"""
 
 
+# The labels of charts of columns that leave their card, or whose middle is not that of a column (of
+# the first label: that of the first column).
+_ASTRAY = """() => [...document.querySelectorAll('.chart:has(.bars)')].flatMap((chart) => {
+  const box = (element) => element.getBoundingClientRect();
+  const middle = (element) => (box(element).left + box(element).right) / 2;
+  const columns = [...chart.querySelectorAll('.hit')].map(middle);
+  const card = box(chart.closest('.card'));
+  return [...chart.querySelectorAll('.axis text')].filter((label, index) => {
+    const isBelow = (column) => Math.abs(column - middle(label)) < 1;
+    const { left, right } = box(label);
+    const isCentred = index ? columns.some(isBelow) : isBelow(columns[0]);
+    return !isCentred || left < card.left || right > card.right;
+  }).map((label) => label.textContent);
+})"""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _rows_of_the_administration(chromium: Browser, demo: Stack) -> None:
     demo.publish({"event_id": "no id", "event_type": "SessionStarted", "data": {}})
@@ -85,7 +101,7 @@ def _rows_of_the_administration(chromium: Browser, demo: Stack) -> None:
     [(WIDE, ["#/"]), (PHONE, ["#/", "#/items", KNOWLEDGE, "#/group", ADMINISTRATION])],
     ids=["wide", "phone"],
 )
-def test_each_text_is_translated_and_fits_the_screen(
+def test_each_text_is_translated_and_fits_the_screen_and_its_column(
     visit: Visits, screen: dict[str, Any], views: list[str]
 ) -> None:
     visitor = visit(**screen, locale="ja")
@@ -95,6 +111,7 @@ def test_each_text_is_translated_and_fits_the_screen(
         for summary in page.locator("summary").all()[:3]:
             summary.click()
         assert page.evaluate(_UNTRANSLATED) == [], view
+        assert page.evaluate(_ASTRAY) == [], view
         assert fits(page), view
 
 
@@ -135,38 +152,6 @@ def test_the_sign_in_s_title_names_nothing_of_the_view_that_it_hides(
     field.fill(f" {demo.token(browser.DEMO)}\n")
     page.get_by_role("button", name="Sign in with the token").click()
     expect(page).to_have_title(re.compile(r".+ · Progress"))
-
-
-# The labels of charts of columns that leave their card, or whose middle is not that of a column (of
-# the first label: that of the first column).
-_ASTRAY = """() => [...document.querySelectorAll('.chart:has(.bars)')].flatMap((chart) => {
-  const box = (element) => element.getBoundingClientRect();
-  const middle = (element) => (box(element).left + box(element).right) / 2;
-  const columns = [...chart.querySelectorAll('.hit')].map(middle);
-  const card = box(chart.closest('.card'));
-  return [...chart.querySelectorAll('.axis text')].filter((label, index) => {
-    const isBelow = (column) => Math.abs(column - middle(label)) < 1;
-    const { left, right } = box(label);
-    const isCentred = index ? columns.some(isBelow) : isBelow(columns[0]);
-    return !isCentred || left < card.left || right > card.right;
-  }).map((label) => label.textContent);
-})"""
-
-
-@pytest.mark.parametrize("language", ["en", "ja"])
-def test_each_label_of_a_chart_of_columns_is_centred_under_its_column(
-    visit: Visits, language: str
-) -> None:
-    visitor = visit(locale=language)
-    page = visitor.open(role="admin", at="#/")
-    page.locator("[data-key=states]").scroll_into_view_if_needed()
-    expect(page.locator("[data-key=states] .chart")).to_be_visible()
-    for view in ("#/", KNOWLEDGE, ADMINISTRATION):
-        visitor.move(view)
-        expect(page.locator(".plot:has(.bars) + .axis").first).to_be_visible()
-        for width in (360, 390, 1280):
-            page.set_viewport_size({"width": width, "height": 800})
-            assert page.evaluate(_ASTRAY) == [], (view, width)
 
 
 def fits(page: Page) -> bool:
@@ -241,17 +226,10 @@ def test_the_dark_scheme_changes_only_colours_and_shadows() -> None:
 def test_the_layout_stays_when_the_numbers_arrive(visit: Visits, screen: dict[str, Any]) -> None:
     """The scripts arrive after the browser has drawn the frame, as on a slow connection."""
     visitor = visit(**screen, reduced_motion="no-preference")
-    page, held, is_drawn = visitor.page, list[Route](), False
-
-    def hold(route: Route) -> None:
-        route.continue_() if is_drawn else held.append(route)
-
-    page.route(re.compile("/main.js$"), hold)
+    page, release = visitor.page, visitor.hold("/main.js$")
     page.goto(visitor.return_url(visitor.stack.token(browser.DEMO)), wait_until="commit")
     page.evaluate(_DRAWN)
-    is_drawn = True
-    for route in held:
-        route.continue_()
+    release()
     visitor.settle()
     visitor.settle_last()
     page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)))")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from playwright.sync_api import expect
 
 from tests.support import browser
-from tests.support.browser import Visit, Visits
+from tests.support.browser import Visit
 
 OWN = "Only you see what is marked “own”."
 
@@ -138,21 +138,17 @@ def learn_levels(visitor: Visit) -> str:
 
 
 def test_the_current_level_after_weeks_off_is_that_of_the_word_mastered_last(
-    visitor: Visit, visit: Visits
+    visitor: Visit,
 ) -> None:
     user = learn_levels(visitor)
-    for who, role, at, groups in (
-        (user, "learner", "", []),
-        ("t", "teacher", f"learner/{user}", [user]),
-    ):
-        other = visit()
-        page = other.open(who, role, f"#/{at}", groups)
-        levels = page.locator("[data-key=levels]")
-        # 30 days ago, words had been mastered in 28 days: nothing is asked.
-        for days, current, asked in ((0, "L3", 1), (5, "L3", 2), (30, "L3", 2), (50, "L1", 3)):
-            day = datetime.now(UTC).date() - timedelta(days)
-            other.move(f"#/{at}?on={day}" if days else f"#/{at}")
-            levels.scroll_into_view_if_needed()
-            expect(levels).to_contain_text(f"The current level is {current}.")
-            queries = [query.post_data or "" for query in other.queries()]
-            assert sum("query Last(" in query for query in queries) == asked
+    at = f"#/learner/{user}"
+    page = visitor.open("t", "teacher", at, [user])
+    levels = page.locator("[data-key=levels]")
+    # 30 days ago, words had been mastered in 28 days: nothing is asked.
+    for days, current, asked in ((0, "L3", 1), (5, "L3", 2), (30, "L3", 2), (50, "L1", 3)):
+        day = datetime.now(UTC).date() - timedelta(days)
+        visitor.move(f"{at}?on={day}" if days else at)
+        levels.scroll_into_view_if_needed()
+        expect(levels).to_contain_text(f"The current level is {current}.")
+        queries = [query.post_data or "" for query in visitor.queries()]
+        assert sum("query Last(" in query for query in queries) == asked

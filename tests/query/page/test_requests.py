@@ -226,13 +226,6 @@ def test_the_page_says_within_a_second_that_it_is_offline(visitor: Visit) -> Non
 
 SHOWN = """() => [...document.querySelectorAll('main :is(h1, h2, td, th, dd, .figure)')]
   .map((one) => one.textContent)"""
-# As a link of the page does: a way back would show what is kept of the last list.
-FOLLOW = """at => new Promise((resolve) => {
-  addEventListener('hashchange', () => resolve(), { once: true });
-  const link = document.body.appendChild(Object.assign(document.createElement('a'), { href: at }));
-  link.click();
-  link.remove();
-})"""
 
 
 def test_a_view_that_was_left_is_shown_again_offline_with_its_time_until_the_user_signs_out(
@@ -240,8 +233,7 @@ def test_a_view_that_was_left_is_shown_again_offline_with_its_time_until_the_use
 ) -> None:
     page, shown = visitor.open(), dict[str, Any]()
     for at in ("#/items", "#/?on=2024-09-20", "#/knowledge", "#/"):
-        page.evaluate(FOLLOW, at)
-        visitor.settle()
+        visitor.move(at)
         if at in ("#/", "#/?on=2024-09-20"):
             visitor.settle_last()
         shown[at] = page.evaluate(SHOWN)
@@ -250,7 +242,7 @@ def test_a_view_that_was_left_is_shown_again_offline_with_its_time_until_the_use
     time = re.compile(r"These numbers are as of \d\d:\d\d")
     alert, unseen = page.get_by_role("alert"), "This view has not been loaded yet"
     for at, numbers in shown.items():
-        page.evaluate(FOLLOW, at)
+        visitor.move(at)
         expect(page.get_by_text(time)).to_be_visible()
         assert page.evaluate(SHOWN) == numbers
         expect(alert).to_contain_text("You are offline")
@@ -263,7 +255,7 @@ def test_a_view_that_was_left_is_shown_again_offline_with_its_time_until_the_use
     page.get_by_label("Sign in with a token").fill(visitor.stack.token("somebody-else"))
     page.get_by_role("button", name="Sign in with the token").click()
     for at in shown:
-        page.evaluate(FOLLOW, at)
+        visitor.move(at)
         expect(alert).to_contain_text(unseen)
     visitor.context.set_offline(False)
     expect(alert).to_have_count(0)
@@ -285,21 +277,12 @@ def test_the_numbers_stay_visible_during_an_outage(visitor: Visit, demo: Stack) 
 def leave_before_response(visitor: Visit, query: str, at: str, leave: str, to: str) -> Page:
     """Leave what asks this query, for another view, and only then let the response arrive."""
     page = visitor.open("sam", "support", at)
-    held = list[Route]()
-
-    def hold(route: Route) -> None:
-        if query in str(route.request.post_data):
-            held.append(route)
-        else:
-            route.continue_()
-
-    page.route(re.compile("/graphql$"), hold)
+    release = visitor.hold("/graphql$", query)
     with page.expect_request(lambda request: query in str(request.post_data)):
         page.evaluate(leave)
     visitor.move(to)
     with page.expect_response(lambda response: query in str(response.request.post_data)):
-        for route in held:
-            route.continue_()
+        release()
     return page
 
 

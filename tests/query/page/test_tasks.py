@@ -1,10 +1,8 @@
 """The tasks of a group, on the pages of its learners and of its teacher."""
 
-import csv
 import io
 import uuid
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pypdf
 from playwright.sync_api import PdfMargins, expect
@@ -72,10 +70,7 @@ def test_a_teacher_sees_saves_and_prints_who_has_done_a_task(visitor: Visit) -> 
     cells = page.locator("tbody").get_by_role("row")
     expect(cells).to_have_text([f"{missing}{one}1", f"{done}{both}0"])
     assert visitor.find_violations("main") == []
-    with page.expect_download() as saved:
-        page.get_by_role("button", name="Save as CSV").click()
-    text = Path(saved.value.path()).read_text(encoding="utf-8-sig")
-    rows = [[*row.values()] for row in csv.DictReader(io.StringIO(text))]
+    rows = [[*row.values()] for row in browser.save_csv(page)[1]]
     assert [row[:4] for row in rows] == [[missing, "", "1", "1"], [done, "", "0", "2"]]
     assert all(0 < float(row[4]) < 1 for row in rows)  # as the API has it
     page.emulate_media(media="print", color_scheme="light")
@@ -134,3 +129,9 @@ def test_a_class_has_three_sheets_and_a_task_of_33_learners_one(visit: Visits) -
         sheets = pypdf.PdfReader(io.BytesIO(page.pdf(format="A4", margin=margin))).pages
         assert len(sheets) <= most
         assert "".join(sheet.extract_text() for sheet in sheets).count("Maximiliane") >= 33
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("Sign in with a token").fill(visitor.stack.token("tom", "teacher", ["none"]))
+    page.get_by_role("button", name="Sign in with the token").click()
+    visitor.move(f"#/learner/{users[0]}?group={group}")
+    expect(page).to_have_title(f"{users[0]} · Progress")
+    expect(page.locator("#views [aria-current=page]")).to_have_text(users[0])

@@ -59,10 +59,12 @@ test('states end with the progress and a long course has months', async () => {
   assert.equal(show(53)[2].tags('g').length, 53);
   assert.equal(show(626)[2].tags('g').length, 145); // twelve years
   const now = 'Now 9 learning, 3 known, 4 lasting';
-  for (const [unmet, language, said] of [
+  // The new words of a learner who has answered no described word are those of the lists, of which others see some.
+  const domains = [{ domain: 'R', itemsStudied: 1 }];
+  for (const [unmet, language, said, more] of [
     [7, 'ja', '; 5 new.'], [7, 'und', '; 7 new.'], [0, 'und', '; 0 new.'], [null, 'und', '; 5 new.'],
-    [undefined, 'und', '.'],
-  ]) assert.equal(show(2, undefined, { languages: [{ language }], unmet })[1].textContent, now + said);
+    [undefined, 'und', '.'], [null, 'und', '.', { user: 'ann' }], [7, 'und', '; 5 new.', { domains }],
+  ]) assert.equal(show(2, undefined, { languages: [{ language }], unmet, ...more })[1].textContent, now + said);
   // After an import, the batch has not counted the weeks since the first answer yet.
   const marks = [[1, 0], [1, -7], [2, -7], [2, -8]].map(([count, first]) => show(count, first)[0].textContent);
   const counting = 'Being counted: complete within five minutes';

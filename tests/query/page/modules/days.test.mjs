@@ -104,7 +104,7 @@ for (const [start, startedAt, day] of [ // a day in UTC begins at this hour of t
   [31, '2023-04-04T06:00:00Z', '2 Apr'], // Los Angeles, 23:00
 ]) {
   test(`a session is on the day of the learner: ${startedAt}, ${start} hours`, async () => {
-    const { loadSessions } = await pageIn({ zone: 'Asia/Tokyo' }, 'sessions_card');
+    const { load } = await pageIn({ zone: 'Asia/Tokyo' }, 'sessions_card');
     const edges = range(9, (ago) => ({ node: {
       id: 's', startedAt: new Date(Date.parse(startedAt) - 96 * HOUR_MS * ago).toISOString() } }));
     const at = (date, ahead) => new Date(Date.parse(`${date}T00:00Z`) + (start + ahead) * HOUR_MS).toISOString();
@@ -115,15 +115,15 @@ for (const [start, startedAt, day] of [ // a day in UTC begins at this hour of t
       return Object.fromEntries(days.map(([, user, date], index) => [`d${index}`,
         variables[user] === 'ann' && { date, start: at(date, 0), end: at(date, 24) }]));
     });
-    const [newest] = (await loadSessions('ann'))().tags('a');
+    const [newest] = (await load('ann'))().tags('a');
     assert.equal(newest.textContent, day);
   });
 }
 
 test('who has no session has no card of sessions', async () => {
-  const { loadSessions, when } = await page('sessions_card', 'when_section');
+  const { load, when } = await page('sessions_card', 'when_section');
   answerWith(() => ({ sessions: { edges: [] } }));
-  const none = await loadSessions('ann');
+  const none = await load('ann');
   const show = (sessions, totalSessionsCompleted) => {
     const progress = { masteryStats: stages(9), totalItemsLearned: 20, totalSessionsCompleted };
     const hours = [{ hour: 9, answers: 60, accuracyRate: 1 }];

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { answerWith, dayIn, inHours, page, pageIn, stages, texts } from './page.mjs';
+import { dayIn, inHours, page, pageIn, stages, texts, textsOf } from './page.mjs';
 
 const keys = (node, prefix = '') => (typeof node === 'string' || 'other' in node ? [prefix.slice(1)]
   : Object.entries(node).flatMap(([name, child]) => keys(child, `${prefix}.${name}`)));
@@ -25,16 +25,12 @@ for (const language of ['en', 'ja']) {
 }
 
 test('a table of lists has numbers of due words', async () => {
-  for (const [language, name] of [['en', 'Due'], ['ja', '今日の復習']]) {
-    const { ListPage, Lists } = await pageIn({ language }, 'lists');
-    const list = { ...stages(1), id: 'l', items: 0, itemsStudied: 1, catalogueItems: 2, due: 1, expected: 1 };
-    const data = { at: 0, list, rows: [list], names: [], studied: [], frame: { today: [{ date: dayIn(0) }] } };
-    for (const { prototype } of [Lists, ListPage]) {
-      const sections = Object.assign(Object.create(prototype), { data }).sections().flat();
-      const headers = sections.flatMap((one) => one.all ?? []).filter((one) => ['th', 'dt'].includes(one.name));
-      assert(headers.some(({ textContent }) => textContent === name));
-      assert(!headers.some(({ textContent }) => textContent === '復習日'));
-    }
+  const { ListPage, Lists } = await pageIn({ language: 'ja' }, 'lists');
+  const list = { ...stages(1), id: 'l', items: 0, itemsStudied: 1, catalogueItems: 2, due: 1, expected: 1 };
+  const data = { at: 0, list, rows: [list], names: [], studied: [], frame: { today: [{ date: dayIn(0) }] } };
+  for (const { prototype } of [Lists, ListPage]) {
+    const text = textsOf(Object.assign(Object.create(prototype), { data }).sections().flat()).join();
+    assert.deepEqual([text.includes('今日の復習'), text.includes('復習日')], [true, false]);
   }
 });
 

@@ -12,7 +12,7 @@ const dueOn = (items) => range(29, (ahead) => ({ date: dayIn(ahead), items: item
 /** Return the function that draws the section for a learner, and gives what it says. */
 async function screens(language) {
   const { learnToday, speakOf, today } = await pageIn({ language }, 'i18n', 'past_day', 'today');
-  document.querySelector = () => ({ content: 'https://app.example' });
+  document.querySelector = () => ({ content: 'https://app.example?{filter}&{list}' });
   answerWith(() => ({ today: [{ date: dayIn(0) }], d1: { date: dayIn(0), end: END } }));
   await learnToday(null);
   const row = (answers, studySeconds, newMasteryCount = 0) => ({
@@ -49,6 +49,7 @@ async function screens(language) {
       classes: [card, section.find('app')].map((one) => one?.attributes.class),
       streak: streak.textContent,
       links: news.tags('a').map(({ attributes }) => attributes.href.split('?')[1]),
+      door: section.find('app')?.attributes.href.split('?')[1],
     };
   };
 }
@@ -88,16 +89,10 @@ const CASES = [
     '200 due today, Done in 2 days at 15 minutes a day, Start now', FULL],
   [{ due: 199, pace: 5 }, 'Repeat 199 due words (17 minutes).', '199 due today, about 17 minutes, Start now', FULL],
   [{ fresh: 9 }, LEARN, '15 minutes of new words, Open the app', FULL],
-  // The new words of a learner who has answered no described word are those of the lists; others do not see all lists.
-  [{ current: 0, fresh: 9, more: { ...NO_PAIR, unmet: 0 } }, NOTHING, CAUGHT_UP, RESTS],
+  // The new words are those of the lists.
   [{ answers: 20, current: 1, fresh: 9, more: { ...NO_PAIR, unmet: 0 } },
     `Today: 20 answers. A streak of 1 day. ${NOTHING}`, CAUGHT_UP, RESTS],
   [{ fresh: 0, more: { ...NO_PAIR, unmet: 1 } }, LEARN, '15 minutes of new words, Open the app', FULL],
-  [{ fresh: 9, more: { ...NO_PAIR, unmet: null } }, LEARN, '15 minutes of new words, Open the app', FULL],
-  [{ current: 0, fresh: 9, more: { ...NO_PAIR, unmet: null, user: 'ann' } }, NOTHING, CAUGHT_UP, RESTS],
-  [{ fresh: 0, more: { unmet: 5 }, current: 0 }, NOTHING, CAUGHT_UP, RESTS],
-  [{ fresh: 0, more: { ...NO_PAIR, unmet: 5, domains: [{ domain: 'R', itemsStudied: 1 }] }, current: 0 },
-    NOTHING, CAUGHT_UP, RESTS],
   [{ goal: 200 }, 'Nothing is due or fading: 200 answers to the goal.', '200 answers to the goal, Open the app', FULL],
   [{ due: 225, ahead: 60 }, MANY,
     '225 due today, At 15 minutes a day, this takes more than four weeks, Start now', FULL],
@@ -209,7 +204,7 @@ for (const language of ['en-GB', 'ja']) {
   });
 }
 
-test('each number of the news leads to its words', async () => {
+test('each number of the news and the app lead to the words', async () => {
   const screen = await screens();
   const given = { due: 9, mastered: 14, slipped: 3, day: '2024-03-14' };
   const { sentence, links } = screen(given);
@@ -219,6 +214,8 @@ test('each number of the news leads to its words', async () => {
   assert.deepEqual(screen({ ...given, answers: 9 }).links,
     [...happened('&from=2024-03-14&to=2024-03-14'), 'filter=due']);
   assert.deepEqual(screen({ fading: 2 }).links, ['filter=fading']);
+  const doors = [{ due: 9 }, { fading: 2 }, { tasks: [[0, 31]] }, {}].map((learner) => screen(learner).door);
+  assert.deepEqual(doors, ['DUE&', 'FADING&', '&u7', '&']);
 });
 
 // What a card may name, what the sentence says exactly then, and whether the card and its button rest.
