@@ -22,7 +22,7 @@ from progress.importers import anki_collection, anki_events, lists, review_log, 
 from progress.importers.anki_collection import Card
 from progress.importers.anki_events import Envelope, Learner, RecordedChoice, RecordedSession
 from progress.importers.local_days import Preference
-from progress.importers.review_log import EARLIEST, LATEST, Answer, Answers, CardState, Fault, Move
+from progress.importers.review_log import EARLIEST, LATEST, Answer, Answers, Fault
 from progress.importers.review_rows import Row
 from progress.importers.word_lists import Word
 
@@ -36,7 +36,6 @@ _OWN = "anki-"  # begins the ids of a learner's own items
 _DECK = "deck-"  # begins the id of the list that a deck of a review log is
 _SPARE = "Imported words"  # the name of the deck of words without one
 _FLOAT = re.compile(r"-?[0-9]+\.0")
-_LAST = (1 << 31) - 1  # the last place in a list
 _NAMESPACE = UUID("0b0a2f52-4f0e-5b7e-8c66-7f3d2b1a9c55")
 
 # Removed for the look-up, because the lists have verbs without "to" and nouns without an article.
@@ -44,32 +43,22 @@ _PARTICLE = re.compile(r"^(?:to|a|an|the) (?=\S)")
 _KANA, _HANGUL = re.compile("[\u3041-\u30fa]"), re.compile("[\uac00-\ud7a3]")
 
 
-class Record(msgspec.Struct, frozen=True):
-    """A learner's answers (oldest first) and cards, both from a file.
+class Record(anki_collection.Collection, frozen=True, kw_only=True):
+    """What a file, a collection or a review log, has of a learner.
 
     `words` maps the id of a card to the card's word in the CEFR word lists. A review log has no
-    states, and the cards of which it has a word or a kind. `decks` maps cards to own lists, in
-    which new cards have `positions`. With `in_catalogue`, the words are in the catalogue that
-    everybody reads, else they are the learner's own. If `is_whole`, the file has all decks.
-    `left_out` has the numbers of what is left out, and `faults` say why rows are.
+    states, and the cards of which it has a word or a kind. With `in_catalogue`, the words are in
+    the catalogue that everybody reads, else they are the learner's own. If `is_whole`, the file has
+    all decks. `left_out` has the numbers of what is left out, and `faults` say why rows are.
     """
 
     learner: anki_events.Learner
-    answers: list[Answer]
-    cards: list[Card] = []
-    states: list[CardState] = []
-    words: dict[str, Word] = {}
+    words: dict[str, Word] = msgspec.field(default_factory=dict)
     language: str | None = None
-    moves: list[Move] = []
-    left_out: dict[str, int] = {}
     is_collection: bool = False
     in_catalogue: bool = False
-    decks: dict[str, str] = {}
-    deck_names: dict[str, str] = {}
-    positions: dict[str, int] = {}
-    changed_at: datetime = EARLIEST
     is_whole: bool = False
-    faults: list[Fault] = []
+    faults: list[Fault] = msgspec.field(default_factory=list)
 
     @property
     def rows(self) -> int:
@@ -208,7 +197,7 @@ class Record(msgspec.Struct, frozen=True):
             if is_newer or found.get(card, met) >= met:
                 found[card] = position
         rest = [card for card in self.decks if self.is_collection and card not in found]
-        return found | {card: min(last + n, _LAST) for n, card in enumerate(rest, 1)}
+        return found | {card: min(last + n, lists.LAST) for n, card in enumerate(rest, 1)}
 
     def _spare(self) -> str:
         return _find_deck(self.learner, _SPARE)
@@ -290,20 +279,18 @@ def read(
             raise ReviewLogError(f"{file}: {NO_ANSWERS}")
         return _make_record(learner, found, language, in_catalogue=in_catalogue)
     zone = learner.timezone or zone or find_machine_zone()
-    collection = msgspec.structs.asdict(anki_collection.read(file, zone or "UTC"))
-    day_start = collection.pop("day_start_hour")
+    collection = anki_collection.read(file, zone or "UTC")
     hour = learner.day_start_hour
     completed = msgspec.structs.replace(
         learner,
         timezone=zone,
-        day_start_hour=day_start if hour is None else hour,
+        day_start_hour=collection.day_start_hour if hour is None else hour,
         defaults=("timezone",) * (not learner.timezone) + ("day_start_hour",) * (hour is None),
     )
-    words = find_levels(collection["cards"], language, word_lists.read()) if in_catalogue else {}
     return Record(
-        completed,
-        **collection,
-        words=words,
+        learner=completed,
+        **msgspec.structs.asdict(collection),
+        words=find_levels(collection.cards, language, word_lists.read()) if in_catalogue else {},
         language=language,
         is_collection=True,
         in_catalogue=in_catalogue,
@@ -373,9 +360,9 @@ def _make_record(
             decks[answer.card_id] = list_id
             names |= {list_id: answer.deck} if answer.deck else {}
     return Record(
-        learner,
-        found.answers,
-        cards,
+        learner=learner,
+        answers=found.answers,
+        cards=cards,
         words=find_levels(cards, language, word_lists.read()) if in_catalogue else {},
         language=language,
         left_out=found.left_out,

@@ -256,15 +256,12 @@ def newest(folder: Folder) -> str:
     return found[0]
 
 
-def test_an_interrupted_dump_leaves_nothing_behind(filled: Connection, tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        dumps.run(filled, Folder(tmp_path), lambda *_: signal.raise_signal(signal.SIGINT))
-    assert not list(tmp_path.iterdir())
-
-
-def test_of_two_dumps_at_once_the_later_one_takes_the_next_number(
+def test_an_interrupted_dump_leaves_nothing_and_of_two_at_once_each_has_a_number(
     populated: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        dumps.run(populated, Folder(tmp_path), lambda *_: signal.raise_signal(signal.SIGINT))
+    assert not list(tmp_path.iterdir())
     dumps.run(populated, Folder(tmp_path), nobody)
     monkeypatch.setattr(Folder, "folders", lambda _: [])  # the other one is not seen yet
     assert dumps.run(populated, Folder(tmp_path), nobody)[0] == "000002"
