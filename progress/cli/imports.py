@@ -5,6 +5,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +25,6 @@ from progress.errors import ReviewLogError, SettingsError
 from progress.event_store import events, time_zones
 from progress.importers import (
     anki_collection,
-    anki_events,
     anki_import,
     envelope_lines,
     lists,
@@ -173,13 +173,18 @@ def anki(
     """
     console, faults = Console(stderr=as_json), Faults()
     with publishing.explain_interrupt() as publication, _open_log() as connection:
-        learner = anki_events.Learner(user or "", zone, day_start)
+        learner = Learner(user or "", zone, day_start)
         if anki_collection.is_collection(file):
-            record = _read_collection(
-                *(connection, file, learner, language),
-                in_catalogue=in_catalogue,
-                is_first=is_first,
+            learner = msgspec.structs.replace(learner, user_id=user or OWN_USER)
+            known = anki_import.find_zone(connection, learner.user_id) if connection else None
+            record = anki_import.read(
+                file, learner, language, in_catalogue=in_catalogue, zone=known
             )
+            if connection is None and not is_first:
+                raise SettingsError(
+                    "no database is configured, so what the log has of this learner is unknown: "
+                    "set DATABASE_URL or, if the learner is new, add --first"
+                )
             total, records = record.rows, iter([record])
         else:
             total, rows, columns, learner = _read_log(console, file, learner)
@@ -285,26 +290,6 @@ def _show_list(console: Console, report: dict[str, Any], none: str) -> None:
             console.print(f"{len(words):,} {note} the catalogue: {named}")
 
 
-def _read_collection(
-    connection: Connection | None,
-    file: Path,
-    learner: Learner,
-    language: str | None,
-    *,
-    in_catalogue: bool,
-    is_first: bool,
-) -> Record:
-    learner = msgspec.structs.replace(learner, user_id=learner.user_id or OWN_USER)
-    zone = anki_import.find_zone(connection, learner.user_id) if connection else None
-    record = anki_import.read(file, learner, language, in_catalogue=in_catalogue, zone=zone)
-    if connection is None and not is_first:
-        raise SettingsError(
-            "no database is configured, so what the log has of this learner is unknown: "
-            "set DATABASE_URL or, if the learner is new, add --first"
-        )
-    return record
-
-
 def _read_log(
     console: Console, file: Path, learner: Learner
 ) -> tuple[int, Iterator[Row], dict[str, int], Learner]:
@@ -332,16 +317,12 @@ def _name_faults(faults: Faults) -> None:
         typer.echo(f"{fault}{more}", err=True)
 
 
-@contextlib.contextmanager
-def _open_log() -> Iterator[Connection | None]:
-    """Connect to the database for the `with` block; yield None if none is configured."""
+def _open_log() -> AbstractContextManager[Connection | None]:
+    """Connect to the database for a `with` block; give None if none is configured."""
     try:
-        connection = connections.connect()
+        return contextlib.closing(connections.connect())
     except SettingsError:
-        yield None
-        return
-    with contextlib.closing(connection):
-        yield connection
+        return contextlib.nullcontext()
 
 
 def _publish(

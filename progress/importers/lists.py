@@ -7,7 +7,7 @@ import io
 import itertools
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -47,15 +47,13 @@ class Recorded(msgspec.Struct, frozen=True):
     """What the log says of lists and their items, and of each item's own word; and since when.
 
     `positions` has the latest place that each item was given, and `files` the times of imported
-    files, with their lists. Of the items and lists that are `outdated`, one of these is newer than
-    the file that is imported now.
+    files, with their lists.
     """
 
     states: States = {}
     words: dict[str | None, tuple[Fields, datetime]] = {}
     positions: dict[Key, int] = {}
     files: Sequence[tuple[datetime, list[str]]] = ()
-    outdated: Collection[str] = ()
 
     def find(self, key: Key) -> tuple[Fields | None, datetime]:
         return self.states.get(key, (None, review_log.EARLIEST))

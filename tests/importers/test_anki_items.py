@@ -1,6 +1,5 @@
 """A card of a collection is an item of the learner's own, unless the log has it by its number."""
 
-import uuid
 from pathlib import Path
 
 import msgspec
@@ -10,16 +9,12 @@ from progress.adapters.pubsub.publisher import Message
 from progress.importers import anki_import
 from progress.importers.anki_events import Learner
 from tests.importers.test_anki_recorded import import_new, record
+from tests.importers.test_lists import find_item as own
 from tests.support import anki_files, cli, sample_events
 from tests.support.anki_files import Entry
 from tests.support.fake_publisher import FakePublisher
 
 START_MS = 1_711_000_000_000
-NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "learner")
-
-
-def own(user: str, card: int) -> str:
-    return "anki-" + str(uuid.uuid5(NAMESPACE, f'["{user}","{card}"]'))
 
 
 def write(folder: Path, notes: dict[int, str], *others: Entry) -> Path:

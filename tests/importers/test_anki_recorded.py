@@ -73,6 +73,16 @@ def import_new(connection: Connection, file: Record) -> list[anki_events.Envelop
     return [event for message in new for event in message.events]
 
 
+@given(logs)
+def test_each_answer_becomes_one_event(log_: list[Answer]) -> None:
+    messages = Record(learner=Learner("anna"), answers=sorted(log_)).messages()
+    made = [e for m in messages for e in m.events if e["event_type"] == "CardReviewed"]
+    names = ("item_id", "rating", "duration_ms", "interval_days")
+    assert [(e["occurred_at"], *map(e["data"].get, names)) for e in made] == [
+        (a.at, a.card_id, a.rating, a.response_time_ms, a.interval_days) for a in sorted(log_)
+    ]
+
+
 @given(
     log_=logs,
     files_=st.lists(files, min_size=1, max_size=3),
