@@ -5,6 +5,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +25,6 @@ from progress.errors import ReviewLogError, SettingsError
 from progress.event_store import events, time_zones
 from progress.importers import (
     anki_collection,
-    anki_events,
     anki_import,
     envelope_lines,
     lists,
@@ -173,7 +173,7 @@ def anki(
     """
     console, faults = Console(stderr=as_json), Faults()
     with publishing.explain_interrupt() as publication, _open_log() as connection:
-        learner = anki_events.Learner(user or "", zone, day_start)
+        learner = Learner(user or "", zone, day_start)
         if anki_collection.is_collection(file):
             learner = msgspec.structs.replace(learner, user_id=user or OWN_USER)
             known = anki_import.find_zone(connection, learner.user_id) if connection else None
@@ -202,22 +202,14 @@ def anki(
         faulty = report["faulty"]
         why = f": all {faulty:,} rows have a fault" if faulty and faulty == total else ""
         raise ReviewLogError(f"{file}: {anki_import.NO_ANSWERS}{why}")
-    words, levels = report.pop("words"), report.pop("levels")
     fields = Counter[str]()
     for fault, count in faults.values():
         fields.update({fault.column: count} if fault.column in review_log.SPARED else {})
     if as_json:
+        del report["words"], report["levels"]
         terminal.print_json({**report, "fields": fields})
-        return
-    _show(console, report)
-    if fields:
-        named = ", ".join(f"{count:,} {column}" for column, count in fields.items())
-        console.print(f"Fields with a fault are left out, and their answers count: {named}.")
-    if words:
-        console.print(
-            f"{words:,} cards have a word; {levels:,} of these cards get a level from the CEFR "
-            "word lists."
-        )
+    else:
+        _show(console, report, fields)
 
 
 @import_group.command("list")
@@ -251,18 +243,12 @@ def import_list(
     with publishing.explain_interrupt() as publication:
         items = lists.read_file(file, "headword" if by_headword else "item_id")
         project, emulator = connections.pubsub()
-        found: dict[str, dict[str, Any]] = {}
         with connections.open_connection() as connection:
             schema.set_search_path(connection)
-            if by_headword:
-                found = lists.find_items(connection, items, by_headword)
-                missing = [word for word, of_word in found.items() if not of_word]
-                items = {
-                    item: place for of_word in found.values() for item, place in of_word.items()
-                }
-            else:
-                missing = lists.find_missing(connection, items)
+            found = lists.find_items(connection, items, by_headword)
             recorded = lists.read(connection, f"list-{id_}")
+        if by_headword:
+            items = {item: place for of_word in found.values() for item, place in of_word.items()}
         if not items:
             raise ReviewLogError(f"{file}: expected a line with an item of the catalogue")
         described = {field: value for field, value in fields.items() if value is not None}
@@ -271,21 +257,34 @@ def import_list(
         messages = [*anki_import.pack(events.USER, changes)]
         publication.publish(console, messages, len(changes), project=project, emulator=emulator)
     kinds = Counter(event["event_type"] for event in changes)
-    counts = {"listed": kinds["ItemListed"], "unlisted": kinds["ItemUnlisted"]}
-    over = max(len(items) - lists.MOST_ITEMS, 0)
-    several = [word for word, of_word in found.items() if len(of_word) > 1]
+    report = {
+        "list_id": id_,
+        "published": len(changes),
+        "items": len(items),
+        "listed": kinds["ItemListed"],
+        "unlisted": kinds["ItemUnlisted"],
+        "missing": [word for word, of_word in found.items() if not of_word],
+        "several": [word for word, of_word in found.items() if len(of_word) > 1],
+        "over": max(len(items) - lists.MOST_ITEMS, 0),
+    }
     if as_json:
-        report = {"list_id": id_, "published": len(changes), "items": len(items), **counts}
-        terminal.print_json(report | {"missing": missing, "several": several, "over": over})
-        return
+        terminal.print_json(report)
+    else:
+        none = "headwords have no item in" if by_headword else "lines are no item of"
+        _show_list(console, report, none)
+
+
+def _show_list(console: Console, report: dict[str, Any], none: str) -> None:
     console.print(
-        f"{id_} has {len(items):,} items: {counts['listed']:,} are new or changed, and "
-        f"{counts['unlisted']:,} are unlisted."
+        f"{report['list_id']} has {report['items']:,} items: {report['listed']:,} are new or "
+        f"changed, and {report['unlisted']:,} are unlisted."
     )
-    if over:
+    if over := report["over"]:
         console.print(f"A list has its first {lists.MOST_ITEMS:,} items: {over:,} are over it.")
-    none = "headwords have no item in" if by_headword else "lines are no item of"
-    for words, note in ((missing, none), (several, "headwords have several items in")):
+    for words, note in (
+        (report["missing"], none),
+        (report["several"], "headwords have several items in"),
+    ):
         if words:
             named = ", ".join(words[:_MOST_NAMED]) + ", …" * (len(words) > _MOST_NAMED)
             console.print(f"{len(words):,} {note} the catalogue: {named}")
@@ -318,16 +317,12 @@ def _name_faults(faults: Faults) -> None:
         typer.echo(f"{fault}{more}", err=True)
 
 
-@contextlib.contextmanager
-def _open_log() -> Iterator[Connection | None]:
-    """Connect to the database for the `with` block; yield None if none is configured."""
+def _open_log() -> AbstractContextManager[Connection | None]:
+    """Connect to the database for a `with` block; give None if none is configured."""
     try:
-        connection = connections.connect()
+        return contextlib.closing(connections.connect())
     except SettingsError:
-        yield None
-        return
-    with contextlib.closing(connection):
-        yield connection
+        return contextlib.nullcontext()
 
 
 def _publish(
@@ -416,7 +411,7 @@ def _summarize(record: Record, messages: list[Message]) -> dict[str, int]:
     }
 
 
-def _show(console: Console, report: dict[str, int]) -> None:
+def _show(console: Console, report: dict[str, int], fields: dict[str, int]) -> None:
     of_whom = f" of {report['learners']:,} learners" if report["learners"] > 1 else ""
     console.print(
         f"{report['published']:,} events published: {report['answers']:,} answers{of_whom} to "
@@ -428,3 +423,11 @@ def _show(console: Console, report: dict[str, int]) -> None:
     for name, note in _NOTES.items():
         if report[name]:
             console.print(f"{report[name]:,} {note}")
+    if fields:
+        named = ", ".join(f"{count:,} {column}" for column, count in fields.items())
+        console.print(f"Fields with a fault are left out, and their answers count: {named}.")
+    if words := report["words"]:
+        console.print(
+            f"{words:,} cards have a word; {report['levels']:,} of these cards get a level from "
+            "the CEFR word lists."
+        )

@@ -92,10 +92,10 @@ class Card(msgspec.Struct, frozen=True):
     kind: str | None = None
 
 
-class Collection(msgspec.Struct, frozen=True):
+class Collection(msgspec.Struct, frozen=True, kw_only=True):
     """The answers (oldest first), the cards that have a word, and the hour at which days start.
 
-    `decks` maps each card to the list that its own deck is, and `deck_names` these lists to their
+    `decks` maps cards to the lists that their own decks are, and `deck_names` these lists to their
     names. `positions` has the places of new cards in their decks. `changed_at` is the time of the
     collection's last change; `EARLIEST` if it says none.
 
@@ -105,15 +105,15 @@ class Collection(msgspec.Struct, frozen=True):
     """
 
     answers: list[Answer]
-    cards: list[Card]
-    states: list[CardState]
-    moves: list[Move]
-    left_out: dict[str, int]
-    day_start_hour: int
-    decks: dict[str, str]
-    deck_names: dict[str, str]
-    positions: dict[str, int]
-    changed_at: datetime
+    cards: list[Card] = []
+    states: list[CardState] = []
+    moves: list[Move] = []
+    left_out: dict[str, int] = {}
+    day_start_hour: int = _DEFAULT_DAY_START
+    decks: dict[str, str] = {}
+    deck_names: dict[str, str] = {}
+    positions: dict[str, int] = {}
+    changed_at: datetime = EARLIEST
 
 
 def read(file: Path, zone: str = "UTC") -> Collection:
@@ -153,10 +153,10 @@ def read(file: Path, zone: str = "UTC") -> Collection:
                 positions=positions,
                 changed_at=changed_at,
             )
-    except OSError as error:
-        raise ReviewLogError(f"{file}: {error.strerror or error}") from None
-    except ReviewLogError as error:
-        raise ReviewLogError(f"{file}: {error}") from None
+    except (UnicodeDecodeError, sqlite3.Error) as error:
+        raise ReviewLogError(f"{file}: {_explain(error)}") from None
+    except (OSError, ReviewLogError) as error:
+        raise ReviewLogError(f"{file}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def strip_markup(field: str) -> str:
@@ -421,11 +421,13 @@ def open_collection(file: Path) -> Iterator[sqlite3.Connection]:
             raise ReviewLogError(
                 "expected an Anki package: this file is damaged, or is not a package"
             )
-        with contextlib.closing(_connect(database)) as connection, _reporting_damage():
+        with contextlib.closing(_connect(database)) as connection:
             yield connection
 
 
 def _extract(file: Path, target: Path) -> None:
+    import zstandard
+
     try:
         with zipfile.ZipFile(file) as package:
             name = next((name for name in _NAMES if name in package.namelist()), None)
@@ -438,28 +440,15 @@ def _extract(file: Path, target: Path) -> None:
                     "compression"
                 )
             with package.open(name) as source, target.open("wb") as database:
-                if name == _COMPRESSED:
-                    _decompress(source, database)
-                else:
-                    _copy(source, database)
+                decompressor = zstandard.ZstdDecompressor()
+                whole = decompressor.stream_reader(source, read_across_frames=True)
+                _copy(whole if name == _COMPRESSED else source, database)
     except OSError as error:
         if error.errno != errno.EINVAL:  # a damaged header leads to a place before the file's begin
             raise
         raise ReviewLogError("the package is damaged (wrong offset): export it again") from None
-    except _ZIP_ERRORS as error:
+    except (*_ZIP_ERRORS, zstandard.ZstdError) as error:
         raise ReviewLogError(f"the package is damaged ({error!s:.200}): export it again") from None
-
-
-def _decompress(source: IO[bytes], target: IO[bytes]) -> None:
-    import zstandard
-
-    try:
-        with zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True) as reader:
-            _copy(reader, target)
-    except zstandard.ZstdError as error:
-        raise ReviewLogError(
-            f"the collection in the package is damaged ({error}): export it again"
-        ) from None
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> None:
@@ -488,19 +477,12 @@ def _connect(database: Path) -> sqlite3.Connection:
     return connection
 
 
-@contextlib.contextmanager
-def _reporting_damage() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise ReviewLogError(_explain(error)) from None
-    except UnicodeDecodeError:  # SQLite's error message contains a part of a damaged schema
-        raise ReviewLogError("the collection is damaged: its schema is not in UTF-8") from None
-    except sqlite3.Error as error:
-        raise ReviewLogError(f"the collection is damaged: {_describe(error)}") from None
-
-
-def _explain(error: sqlite3.OperationalError) -> str:
+def _explain(error: UnicodeDecodeError | sqlite3.Error) -> str:
+    message = " ".join(str(error).split())[:200]  # it may contain text of the collection
+    if isinstance(error, UnicodeDecodeError):  # SQLite's message has a part of a damaged schema
+        message = "its schema is not in UTF-8"
+    if not isinstance(error, sqlite3.OperationalError):
+        return f"the collection is damaged: {message}"
     # An error of the module sqlite3 itself has no code. It is about a text that is not UTF-8.
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
@@ -510,8 +492,4 @@ def _explain(error: sqlite3.OperationalError) -> str:
         return "Anki has the collection open: close Anki and try again"
     if code == sqlite3.SQLITE_INTERRUPT:
         return f"the collection cannot be read within {_TIME_LIMIT_S:.0f} s: {_REPAIR}"
-    return f"expected an Anki collection: {_describe(error)}"
-
-
-def _describe(error: sqlite3.Error) -> str:
-    return " ".join(str(error).split())[:200]  # the message may contain text of the collection
+    return f"expected an Anki collection: {message}"

@@ -3,12 +3,12 @@
 import functools
 import itertools
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 from uuid import UUID, uuid5
 
 import msgspec
@@ -22,7 +22,7 @@ from progress.importers import anki_collection, anki_events, lists, review_log, 
 from progress.importers.anki_collection import Card
 from progress.importers.anki_events import Envelope, Learner, RecordedChoice, RecordedSession
 from progress.importers.local_days import Preference
-from progress.importers.review_log import EARLIEST, LATEST, Answer, Answers, CardState, Fault, Move
+from progress.importers.review_log import EARLIEST, LATEST, Answer, Answers, Fault
 from progress.importers.review_rows import Row
 from progress.importers.word_lists import Word
 
@@ -36,7 +36,6 @@ _OWN = "anki-"  # begins the ids of a learner's own items
 _DECK = "deck-"  # begins the id of the list that a deck of a review log is
 _SPARE = "Imported words"  # the name of the deck of words without one
 _FLOAT = re.compile(r"-?[0-9]+\.0")
-_LAST = (1 << 31) - 1  # the last place in a list
 _NAMESPACE = UUID("0b0a2f52-4f0e-5b7e-8c66-7f3d2b1a9c55")
 
 # Removed for the look-up, because the lists have verbs without "to" and nouns without an article.
@@ -44,32 +43,26 @@ _PARTICLE = re.compile(r"^(?:to|a|an|the) (?=\S)")
 _KANA, _HANGUL = re.compile("[\u3041-\u30fa]"), re.compile("[\uac00-\ud7a3]")
 
 
-class Record(msgspec.Struct, frozen=True):
-    """A learner's answers (oldest first) and cards, both from a file.
+class Record(anki_collection.Collection, frozen=True, kw_only=True):
+    """What a file, a collection or a review log, has of a learner.
 
     `words` maps the id of a card to the card's word in the CEFR word lists. A review log has no
-    states, and the cards of which it has a word or a kind. `decks` maps cards to own lists, in
-    which new cards have `positions`. With `in_catalogue`, the words are in the catalogue that
-    everybody reads, else they are the learner's own. If `is_whole`, the file has all decks.
-    `left_out` has the numbers of what is left out, and `faults` say why rows are.
+    states, and the cards of which it has a word or a kind. With `in_catalogue`, the words are in
+    the catalogue that everybody reads, else they are the learner's own. If `is_whole`, the file has
+    all decks. `left_out` has the numbers of what is left out, and `faults` say why rows are.
+    `recorded` is what the log has of lists; of the cards and lists that are `outdated`, a newer
+    file was imported.
     """
 
     learner: anki_events.Learner
-    answers: list[Answer]
-    cards: list[Card] = []
-    states: list[CardState] = []
-    words: dict[str, Word] = {}
+    words: dict[str, Word] = msgspec.field(default_factory=dict)
     language: str | None = None
-    moves: list[Move] = []
-    left_out: dict[str, int] = {}
     is_collection: bool = False
     in_catalogue: bool = False
-    decks: dict[str, str] = {}
-    deck_names: dict[str, str] = {}
-    positions: dict[str, int] = {}
-    changed_at: datetime = EARLIEST
     is_whole: bool = False
-    faults: list[Fault] = []
+    faults: list[Fault] = msgspec.field(default_factory=list)
+    recorded: lists.Recorded = lists.NOTHING
+    outdated: frozenset[str] = frozenset()
 
     @property
     def rows(self) -> int:
@@ -81,43 +74,36 @@ class Record(msgspec.Struct, frozen=True):
         preferences: Sequence[Preference] = (),
         choices: Mapping[str, RecordedChoice] = MappingProxyType({}),
         find_recorded: Callable[[Answer], str | None] = lambda _: None,
-        recorded_lists: lists.Recorded = lists.NOTHING,
     ) -> list[Message]:
         """Return messages: with the preferences, the cards, the lists, the sessions, the rest.
 
-        `recorded` are the sessions of earlier imports, oldest first, and `preferences`, `choices`
-        and `recorded_lists` the learner's recorded ones. What the file says of the present counts
-        as of the file's time.
+        `recorded` are the sessions of earlier imports, oldest first, and `preferences` and
+        `choices` the learner's recorded ones. What the file says of the present counts as of the
+        file's time.
         """
         who, answers = self.learner, self.answers
-        if outdated := self._find_outdated(recorded_lists):
-            recorded_lists = msgspec.structs.replace(recorded_lists, outdated=outdated)
-            who = msgspec.structs.replace(who, defaults=("timezone", "day_start_hour"))
         sessions = [*anki_events.messages(who, answers, recorded, preferences, find_recorded)]
         items = map(self._describe, self.cards if self.in_catalogue else ())
-        own = self._change_lists(recorded_lists)
-        states = [s for s in self.states if s.card_id not in recorded_lists.outdated]
+        states = [state for state in self.states if state.card_id not in self.outdated]
         changed = anki_events.change_cards(who, states, self.moves, answers, choices)
-        described = [*pack(events.VOCABULARY, items), *pack(events.USER, own)]
-        rest = [*pack(events.ALGORITHM, changed), *pack(events.USER, self._mark(recorded_lists))]
+        described = [*pack(events.VOCABULARY, items), *pack(events.USER, self._change_lists())]
+        rest = [*pack(events.ALGORITHM, changed), *pack(events.USER, self._mark())]
         return [*sessions[:1], *described, *sessions[1:], *rest]
 
-    def _change_lists(self, recorded: lists.Recorded) -> list[Envelope]:
-        begin, own = self._prefix(), self._find_own()
+    def _change_lists(self) -> list[Envelope]:
+        # The lists whose ids a review log says: devices send them, too.
+        own = {answer.list_id for answer in self.answers if answer.list_id}
         known = {
             key: state
-            for key, state in recorded.states.items()
-            if key[0].startswith(begin) or key[0] in own
+            for key, state in self.recorded.states.items()
+            if key[0].startswith(self._prefix()) or key[0] in own
         }
-        listed = _find_listed(known)
-        changes = self._move_items(recorded, known, listed)
-        used = {key[0] for key in (*listed, *changes) if changes.get(key, {}) is not None} | own
-        changes |= self._name_lists(recorded, [place for place, _ in known], used)
-        return lists.make(changes, self._changed_at(), recorded, self.learner.user_id)
-
-    def _find_own(self) -> set[str]:
-        """Return the lists whose ids a review log says: devices send them, too."""
-        return {answer.list_id for answer in self.answers if answer.list_id}
+        changes = self._move_items(known, own)
+        used = own | {
+            key[0] for key in (*_find_listed(known), *changes) if changes.get(key, {}) is not None
+        }
+        changes |= self._name_lists([place for place, _ in known], used)
+        return lists.make(changes, self._changed_at(), self.recorded, self.learner.user_id)
 
     def _changed_at(self) -> datetime:
         return max([self.changed_at, *(answer.at for answer in self.answers[-1:])])
@@ -133,96 +119,95 @@ class Record(msgspec.Struct, frozen=True):
         words = () if self.in_catalogue else self.cards
         return dict.fromkeys((card.card_id for card in words), self._spare()) | self.decks
 
-    def _find_outdated(self, recorded: lists.Recorded) -> set[str]:
-        """Return the cards and the lists of which a newer file was imported."""
+    def compare(self, recorded: lists.Recorded) -> Self:
+        """Return the record with what the log has of lists, and with what newer files outdate.
+
+        Beside a newer file, the record's preferences are defaults.
+        """
         newer = {one for at, places in recorded.files if at > self._told_at() for one in places}
         pairs = [(place, card) for card, place in self._find_homes().items()]
         pairs += [(self._prefix(), state.card_id) for state in self.states]
         keys = [key for key in (*recorded.states, *pairs) if newer & {key[0], self._prefix()}]
-        return newer | {one for key in keys for one in key if one}
+        outdated = frozenset(newer | {one for key in keys for one in key if one})
+        defaults = ("timezone", "day_start_hour") if outdated else self.learner.defaults
+        who = msgspec.structs.replace(self.learner, defaults=defaults)
+        return msgspec.structs.replace(self, learner=who, recorded=recorded, outdated=outdated)
 
-    def _mark(self, recorded: lists.Recorded) -> list[Envelope]:
+    def _mark(self) -> list[Envelope]:
         """Return the event that says how new the file is, unless one says as much of its lists."""
         scope = [self._prefix()] if self.is_whole else sorted({*self._find_homes().values()})
         at = self._told_at()
-        known = {one for since, places in recorded.files if since >= at for one in places}
+        known = {one for since, places in self.recorded.files if since >= at for one in places}
         is_known = self._prefix() in known or known.issuperset(scope)
         return [] if is_known or at == LATEST else [anki_events.mark_file(self.learner, at, scope)]
 
-    def _is_newer(self, recorded: lists.Recorded, one: str, since: datetime) -> bool:
+    def _is_newer(self, one: str, since: datetime) -> bool:
         """Return whether the file says more of a card or a list than what is recorded `since`."""
-        return one not in recorded.outdated and self._told_at() > since - timedelta(seconds=1)
+        return one not in self.outdated and self._told_at() > since - timedelta(seconds=1)
 
-    def _move_items(
-        self, recorded: lists.Recorded, known: lists.States, listed: list[tuple[str, str]]
-    ) -> lists.Changes:
+    def _move_items(self, known: lists.States, own: set[str]) -> lists.Changes:
         """Return the items that leave their lists, and those that come or have another word."""
+        listed = _find_listed(known)
         moved_at: dict[str | None, datetime] = {}
         for (_, item), (_, at) in known.items():
             moved_at[item] = max(at, moved_at.get(item, EARLIEST))
         words = self._find_words()
         # A word without a deck keeps its list, that of a device, too, or comes into ours.
         homes: dict[str, str | None] = {**dict.fromkeys(words, self._spare())}
-        anywhere = _find_listed(recorded.states)
+        anywhere = _find_listed(self.recorded.states)
         homes |= {item: place for place, item in (*anywhere, *listed) if item in words}
         homes |= dict.fromkeys(state.card_id for state in self.states) | self.decks
-        own = self._find_own()
 
         def is_there(item: str) -> bool:
-            return recorded.find((homes.get(item) or "", item))[0] is not None
+            return self.recorded.find((homes.get(item) or "", item))[0] is not None
 
         changes: lists.Changes = {
             (place, item): None
             for place, item in listed
             if item in homes or self.is_whole or (self.is_collection and place in self.deck_names)
             if homes.get(item) != place
-            if self._is_newer(recorded, item, moved_at[item])
-            or (is_there(item) and place not in own)
+            if self._is_newer(item, moved_at[item]) or (is_there(item) and place not in own)
         }
         for item, home in homes.items():
-            word, since = recorded.words.get(item, lists.NO_WORD)
-            is_said = words.get(item, word) != word and self._is_newer(recorded, item, since)
+            word, since = self.recorded.words.get(item, lists.NO_WORD)
+            is_said = words.get(item, word) != word and self._is_newer(item, since)
             moved = moved_at.get(item, EARLIEST)
-            if home and (is_said if is_there(item) else self._is_newer(recorded, item, moved)):
+            if home and (is_said if is_there(item) else self._is_newer(item, moved)):
                 changes[home, item] = words[item] if is_said else {}
-        positions = self._find_positions(recorded, moved_at)
+        positions = self._find_positions(moved_at)
         for key in (*changes, *listed):
-            former, fields = recorded.find(key)[0] or {}, changes.get(key, {})
+            former, fields = self.recorded.find(key)[0] or {}, changes.get(key, {})
             position = positions.get(key[1], former.get("position"))
             if fields is not None and (fields or position != former.get("position")):
                 changes[key] = fields | ({} if position is None else {"position": position})
         return changes
 
-    def _find_positions(
-        self, recorded: lists.Recorded, moved_at: Mapping[str | None, datetime]
-    ) -> dict[str | None, int]:
+    def _find_positions(self, moved_at: dict[str | None, datetime]) -> dict[str | None, int]:
         """Return the cards' places in their lists, which they keep.
 
         That of a new card is Anki's. Cards that no file had as new ones come later, by number.
         """
-        begin, met = self._prefix(), anki_collection.MET
-        found = {item: n for (at, item), n in recorded.positions.items() if at.startswith(begin)}
+        known, begin, met = self.recorded.positions, self._prefix(), anki_collection.MET
+        found = {item: n for (at, item), n in known.items() if at.startswith(begin)}
         last = max([met - 1, *found.values()])
         for card, position in self.positions.items():
-            is_newer = self._is_newer(recorded, card, moved_at.get(card, EARLIEST))
+            is_newer = self._is_newer(card, moved_at.get(card, EARLIEST))
             if is_newer or found.get(card, met) >= met:
                 found[card] = position
         rest = [card for card in self.decks if self.is_collection and card not in found]
-        return found | {card: min(last + n, _LAST) for n, card in enumerate(rest, 1)}
+        return found | {card: min(last + n, lists.LAST) for n, card in enumerate(rest, 1)}
 
     def _spare(self) -> str:
         return _find_deck(self.learner, _SPARE)
 
-    def _name_lists(
-        self, recorded: lists.Recorded, known: list[str], used: Collection[str]
-    ) -> lists.Changes:
+    def _name_lists(self, known: list[str], used: set[str]) -> lists.Changes:
         names = self.deck_names | ({} if self.is_collection else {self._spare(): _SPARE})
         changes: lists.Changes = {}
         for place in dict.fromkeys([*names, *known]):
-            former, since = recorded.find((place, None))
+            former, since = self.recorded.find((place, None))
             fields = (former or {}) | {"name": names.get(place)} if place in used else None
             is_said = place in names or fields is None
-            if fields != former and is_said and self._is_newer(recorded, place, since):
+            if fields != former and is_said and self._is_newer(place, since):
                 changes[place, None] = fields
         return changes
 
@@ -290,20 +275,18 @@ def read(
             raise ReviewLogError(f"{file}: {NO_ANSWERS}")
         return _make_record(learner, found, language, in_catalogue=in_catalogue)
     zone = learner.timezone or zone or find_machine_zone()
-    collection = msgspec.structs.asdict(anki_collection.read(file, zone or "UTC"))
-    day_start = collection.pop("day_start_hour")
+    collection = anki_collection.read(file, zone or "UTC")
     hour = learner.day_start_hour
     completed = msgspec.structs.replace(
         learner,
         timezone=zone,
-        day_start_hour=day_start if hour is None else hour,
+        day_start_hour=collection.day_start_hour if hour is None else hour,
         defaults=("timezone",) * (not learner.timezone) + ("day_start_hour",) * (hour is None),
     )
-    words = find_levels(collection["cards"], language, word_lists.read()) if in_catalogue else {}
     return Record(
-        completed,
-        **collection,
-        words=words,
+        learner=completed,
+        **msgspec.structs.asdict(collection),
+        words=find_levels(collection.cards, language, word_lists.read()) if in_catalogue else {},
         language=language,
         is_collection=True,
         in_catalogue=in_catalogue,
@@ -373,9 +356,9 @@ def _make_record(
             decks[answer.card_id] = list_id
             names |= {list_id: answer.deck} if answer.deck else {}
     return Record(
-        learner,
-        found.answers,
-        cards,
+        learner=learner,
+        answers=found.answers,
+        cards=cards,
         words=find_levels(cards, language, word_lists.read()) if in_catalogue else {},
         language=language,
         left_out=found.left_out,
@@ -492,7 +475,8 @@ def select_new(connection: Connection, record: Record) -> list[Message]:
     sessions = _read_sessions(connection, record.learner)
     own = lists.read(connection, f"learner-{record.learner.user_id}")
     own = msgspec.structs.replace(own, files=_read(connection, "files", record.learner))
-    made = record.messages(sessions, preferences, choices, _find_recorded(connection, record), own)
+    find_recorded = _find_recorded(connection, record)
+    made = record.compare(own).messages(sessions, preferences, choices, find_recorded)
     messages = omit_former(connection, made)
     event_ids = [event["event_id"] for message in messages for event in message.events]
     rows = database.run(connection, _FILE, "recorded", event_ids=event_ids)

@@ -7,7 +7,7 @@ import io
 import itertools
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ _FIELDS = {
     "ItemListed": ("position", "headword", "kind"),
 }
 MOST_ITEMS = 20_000  # the first of a list, which its readers see
-_MOST = 2**31 - 1  # the highest position
+LAST = 2**31 - 1  # the highest position
 _STEP = 1_000  # between new positions, so that others find room
 _POSITION = re.compile(r"([0-9]+)(?:\.0+)?")
 _SETTING = re.compile(r"#([a-z ]+):(.*)")  # of Anki, at the begin of an export
@@ -47,15 +47,13 @@ class Recorded(msgspec.Struct, frozen=True):
     """What the log says of lists and their items, and of each item's own word; and since when.
 
     `positions` has the latest place that each item was given, and `files` the times of imported
-    files, with their lists. Of the items and lists that are `outdated`, one of these is newer than
-    the file that is imported now.
+    files, with their lists.
     """
 
     states: States = {}
     words: dict[str | None, tuple[Fields, datetime]] = {}
     positions: dict[Key, int] = {}
     files: Sequence[tuple[datetime, list[str]]] = ()
-    outdated: Collection[str] = ()
 
     def find(self, key: Key) -> tuple[Fields | None, datetime]:
         return self.states.get(key, (None, review_log.EARLIEST))
@@ -125,15 +123,7 @@ def _split(text: str, suffix: str, column: str) -> Iterator[tuple[int, Fields]]:
     settings = [*itertools.takewhile(bool, map(_SETTING.fullmatch, lines))]
     told = {setting[1]: setting[2] for setting in settings if setting}
     begin = len(settings) if "separator" in told else 0
-    first = lines[begin : begin + 1]
-    delimiter = {".csv": ",", ".tsv": "\t"}.get(suffix.lower())
-    if begin:
-        name = told["separator"]
-        delimiter = _SEPARATORS.get(name.strip().lower(), name if len(name) == 1 else "\t")
-    else:
-        headers = ((one, next(csv.reader(first, delimiter=one), [])) for one in ",;\t")
-        found = (one for one, names in headers if column in map(str.strip, names))
-        delimiter = next(found, delimiter)
+    delimiter = _find_delimiter(lines[0], suffix, column, told)
     if delimiter is None:
         for number, line in enumerate(lines, start=1):
             if "\t" in line or line.startswith("#"):
@@ -141,14 +131,9 @@ def _split(text: str, suffix: str, column: str) -> Iterator[tuple[int, Fields]]:
                 raise ReviewLogError(f"row {number}: expected {rule}, found {line[:40]!r}")
             yield number, {column: line}
         return
-    names = [name.strip() for name in next(csv.reader(first, delimiter=delimiter), [])]
+    names = _split_names("".join(lines[begin : begin + 1]), delimiter)
     is_headed = column in names or not begin
-    if not is_headed:
-        names = told.get("columns", "").split(delimiter)
-    if not is_headed and column not in names:  # the first column that no setting describes
-        taken = {value.strip() for name, value in told.items() if name.endswith(" column")}
-        free = next(n for n in itertools.count(1) if str(n) not in taken)
-        names = [*map(str, range(1, free)), column]
+    names = names if is_headed else _find_names(told, column, delimiter)
     if column not in names:
         raise ReviewLogError(f"row 1: expected a column {column}")
     table = io.StringIO("\n".join(lines[begin:]), newline="")
@@ -157,6 +142,26 @@ def _split(text: str, suffix: str, column: str) -> Iterator[tuple[int, Fields]]:
         if told.get("html") == "true" and begin:
             row[column] = anki_collection.strip_markup(row[column] or "")
         yield begin + rows.line_num, row
+
+
+def _split_names(line: str, delimiter: str) -> list[str]:
+    return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+
+
+def _find_delimiter(first: str, suffix: str, column: str, told: Mapping[str, str]) -> str | None:
+    """Return the delimiter that Anki, the first line or the file's name tells; None without one."""
+    if name := told.get("separator"):
+        return _SEPARATORS.get(name.strip().lower(), name if len(name) == 1 else "\t")
+    found = (one for one in ",;\t" if column in _split_names(first, one))
+    return next(found, {".csv": ",", ".tsv": "\t"}.get(suffix.lower()))
+
+
+def _find_names(told: Mapping[str, str], column: str, delimiter: str) -> list[str]:
+    """Return Anki's names of the columns; else `column` is the first that no setting describes."""
+    names = told.get("columns", "").split(delimiter)
+    taken = {value.strip() for name, value in told.items() if name.endswith(" column")}
+    free = next(n for n in itertools.count(1) if str(n) not in taken)
+    return names if column in names else [*map(str, range(1, free)), column]
 
 
 def _check(row: Fields, number: int, column: str) -> Fields:
@@ -180,21 +185,17 @@ def _check(row: Fields, number: int, column: str) -> Fields:
 
 
 def find_items(
-    connection: Connection, words: Mapping[str, Fields], language: str
+    connection: Connection, wanted: Mapping[str, Fields], language: str | None
 ) -> dict[str, dict[str, Fields]]:
-    """Return the catalogue's items of each headword in the language; it may be none or several."""
-    found: dict[str, dict[str, Fields]] = {word: {} for word in words}
-    values = {"headwords": [*words], "language": language.partition("-")[0].lower()}
-    for word, item in database.run(connection, "importers/lists", "items", **values):
-        found[word][item] = words[word]
+    """Return the catalogue's items of each headword in the language; it may be none or several.
+
+    Without a language, what is wanted are the ids of items.
+    """
+    found: dict[str, dict[str, Fields]] = {one: {} for one in wanted}
+    values = {"wanted": [*wanted], "language": language and language.partition("-")[0].lower()}
+    for one, item in database.run(connection, "importers/lists", "items", **values):
+        found[one][item] = wanted[one]
     return found
-
-
-def find_missing(connection: Connection, items: Collection[str]) -> list[str]:
-    """Return those that are no items of the catalogue."""
-    rows = database.run(connection, "importers/lists", "catalogue", items=[*items])
-    found = {item for (item,) in rows}
-    return [item for item in items if item not in found]
 
 
 def place(list_id: str, items: Mapping[str, Fields], recorded: Recorded) -> Mapping[str, Fields]:
@@ -211,8 +212,8 @@ def _order(known: Sequence[int | None]) -> list[int]:
     # What is kept leaves room for what stands between, so that position - n does not decrease:
     # the longest such subsequence. `ends` has the best end for each length.
     rooms, ends, before = [-1], [-1], dict[int, int]()
-    for n, position in enumerate((*known, _MOST + 1)):
-        if position is not None and 0 <= (room := position - n) <= _MOST + 1 - len(known):
+    for n, position in enumerate((*known, LAST + 1)):
+        if position is not None and 0 <= (room := position - n) <= LAST + 1 - len(known):
             length = bisect.bisect_right(rooms, room)
             before[n] = ends[length - 1]
             rooms[length : length + 1], ends[length : length + 1] = [room], [n]
@@ -224,7 +225,7 @@ def _order(known: Sequence[int | None]) -> list[int]:
         low, high = ordered[-1] if ordered else -1, known[end] if end < len(known) else None
         if high is None:
             low = max(low, 0)
-            high = min(_MOST + 1, low + _STEP * (end - begin))
+            high = min(LAST + 1, low + _STEP * (end - begin))
         ordered += [low + (high - low) * m // (end - begin) for m in range(1, end - begin + 1)]
     return ordered[:-1]
 

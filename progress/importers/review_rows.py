@@ -134,9 +134,10 @@ def _read_parquet(file: Path) -> Iterator[_Found]:
             duck.execute("SET TimeZone = 'UTC'")
             run = blocks("importers/review_rows")
             schema = duck.execute(run["arrow"], {"file": str(file)}).fetchone()
-            intervals = duck.execute(run["intervals"], {"file": str(file)}).fetchall()
             units = _find_durations(schema[0] if schema else b"")
-            units |= dict.fromkeys((name for (name,) in intervals), _MILLISECOND)
+            table = duck.read_parquet(str(file))
+            kinds = zip(table.columns, table.types, strict=True)
+            units |= {name: _MILLISECOND for name, kind in kinds if kind == "INTERVAL"}
             rows = duck.execute(run["parquet"], {"file": str(file)})
             yield 0, (names := [column[0] for column in rows.description or ()])
             numbers = itertools.count(1)

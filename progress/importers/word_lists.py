@@ -2,6 +2,7 @@
 
 import csv
 import functools
+from collections import defaultdict
 from pathlib import Path
 
 import msgspec
@@ -29,25 +30,18 @@ class Word(msgspec.Struct, frozen=True):
 
 @functools.cache
 def read(folder: Path = DATA) -> list[Word]:
-    levels: dict[str, str] = {}
-    domains: dict[str, set[str]] = {}
-    topics: dict[str, set[str]] = {}
-    rows: list[dict[str, str]] = []
+    entries = defaultdict[str, list[dict[str, str]]](list)
     for name in WORD_LISTS:
         with (folder / name).open(encoding="utf-8", newline="") as text:
-            rows += csv.DictReader(text)
-    for row in rows:
-        headword, level = row["headword"].strip(), row["CEFR"]
-        levels[headword] = min(level, levels.get(headword, level))
-        domains.setdefault(headword, set()).update(_DOMAINS.get(row["pos"], _ALL_DOMAINS))
-        topics.setdefault(headword, set()).add(row.get(_TOPIC, ""))
-    words = [
-        {
-            "headword": word,
-            "level": levels[word],
-            "domains": [domain for domain in _ALL_DOMAINS if domain in domains[word]],
-            "topics": sorted(topics[word] - {""}),
-        }
-        for word in sorted(levels, key=lambda word: (levels[word], word))
-    ]
-    return msgspec.convert(words, list[Word])
+            for row in csv.DictReader(text):
+                entries[row["headword"].strip()].append(row)
+    words = []
+    for headword, rows in entries.items():
+        level = min(row["CEFR"] for row in rows)
+        domains = {one for row in rows for one in _DOMAINS.get(row["pos"], _ALL_DOMAINS)}
+        topics = sorted({row.get(_TOPIC, "") for row in rows} - {""})
+        words.append((level, headword, sorted(domains, key=_ALL_DOMAINS.index), topics))
+    names = ("level", "headword", "domains", "topics")
+    return msgspec.convert(
+        [dict(zip(names, one, strict=True)) for one in sorted(words)], list[Word]
+    )

@@ -53,11 +53,6 @@ class DumpManifest(msgspec.Struct, frozen=True, kw_only=True):
     tables: list[Table]
     sequences: list[Sequence]
 
-    @property
-    def order(self) -> tuple[int, int]:
-        """Return what is higher in each newer dump."""
-        return self.number, self.head
-
 
 def find_newest(storage: Storage) -> tuple[str, DumpManifest] | None:
     """Return the name and the manifest of the newest dump; None if there is no dump.
@@ -73,13 +68,11 @@ def find_whole(storage: Storage) -> tuple[str | None, dict[str, str]]:
 
     A dump that is being written has no manifest yet.
     """
-    complete = _find_complete(storage)
-    names = [name for name in storage.folders() if name.isdecimal() and name not in complete]
-    found = {((int(name), 0), name): f"{name}/{NAME} is missing" for name in names}
-    for name in complete:
+    found: dict[tuple[tuple[int, int], str], str] = {}
+    for name in {*_find_complete(storage), *filter(str.isdecimal, storage.folders())}:
         try:
             dump = read(storage, name)
-            found[dump.order, name] = find_lack(storage, name, dump)
+            found[_order((name, dump))] = find_lack(storage, name, dump)
         except ProgressError as error:
             number = int(name) if name.isdecimal() else _UNKNOWN
             found[(number, 0), name] = str(error)
@@ -100,7 +93,8 @@ def find_lack(storage: Storage, name: str, dump: DumpManifest) -> str:
 
 
 def _order(dump: tuple[str, DumpManifest]) -> tuple[tuple[int, int], str]:
-    return dump[1].order, dump[0]
+    """Return what is higher for each newer dump."""
+    return (dump[1].number, dump[1].head), dump[0]
 
 
 def _find_complete(storage: Storage) -> list[str]:
@@ -287,7 +281,7 @@ def read(storage: Storage, name: str) -> DumpManifest:
     """Return the manifest of a dump; raise ProgressError if there is none, or if it is invalid."""
     content = storage.read(f"{name}/{NAME}")
     if content is None:
-        raise ProgressError(f"there is no dump {name}")
+        raise ProgressError(f"{name}/{NAME} is missing: there is no dump {name}")
     try:
         return msgspec.json.decode(content.data, type=DumpManifest)
     except msgspec.DecodeError as error:

@@ -10,14 +10,13 @@ WHERE e.stream_id = :stream_id
   AND (e.stream_id LIKE 'list-%' OR coalesce(e.event_data ->> 'user_id', e.metadata ->> 'user_id') IS NOT NULL)
 ORDER BY e.occurred_at, e.event_id;
 
--- catalogue --
--- Those of the given items that the catalogue has.
-SELECT i.item_id FROM items i WHERE i.in_catalogue AND i.item_id = ANY(CAST(:items AS text[]));
-
 -- items --
--- The items of the catalogue that have these headwords in a language, a primary subtag.
-SELECT normalize(i.headword, NFC), i.item_id
+-- The items of the catalogue that have these headwords in a language, a primary subtag, or without one, these ids.
+SELECT w.name, i.item_id
 FROM items i
-WHERE i.in_catalogue AND normalize(i.headword, NFC) = ANY(CAST(:headwords AS text[]))
-  AND {read_models/items primary_language} = :language
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN CAST(:language AS text) IS NULL THEN i.item_id ELSE normalize(i.headword, NFC) END
+) w (name)
+WHERE i.in_catalogue AND w.name = ANY(CAST(:wanted AS text[]))
+  AND coalesce({read_models/items primary_language} = CAST(:language AS text), true)
 ORDER BY i.item_id;

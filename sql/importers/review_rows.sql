@@ -4,9 +4,6 @@
 -- The types that Apache Arrow gave the columns; Parquet itself has none for durations.
 SELECT value FROM parquet_kv_metadata($file) WHERE key = 'ARROW:schema'::BLOB;
 
--- intervals --
-SELECT column_name FROM (DESCRIBE SELECT * FROM read_parquet($file)) WHERE column_type = 'INTERVAL';
-
 -- parquet --
 -- The columns as text, '' for null; an interval of DuckDB's in milliseconds.
 SELECT coalesce(CASE typeof(COLUMNS(*)) WHEN 'INTERVAL'

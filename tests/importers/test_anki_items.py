@@ -1,6 +1,5 @@
 """A card of a collection is an item of the learner's own, unless the log has it by its number."""
 
-import uuid
 from pathlib import Path
 
 import msgspec
@@ -9,17 +8,13 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.publisher import Message
 from progress.importers import anki_import
 from progress.importers.anki_events import Learner
-from tests.importers.test_anki_recorded import record
+from tests.importers.test_anki_recorded import import_new, record
+from tests.importers.test_lists import find_item as own
 from tests.support import anki_files, cli, sample_events
 from tests.support.anki_files import Entry
 from tests.support.fake_publisher import FakePublisher
 
 START_MS = 1_711_000_000_000
-NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "learner")
-
-
-def own(user: str, card: int) -> str:
-    return "anki-" + str(uuid.uuid5(NAMESPACE, f'["{user}","{card}"]'))
 
 
 def write(folder: Path, notes: dict[int, str], *others: Entry) -> Path:
@@ -32,11 +27,7 @@ def import_(
     connection: Connection, file: Path, user: str, *, in_catalogue: bool = False
 ) -> tuple[dict[str, str], dict[str, str], list[dict[str, object]]]:
     read = anki_import.read(file, Learner(user, "UTC"), in_catalogue=in_catalogue)
-    adopted = anki_import.adopt(connection, read)
-    new = anki_import.select_new(connection, adopted)
-    if new:
-        assert record(connection, new) == {"appended"}
-    events = [event for message in new for event in message.events]
+    events = import_new(connection, anki_import.adopt(connection, read))
     kinds = ("CardReviewed", "ItemSetAside")
     items = {e["data"]["item_id"]: e["event_type"] for e in events if e["event_type"] in kinds}
     listed = [e["data"] for e in events if e["event_type"] == "ItemListed"]

@@ -13,7 +13,7 @@ from progress.importers import anki_import, local_days
 from progress.importers.anki_events import Learner
 from progress.projections.projector import Projector
 from tests.conftest import Store
-from tests.importers.test_anki_recorded import record
+from tests.importers.test_anki_recorded import import_new
 from tests.support import anki_files, api
 from tests.support.anki_files import Entry, OtherCard
 
@@ -124,9 +124,7 @@ def test_moved_cards_are_due_when_anki_says(
     store: Store, connection: Connection, tmp_path: Path, schema: int
 ) -> None:
     file = write(tmp_path, schema)
-    new = anki_import.select_new(connection, anki_import.read(file, LEARNER))
-    assert record(connection, new) == {"appended"}
-    events = [event for message in new for event in message.events]
+    events = import_new(connection, read := anki_import.read(file, LEARNER))
     aside = {e["data"]["item_id"]: e["occurred_at"] for e in events if "Aside" in e["event_type"]}
     last = NOW - timedelta(days=9) + timedelta(milliseconds=40)
     assert (aside["23"], aside["40"]) == (NOW, last), "suspended, deleted"
@@ -141,7 +139,6 @@ def test_moved_cards_are_due_when_anki_says(
     assert due_today == sum(day <= TODAY.isoformat() for day in due.values())
     assert {item for item, node in shown.items() if node["setAside"]} == {"15", "18", "23", "40"}
     assert shown["15"]["mastery"] == "LEARNING"
-    assert anki_import.select_new(connection, read := anki_import.read(file, LEARNER)) == []
     assert read.left_out["unmoved"] == len(
         ["of 13", "of 14", "without an answer", "in learning", "deleted"]
     )
@@ -157,10 +154,8 @@ def test_a_forgotten_card_returns_with_its_next_answer_but_not_against_another_c
         file = anki_files.make_collection(
             tmp_path / f"{len(later)}", {1: "word"}, [*rows, *later], others=[state]
         )
-        new = anki_import.select_new(connection, anki_import.read(file, LEARNER))
-        record(connection, new)
+        found = [e["event_type"] for e in import_new(connection, anki_import.read(file, LEARNER))]
         file.unlink()
-        found = [e["event_type"] for message in new for e in message.events]
         return [kind for kind in found if kind in {"ItemSetAside", "ItemResumed"}]
 
     assert choices(is_new=True) == ["ItemSetAside"]
@@ -182,7 +177,7 @@ def test_a_later_import_counts_days_in_the_recorded_zone(
         created_s=int(CREATED.timestamp()),
     )
     first = anki_import.read(file, Learner("anna", "Asia/Tokyo"))
-    record(connection, anki_import.select_new(connection, first))
+    import_new(connection, first)
     zone = anki_import.find_zone(connection, "anna")
     later = anki_import.read(file, Learner("anna"), zone=zone)
     assert later.moves == first.moves

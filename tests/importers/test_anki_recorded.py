@@ -55,7 +55,7 @@ def read(log_: list[Answer], file: tuple[set[str], bool], learner: Learner) -> R
     chosen = [answer for answer in sorted(log_, key=lambda a: a.at) if answer.card_id in cards]
     if is_csv:
         chosen = [msgspec.structs.replace(answer, interval_days=None) for answer in chosen]
-    return Record(learner, chosen)
+    return Record(learner=learner, answers=chosen)
 
 
 def record(connection: Connection, messages: list[Message]) -> set[str]:
@@ -63,6 +63,24 @@ def record(connection: Connection, messages: list[Message]) -> set[str]:
     deliveries = [Delivery(Received(message_id=str(uuid.uuid4())), entries) for entries in read_]
     outcomes = log.append(connection, deliveries).outcomes
     return {outcome for outcome, events in outcomes.items() if events}
+
+
+def import_new(connection: Connection, file: Record) -> list[anki_events.Envelope]:
+    """Record the events that an import makes, and return them; a second import makes none."""
+    new = anki_import.select_new(connection, file)
+    assert record(connection, new) <= {"appended"}
+    assert anki_import.select_new(connection, file) == []
+    return [event for message in new for event in message.events]
+
+
+@given(logs)
+def test_each_answer_becomes_one_event(log_: list[Answer]) -> None:
+    messages = Record(learner=Learner("anna"), answers=sorted(log_)).messages()
+    made = [e for m in messages for e in m.events if e["event_type"] == "CardReviewed"]
+    names = ("item_id", "rating", "duration_ms", "interval_days")
+    assert [(e["occurred_at"], *map(e["data"].get, names)) for e in made] == [
+        (a.at, a.card_id, a.rating, a.response_time_ms, a.interval_days) for a in sorted(log_)
+    ]
 
 
 @given(
@@ -91,9 +109,7 @@ def test_answers_common_to_several_files_are_recorded_once_also_those_of_an_earl
     for each, done in zip(records, parts, strict=False):
         new = anki_import.select_new(connection, each)
         record(connection, new[:done])
-        if rest := anki_import.select_new(connection, each):
-            assert record(connection, rest) == {"appended"}
-        assert anki_import.select_new(connection, each) == []
+        import_new(connection, each)
     stored = PostgresEventStore(connection).read_events(f"learner-{learner.user_id}", 1)
     require_once(("AnswerGiven", "CardReviewed"), stored, records)
     require_once(("ReviewProcessed", "CardReviewed"), stored, records)
@@ -134,10 +150,7 @@ def test_an_import_never_undoes_what_the_learner_did_on_the_page(
     def import_file(is_out: bool, minute: int) -> None:
         times = at(minute), at(minute)
         states = [CardState("a", is_out, *times), CardState("b", False, *times)]
-        file = Record(learner, [answer], states=states)
-        if new := anki_import.select_new(connection, file):
-            assert record(connection, new) == {"appended"}
-        assert anki_import.select_new(connection, file) == []
+        import_new(connection, Record(learner=learner, answers=[answer], states=states))
 
     for minute, (source, is_out) in enumerate(steps, start=1):
         if source == "file":
@@ -187,16 +200,8 @@ def test_every_day_with_imported_answers_has_a_completed_session(
     learner = Learner(f"anna-{uuid.uuid4()}")
     record(connection, [Message("user-events", [prefer(learner, *each) for each in preferences])])
     for file in imported:
-        if new := anki_import.select_new(connection, read(log_, file, learner)):
-            assert record(connection, new) == {"appended"}
-    stored = PostgresEventStore(connection).read_events(f"learner-{learner.user_id}", 1)
-    told = [
-        oracle.Event(
-            e.event_id, e.event_type, e.event_data, e.occurred_at, e.created_at, learner.user_id
-        )
-        for e in stored
-    ]
-    world = oracle.see(told, datetime(2025, 1, 1, tzinfo=UTC))
+        import_new(connection, read(log_, file, learner))
+    world = oracle.see(model_rows.read_events(connection), datetime(2025, 1, 1, tzinfo=UTC))
     rows = oracle.daily_stats(world, learner.user_id).values()
     assert all(row["sessions_completed"] for row in rows if row["answers"])
 
@@ -211,14 +216,9 @@ def test_an_import_with_other_preferences_does_not_cut_recorded_sessions_again(
     connection: Connection, log_: list[Answer], preferences: list[tuple[str, int]]
 ) -> None:
     user = f"anna-{uuid.uuid4()}"
-    for number, (zone, hour) in enumerate(preferences):
-        learner = Learner(user, zone, hour)
-        new = anki_import.select_new(connection, read(log_, (set(CARDS), False), learner))
-        if number:
-            kinds = {event["event_type"] for message in new for event in message.events}
-            assert kinds <= {"UserCreated"}
-        if new:
-            record(connection, new)
+    for number, each in enumerate(preferences):
+        new = import_new(connection, read(log_, (set(CARDS), False), Learner(user, *each)))
+        assert not number or {event["event_type"] for event in new} <= {"UserCreated"}
 
 
 def test_a_later_import_changes_preferences_only_if_asked_and_at_an_instant_of_its_own(
@@ -230,7 +230,7 @@ def test_a_later_import_changes_preferences_only_if_asked_and_at_an_instant_of_i
 
     def import_(answers_: int, learner: Learner, messages: int = 99) -> list[tuple[object, ...]]:
         log_ = [Answer(at(60 * hour), "a", 3, None) for hour in range(answers_)]
-        new = anki_import.select_new(connection, Record(learner, log_))[:messages]
+        new = anki_import.select_new(connection, Record(learner=learner, answers=log_))[:messages]
         if new:
             assert record(connection, new) == {"appended"}
         changes = [e for message in new if message.topic == "user-events" for e in message.events]
@@ -265,8 +265,7 @@ def test_an_answer_that_another_program_sent_is_not_imported_again(
         if n in sent
     ]
     record(connection, [Message("algorithm-events", posted)])
-    if new := anki_import.select_new(connection, Record(learner, file)):
-        assert record(connection, new) == {"appended"}
+    import_new(connection, Record(learner=learner, answers=file))
     stored = PostgresEventStore(connection).read_events(f"learner-{learner.user_id}", 1)
     unit = timedelta(seconds=1) if is_whole else timedelta(milliseconds=1)
     found = [
@@ -294,7 +293,7 @@ def test_a_row_with_an_id_is_the_event_that_a_device_posts_under_this_id(
     ]
     posted = [{**e, "occurred_at": e["occurred_at"] + timedelta(hours=1)} for e in cards]
     record(connection, [Message("algorithm-events", posted)])
-    new = [e for m in anki_import.select_new(connection, imported) for e in m.events]
+    new = import_new(connection, imported)
     assert [e["event_type"] for e in new] == ["UserCreated"]
     file.write_text(file.read_text(encoding="utf-8") + f"\n{own.upper()},j,2024-03-05,3")
     with pytest.raises(ReviewLogError, match="row 4, column id: expected an id that no other row"):
@@ -313,11 +312,7 @@ def test_imported_answers_are_not_added_to_a_session_of_another_app(connection: 
     renamed = [event | {"event_id": str(uuid.uuid4())} for event in session.events]
     start = renamed[0] | {"data": renamed[0]["data"] | {"session_id": "other"}}
     record(connection, [Message("learning-events", [start])])
-    kinds = [
-        event["event_type"]
-        for message in anki_import.select_new(connection, own)
-        for event in message.events
-    ]
+    kinds = [event["event_type"] for event in import_new(connection, own)]
     assert kinds.count("SessionStarted") == kinds.count("SessionCompleted") == 1
 
 
@@ -335,7 +330,7 @@ def test_the_days_of_an_import_are_those_of_a_device_that_sends_the_same_answers
     stage.sweep()
     log_, imported = sorted(log_), Learner("imported", "Asia/Tokyo", hour)
     for file in ([answer for n, answer in enumerate(log_) if n in early], log_):
-        record(stage.admin, anki_import.select_new(stage.admin, Record(imported, file)))
+        import_new(stage.admin, Record(learner=imported, answers=file))
     posted = [prefer(Learner("sent"), at(0), "Asia/Tokyo", hour)]
     for answer in log_:
         data = {
@@ -368,7 +363,9 @@ def test_an_import_that_was_killed_is_completed_once_also_that_of_version_0_4(
 ) -> None:
     """Recorded sessions keep their durations; a newer import may be killed in a message, too."""
     learner, file = Learner(f"anna-{uuid.uuid4()}", "Asia/Tokyo", 4), sorted(log_)
-    [account, *made] = [message.events for message in Record(learner, file).messages()]
+    [account, *made] = [
+        message.events for message in Record(learner=learner, answers=file).messages()
+    ]
     begun = [test_anki.make_former(*frame) if is_former else frame for frame in made[::2]]
     frames, reviews, part = min(cut[0], len(begun)), min(cut[:2]), cut[2] * (not is_former)
     following = made[1::2][reviews:frames] + begun[frames:]
@@ -376,10 +373,8 @@ def test_an_import_that_was_killed_is_completed_once_also_that_of_version_0_4(
     recorded = [event for events in killed for event in events]
     record(connection, [Message("user-events", recorded)])
     later = [msgspec.structs.replace(one, at=one.at + timedelta(days=9)) for one in sorted(more)]
-    new = anki_import.select_new(connection, Record(learner, [*file, *later]))
-    assert record(connection, new) == {"appended"}
-    for answers_ in (file, [*file, *later]):
-        assert anki_import.select_new(connection, Record(learner, answers_)) == []
+    assert import_new(connection, Record(learner=learner, answers=[*file, *later]))
+    assert anki_import.select_new(connection, Record(learner=learner, answers=file)) == []
     stored = [e for e in model_rows.read_events(connection) if e.user_id == learner.user_id]
     names = ("session_id", "item_id", "rating", "score", "item_count")
     found = Counter(

@@ -264,7 +264,11 @@ def kill(
 def find_open(process: subprocess.Popen[bytes], folder: Path) -> bool:
     opened = Path(f"/proc/{process.pid}/fd")
     with contextlib.suppress(FileNotFoundError):  # the process closes files, and ends
-        return any(str(one.readlink()).startswith(f"{folder}/") for one in opened.iterdir())
+        names = [
+            str(one.readlink()) for one in opened.iterdir()
+        ]  # a file is created, then unlinked
+        unlinked = [name for name in names if re.fullmatch(rf"{folder}/.* \(deleted\)", name)]
+        return len(unlinked) == review_rows._PARTS
     return False
 
 

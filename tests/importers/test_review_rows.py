@@ -16,7 +16,7 @@ from progress.errors import ReviewLogError
 from progress.importers import anki_import, review_log, review_rows
 from progress.importers.anki_events import Learner
 from progress.importers.anki_import import Record
-from tests.importers.test_anki_recorded import record
+from tests.importers.test_anki_recorded import import_new, record
 
 HEADER = "user_id,card_id,review_time,review_rating,id"
 # What pyarrow writes beside the columns card_id, review_time, review_rating, review_duration (in
@@ -76,49 +76,7 @@ def test_an_id_that_a_program_made_a_float_is_the_number(
 
 
 NONE = ["NULL", "nan", "NaN", "None", r"\N", "<NA>", ""]
-LEFT_OUT = {
-    "user_id": [*NONE, "1.5", "\udcff"],
-    "card_id": ["5.25", "9007199254740994.0", "\udcff"],
-    "review_time": ["1711744359.5"],
-    "id": ["x", "1.5", "\udcff"],  # the first one is repeated
-}
-GOOD = {"user_id": "1", "card_id": "5", "review_time": "2024-03-20", "review_rating": "3"}
-
-
-@pytest.mark.parametrize("column", LEFT_OUT)
-@pytest.mark.parametrize("rating", ["3", "0"])
-def test_a_row_without_its_learner_card_time_or_id_is_left_out(
-    tmp_path: Path, column: str, rating: str
-) -> None:
-    cells = [GOOD | {"review_rating": rating, column: value} for value in LEFT_OUT[column]]
-    rows = [",".join(one.get(name, "") for name in HEADER.split(",")) for one in cells]
-    good = [f"1,4,2024-03-0{n},3,{none}" for n, none in enumerate(["x", *NONE], 1)]
-    (found,) = read(write(tmp_path / "a.csv", HEADER, good[0], *rows, *good[1:]))
-    assert [one.sent_id for one in found.answers] == ["x", *[None] * len(NONE)]
-    wrong = [(n, column) for n in range(3, len(rows) + 3)]
-    told = wrong if rating == "3" or column == "user_id" else []  # manual changes are none
-    assert [(fault.row, fault.column) for fault in found.faults] == told
-
-
-@pytest.mark.parametrize("is_learner", [True, False])
-def test_an_import_stops_where_the_log_has_floats_and_goes_on_with_them(
-    connection: Connection, tmp_path: Path, is_learner: bool
-) -> None:
-    user = uuid.uuid4().int % 2**50
-    former = f"{user}.0" if is_learner else str(user)
-    answer = review_log.Answer(datetime(2024, 3, 1, tzinfo=UTC), "5.0", 3, None)
-    record(connection, Record(Learner(former), [answer]).messages())
-    rows = f"{user}.0,5.0,2024-03-01,3,", f"{user},6,2024-03-02,3,"
-    file = write(tmp_path / "a.csv", HEADER, *rows)
-    told = rf"learner {former} with the item 5\.0.*--keep-floats"
-    with pytest.raises(ReviewLogError, match=told):
-        read(file, connection=connection)
-    (kept,) = read(file, connection=connection, keep_floats=True)
-    new = [e for m in anki_import.select_new(connection, kept) for e in m.events]
-    reviews = [event for event in new if event["event_type"] == "CardReviewed"]
-    assert [(e["metadata"]["user_id"], e["data"]["item_id"]) for e in reviews] == [(former, "6")]
-
-
+GOOD = {"user_id": "1", "review_time": "2024-03-20 10:00:00 UTC", "review_rating": "3"}
 SPARED = {
     "headword": ["h" * 201, "\ufffe" * 201],
     "kind": ["k" * 51, "\x07"],
@@ -129,22 +87,62 @@ SPARED = {
     "due": ["NaT", "soon", "0001-01-01T00:00:00Z", "1711744359"],
     "timezone": ["GMT+2", "W. Europe Standard Time"],
 }
+WRONG = SPARED | {
+    "user_id": [*NONE, "1.5"],
+    "card_id": ["5.25", "9007199254740994.0"],
+    "review_time": ["1711744359.5"],
+    "id": ["x", "1.5"],  # the first one is repeated
+}
 
 
-@pytest.mark.parametrize("column", SPARED)
-def test_a_fault_in_an_optional_field_leaves_out_the_field_alone(
-    tmp_path: Path, column: str
+@pytest.mark.parametrize("column", WRONG)
+@pytest.mark.parametrize("rating", ["3", "0"])
+def test_a_fault_leaves_out_an_optional_field_alone_or_else_the_row(
+    tmp_path: Path, column: str, rating: str
 ) -> None:
-    header = f"card_id,review_time,review_rating,{column}"
-    values = ["", *SPARED[column], "\udcff"]
-    rows = [f"c{n},2024-03-{n + 1:02} 10:00:00 UTC,3,{value}" for n, value in enumerate(values)]
-    (found,) = read(write(tmp_path / "a.csv", header, *rows))
-    plain = [f"{row.rpartition(',')[0]}," for row in rows]
-    (expected,) = read(write(tmp_path / "b.csv", header, *plain))
-    assert (found.answers, found.left_out["faulty"]) == (expected.answers, 0)
-    assert [(one.row, one.column) for one in found.faults] == [
-        (n, column) for n in range(3, len(values) + 2)
-    ]
+    header = dict.fromkeys((*HEADER.split(","), column))
+
+    def read_with(values: list[str]) -> Record:
+        cells = [
+            GOOD | {"review_rating": rating, "card_id": f"c{n}", column: value}
+            for n, value in enumerate(values)
+        ]
+        rows = [GOOD | {"card_id": "4", "id": "x"}, *cells]
+        lines = [",".join(row.get(name, "") for name in header) for row in rows]
+        (found,) = read(write(tmp_path / "a.csv", ",".join(header), *lines))
+        return found
+
+    found = read_with(values := [*WRONG[column], "\udcff"])
+    assert found.answers == read_with([""] * len(values) if column in SPARED else []).answers
+    is_told = rating == "3" or column == "user_id"  # manual changes are of no other interest
+    wrong = [(n, column) for n in range(3, len(values) + 3) if is_told]
+    assert [(fault.row, fault.column) for fault in found.faults] == wrong
+    assert found.left_out["faulty"] == (0 if column in SPARED else len(wrong))
+
+
+def test_a_missing_value_is_no_id(tmp_path: Path) -> None:
+    rows = [f"1,4,2024-03-0{n},3,{none}" for n, none in enumerate(NONE, 1)]
+    (found,) = read(write(tmp_path / "a.csv", HEADER, *rows))
+    assert [one.sent_id for one in found.answers] == [None] * len(NONE)
+
+
+@pytest.mark.parametrize("is_learner", [True, False])
+def test_an_import_stops_where_the_log_has_floats_and_goes_on_with_them(
+    connection: Connection, tmp_path: Path, is_learner: bool
+) -> None:
+    user = uuid.uuid4().int % 2**50
+    former = f"{user}.0" if is_learner else str(user)
+    answer = review_log.Answer(datetime(2024, 3, 1, tzinfo=UTC), "5.0", 3, None)
+    record(connection, Record(learner=Learner(former), answers=[answer]).messages())
+    rows = f"{user}.0,5.0,2024-03-01,3,", f"{user},6,2024-03-02,3,"
+    file = write(tmp_path / "a.csv", HEADER, *rows)
+    told = rf"learner {former} with the item 5\.0.*--keep-floats"
+    with pytest.raises(ReviewLogError, match=told):
+        read(file, connection=connection)
+    (kept,) = read(file, connection=connection, keep_floats=True)
+    new = import_new(connection, kept)
+    reviews = [event for event in new if event["event_type"] == "CardReviewed"]
+    assert [(e["metadata"]["user_id"], e["data"]["item_id"]) for e in reviews] == [(former, "6")]
 
 
 def test_without_a_readable_schedule_a_card_keeps_the_interval_of_its_former_row(

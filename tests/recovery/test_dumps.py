@@ -256,15 +256,12 @@ def newest(folder: Folder) -> str:
     return found[0]
 
 
-def test_an_interrupted_dump_leaves_nothing_behind(filled: Connection, tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        dumps.run(filled, Folder(tmp_path), lambda *_: signal.raise_signal(signal.SIGINT))
-    assert not list(tmp_path.iterdir())
-
-
-def test_of_two_dumps_at_once_the_later_one_takes_the_next_number(
+def test_an_interrupted_dump_leaves_nothing_and_of_two_at_once_each_has_a_number(
     populated: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        dumps.run(populated, Folder(tmp_path), lambda *_: signal.raise_signal(signal.SIGINT))
+    assert not list(tmp_path.iterdir())
     dumps.run(populated, Folder(tmp_path), nobody)
     monkeypatch.setattr(Folder, "folders", lambda _: [])  # the other one is not seen yet
     assert dumps.run(populated, Folder(tmp_path), nobody)[0] == "000002"
@@ -419,7 +416,7 @@ def test_rows_are_decompressed_in_small_parts(data: bytes, times: int, size: int
     assert max(map(len, parts), default=0) <= PART
 
 
-def test_a_drill_restores_the_newest_dump_beside_the_database_and_finds_another_log(
+def test_a_drill_restores_the_last_whole_dump_beside_the_database_and_names_what_is_wrong(
     store: Store, filled: Connection, tmp_path: Path
 ) -> None:
     databases = "SELECT datname FROM pg_database ORDER BY datname"
@@ -427,21 +424,10 @@ def test_a_drill_restores_the_newest_dump_beside_the_database_and_finds_another_
     said = cli.expect_success(cli.progress(store.url, "drill"))
     assert "The dump 000001, 0.0 hours old, up to position" in said
     folder = Folder(tmp_path)
-    dumps.run(filled, folder, nobody)
-    append(filled, sample_events.lesson("u2", 8))
-    assert drill.run(store.url, folder, NO_LEDGER, nobody).findings == []
-    filled.run(BLOCKS["record it at another time"])
-    (found,) = drill.run(store.url, folder, NO_LEDGER, nobody).findings
-    assert "the dump differs from the live log" in found.found
-    assert filled.run(databases) == before
-
-
-def test_a_drill_restores_the_last_whole_dump_and_names_what_newer_ones_lack(
-    store: Store, filled: Connection, tmp_path: Path
-) -> None:
-    folder = Folder(tmp_path)
     for _ in range(3):
         dumps.run(filled, folder, nobody)
+    append(filled, sample_events.lesson("u2", 8))
+    assert drill.run(store.url, folder, NO_LEDGER, nobody).findings == []
     (tmp_path / "000003" / dumps.NAME).unlink()  # killed, or not yet complete
     oldest = tmp_path / "000001" / dumps.NAME
     manifest = oldest.read_bytes()
@@ -451,10 +437,15 @@ def test_a_drill_restores_the_last_whole_dump_and_names_what_newer_ones_lack(
     options = {"DUMP_TO": str(tmp_path)}
     said = cli.expect_success(cli.progress(store.url, "drill", **options))
     assert "The dump 000002, " in said
-    assert "The newer dump 000003 is not whole: 000003/manifest.json is missing." in said
+    assert "The newer dump 000003 is not whole: 000003/manifest.json is missing: " in said
     (tmp_path / "000002" / "event_store.sessions.gz").unlink()
     refused = cli.progress(store.url, "drill", **options)
     assert "The dump 000001, " in refused.stdout
     cli.expect_failure(refused, "event_store.sessions.gz cannot be restored (the file is missing)")
     shutil.rmtree(tmp_path / "000001")
     cli.expect_failure(cli.progress(store.url, "drill", **options), "no dump is whole: 000003/")
+    dumps.run(filled, folder, nobody)
+    filled.run(BLOCKS["record it at another time"])
+    (found,) = drill.run(store.url, folder, NO_LEDGER, nobody).findings
+    assert "the dump differs from the live log" in found.found
+    assert filled.run(databases) == before
