@@ -44,10 +44,12 @@ class OwnEvents:
         except TimeoutError:
             raise InstanceUnavailable("no connection for events became free") from None
         try:
-            (row,) = await self._reader.fetch("query/own_events", block, **values)
+            rows: list[Mapping[str, Any]] = await self._reader.fetch(
+                "query/own_events", block, **values
+            )
         finally:
             self._places.release()
-        return row
+        return rows[0]
 
     async def append(
         self,

@@ -37,13 +37,13 @@ class Log:
         self.owner, self.query = owner, query
 
     def append(self, *entries: object, learner: str | None = "ann", **more: Any) -> dict[str, Any]:
-        named = "".join(f", {name} => :{name}" for name in more)
+        values = dict.fromkeys(("expected_version", "is_mutation", "seen_version", "seen")) | more
         ((row,),) = self.query.run(
-            "SELECT to_jsonb(a) FROM event_store.append_own(:learner, CAST(:entries AS jsonb)"
-            f"{named}) AS a",
+            "SELECT to_jsonb(a) FROM event_store.append_own(:learner, CAST(:entries AS jsonb), "
+            ":expected_version, coalesce(:is_mutation, false), :seen_version, :seen) AS a",
             learner=learner,
             entries=json.dumps(entries),
-            **more,
+            **values,
         )
         return dict(row)
 
@@ -56,13 +56,14 @@ class Log:
         return str(error.value.args[0]["C"])
 
     def rows(self) -> list[Any]:
-        return self.owner.run(
+        rows: list[Any] = self.owner.run(
             "SELECT event_id::text, stream_id, occurred_at, metadata FROM event_store.events "
             "ORDER BY global_position"
         )
+        return rows
 
     def count(self, table: str) -> int:
-        return int(self.owner.run(f"SELECT count(*) FROM event_store.{table}")[0][0])
+        return len(self.owner.run(f"SELECT FROM event_store.{table}"))
 
 
 @pytest.fixture
