@@ -1,11 +1,11 @@
 -- What learners record about themselves: their posts, and their mutations.
 
 -- find --
--- What a mutation asks before it records its event. Whether the learner has events, and is deleted or erased; their
--- local day; the recorded event with the given id, and its position; the stream's version. `retracted` is the event
--- with the id :retracted_id, if it is a goal or a rest day of the learner. `decided_at` is the time of the latest choice
--- of this kind. `taken` are the days of :days that are rest days or will be once the log is folded: those of the read
--- model and of what follows it in the log or, if a retraction follows, those of the log.
+-- What a mutation asks before it records its event. Whether the learner is deleted or erased; their local day; the
+-- recorded event with the given id, and its position; the stream's version. `retracted` is the event with the id
+-- :retracted_id, if it is a goal or a rest day of the learner. `decided_at` is the time of the latest choice of this
+-- kind. `taken` are the days of :days that are rest days or will be once the log is folded: those of the read model and
+-- of what follows it in the log or, if a retraction follows, those of the log.
 WITH today AS (
     {read_models/preferences today}
 ), w AS (

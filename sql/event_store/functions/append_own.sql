@@ -1,6 +1,6 @@
 -- The one right of the query function's role to record a learner's events: append events, each {"event_id",
--- "event_type", "occurred_at", "data", "metadata"}, to the learner's own stream. An entry that is not like this, or of a
--- type that learners do not post, or that names another learner, raises, and nothing is recorded.
+-- "event_type", "occurred_at", "data", "metadata"}, to the learner's own stream. An entry that is not like this, or of
+-- a type that learners do not post, or that names another learner, raises, and nothing is recorded.
 --
 -- A post is recorded as every append does it, as posted by the learner. `refused` are the entries that would be dead
 -- letters: an array of [place in entries, from 0, reason, the clock that they are ahead of]. `outcomes` has the others.
@@ -87,8 +87,8 @@ BEGIN
                 'occurred_at', occurred_at, 'data', data, 'session_id', session, 'learner', append_own.learner,
                 'metadata', metadata || CASE WHEN is_mutation THEN '{}' ELSE '{"posted_by": "learner"}' END::jsonb)
             ORDER BY n) FILTER (WHERE outcome IS NULL),
-        jsonb_agg(jsonb_build_array(n, event_store.reason_of(outcome), CASE outcome WHEN 'future' THEN clock_timestamp() END)
-            ORDER BY n) FILTER (WHERE outcome IS NOT NULL)
+        jsonb_agg(jsonb_build_array(n, event_store.reason_of(outcome),
+                CASE outcome WHEN 'future' THEN clock_timestamp() END) ORDER BY n) FILTER (WHERE outcome IS NOT NULL)
     INTO events, refused FROM decided;
     IF events IS NULL THEN
         RETURN;
