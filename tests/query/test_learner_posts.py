@@ -521,6 +521,36 @@ def test_while_the_database_does_not_answer_nothing_is_taken_or_counted(
         http_client.assert_ours(response.body, response.headers)
 
 
+def test_posts_and_mutations_leave_half_of_the_connections_to_queries(
+    store: Store, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, key = "SELECT pg_advisory_{}lock({})", "hashtextextended('event_store.append', 0)"
+    goal = (
+        b'{"query": "mutation { setGoal(answersPerDay: 1, idempotencyKey: \\"k\\") { eventId } }"}'
+    )
+    monkeypatch.setenv("DATABASE_POOL_SIZE", "2")
+    with serve(store, fake_publisher, database_pool_size=2) as world:
+        world.post(entry())
+
+        async def run() -> None:
+            posted, asked = json.dumps([entry()]).encode(), b'{"query": "{ streak { current } }"}'
+            sent = [*(("/events", posted),) * 3, ("/graphql", goal)]
+            calls = [
+                asyncio.create_task(world.api.answer("POST", path, body, api.headers()))
+                for path, body in sent
+            ]
+            await asyncio.sleep(0)
+            answer = await world.api.answer("POST", "/graphql", asked, api.headers())
+            assert "errors" not in api.read(answer)
+            assert not any(call.done() for call in calls)
+            world.connection.run(lock.format("un", key))
+            assert [(await call).status_code for call in calls] == [202, 202, 202, 200]
+
+        world.connection.run(lock.format("", key))
+        world.api.run(run())
+        assert len(world.rows()) == 3
+
+
 def test_while_pubsub_is_down_a_post_is_taken(world: World) -> None:
     world.sent.is_down = True
     for n in range(3):

@@ -222,7 +222,7 @@ class EventRecorder:
             except StatementFailed as error:
                 if error.sqlstate == _OTHER_CONTENT:
                     raise BadInput(_KEY_IN_USE) from None
-                if error.sqlstate != _OTHER_VERSION:
+                if error.sqlstate != _OTHER_VERSION or event.rest_day is None:
                     raise
                 found = await self._find(event, at)
                 continue
