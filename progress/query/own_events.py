@@ -20,13 +20,13 @@ class Recorded(msgspec.Struct, frozen=True):
     """What became of entries: how many had each outcome, and which would be dead letters.
 
     `refused` has the place of each such entry, its reason and, if it is ahead of the clock, this
-    clock. `position` is that of a mutation's event.
+    clock. The position is that of a mutation's event.
     """
 
     outcomes: dict[str, int]
     refused: list[tuple[int, str, datetime | None]]
     shards: list[int]
-    position: int | None
+    global_position: int | None
 
 
 class OwnEvents:
@@ -75,15 +75,7 @@ class OwnEvents:
             seen_version=seen_version,
             seen=seen,
         )
-        return msgspec.convert(
-            {
-                "outcomes": msgspec.json.decode(row["outcomes"] or "{}"),
-                "refused": msgspec.json.decode(row["refused"] or "[]"),
-                "shards": row["shards"] or [],
-                "position": row["position"],
-            },
-            Recorded,
-        )
+        return msgspec.json.decode(row["recorded"], type=Recorded)
 
 
 async def wake(shards: Collection[int]) -> None:

@@ -65,6 +65,6 @@ FROM today, w LEFT JOIN LATERAL (
 ) AS recorded ON true;
 
 -- append --
-SELECT outcomes, refused, shards, global_position AS position
+SELECT to_jsonb(a) AS recorded
 FROM event_store.append_own(:user_id, CAST(:entries AS jsonb), CAST(:expected_version AS bigint), :is_mutation,
-    CAST(:seen_version AS bigint), CAST(:seen AS timestamptz));
+    CAST(:seen_version AS bigint), CAST(:seen AS timestamptz)) AS a;

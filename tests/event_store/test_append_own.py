@@ -106,10 +106,11 @@ def test_an_entry_that_no_learner_may_post_raises_and_nothing_is_recorded(
     assert log.count("events") == 0
 
 
-def test_a_post_needs_a_learner_and_a_mutation_one_entry_without_a_time(log: Log) -> None:
+def test_a_post_needs_a_learner_and_a_mutation_one_choice_without_a_time(log: Log) -> None:
     for learner in (None, ""):
         assert log.code(entry(), learner=learner) == "42501"
-    for entries in ([], [entry(at=None)] * 2, [entry()]):
+    answer = entry("CorrectAnswerGiven", None, session_id="s", item_id="i")
+    for entries in ([], [entry(at=None)] * 2, [entry()], [answer]):
         assert log.code(*entries, is_mutation=True) == "42501"
     assert log.count("events") == 0
 
@@ -162,7 +163,7 @@ def test_what_would_be_a_dead_letter_is_refused_and_written_nowhere(log: Log) ->
     assert (late, other, none) == (1, 3, None)
     assert abs(datetime.fromisoformat(clock) - datetime.now(UTC)) < timedelta(minutes=1)
     assert "first SessionStarted" in reason
-    assert log.append(ahead)["outcomes"] is None
+    assert log.append(ahead)["outcomes"] == {}
     assert (log.count("events"), log.count("dead_letters")) == (3, 0)
 
 

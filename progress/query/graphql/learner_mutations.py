@@ -234,10 +234,10 @@ async def _finish(recorded: Recorded) -> int:
     """Wake the shard; return the event's position."""
     if "erased" in recorded.outcomes:
         raise NotFound("expected a caller who is not erased")
-    if recorded.position is None:
+    if recorded.global_position is None:
         raise InstanceUnavailable("the clock of the database was set back")
     await own_events.wake(recorded.shards)
-    return recorded.position
+    return recorded.global_position
 
 
 def _check_retracted(found: str | None, today: date, at: datetime) -> None:

@@ -6,7 +6,7 @@
 -- letters: an array of [place in entries, from 0, reason, the clock that they are ahead of]. `outcomes` has the others.
 --
 -- A mutation (`is_mutation`) has one entry, without a time: it has that of the append, but follows the latest choice
--- recorded of its kind and item, of which the caller has `seen` the time at the stream's version `seen_version`. An
+-- recorded of its kind and item. Of these, the caller has `seen` the latest time up to the stream's `seen_version`. An
 -- event of its id is a redelivery with whatever time; PR003 if type or data differ. `global_position` is the event's.
 CREATE OR REPLACE FUNCTION event_store.append_own(
     learner text, entries jsonb, expected_version bigint DEFAULT NULL, is_mutation boolean DEFAULT false,
@@ -34,11 +34,15 @@ BEGIN
            OR jsonb_typeof(entry -> 'metadata') IS DISTINCT FROM 'object'
            OR coalesce(entry #>> '{data,user_id}', append_own.learner) <> append_own.learner
            OR coalesce(entry #>> '{metadata,user_id}', append_own.learner) <> append_own.learner
-           OR entry -> 'metadata' ? 'posted_by' OR is_mutation AND entry ? 'occurred_at'
+           OR entry -> 'metadata' ? 'posted_by'
+           OR is_mutation AND (entry ? 'occurred_at' OR entry ->> 'event_type' NOT IN
+               ('GoalSet', 'RestDayTaken', 'ItemSetAside', 'ItemResumed', 'EventRetracted'))
     ) THEN
         RAISE EXCEPTION 'expected entries that this learner may post' USING ERRCODE = 'insufficient_privilege';
     END IF;
 
+    outcomes := '{}';
+    shards := '{}';
     -- Each statement from here on sees all earlier appends.
     PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
 
@@ -50,6 +54,7 @@ BEGIN
                 RAISE EXCEPTION 'expected the content that is recorded' USING ERRCODE = 'PR003';
             END IF;
             outcomes := '{"redelivered": 1}';
+            refused := '[]';
             shards := ARRAY[stored.shard];
             global_position := stored.global_position;
             RETURN;
@@ -87,8 +92,8 @@ BEGIN
                 'occurred_at', occurred_at, 'data', data, 'session_id', session, 'learner', append_own.learner,
                 'metadata', metadata || CASE WHEN is_mutation THEN '{}' ELSE '{"posted_by": "learner"}' END::jsonb)
             ORDER BY n) FILTER (WHERE outcome IS NULL),
-        jsonb_agg(jsonb_build_array(n, event_store.reason_of(outcome),
-                CASE outcome WHEN 'future' THEN clock_timestamp() END) ORDER BY n) FILTER (WHERE outcome IS NOT NULL)
+        coalesce(jsonb_agg(jsonb_build_array(n, event_store.reason_of(outcome),
+            CASE outcome WHEN 'future' THEN clock_timestamp() END) ORDER BY n) FILTER (WHERE outcome IS NOT NULL), '[]')
     INTO events, refused FROM decided;
     IF events IS NULL THEN
         RETURN;
