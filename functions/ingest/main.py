@@ -13,9 +13,8 @@ from progress.adapters import request_deadlines, startup
 from progress.adapters.postgres import database
 from progress.adapters.pubsub import push_request, wakeups
 from progress.adapters.telemetry import logs
-from progress.event_store import events
 from progress.ingest import measured_append, publisher_post, push, responses
-from progress.ingest.admission import TURN_BYTES, Admission
+from progress.ingest.admission import Admission
 from progress.ingest.group_commit import GroupCommit
 from progress.ingest.senders import Senders, may_be_forged
 
@@ -24,7 +23,6 @@ logs.configure("ingest")
 request_deadlines.limit()
 sys.setswitchinterval(0.001)  # seconds, so that a small message hardly waits for a large one
 admission = Admission()
-learners = Admission(8 << 20, large_at_once=1, kept=1 << 20)  # what they post, which gives way
 group = GroupCommit(lambda: database.connect(env, name="ingest", timeout_s=15), wakeups.send)
 append = functools.partial(measured_append.append, group)
 senders = Senders(env)
@@ -42,29 +40,23 @@ def ingest(request: Request) -> ResponseReturnValue:
         case "/events":
             return responses.receive(request, admission, senders, receive_post)
         case "/":
-            topic = push.read_topic(request.headers.get("ce-source", ""))
-            return receive_push(request, topic, None, admission)
-        case "/learners":
-            return receive_push(request, events.LEARNER, env.push_account, learners)
+            return receive_push(request)
         case _:
             return responses.reject(request, admission, 404)
 
 
-def receive_push(
-    request: Request, topic: str, account: str | None, bodies: Admission
-) -> ResponseReturnValue:
+def receive_push(request: Request) -> ResponseReturnValue:
     """Append one push; return 204 once its events are on disk, or 503 to request redelivery."""
-    if not senders.may_push(request.headers.get("Authorization", ""), account):
+    if not senders.may_push(request.headers.get("Authorization", "")):
         return responses.reject(request, admission, 403)
+    topic = push.read_topic(request.headers.get("ce-source", ""))
 
     def handle(request: Request, body: bytearray, arrived: float) -> int:
-        is_large = bodies is learners and len(body) > TURN_BYTES
-        give_way = admission.give_way if is_large else None
-        delivery = admission.decode(body, "", push.parse_delivery, topic, give_way)
+        delivery = admission.decode(body, "", push.parse_delivery, topic)
         body.clear()  # frees its memory
-        return append(request, delivery, arrived, give_way)[0]
+        return append(request, delivery, arrived)[0]
 
-    return push_request.respond(bodies.admit(request, handle))
+    return push_request.respond(admission.admit(request, handle))
 
 
 def receive_post(request: Request, body: bytearray, arrived: float, poster: str) -> Response | int:

@@ -173,7 +173,6 @@ locals {
     RATE_LIMIT_PER_MINUTE = tostring(var.api.rate_limit_per_minute)
     TRUSTED_PROXIES       = local.has_load_balancer ? "2" : "1" # Cloud Run and the load balancer each add an address
     GRAPHQL_INTROSPECTION = var.api.introspection == null ? null : tostring(var.api.introspection)
-    USER_EVENTS_TOPIC     = local.topics[local.user_topic]
     LEARNERS_MAY_POST     = tostring(var.learners.may_post)
     SCHEDULER_REGION      = var.region
 
@@ -198,8 +197,7 @@ locals {
       health  = "/"
       public  = false
       settings = {
-        THREADS      = tostring(var.functions["ingest"].concurrency + 4) # 4 threads for the probes
-        PUSH_ACCOUNT = google_service_account.member["push"].email
+        THREADS = tostring(var.functions["ingest"].concurrency + 4) # 4 threads for the probes
       }
     }
     project = {

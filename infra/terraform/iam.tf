@@ -89,8 +89,7 @@ resource "google_pubsub_subscription_iam_member" "changes" {
   member       = google_service_account.member["batch"].member
 }
 
-# Only Pub/Sub may call ingest and project, and those who post events to ingest. Ingest itself lets only the push
-# account push what learners post.
+# Only Pub/Sub may call ingest and project, and those who post events to ingest.
 resource "google_cloud_run_v2_service_iam_member" "push" {
   for_each = toset(["ingest", "project"])
 

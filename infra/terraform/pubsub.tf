@@ -92,27 +92,19 @@ locals {
   source_topics = ["learning-events", "algorithm-events", "vocabulary-events", "user-events"]
   command_topic = "progress-commands"
   event_topic   = "progress-events"
-  user_topic    = "user-events" # the query function publishes to this source topic only
-
-  # What learners post. Only the query function publishes it: the path of its push says who posted. No variable names
-  # it, and BigQuery does not get it, because its ids are made of the learner's.
-  learner_topic = "learner-events"
 
   week          = "604800s"
   max_retention = "2678400s" # 31 days, Pub/Sub's maximum
 
-  # Push subscriptions: topic, function, its path and acknowledgement deadline.
+  # Push subscriptions: topic, function and its acknowledgement deadline.
   push_subscriptions = merge(
     {
       for topic in local.source_topics : "${topic}-ingest-sub" => {
-        topic = topic, function = "ingest", path = "", seconds = 60
+        topic = topic, function = "ingest", seconds = 60
       }
     },
     {
-      "${local.learner_topic}-ingest-sub" = {
-        topic = local.learner_topic, function = "ingest", path = "/learners", seconds = 60
-      }
-      "progress-projection-sub" = { topic = local.command_topic, function = "project", path = "", seconds = 600 }
+      "progress-projection-sub" = { topic = local.command_topic, function = "project", seconds = 600 }
     },
   )
 
@@ -145,10 +137,9 @@ locals {
   # The publishers of each topic of this project.
   publishers = merge(
     {
-      for topic in local.source_topics : topic => merge(
-        { for member in lookup(var.publishers, topic, []) : member => member },
-        topic == local.user_topic ? { query = google_service_account.member["query"].member } : {},
-      )
+      for topic in local.source_topics : topic => {
+        for member in lookup(var.publishers, topic, []) : member => member
+      }
       if !contains(keys(var.foreign_topics), topic)
     },
     {
@@ -156,7 +147,6 @@ locals {
         for name in ["ingest", "project", "query", "batch", "release"] : name =>
         google_service_account.member[name].member
       }
-      (local.learner_topic) = { query = google_service_account.member["query"].member }
       (local.event_topic) = {
         for name in ["project", "batch", "release"] : name => google_service_account.member[name].member
       }
@@ -203,7 +193,7 @@ resource "google_pubsub_subscription" "push" {
   retain_acked_messages      = contains(keys(var.foreign_topics), each.value.topic)
 
   push_config {
-    push_endpoint = "${google_cloud_run_v2_service.function[each.value.function].uri}${each.value.path}"
+    push_endpoint = google_cloud_run_v2_service.function[each.value.function].uri
     oidc_token {
       service_account_email = google_service_account.member["push"].email
       audience              = google_cloud_run_v2_service.function[each.value.function].uri

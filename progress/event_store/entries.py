@@ -18,7 +18,7 @@ LATER_IDS = ("group_id",)
 # compared with the recorded event.
 TIME_SOURCE = "occurred_at_source"
 
-POSTED_BY = "posted_by"  # the metadata key that the path of a push sets, and nothing else may
+POSTED_BY = "posted_by"  # the metadata key that the append of a learner's post sets alone
 
 # The id of a message to which Pub/Sub gave none, such as a post, begins with this, before a hash.
 HASHED = "sha256-"
@@ -31,7 +31,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     topic: str = ""
     message_id: str = ""
     published_at: datetime | None = None
-    poster: str = ""  # the account that posted it, or the learner
+    poster: str = ""  # the account that posted it
+    learner: str = ""  # whose own events these are, who posts them or asks for them by a mutation
     attributes: dict[str, str] = {}
     is_replay: bool = False  # if true, events keep the TIME_SOURCE that ingest has set
 

@@ -5,7 +5,7 @@ completes the envelope from its message, and checks it against the catalogue.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -24,42 +24,24 @@ from progress.event_store.entries import (
 )
 
 _MOST_BYTES = 1_048_576
-_SLICE = 25  # entries
 MOST_REJECTIONS = 999  # at most this many entries of a message get separate dead letters
-
-_NOT_NAMES = "expected none, because teachers read it - at $.data.display_name"  # of learners
 
 _CARD = events.CardReviewed.__name__
 
 
-def decode(
-    payload: bytes,
-    message: Message,
-    *,
-    index: int = 0,
-    give_way: Callable[[], object] | None = None,
-) -> list[ParsedEvent | Rejection]:
+def decode(payload: bytes, message: Message, *, index: int = 0) -> list[ParsedEvent | Rejection]:
     """Return one entry for each event of the message, in message order; [] for an empty array.
 
     The first 999 malformed or invalid entries get separate rejections. All others share one. A
-    replay gives the `index` that an object had in its message. `give_way` is called before each 25
-    entries of an array.
+    replay gives the `index` that an object had in its message.
     """
     try:
         parts = json_input.elements(payload)
         if parts is not None:
-            parts = _slice(parts, give_way) if give_way else parts
             return decode_parts(enumerate(parts), message)
     except json_input.NotJson as error:
         return [rejections.reject_bytes(payload, index, str(error))]
     return [decode_part(payload, index, message, single=True)]
-
-
-def _slice(parts: Iterable[bytes], give_way: Callable[[], object]) -> Iterator[bytes]:
-    for number, part in enumerate(parts):
-        if number % _SLICE == 0:
-            give_way()
-        yield part
 
 
 def decode_parts(
@@ -118,8 +100,8 @@ def decode_part(
     malformed = parser.find_malformed()
     reason = malformed or unstorable
     try:
-        if parser.is_learners and not malformed:
-            parser.check_learner()
+        if message.learner and not malformed:
+            parser.check_own(message.learner)
         if not reason:
             return parser.parse(index, may_hold_email=b"email" in part or b"\\u00" in part)
     except SerializationError as error:
@@ -133,13 +115,11 @@ def decode_part(
 
 class _EventParser:
     __slots__ = (
-        *("attributes", "body", "data", "event", "event_id", "event_type", "form"),
-        *("is_learners", "message"),
+        *("attributes", "body", "data", "event", "event_id", "event_type", "form", "message"),
     )
 
     def __init__(self, body: dict[str, Any], message: Message, index: int, *, single: bool) -> None:
         self.message = message
-        self.is_learners = message.topic == events.LEARNER  # a learner posts it, or has posted it
         self.attributes = message.attributes
         if self.attributes and not single:
             self.attributes = rejections.drop_event_id(self.attributes)
@@ -175,20 +155,13 @@ class _EventParser:
             return f"expected {missing[2:]}, found none - at {missing}"
         return ""
 
-    def check_learner(self) -> None:
-        """Raise SerializationError if a learner posts no such type, or posts about another one."""
-        if type(self.event_type) is not str or self.event_type not in events.LEARNERS_POST:
-            raise SerializationError("expected a type that learners post - at $.event_type")
-        poster, data, metadata = self.message.poster, self.data, self.body.get("metadata")
-        in_data = data.get("user_id") if type(data) is dict else None
-        in_metadata = metadata.get("user_id") if type(metadata) is dict else None
-        if not poster:
-            if in_data is None and in_metadata is None:
-                raise SerializationError("expected a learner, found none - at $.metadata.user_id")
-        elif in_data is not None and in_data != poster:
-            raise SerializationError("expected the token's learner - at $.data.user_id")
-        elif in_metadata is not None and in_metadata != poster:
-            raise SerializationError("expected the token's learner - at $.metadata.user_id")
+    def check_own(self, learner: str) -> None:
+        """Raise SerializationError if the learner may not record it, or if it is about another."""
+        events.check_own(self.event_type, self.data)
+        for part, where in ((self.data, "data"), (self.body.get("metadata"), "metadata")):
+            named = part.get("user_id") if type(part) is dict else None
+            if named is not None and named != learner:
+                raise SerializationError(f"expected the token's learner - at $.{where}.user_id")
 
     def parse(self, index: int, *, may_hold_email: bool) -> ParsedEvent:
         """Return the event; raise SerializationError if it is invalid."""
@@ -196,11 +169,8 @@ class _EventParser:
         data = _parse_object(self.data, "$.data")
         metadata = self._complete_metadata(data)
         event_id = to_uuid(parse_id(self.event_id, "$.event_id"))
-        if self.is_learners:
-            if event_id != self.event_id:
-                raise SerializationError("expected a UUID - at $.event_id")
-            if event_type == "UserPreferencesChanged" and "display_name" in data:
-                raise SerializationError(_NOT_NAMES)
+        if self.message.learner and event_id != self.event_id:
+            raise SerializationError("expected a UUID - at $.event_id")
         if event_id != self.event_id:
             metadata["source_id"] = self.event_id
         occurred_at = self._parse_time(metadata)
@@ -235,10 +205,8 @@ class _EventParser:
         if not self.message.is_replay:
             metadata.pop(TIME_SOURCE, None)
         metadata.pop(POSTED_BY, None)
-        if self.is_learners:
-            metadata[POSTED_BY] = "learner"
-            if self.message.poster:
-                metadata["user_id"] = self.message.poster
+        if self.message.learner:
+            metadata["user_id"] = self.message.learner
         if self.attributes:
             for name in ("user_id", "correlation_id", "causation_id"):
                 attribute = self.attributes.get(name)

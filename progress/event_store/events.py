@@ -6,6 +6,7 @@ these declarations.
 """
 
 from collections.abc import Callable, Mapping
+from datetime import date, timedelta
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 import msgspec
@@ -61,14 +62,13 @@ Moment = Annotated[
 
 LEARNING, ALGORITHM = "learning-events", "algorithm-events"
 VOCABULARY, USER = "vocabulary-events", "user-events"
-LEARNER = "learner-events"  # what learners post about themselves; only the query function publishes
 
 # The types about a learner's own list or, if they name no learner, a list of the catalogue; and the
 # types about a group's lists, whose learner is dropped.
 OF_LISTS = ("ListPublished", "ListArchived", "ItemListed", "ItemUnlisted")
 ASSIGNMENTS = ("ListAssigned", "ListUnassigned")
 
-# The types that learners post about themselves.
+# The types that learners post about themselves; sql/event_store/functions/append_own.sql, too.
 LEARNERS_POST = frozenset(
     {
         *("SessionStarted", "CorrectAnswerGiven", "IncorrectAnswerGiven", "SessionCompleted"),
@@ -456,6 +456,27 @@ def check(declared: type[Event], data: dict[str, Any]) -> None:
         raise SerializationError(
             f"expected {describe_rule(declared, field)}{suffix} - at $.data.{field}"
         ) from None
+
+
+_MAX_DAYS_AHEAD = timedelta(days=7)  # of a mutation's rest day
+
+
+def check_own(event_type: object, data: object, *, today: date | None = None) -> None:
+    """Raise SerializationError if a learner may not record such an event, by a post or a mutation.
+
+    Doors call this, and folds do not: what is recorded counts. A mutation knows the learner's
+    `today`; a device posts rest days of any date.
+    """
+    if type(event_type) is not str or event_type not in LEARNERS_POST:
+        raise SerializationError("expected a type that learners post - at $.event_type")
+    if not isinstance(data, dict):
+        return
+    if event_type == "UserPreferencesChanged" and "display_name" in data:
+        raise SerializationError("expected none, because teachers read it - at $.data.display_name")
+    if event_type == "RestDayTaken" and today:
+        last = today + _MAX_DAYS_AHEAD
+        if not f"{today}" <= data["date"] <= f"{last}":
+            raise SerializationError(f"expected a day from {today} to {last} - at $.data.date")
 
 
 def _field_name(message: str) -> str:

@@ -1,4 +1,4 @@
-"""What a learner posts about themselves: checked, and made the learner's own for publication.
+"""What a learner posts about themselves: checked, and made the learner's own.
 
 The ids of events and sessions become ids that only this learner can have. Nobody can therefore
 take or retract what is somebody else's, or learn whether an id is used.
@@ -13,25 +13,24 @@ from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
 
-from progress.event_store import bodies, envelope, events, forms, json_input, timestamps
+from progress.event_store import bodies, envelope, forms, json_input, timestamps
 from progress.event_store.entries import Message, ParsedEvent, to_uuid
+from progress.event_store.events import OF_LISTS
 from progress.event_store.post_answers import Refused
 
 MOST_BYTES = 1_000_000  # of a body
 
-_MOST_SENT_BYTES = 65_536  # of an entry: six times as many as published, for escapes, and space
-_MOST_ENTRY_BYTES = 8_192  # as published
+_MOST_SENT_BYTES = 65_536  # of an entry: six times as many as recorded, for escapes, and space
+_MOST_ENTRY_BYTES = 8_192  # as recorded
 _NAMESPACE = uuid5(NAMESPACE_OID, "learner")
 _KEPT = ("user_id", "correlation_id", "causation_id", "source_id")  # of the metadata
-_LISTS = ("ListPublished", "ListArchived", "ItemListed", "ItemUnlisted")
 _PAUSE_EVERY, _PAUSE_S = 16, 0.000_1  # entries; 16 take less than a millisecond
 
 
 class LearnerPost(msgspec.Struct, frozen=True):
-    """A checked post: the data of the message to publish, and the entries that are refused."""
+    """A checked post: what to record, by its place in the body, and what is refused."""
 
-    message: bytes
-    accepted: int
+    good: dict[int, bytes]
     refused: list[Refused]
     types: Counter[str]  # of the entries whose type is known, also of refused ones
     other_bytes: int  # of what is accepted, without changes of lists
@@ -39,12 +38,12 @@ class LearnerPost(msgspec.Struct, frozen=True):
 
     @property
     def entries(self) -> int:
-        return self.accepted + len(self.refused)
+        return len(self.good) + len(self.refused)
 
     @property
     def lists(self) -> int:
         """Return how many entries change a list; they have an allowance of their own."""
-        return sum(self.types[name] for name in _LISTS)
+        return sum(self.types[name] for name in OF_LISTS)
 
 
 def check(
@@ -54,29 +53,35 @@ def check(
 
     In a thread, make short pauses: an event loop, which waits for the interpreter, runs in them.
     """
-    message = Message(topic=events.LEARNER, poster=learner)
-    good: list[bytes] = []
+    message = Message(learner=learner)
+    good: dict[int, bytes] = {}
     refused: list[Refused] = []
     types: Counter[str] = Counter()
     list_bytes = 0
     for index, part in bodies.split(body, media_type):
         if in_thread and index % _PAUSE_EVERY == 0:
             time.sleep(_PAUSE_S)
-        published, reason = b"", f"expected at most {_MOST_SENT_BYTES:,} bytes as sent - at $"
+        recorded, reason = b"", f"expected at most {_MOST_SENT_BYTES:,} bytes as sent - at $"
         if len(part) <= _MOST_SENT_BYTES:
             entry = envelope.decode_part(part, index, message, mask=lambda _: "")
             types[entry.event_type or ""] += 1
             if isinstance(entry, ParsedEvent):
-                published, reason = _encode(entry, learner, now)
-                list_bytes += len(published) if not reason and entry.event_type in _LISTS else 0
+                recorded, reason = _encode(entry, learner, now)
+                list_bytes += len(recorded) if not reason and entry.event_type in OF_LISTS else 0
             else:
                 reason = entry.reason
         if reason:
             refused.append(Refused(index, reason, _sent_id(part)))
         else:
-            good.append(published)
-    size = sum(map(len, good)) - list_bytes
-    return LearnerPost(b"[%b]" % b",".join(good), len(good), refused, types, size, list_bytes)
+            good[index] = recorded
+    size = sum(map(len, good.values())) - list_bytes
+    return LearnerPost(good, refused, types, size, list_bytes)
+
+
+def refuse(index: int, entry: bytes, reason: str, clock: datetime | None) -> Refused:
+    """Return what the log refuses of what is good; `clock` is the one that it is ahead of."""
+    sent_id = msgspec.json.decode(entry)["metadata"]["source_id"]
+    return Refused(index, timestamps.describe_future(clock) if clock else reason, sent_id)
 
 
 def own_id(learner: str, id_: str) -> str:
@@ -90,7 +95,7 @@ def posted_id(learner: str, text: str) -> str:
 
 
 def _encode(event: ParsedEvent, learner: str, now: datetime) -> tuple[bytes, str]:
-    """Return the event as it is published, and why it is refused, if it is."""
+    """Return the event as it is recorded, and why it is refused, if it is."""
     metadata = {**event.metadata, "source_id": event.event_id}
     data: dict[str, Any] = dict(event.data)
     if data.get("session_id") is not None:
@@ -98,7 +103,7 @@ def _encode(event: ParsedEvent, learner: str, now: datetime) -> tuple[bytes, str
     if event.event_type == "EventRetracted":
         retracted = to_uuid(data["retracted_event_id"]).lower()
         data["retracted_event_id"] = own_id(learner, retracted)
-    published = msgspec.json.encode(
+    recorded = msgspec.json.encode(
         {
             "event_id": own_id(learner, event.event_id.lower()),
             "event_type": event.event_type,
@@ -107,12 +112,12 @@ def _encode(event: ParsedEvent, learner: str, now: datetime) -> tuple[bytes, str
             "metadata": {name: metadata[name] for name in _KEPT if metadata.get(name) is not None},
         }
     )
-    if len(published) > _MOST_ENTRY_BYTES:
-        return published, f"expected at most {_MOST_ENTRY_BYTES:,} bytes - at $"
-    reason = json_input.decode(published)[1]  # the flat form has a level less
+    if len(recorded) > _MOST_ENTRY_BYTES:
+        return recorded, f"expected at most {_MOST_ENTRY_BYTES:,} bytes - at $"
+    reason = json_input.decode(recorded)[1]  # the flat form has a level less
     if not reason and event.occurred_at > now + timestamps.MOST_AHEAD:
         reason = timestamps.describe_future(now)
-    return published, reason
+    return recorded, reason
 
 
 def _sent_id(part: bytes) -> str | None:

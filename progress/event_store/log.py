@@ -38,14 +38,14 @@ class Delivery(msgspec.Struct, frozen=True):
     is_reported: bool = False  # whether the caller asks what became of each entry
     reserve: int = 0  # bytes of dead letters for which there must be space
 
-    def split(self, size: int, most: int) -> "list[Delivery]":
-        """Return parts of about this size and of at most so many events; first the letters.
+    def split(self, size: int) -> "list[Delivery]":
+        """Return parts of about this size; first the letters.
 
         So nothing precedes a refusal. A batch is as if its events arrived one after the other, so
         parts give the same rows. The first of several needs space for all events as letters, at
         most twice as long in PostgreSQL.
         """
-        count = max(-(-self.size // size), -(-len(self.entries) // most))
+        count = -(-self.size // size)
         if count < 2:
             return [self]
         letters: list[ParsedEvent | Rejection] = []

@@ -6,7 +6,7 @@ import msgspec
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """An entry that is not published: its place in the body, why, and its id as sent."""
+    """An entry that is not recorded: its place in the body, why, and its id as sent."""
 
     index: int
     reason: str

@@ -7,7 +7,7 @@ redelivers it. Without the limit, the framework would read every body into memor
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import IO, Self, TypeVar
 
 from flask import Request
@@ -22,10 +22,8 @@ _CAPACITY = 32 << 20
 _MAX_BODY = 64 << 20  # The largest push has 14 MB: a message of 10 MB in base64.
 _UNKNOWN_SIZE = 16 << 20  # Reserved for a body without a Content-Length.
 _READ_SIZE, _DISCARD_SIZE = 1 << 20, 64 << 10  # Bytes per read.
-TURN_BYTES, _TURN_S = 16 << 10, 10.0  # a larger body waits so long for others
 _LARGE_BYTES, _LARGE_AT_ONCE = 1_000_000, 2  # of bodies that are decoded at a time
-_WAITING = 40  # such bodies at a time, so that threads are left for others
-_GIVE_WAY_S, _RECENT_S = 0.02, 10.0
+_TURN_S = 10.0  # for which another one waits
 _BROKEN = (OSError, ParseException, ClientDisconnected)  # of a body that does not arrive whole
 
 _T = TypeVar("_T")
@@ -35,25 +33,16 @@ Handler = Callable[[Request, bytearray, float], _T]  # takes the body and its ar
 class Admission:
     """The memory for request bodies.
 
-    A body larger than this memory is admitted only if no other request has reserved memory. At
-    most `large_at_once` large bodies are handled at a time, and `kept` bytes are for small ones.
+    A body larger than this memory is admitted only if no other request has reserved memory.
     """
 
     def __init__(
-        self,
-        capacity: int = _CAPACITY,
-        timeout_s: float = request_deadlines.BODY_TIMEOUT_S,
-        *,
-        large_at_once: int = 1_000,
-        kept: int = 0,
+        self, capacity: int = _CAPACITY, timeout_s: float = request_deadlines.BODY_TIMEOUT_S
     ) -> None:
-        self._capacity, self._kept = capacity, kept
+        self._capacity = capacity
         self._body_deadline = BodyDeadline(timeout_s)
         self._reserved = 0
-        self._last = -_RECENT_S
-        self._mutex = threading.Condition()
-        self._turns = threading.Semaphore(large_at_once)
-        self._places = threading.Semaphore(large_at_once * _WAITING)
+        self._mutex = threading.Lock()
         self._decoding = threading.Condition()
         self._senders: set[str] = set()  # of the large bodies that are being decoded
 
@@ -62,10 +51,9 @@ class Admission:
     ) -> _T | int:
         """Return what `handler` returns, or the status that rejects the body.
 
-        429: the memory is exhausted, too many bodies are slow (BodyDeadline), too many large ones
-        wait, or one for too long. 413: the body has more than `most` bytes. 405: the method is
-        neither POST nor GET (the health check). 408: the body is late or incomplete. 400: its
-        chunks are malformed.
+        429: the memory is exhausted, or too many bodies are slow (BodyDeadline). 413: the body has
+        more than `most` bytes. 405: the method is neither POST nor GET (the health check). 408: the
+        body is late or incomplete. 400: its chunks are malformed.
         """
         arrived = time.monotonic()
         with _Reservation(self) as reservation:
@@ -74,13 +62,7 @@ class Admission:
                 return body
             if request.method == "GET":
                 return startup.status(request.path)
-            if len(body) <= TURN_BYTES:
-                return handler(request, body, arrived)
-            with _hold(self._places, 0) as has_place:
-                if not has_place:
-                    return 429
-                with _hold(self._turns, _TURN_S) as has_turn:
-                    return handler(request, body, arrived) if has_turn else 429
+            return handler(request, body, arrived)
 
     def decode(self, body: bytearray, sender: str, parse: Callable[..., _T], *rest: object) -> _T:
         """Return `parse(body, *rest)`; raise ServiceUnavailable if others take too long.
@@ -102,24 +84,13 @@ class Admission:
                 self._senders.remove(sender)
                 self._decoding.notify_all()
 
-    def give_way(self) -> bool:
-        """Wait a moment until no request is here; return whether one was in the last seconds."""
-        with self._mutex:
-            self._mutex.wait_for(lambda: not self._reserved, _GIVE_WAY_S)
-            return time.monotonic() - self._last < _RECENT_S
-
     def resize(self, old: int, new: int) -> bool:
         """Change a reservation; return False, without a change, if too little memory is left."""
         with self._mutex:
             others = self._reserved - old
-            most = self._capacity - (self._kept if new > TURN_BYTES else 0)
-            if new > old and others and others + new > most:
+            if new > old and others and others + new > self._capacity:
                 return False
-            if new != old:  # no probe, which has no body
-                self._last = time.monotonic()
             self._reserved = others + new
-            if not self._reserved:
-                self._mutex.notify_all()
         return True
 
     def discard(self, request: Request) -> None:
@@ -156,16 +127,6 @@ class Admission:
                 is_late = arrival is not None and arrival.deadline <= time.monotonic()
                 return 400 if isinstance(error, ParseException) and not is_late else 408
         return body
-
-
-@contextlib.contextmanager
-def _hold(semaphore: threading.Semaphore, timeout_s: float) -> Iterator[bool]:
-    is_held = semaphore.acquire(timeout=timeout_s)
-    try:
-        yield is_held
-    finally:
-        if is_held:
-            semaphore.release()
 
 
 class _Reservation:

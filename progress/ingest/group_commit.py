@@ -7,7 +7,6 @@ Pub/Sub does not redeliver its message, so a crash would lose wake-ups that are 
 request waits beyond its own deadline.
 """
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -34,7 +33,6 @@ _MOST_EVENTS = 1_000
 _MOST_BYTES = 4 << 20  # of the messages' data
 # A larger delivery is committed in parts, between which others commit.
 _PART_BYTES = 2 << 20
-_PART_EVENTS = 100  # of a delivery that gives way
 _CONNECT_TIMEOUT_S = 10.0
 _APPEND_TIMEOUT_S = 15.0
 _SPAN_ATTRIBUTES = {"db.system.name": "postgresql"}
@@ -51,8 +49,6 @@ class _Ticket:
 
     delivery: Delivery
     deadline: float
-    wakes: bool
-    waiting: set[int]
     place: int = 0  # in its group
     leads: bool = False
     turn: threading.Event = field(default_factory=lambda: threading.Event())  # noqa: PLW0108 - as patched
@@ -84,53 +80,31 @@ class GroupCommit:
         self._queue: list[_Ticket] = []
         self._is_led = False
 
-    def append_parts(
-        self, delivery: Delivery, arrived: float, give_way: Callable[[], bool] | None = None
-    ) -> Committed:
+    def append_parts(self, delivery: Delivery, arrived: float) -> Committed:
         """Append a delivery in parts, so that no other one waits for all of it; see `append`.
 
-        If the parts might leave too many dead letters, append all or nothing of it at once. What a
-        learner has posted gives way before each part: `give_way` waits and returns whether small
-        parts are needed. All of it is in one shard, so only the last part wakes it, or the failure
-        of a part.
+        If the parts might leave too many dead letters, append all or nothing of it at once.
         """
-        is_small = give_way is not None and give_way()
-        first, *rest = delivery.split(_PART_BYTES, _PART_EVENTS if is_small else sys.maxsize)
-        waiting = set[int]()
+        first, *rest = delivery.split(_PART_BYTES)
         try:
-            parts = [self.append(first, arrived, wakes=not (give_way and rest), waiting=waiting)]
+            parts = [self.append(first, arrived)]
         except LettersFull:
             if not rest:
                 raise
             return self.append(delivery, arrived)
-        try:
-            for part in rest:
-                wakes = not (give_way and give_way()) or part is rest[-1]
-                parts.append(self.append(part, arrived, wakes=wakes, waiting=waiting))
-        finally:
-            if waiting:  # a part has failed
-                self._wake(sorted(waiting), 0)
+        parts += [self.append(part, arrived) for part in rest]
         others = {index: other for part in parts for index, other in part.others.items()}
         return Committed(parts[-1].at, others)
 
-    def append(
-        self,
-        delivery: Delivery,
-        arrived: float | None = None,
-        *,
-        wakes: bool = True,
-        waiting: set[int] | None = None,
-    ) -> Committed:
-        """Return once the delivery is on disk and, if it `wakes`, its shards are woken.
+    def append(self, delivery: Delivery, arrived: float | None = None) -> Committed:
+        """Return once the delivery is on disk and its shards are woken.
 
-        `waiting` are the shards that earlier parts of the delivery have left to be woken.
         Raise Unavailable if the database is down, or if the timeout since `arrived`
         (time.monotonic) has passed. In both cases, the log may nevertheless contain the delivery.
         Raise EventStoreError if the log rejects the delivery.
         """
         start = time.monotonic() if arrived is None else arrived
-        kept = set[int]() if waiting is None else waiting
-        ticket = _Ticket(delivery, start + self._timeout_s, wakes=wakes, waiting=kept)
+        ticket = _Ticket(delivery, start + self._timeout_s)
         group: list[_Ticket] = []
         try:
             with tracing.child_span("append", "client", _SPAN_ATTRIBUTES):
@@ -186,17 +160,14 @@ class GroupCommit:
         messages, and the wake-ups are sent again.
         """
         committed = [(t, t.outcome) for t in group if isinstance(t.outcome, Appended)]
-        shards = {shard for t, outcome in committed for shard in (*outcome.shards, *t.waiting)}
+        shards = {shard for _, outcome in committed for shard in outcome.shards}
         error: Unavailable | None = InstanceUnavailable(
             "the thread that sends wake-ups was stopped"
         )
         try:
-            wakes = any(ticket.wakes for ticket, _ in committed)
-            if shards and wakes:
+            if shards:
                 delays = [t.delivery.message.age_ms(t.committed_at) or 0 for t, _ in committed]
                 self._wake(sorted(shards), max(0, *delays))
-            for ticket, _ in committed:
-                ticket.waiting.clear() if wakes else ticket.waiting.update(shards)
             error = None
         finally:
             for ticket in group:

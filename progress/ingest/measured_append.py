@@ -1,7 +1,5 @@
 """Append a delivery, and measure it: a span, and a log line that counts as an operation."""
 
-from collections.abc import Callable
-
 from flask import Request
 
 from progress.adapters.pubsub.push_request import HandledDelivery
@@ -12,11 +10,7 @@ from progress.ingest.group_commit import GroupCommit, Others
 
 
 def append(
-    group: GroupCommit,
-    request: Request,
-    delivery: Delivery,
-    arrived: float,
-    give_way: Callable[[], bool] | None = None,
+    group: GroupCommit, request: Request, delivery: Delivery, arrived: float
 ) -> tuple[int, Others | None]:
     """Return the status of a push and, if all is on disk, what was not appended."""
     others, message = None, delivery.message
@@ -28,7 +22,7 @@ def append(
     }
     present = {name: value for name, value in attributes.items() if value}
     with HandledDelivery("ingest", trace, "ingest", present) as handled:
-        committed = group.append_parts(delivery, arrived, give_way)
+        committed = group.append_parts(delivery, arrived)
         others = committed.others
         logs.write(
             "INFO", "recorded", operation="ingest", outcome="ok",

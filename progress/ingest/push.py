@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-from collections.abc import Callable
 
 from progress.adapters.pubsub import push_request
 from progress.adapters.pubsub.push_request import PushEnvelope
@@ -14,16 +13,8 @@ from progress.event_store.log import Delivery
 _SOURCE = "//pubsub.googleapis.com/"
 
 
-def parse_delivery(
-    body: bytes | bytearray,
-    topic: str = "",
-    give_way: Callable[[], object] | None = None,
-) -> Delivery:
-    """Return the pushed message; a body that is not a push becomes one dead letter.
-
-    The path of a push alone decides whether its topic is that of learners' posts, because
-    publishers choose everything else.
-    """
+def parse_delivery(body: bytes | bytearray, topic: str = "") -> Delivery:
+    """Return the pushed message; a body that is not a push becomes one dead letter."""
     try:
         push = push_request.parse(body)
         if b"\\u0000" in body:
@@ -43,7 +34,7 @@ def parse_delivery(
         attributes=push.message.attributes or {},
     )
     data = push.message.data or b""
-    return Delivery(message, envelope.decode(data, message, give_way=give_way), len(data))
+    return Delivery(message, envelope.decode(data, message), len(data))
 
 
 def read_topic(source: str) -> str:

@@ -48,16 +48,12 @@ class Senders:
             raise Forbidden("expected a token whose only role is publisher")
         return caller.user_id
 
-    def may_push(self, authorization: str, account: str | None = None) -> bool:
-        """Return whether the sender may push.
+    def may_push(self, authorization: str) -> bool:
+        """Return whether the sender may push: under `progress serve` by the key of its transport.
 
-        Under `progress serve`, the transport alone may, by its key. On Cloud Run, IAM has admitted
-        the sender, and an `account` alone may push what learners post, because such a push says who
-        posted it.
+        On Cloud Run, IAM has admitted the sender.
         """
-        if self._key:
-            return hmac.compare_digest(authorization.encode(), self._key)
-        return account is None or _read_claim(authorization, "email") == account
+        return not self._key or hmac.compare_digest(authorization.encode(), self._key)
 
     def _load(self) -> "Authenticator":
         from progress.auth import Authenticator, load_issuer

@@ -83,11 +83,6 @@ DELETE FROM public.progress_functions WHERE name LIKE '%()' AND name <> 'event_s
 -- record routines --
 INSERT INTO public.progress_functions (name, checksum) {adapters/migrations routines} ON CONFLICT DO NOTHING;
 
--- replay letters of learners --
--- Only an ingest that knew less left them, and the new code may know more. Its batch job serves after the release.
-UPDATE event_store.dead_letters SET due_at = clock_timestamp() + INTERVAL '1 hour'
-WHERE topic = 'learner-events' AND kind <> 'future' AND (replayed_at IS NOT NULL) = false AND discarded_at IS NULL;
-
 -- create refusals --
 CREATE TABLE IF NOT EXISTS public.progress_refusals (
     execution text PRIMARY KEY, -- the execution of a Cloud Run job

@@ -33,15 +33,10 @@ FROM event_store.dead_letters
 WHERE letter_id = :letter_id;
 
 -- due letters --
--- Letters about the future whose time has come, and learners' letters that a migration lets be replayed.
+-- Letters about the future whose time has come.
 SELECT *
 FROM event_store.dead_letters
 WHERE kind = 'future' AND replayed_at IS NULL AND discarded_at IS NULL AND due_at <= now()
-UNION ALL
-SELECT *
-FROM event_store.dead_letters
-WHERE kind <> 'future' AND topic = 'learner-events'
-  AND (replayed_at IS NOT NULL) = false AND discarded_at IS NULL AND due_at <= now()
 ORDER BY due_at
 LIMIT :limit;
 

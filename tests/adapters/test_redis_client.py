@@ -221,7 +221,6 @@ KEYS: list[Callable[[str], str]] = [
     commands.summary_key,
     lambda user_id: commands.query_key("streak", user_id, "f00"),
     lambda user_id: commands.period_key("week", "2024-04-01", user_id),
-    lambda user_id: commands.announced_key(user_id, "shared"),
     functools.partial(commands.count_key, "poster"),
     *(functools.partial(commands.count_key, each.key) for each in COUNTED),
 ]
@@ -286,10 +285,9 @@ def test_what_limits_callers_outlives_what_callers_fill_the_memory_with(tmp_path
         for each in COUNTED:
             sent.execute_command(*commands.count(each.key, "ann", 20_000, 1))
         sent.execute_command(*commands.mark_poster("ann", 20_000))
-        sent.execute_command(*commands.announce("ann", "shared", "e", b"{}"))
         sent.execute()
         limits = {*client.scan_iter()}
-        assert len(limits) == len(COUNTED) + 2
+        assert len(limits) == len(COUNTED) + 1
         for n in range(4_000):
             key, field = commands.period_key("week", "2024-04-01", f"{n}"), "f" if n % 2 else None
             sent.execute_command(*commands.set_entry(key, field, b"x" * 4_000, DAY_S * 1_000))

@@ -124,12 +124,6 @@ def test_bodies_over_the_memory_limit_get_429_and_are_recorded_when_sent_again(
     assert letters(store) == []
 
 
-def test_the_large_posts_that_wait_leave_memory_for_small_ones() -> None:
-    place = admission.Admission(8 * MIB, large_at_once=1, kept=MIB)
-    assert [place.resize(0, MIB) for _ in range(9)] == [True] * 7 + [False] * 2
-    assert place.resize(0, admission.TURN_BYTES)
-
-
 def test_a_body_over_the_memory_limit_is_admitted_while_no_other_body_is_arriving(
     small: FunctionProcess,
 ) -> None:

@@ -1,7 +1,5 @@
 """In a group commit, no request waits forever, and no request fails because another one fails."""
 
-import contextlib
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -9,18 +7,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 
 import pytest
-from flask import Request
-from werkzeug.test import EnvironBuilder
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable, EventStoreError, Unavailable
-from progress.event_store import events
 from progress.event_store.entries import Message, ParsedEvent
 from progress.event_store.log import Delivery
 from progress.event_store.timestamps import EARLIEST
 from progress.ingest import push
-from progress.ingest.admission import Admission
 from progress.ingest.group_commit import Committed, GroupCommit
 from tests.adapters.test_timeouts import silent
 from tests.conftest import Store
@@ -294,76 +288,3 @@ def test_the_size_of_a_group_is_limited_in_bytes(
     gate.open.set()
     assert wait(calls, timeout=30).not_done == set(), HANGS
     assert transactions(store) == [1, 2, 1, 1, 1]
-
-
-def learners_post(user: str, size: int) -> Delivery:
-    body = [session_abandoned(user=user) | {"metadata": {"user_id": user}} for _ in range(size)]
-    return push.parse_delivery(encode_push(body), topic=events.LEARNER)
-
-
-def test_a_publisher_waits_for_a_small_part_of_what_learners_post(
-    store: Store, gate: Gate, pool: ThreadPoolExecutor
-) -> None:
-    """Large posts take turns and give way; only the last part of a post wakes its shard."""
-    woken = list[list[int]]()
-    group = GroupCommit(gate, lambda shards, _: woken.append(shards))
-    place = Admission(large_at_once=1)
-    publishers = Admission()
-    publishers.resize(0, 1)
-
-    def post(number: int) -> int:
-        def handle(_request: Request, _body: bytearray, arrived: float) -> int:
-            posted = learners_post(f"l{number}", 200)
-            group.append_parts(posted, arrived, publishers.give_way)
-            return 204
-
-        data = b" " * (17 << 10)  # some 60 entries
-        return place.admit(Request(EnvironBuilder(method="POST", data=data).get_environ()), handle)
-
-    posts = [pool.submit(post, number) for number in range(4)]
-    gate.reached.wait()
-    publisher = pool.submit(group.append, delivery())
-    await_queue(group, 1)
-    assert len(group._queue) == 1
-    gate.open.set()
-    publisher.result(timeout=30)
-    publishers.resize(1, 0)
-    assert [call.result(timeout=30) for call in posts] == [204] * 4
-    assert transactions(store) == [100, 1, *[100] * 7]
-    assert len(woken) == 1 + 4
-
-
-@pytest.mark.parametrize("others", [{"occurred_at": "2999-01-01T00:00:00Z"}, None])
-def test_the_first_part_is_folded_even_if_the_last_one_records_nothing_or_fails(
-    store: Store, others: dict[str, str] | None
-) -> None:
-    woken = list[list[int]]()
-    first, last = learners_post("l", 100), learners_post("l", 100)
-    body = [session_abandoned(user="l") | (others or {}) for _ in range(100)]
-    if others:
-        last = push.parse_delivery(encode_push(body), topic=events.LEARNER)
-    else:
-        last.entries[0] = bad().entries[0]
-    both = Delivery(first.message, [*first.entries, *last.entries])
-    group = GroupCommit(store.connect, lambda shards, _: woken.append(shards))
-    with contextlib.suppress(EventStoreError):
-        group.append_parts(both, time.monotonic(), lambda: True)
-    assert (transactions(store), len(woken)) == ([100], 1)
-
-
-def test_a_learners_post_gives_way_while_it_is_decoded() -> None:
-    ways = list[None]()
-    data = json.dumps([session_abandoned() for _ in range(51)]).encode()
-    body = encode_push(data)
-    posted = push.parse_delivery(body, topic=events.LEARNER, give_way=lambda: ways.append(None))
-    assert (len(posted.entries), len(ways), posted.size) == (51, 3, len(data))
-
-
-def test_what_a_learner_posts_is_one_transaction_if_no_publisher_is_there(store: Store) -> None:
-    publishers = Admission()  # which a probe has asked, as every 30 s
-    probe = Request(EnvironBuilder(method="GET").get_environ())
-    assert publishers.admit(probe, lambda *_: 204) == 200
-    GroupCommit(store.connect, ignore).append_parts(
-        learners_post("l", 250), time.monotonic(), publishers.give_way
-    )
-    assert transactions(store) == [250]

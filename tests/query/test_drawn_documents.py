@@ -151,7 +151,7 @@ def asked(
     for name, form in FORMS.items():
         TYPES.type_map[name].serialize = partial(require, form)  # type: ignore[attr-defined]
     Drawn.found = find_values(operator, letters)
-    monkeypatch.setattr(learner_mutations, "_MAX_WAIT_S", 0.1)  # nothing records what is published
+    monkeypatch.setattr(learner_mutations, "_MAX_WAIT_S", 0.1)  # nothing folds what is recorded
     with api.serve(
         url_of(store.url, "query"),
         redis_url=patient_redis,

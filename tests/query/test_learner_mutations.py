@@ -1,9 +1,9 @@
-"""Goals and rest days that learners set through the API: published, recorded once, counted."""
+"""Goals and rest days that learners set through the API: recorded once, and counted."""
 
+import asyncio
 import itertools
 import json
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -13,27 +13,23 @@ from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
 import pytest
-import redis
-from google.pubsub_v1.types import PublishRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from progress import settings
 from progress.adapters import request_scope
-from progress.adapters.redis import commands
-from progress.event_store import dead_letters, log
-from progress.ingest import push
+from progress.adapters.postgres import database
+from progress.event_store import dead_letters
 from progress.projections.projector import Projector
 from progress.query.graphql import learner_mutations
-from progress.serve import ports
+from progress.serve import ports, readiness
 from tests.conftest import Store
 from tests.support import api, recent_events, sample_events
 from tests.support.api import Api, Body
-from tests.support.fake_publisher import FakePublisher, forget_outages
+from tests.support.fake_publisher import FakePublisher
 from tests.support.postgres_servers import url_of
-from tests.support.pushes import encode_push
 from tests.support.stage import append, connect
 
-TOPIC = "user-events"
 EARLIEST, LATEST = "Pacific/Kiritimati", "Pacific/Pago_Pago"  # UTC+14 and UTC-11
 REFUSED = "BAD_USER_INPUT"
 _MINUTE = timedelta(minutes=1)
@@ -50,34 +46,41 @@ _numbers = itertools.count()
 
 
 class World:
-    """The API, and a Pub/Sub whose messages on `user-events` are recorded and folded at once."""
+    """The API, and a Pub/Sub whose wake-ups fold the log at once."""
 
     def __init__(
         self, store: Store, sent: FakePublisher, served: Api, options: dict[str, Any]
     ) -> None:
         self.api, self.sent, self.options = served, sent, options
         self.connection = connect(store.url)
-        self.is_recording = self.is_folding = True
-        self._delivering = threading.Lock()
-        sent.on_stored = self._deliver
-
-    def _deliver(self, request: PublishRequest) -> None:
-        if self.is_recording:
-            self.record(*(message.data for message in request.messages))
-
-    def record(self, *messages: bytes) -> None:
-        with self._delivering:
-            for data in messages:
-                pushed = encode_push(data, publish_time=datetime.now(UTC).isoformat())
-                log.append(self.connection, [push.parse_delivery(pushed)])
-            if self.is_folding:
-                self.fold()
+        self.is_folding = True
+        self._folding = threading.Lock()
+        sent.on_stored = lambda _request: self.fold() if self.is_folding else None
 
     def fold(self) -> None:
-        Projector(self.connection).catch_up_all()
+        with self._folding:
+            Projector(self.connection).catch_up_all()
 
-    def published(self) -> list[bytes]:
-        return [message.data for message in self.sent.messages(TOPIC)]
+    def rows(self) -> list[Any]:
+        """Return what the mutations have recorded: type, data, time and metadata."""
+        rows: list[Any] = self.connection.run(
+            "SELECT event_type, event_data, occurred_at, metadata FROM event_store.events "
+            "WHERE event_type IN ('GoalSet', 'RestDayTaken', 'EventRetracted') "
+            "ORDER BY global_position"
+        )
+        return rows
+
+    @contextmanager
+    def hang(self) -> Iterator[None]:
+        """Let no append end."""
+        with database.transaction(self.connection), pytest.MonkeyPatch.context() as patch:
+            self.connection.run(
+                "SELECT pg_advisory_xact_lock(hashtextextended('event_store.append', 0))"
+            )
+            patch.setattr(request_scope, "TIMEOUT_S", 0.5)
+            yield
+            waiting = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            readiness.wait(lambda: not self.connection.run(waiting), "the end of the calls")
 
     def add_learner(self, zone: str | None = None) -> str:
         """Return a new learner; without `zone`, it is about noon where the learner is."""
@@ -143,24 +146,27 @@ def open_world(
     store: Store, sent: FakePublisher, redis_url: str | None, **more: Any
 ) -> Iterator[World]:
     with ExitStack() as stack:
-        options = {"redis_url": redis_url, "pubsub_emulator_host": sent.address, **more}
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv("PUBSUB_EMULATOR_HOST", sent.address)
+        settings.current.cache_clear()
+        options = {"redis_url": redis_url, **more}
         served = stack.enter_context(api.serve(url_of(store.url, "query"), **options))
         world = World(store, sent, served, options)
         stack.enter_context(closing(world.connection))
         yield world
 
 
-@pytest.fixture(params=["redis", "table"])
+@pytest.fixture(params=["redis", "instance"])
 def world(
     request: pytest.FixtureRequest, store: Store, fake_publisher: FakePublisher, patient_redis: str
 ) -> Iterator[World]:
-    """The world; it holds the announced events in Redis or, without Redis, in a table."""
+    """The world; it counts in Redis or, without Redis, in the instance."""
     url = patient_redis if request.param == "redis" else None
     with open_world(store, fake_publisher, url) as made:
         yield made
 
 
-def test_a_goal_and_a_rest_day_are_published_counted_and_shown(world: World) -> None:
+def test_a_goal_and_a_rest_day_are_recorded_counted_and_shown(world: World) -> None:
     user = world.add_learner()
     goal, today = "{ goal { answersPerDay } }", world.today(user)
     assert world.api.data(goal, user) == {"goal": None}
@@ -173,18 +179,11 @@ def test_a_goal_and_a_rest_day_are_published_counted_and_shown(world: World) -> 
     assert world.api.data(goal, user) == {"goal": {"answersPerDay": 30}}
     assert world.rest_days(user) == [f"{today}"]
     assert world.api.data("{ streak { restToday } }", user)["streak"] == {"restToday": True}
-    assert [json.loads(data) for data in world.published()] == [
-        {
-            "event_id": set_["eventId"],
-            "event_type": "GoalSet",
-            "data": {"user_id": user, "answers_per_day": 30},
-        },
-        {
-            "event_id": taken["eventId"],
-            "event_type": "RestDayTaken",
-            "data": {"user_id": user, "date": f"{today}"},
-        },
+    assert [row[:2] for row in world.rows()] == [
+        ["GoalSet", {"user_id": user, "answers_per_day": 30}],
+        ["RestDayTaken", {"user_id": user, "date": f"{today}"}],
     ]
+    assert [row[3] for row in world.rows()] == [{"occurred_at_source": "publish_time"}] * 2
     assert world.set_goal(user, 0, "none")["counted"]
     assert world.api.data(goal, user) == {"goal": None}
 
@@ -219,12 +218,33 @@ def test_an_item_is_set_aside_and_resumed_after_every_recorded_event_about_it(wo
     append(world.connection, sent)
     assert world.set_aside(user, "i", aside=True, key="c")["counted"]
     assert world.list_set_aside(user) == ["i"]
-    times = [json.loads(data).get("occurred_at") for data in world.published()]
-    assert times == [
-        None,
-        f"{(ahead + timedelta(microseconds=1)).isoformat()}".replace("+00:00", "Z"),
-        f"{(ahead + timedelta(seconds=1, microseconds=1)).isoformat()}".replace("+00:00", "Z"),
+    times = [
+        world.connection.run(
+            "SELECT occurred_at, metadata FROM event_store.events WHERE event_id = :id",
+            id=str(uuid5(NAMESPACE_OID, f'["{user}","setItemAside","{key}"]')),
+        )
+        for key in "abc"
     ]
+    ((first, marked),), *others = times
+    assert (first < now, marked) == (True, {"occurred_at_source": "publish_time"})
+    assert others == [
+        [[ahead + timedelta(microseconds=1), {}]],
+        [[ahead + timedelta(seconds=1, microseconds=1), {}]],
+    ]
+
+
+def test_a_goal_follows_one_of_a_clock_that_is_ahead(world: World) -> None:
+    user, goal = world.add_learner(), "{ goal { answersPerDay } }"
+    for minutes, is_folded in ((8, True), (9, False)):
+        at = datetime.now(UTC) + timedelta(minutes=minutes)
+        posted = {"user_id": user, "answers_per_day": 5}
+        append(world.connection, [sample_events.envelope("GoalSet", posted, at=at)])
+        if is_folded:
+            world.fold()
+        assert world.set_goal(user, minutes, f"{minutes}")["counted"]
+        assert world.rows()[-1][2] == at + timedelta(microseconds=1)
+        answered = world.api.data(goal, user)["goal"]
+        assert answered == {"answersPerDay": minutes}
 
 
 def test_a_repeated_call_finds_the_recorded_event_even_after_midnight(world: World) -> None:
@@ -237,7 +257,7 @@ def test_a_repeated_call_finds_the_recorded_event_even_after_midnight(world: Wor
     assert world.take(user, day) == first
     assert world.take(user, day, "another") == "BAD_USER_INPUT"
     assert world.take(user, day + timedelta(days=1)) == "BAD_USER_INPUT", "the key is of `day`"
-    assert len(world.published()) == 1
+    assert len(world.recorded(user)) == 1
     other = world.add_learner()
     assert world.set_goal(other, 5)["eventId"] != world.set_goal(other, 5, "l")["eventId"]
     assert world.set_goal(user, 5)["eventId"] not in {
@@ -245,46 +265,26 @@ def test_a_repeated_call_finds_the_recorded_event_even_after_midnight(world: Wor
     }
 
 
-def test_a_repeated_call_is_recognised_before_the_event_is_recorded(world: World) -> None:
-    user = world.add_learner(LATEST)
-    day = world.today(user)
-    world.is_recording = False
-    query = TAKE_REST_DAY.replace("counted", "")
-    first = world.api.data(query, user, day=f"{day}", key="k")
-    assert world.take(user, day + timedelta(days=1)) == "BAD_USER_INPUT"
-    world.move(user, EARLIEST)
-    assert world.api.data(query, user, day=f"{day}", key="k") == first
-    one, two = world.published()
-    assert one == two
-    world.record(one, two)
-    assert len(world.recorded(user)) == 1
-    assert dead_letters.list_letters(world.connection) == []
-
-
 @pytest.mark.first_in_gate
-@pytest.mark.parametrize("stage", ["folded", "recorded", "published"])
+@pytest.mark.parametrize("stage", ["folded", "recorded"])
 def test_a_day_that_would_not_become_a_rest_day_or_displaces_one_is_refused(
-    world: World, stage: str, empty_redis: str, monkeypatch: pytest.MonkeyPatch
+    world: World, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if stage != "folded":
         monkeypatch.setattr(learner_mutations, "_MAX_WAIT_S", 0.05)
     user = world.add_learner()
     today = world.today(user)
     days = list_days(today)
-    world.is_folding, world.is_recording = stage == "folded", stage != "published"
+    world.is_folding = stage == "folded"
     assert world.take(user, days[1], "a")["counted"] == (stage == "folded")
     assert world.take(user, days[1], "b") == "BAD_USER_INPUT", "it is a rest day"
     assert world.take(user, days[2], "c")["eventId"]
-    if stage == "recorded":
-        redis.Redis.from_url(empty_redis).flushall()
     assert world.take(user, days[0], "d") == "BAD_USER_INPUT", "it displaces a rest day"
     assert world.take(user, days[3], "e") == "BAD_USER_INPUT", "its week has two rest days"
     for outside in (today - timedelta(days=1), today + timedelta(days=8), date.min, date.max):
         assert world.take(user, outside, "f") == "BAD_USER_INPUT"
-    published = world.published()
-    assert len(published) == 2
-    world.is_folding = True
-    world.record(*published)
+    assert len(world.rows()) == 2
+    world.fold()
     assert world.rest_days(user) == [f"{days[1]}", f"{days[2]}"]
 
 
@@ -297,17 +297,14 @@ def test_a_goal_s_last_change_is_retracted_and_a_repeated_call_does_not_set_it_a
     retraction = world.retract(user, changed["eventId"])
     assert retraction["counted"]
     assert retraction["eventId"] == str(uuid5(NAMESPACE_OID, f'["{user}","retractEvent","k"]'))
-    assert json.loads(world.published()[-1]) == {
-        "event_id": retraction["eventId"],
-        "event_type": "EventRetracted",
-        "data": {"user_id": user, "retracted_event_id": changed["eventId"]},
-    }
+    named = {"user_id": user, "retracted_event_id": changed["eventId"]}
+    assert world.rows()[-1][:2] == ["EventRetracted", named]
     assert world.api.data(goal, user) == {"goal": {"answersPerDay": 20}}
-    count = len(world.published())
+    count = len(world.rows())
     assert world.set_goal(user, 30, "second") == changed
     assert world.retract(user, changed["eventId"]) == retraction
     assert world.retract(user, "another event") == "BAD_USER_INPUT", "the key is of the goal"
-    assert len(world.published()) == count
+    assert len(world.rows()) == count
     assert world.api.data(goal, user) == {"goal": {"answersPerDay": 20}}
 
 
@@ -325,18 +322,24 @@ def test_a_rest_day_that_was_taken_back_can_be_taken_again(world: World) -> None
     assert world.rest_days(user) == [f"{days[0]}", f"{days[1]}"]
 
 
-def test_a_rest_day_that_is_retracted_but_not_folded_can_be_taken_again(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_folded", [True, False])
+def test_a_rest_day_whose_retraction_is_not_folded_can_be_taken_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, is_folded: bool
 ) -> None:
     monkeypatch.setattr(learner_mutations, "_MAX_WAIT_S", 0.05)
     user = world.add_learner()
-    today = world.today(user)
+    days = list_days(world.today(user))
+    world.is_folding = is_folded
+    one, two = (world.take(user, day, f"{day}") for day in days[:2])
     world.is_folding = False
-    taken = world.take(user, today)
-    assert world.retract(user, taken["eventId"])["counted"] is False
-    assert world.take(user, today, "again")["eventId"]
+    assert world.retract(user, one["eventId"], "r")["counted"] is False
+    assert world.take(user, days[1], "b") == REFUSED, "it is still a rest day"
+    assert world.take(user, days[0], "again")["eventId"]
+    assert world.take(user, days[2], "c") == REFUSED, "the week has two"
+    assert world.retract(user, two["eventId"], "s")["eventId"]
+    assert world.take(user, days[2], "c")["eventId"]
     world.fold()
-    assert world.rest_days(user) == [f"{today}"]
+    assert world.rest_days(user) == [f"{days[0]}", f"{days[2]}"]
 
 
 def test_only_an_own_recent_goal_and_an_own_rest_day_ahead_can_be_retracted(world: World) -> None:
@@ -367,7 +370,7 @@ def test_only_an_own_recent_goal_and_an_own_rest_day_ahead_can_be_retracted(worl
     world.fold()
     for event_id in (*(event["event_id"] for event in refused), "unknown", "", "x" * 201):
         assert world.retract(user, event_id) == "BAD_USER_INPUT", event_id
-    assert world.published() == []
+    assert [row[0] for row in world.rows()].count("EventRetracted") == 0
     for number, event in enumerate(accepted):
         assert world.retract(user, event["event_id"], f"{number}")["counted"], event
     assert world.retract("new", accepted[0]["event_id"]) == "BAD_USER_INPUT"
@@ -386,7 +389,7 @@ def test_a_goal_outside_its_bounds_is_refused(world: World) -> None:
     user = world.add_learner()
     for answers, key in ((-1, "k"), (1_001, "k"), (1, "k" * 201)):
         assert world.set_goal(user, answers, key) == REFUSED
-    assert world.published() == []
+    assert world.rows() == []
 
 
 def test_a_goal_makes_a_learner_known(world: World) -> None:
@@ -397,7 +400,7 @@ def test_a_goal_makes_a_learner_known(world: World) -> None:
     assert world.take("new", tomorrow)["counted"]
 
 
-def test_nobody_can_publish_without_a_token_or_after_their_deletion(world: World) -> None:
+def test_nobody_records_without_a_token_or_after_their_deletion(world: World) -> None:
     deleted, erased = world.add_learner(), world.add_learner()
     gone = sample_events.envelope("UserDeleted", {"user_id": deleted}, at=datetime.now(UTC))
     append(world.connection, [gone])
@@ -411,55 +414,40 @@ def test_nobody_can_publish_without_a_token_or_after_their_deletion(world: World
     )
     headers = {"content-type": "application/json"}
     assert world.api.request("POST", "/graphql", body, headers).status_code == 401
-    assert world.published() == []
+    assert world.rows() == []
 
 
-def test_a_refusal_by_pubsub_is_reported_and_leaves_the_key_and_the_day_free(
-    world: World, empty_redis: str
-) -> None:
+def test_while_the_database_does_not_answer_the_key_and_the_day_stay_free(world: World) -> None:
     user = world.add_learner()
     days = list_days(world.today(user))
-    world.sent.is_down = True
-    assert world.take(user, days[0]) == "UNAVAILABLE"
-    world.sent.is_down = False
-    assert world.take(user, days[0]) == "UNAVAILABLE", "no call within 5 s after a failure"
-    assert world.sent.attempts == 1
-    forget_outages()
-    assert redis.Redis.from_url(empty_redis).keys("announced:*") == []
+    with world.hang():
+        assert world.take(user, days[0]) == "UNAVAILABLE"
+        assert world.set_goal(user, 7) == "UNAVAILABLE"
+    assert world.rows() == []
     assert world.take(user, days[1])["counted"]
     assert world.take(user, days[2], "l")["counted"]
+    assert world.set_goal(user, 8)["counted"]
 
 
-def test_a_call_waits_three_seconds_for_pubsub_and_a_late_acceptance_counts_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
+def test_without_pubsub_and_redis_an_event_is_recorded(
+    store: Store, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert learner_mutations._TIMEOUT_S == 3
-    monkeypatch.setattr(learner_mutations, "_TIMEOUT_S", 0.2)
-    user = world.add_learner()
-    may_accept, has_recorded = threading.Event(), threading.Event()
-
-    def hang(_request: PublishRequest) -> None:
-        may_accept.wait(20)
-
-    def record(request: PublishRequest) -> None:
-        world.record(*(message.data for message in request.messages))
-        has_recorded.set()
-
-    world.sent.on_request, world.sent.on_stored = hang, record
-    assert world.set_goal(user, 7) == "UNAVAILABLE"
-    assert world.published() == []
-    may_accept.set()
-    assert has_recorded.wait(20)
-    assert world.set_goal(user, 8) == REFUSED
-    assert world.set_goal(user, 7)["counted"]
-    assert len(world.published()) == 1
+    monkeypatch.setattr(learner_mutations, "_MAX_WAIT_S", 0.05)
+    fake_publisher.is_down = True
+    with open_world(store, fake_publisher, f"redis://{ports.HOST}:{ports.reserve()}") as world:
+        user = world.add_learner()
+        assert world.take(user, world.today(user))["counted"] is False
+        assert world.set_goal(user, 3)["counted"] is False
+        world.fold()
+        assert world.set_goal(user, 3)["counted"] is True
+        assert len(world.rows()) == 2
 
 
 def test_an_answer_waits_only_for_the_fields_that_were_asked_for(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = world.add_learner()
-    world.is_recording = False
+    world.is_folding = False
     query = SET_GOAL.replace("counted", "")
     assert set(world.api.data(query, user, n=1, key="k")["setGoal"]) == {"eventId"}
     monkeypatch.setattr(learner_mutations, "_MAX_WAIT_S", 0.2)
@@ -467,9 +455,9 @@ def test_an_answer_waits_only_for_the_fields_that_were_asked_for(
     monkeypatch.undo()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(world.set_goal, user, 2, "l")
-        while len(world.published()) < 3:
+        while len(world.rows()) < 2:
             assert not waiting.done()
-        world.record(*world.published())
+        world.fold()
         assert waiting.result()["counted"] is True
 
 
@@ -477,7 +465,7 @@ def test_an_answer_waits_only_for_the_fields_that_were_asked_for(
 def test_all_waits_of_a_request_end_before_its_deadline(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    user, world.is_recording = world.add_learner(), False
+    user, world.is_folding = world.add_learner(), False
     monkeypatch.setattr(request_scope, "TIMEOUT_S", 6.0)
     monkeypatch.setattr(learner_mutations, "_MAX_WAIT_S", 3.0)
     monkeypatch.setattr(learner_mutations, "_KEPT_S", 3.0)
@@ -486,35 +474,17 @@ def test_all_waits_of_a_request_end_before_its_deadline(
     assert list(data.values()) == [{"counted": False}] * 3
 
 
-def test_the_topic_may_be_in_another_project(store: Store, fake_publisher: FakePublisher) -> None:
-    options = {"user_events_topic": "projects/other/topics/accounts"}
-    with open_world(store, fake_publisher, None, **options) as world:
-        assert world.set_goal(world.add_learner(), 3)["counted"]
-        assert [sent.topic for sent in fake_publisher.requests] == [options["user_events_topic"]]
-
-
-def test_without_the_transport_of_one_machine_nothing_is_taken(
-    store: Store, fake_publisher: FakePublisher
-) -> None:
-    away = {"serve_commands_url": f"http://127.0.0.1:{ports.reserve()}/", "serve_key": "key"}
-    with open_world(store, fake_publisher, None, **away) as world:
-        assert world.set_goal(world.add_learner(), 3) == "UNAVAILABLE"
-
-
 @pytest.mark.parametrize("world", ["redis"], indirect=True)
 def test_concurrent_calls_with_one_key_record_one_event(world: World, store: Store) -> None:
     user, url = world.add_learner(), url_of(store.url, "query")
     with api.serve(url, **world.options) as other, ThreadPoolExecutor(2) as pool:
-        both_are_published = threading.Barrier(2, timeout=20)
+        starts = threading.Barrier(2, timeout=20)
 
-        def wait(_request: PublishRequest) -> None:
-            both_are_published.wait()
+        def call(served: Api) -> Any:
+            starts.wait()
+            return outcome(served.post(SET_GOAL, user, n=9, key="k"))
 
-        world.sent.on_request = wait
-        calls = [
-            pool.submit(served.post, SET_GOAL, user, n=9, key="k") for served in (world.api, other)
-        ]
-        one, two = (outcome(each.result()) for each in calls)
+        one, two = pool.map(call, (world.api, other))
     assert one == two
     assert len(world.recorded(user)) == 1
     assert dead_letters.list_letters(world.connection) == []
@@ -544,28 +514,56 @@ def test_concurrent_calls_for_other_days_displace_no_rest_day(world: World, stor
             assert world.rest_days(user) == [f"{day}" for day in taken]
 
 
+@pytest.mark.parametrize("world", ["redis"], indirect=True)
+def test_of_twenty_callers_at_once_two_have_a_rest_day_in_the_week(world: World) -> None:
+    """They call one instance, while the learner's device posts; each is told the truth."""
+    for _ in range(3):
+        user = world.add_learner()
+        days = list_days(world.today(user))
+        posted = sample_events.lesson(user, 1)
+
+        async def call(number: int, user: str, day: date) -> Any:
+            variables = {"day": f"{day}", "key": f"{number}"}
+            body = json.dumps({"query": TAKE_REST_DAY, "variables": variables}).encode()
+            return api.read(await world.api.answer("POST", "/graphql", body, api.headers(user)))
+
+        async def call_all(user: str, days: list[date]) -> list[Any]:
+            calls = (call(n, user, days[n % len(days)]) for n in range(20))
+            return await asyncio.gather(*calls)
+
+        with ThreadPoolExecutor(1) as pool:
+            posting = pool.submit(append_each, world.connection, posted)
+            outcomes = [outcome(body) for body in world.api.run(call_all(user, days))]
+            posting.result()
+        taken = [n for n, told in enumerate(outcomes) if told != REFUSED]
+        assert len(taken) == 2, outcomes
+        assert world.rest_days(user) == sorted(f"{days[n % len(days)]}" for n in taken)
+
+
+def append_each(connection: Any, envelopes: list[Any]) -> None:
+    for each in envelopes:
+        append(connection, [each])
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["goal", "rest"]),
         st.integers(0, 8),  # the goal, or the days from today
         st.sampled_from("abcd"),  # the key
-        st.sampled_from(["now", "late", "twice"]),  # when the message is delivered
+        st.booleans(),  # whether the log is folded then
     ),
     max_size=12,
 )
 
 
 @given(steps=STEPS)
-def test_any_calls_and_deliveries_record_each_accepted_event_once(
-    world: World, steps: list[tuple[str, int, str, str]]
+def test_any_calls_record_each_accepted_event_once(
+    world: World, steps: list[tuple[str, int, str, bool]]
 ) -> None:
     user = world.add_learner()
     today = world.today(user)
     expected: dict[tuple[str, str], int] = {}
-    late: list[bytes] = []
-    world.is_recording = False
-    for kind, number, key, when in steps:
-        before = len(world.published())
+    for kind, number, key, world.is_folding in steps:
         if kind == "goal":
             result = outcome(world.api.post(BRIEF_GOAL, user, n=number, key=key))
         else:
@@ -577,12 +575,7 @@ def test_any_calls_and_deliveries_record_each_accepted_event_once(
         assert isinstance(result, dict) == is_accepted, result
         if is_accepted:
             expected[kind, key] = number
-        sent = world.published()[before:]
-        if when == "late":
-            late += sent
-        else:
-            world.record(*sent * (2 if when == "twice" else 1))
-    world.record(*reversed(late))
+    world.fold()
     values = [
         number if kind == "goal" else f"{today + timedelta(days=number)}"
         for (kind, _), number in expected.items()
@@ -602,67 +595,38 @@ def is_free(today: date, ahead: int, taken: dict[tuple[str, str], int]) -> bool:
     return ahead <= 7 and ahead not in days and len(same) < 2
 
 
-def test_an_erasure_deletes_the_announced_events(world: World, empty_redis: str) -> None:
-    user, other = world.add_learner(), world.add_learner()
-    for each in (user, other):
-        world.set_goal(each, 1)
-    server = redis.Redis.from_url(empty_redis)
-    found_keys: list[Any] = [*server.keys("announced:*"), *server.keys("published:*")]
-    keys = [key.decode() for key in found_keys]
-    found = Counter(map(commands.find_learner, keys))
-    assert found == (Counter({user: 2, other: 2}) if world.options["redis_url"] else {})
-    assert all(0 < int(server.ttl(key)) <= 172_800 for key in keys)
-    world.connection.run("SELECT event_store.forbid_learner(:id, gen_random_uuid())", id=user)
-    left = world.connection.run("SELECT DISTINCT user_id FROM event_store.announcements")
-    assert left == ([] if keys else [[other]])
-
-
-def test_announced_events_are_kept_for_ten_minutes(world: World, empty_redis: str) -> None:
-    user = world.add_learner()
-    for n in range(3):
-        world.set_goal(user, n, f"{n}")
-    if world.options["redis_url"]:
-        server: Any = redis.Redis.from_url(empty_redis)
-        for key in server.keys("announced:*"):
-            assert [server.hlen(key), int(server.ttl(key)) > 86_400] == [2, True]
-            left = float(server.hget(key, "ends_at")) - server.time()[0]
-            assert 590 < left <= 600
-            server.hset(key, "ends_at", server.time()[0])
-            other = commands.announce(user, key.decode().rpartition(":")[2], "other", b"{}")
-            is_new, contents = server.execute_command(*other)
-            assert [is_new, len(contents)] == [1, 2]
-    else:
-        world.connection.run(
-            "UPDATE event_store.announcements SET announced_at = announced_at - interval '601 s'"
-        )
-        world.set_goal(world.add_learner(), 1)
-        assert world.connection.run("SELECT count(*) FROM event_store.announcements") == [[1]]
-
-
 @pytest.mark.first_in_gate
-def test_a_learner_publishes_at_most_sixty_events_an_hour(world: World) -> None:
-    def publish_too_many() -> list[Any]:
+def test_a_learner_records_at_most_sixty_events_an_hour(world: World) -> None:
+    def record_too_many() -> list[Any]:
         user = world.add_learner()
         days = list_days(world.today(user))
         assert world.take(user, days[0], "rest")["counted"]
         assert world.take(user, days[0], "refused") == "BAD_USER_INPUT"
         keys = [f"{n}" for n in range(59)]
-        for key in (*keys, *keys):  # a repeated call publishes nothing new
+        for key in (*keys, *keys):  # a repeated call records nothing new
             assert "errors" not in world.api.post(BRIEF_GOAL, user, n=1, key=key)
         assert "errors" not in world.api.post(BRIEF_GOAL, world.add_learner(), n=1, key="k")
         return [outcome(world.api.post(BRIEF_GOAL, user, n=1, key="more")) for _ in range(2)]
 
-    assert recent_events.ask_within(3_600, publish_too_many) == ["RATE_LIMITED"] * 2
+    assert recent_events.ask_within(3_600, record_too_many) == ["RATE_LIMITED"] * 2
 
 
-def test_a_refusal_by_pubsub_does_not_count(world: World) -> None:
-    user = world.add_learner()
-    world.sent.is_down = True
-    for n in range(61):
-        assert outcome(world.api.post(BRIEF_GOAL, user, n=1, key=f"{n}")) == "UNAVAILABLE"
-    world.sent.is_down = False
-    forget_outages()
-    assert "errors" not in world.api.post(BRIEF_GOAL, user, n=1, key="k")
+def test_what_is_not_recorded_does_not_count(
+    store: Store, fake_publisher: FakePublisher, patient_redis: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner_mutations, "_MAX_EVENTS_PER_HOUR", 2)
+
+    def ask(world: World) -> list[Any]:
+        user = world.add_learner()
+        with world.hang():
+            hanging = [world.set_goal(user, 1, f"{n}") for n in range(3)]
+        assert hanging == ["UNAVAILABLE"] * 3
+        bodies = [world.api.post(BRIEF_GOAL, user, n=1, key=f"{n}") for n in range(3)]
+        return [outcome(body) if "errors" in body else "" for body in bodies]
+
+    for url in (patient_redis, None):
+        with open_world(store, fake_publisher, url) as world:
+            assert recent_events.ask_within(3_600, partial(ask, world)) == ["", "", "RATE_LIMITED"]
 
 
 def test_each_field_of_a_mutation_counts_as_a_request(
@@ -686,36 +650,3 @@ def test_each_field_of_a_mutation_counts_as_a_request(
     for url in (patient_redis, None):
         with open_world(store, fake_publisher, url, rate_limit_per_minute=10) as world:
             assert recent_events.ask_within(60, partial(ask, world)) == ["", "", "", "RATE_LIMITED"]
-
-
-def test_values_in_redis_that_are_no_announcements_count_as_absent(
-    store: Store, fake_publisher: FakePublisher, patient_redis: str
-) -> None:
-    server = redis.Redis.from_url(patient_redis)
-    with open_world(store, fake_publisher, patient_redis) as world:
-        user = world.add_learner()
-        days = list_days(world.today(user))
-        goal_id = str(uuid5(NAMESPACE_OID, f'["{user}","setGoal","k"]'))
-        rest_id = str(uuid5(NAMESPACE_OID, f'["{user}","takeRestDay","k"]'))
-        bad = [b"{", b"\xff", b"[]", b'{"event_id": 1}', b"null"]
-        goal_key, rest_key = (commands.announced_key(user, scope) for scope in (goal_id, "shared"))
-        server.hset(goal_key, goal_id, bad[0])
-        server.hset(rest_key, mapping={rest_id: bad[1], **{f"{n}": b for n, b in enumerate(bad)}})
-        assert world.set_goal(user, 3)["counted"]
-        assert world.take(user, days[0])["counted"]
-        server.set(rest_key, "text")
-        assert world.take(user, days[1], "l")["counted"]
-        assert world.take(user, days[2], "m") == "BAD_USER_INPUT"
-
-
-def test_only_a_rest_day_needs_the_announced_events(
-    store: Store, fake_publisher: FakePublisher
-) -> None:
-    away = f"redis://{ports.HOST}:{ports.reserve()}"
-    with open_world(store, fake_publisher, away) as world:
-        user = world.add_learner()
-        today = world.today(user)
-        assert world.take(user, today) == "UNAVAILABLE"
-        assert world.set_goal(user, 3)["counted"]
-        assert world.api.data("{ goal { answersPerDay } }", user)["goal"] == {"answersPerDay": 3}
-        assert world.rest_days(user) == []

@@ -74,11 +74,10 @@ def test_what_ingest_rejects_is_rejected_at_the_one_address(system: Served) -> N
     # A push of Pub/Sub, which ingest takes at `/`, is accepted neither from outside nor from here.
     ingest = urlsplit(system.addresses["ingest_url"]).port or 0
     transport = {"authorization": f"Bearer {data_folder.running(system.folder).key}"}
-    for path in ("/", "/learners"):
-        assert system.post_to(path, b"{}", **kind, **transport)[0] in (404, 405)
-        for headers in ({}, learner, poster, {"authorization": "Bearer \xe9"}):
-            assert http_client.fetch(ingest, "POST", path, b"{}", headers)[0] == 403
-        assert http_client.fetch(ingest, "PUT", path, b"{}", transport)[0] == 405
+    assert system.post_to("/", b"{}", **kind, **transport)[0] in (404, 405)
+    for headers in ({}, learner, poster, {"authorization": "Bearer \xe9"}):
+        assert http_client.fetch(ingest, "POST", "/", b"{}", headers)[0] == 403
+    assert http_client.fetch(ingest, "PUT", "/", b"{}", transport)[0] == 405
 
 
 def test_a_client_that_leaves_is_no_error(system: Served) -> None:

@@ -24,8 +24,7 @@ EVERYWHERE = {
         *("storage.objectUser exports", "storage.legacyBucketReader backup"),
     },
     "query": {
-        *("pubsub.publisher progress-commands", "pubsub.publisher user-events"),
-        *("pubsub.publisher learner-events", "storage.objectViewer exports"),
+        *("pubsub.publisher progress-commands", "storage.objectViewer exports"),
         *("progressSigning progress-query", "progressMeasurements project"),
     },
     "batch": {f"pubsub.publisher {topic}" for topic in ("progress-commands", "progress-events")},
@@ -50,8 +49,7 @@ EVERYWHERE = {
             for name in (
                 *("learning-events-ingest-sub", "algorithm-events-ingest-sub"),
                 *("vocabulary-events-ingest-sub", "user-events-ingest-sub"),
-                *("learner-events-ingest-sub", "progress-projection-sub"),
-                "progress-analytics-sub-learning-events",
+                *("progress-projection-sub", "progress-analytics-sub-learning-events"),
                 "progress-analytics-sub-algorithm-events",
                 "progress-analytics-sub-vocabulary-events",
             )

@@ -45,7 +45,7 @@ def apply(connection: Connection, folder: Path = FOLDER, logins: Sequence[Login]
     several processes call this function at the same time, they take turns. Raise ProgressError if a
     migration was changed after it was applied, if the database has a migration that this code does
     not know, such as those of the versions before 0.1.0, or if a superuser must act first, for the
-    `logins`, too. The batch job then replays the dead letters of what learners have posted.
+    `logins`, too.
     """
     with exclusive(connection):
         if database.run(connection, _FILE, "may migrate") == [[False]]:
@@ -58,7 +58,6 @@ def apply(connection: Connection, folder: Path = FOLDER, logins: Sequence[Login]
         with database.transaction(connection):
             applied = complete(connection, folder)
         roles.apply(connection, logins)
-        database.run(connection, _FILE, "replay letters of learners")
     return applied
 
 

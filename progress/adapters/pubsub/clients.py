@@ -66,24 +66,18 @@ def publish(
 
 
 def publish_own(
-    name: str,
-    messages: list[dict[str, Any]],
-    current: Settings,
-    *,
-    timeout_s: float,
-    topic: str | None = None,
+    name: str, messages: list[dict[str, Any]], current: Settings, *, timeout_s: float
 ) -> None:
     """Publish to one of Progress's topics: on one machine through its transport.
 
-    `topic` is the full name of a topic in another project. Raise PubSubUnavailable as `publish`
-    does.
+    Raise PubSubUnavailable as `publish` does.
     """
     if url := current.serve_commands_url:
         url = f"{url.rpartition('/')[0]}/{name}:publish"
         key = {"Authorization": f"Bearer {current.serve_key}"}
         loopback.post(url, msgspec.json.encode({"messages": messages}), timeout_s=timeout_s, **key)
     else:
-        topic = topic or f"projects/{current.pubsub_project_id}/topics/{name}"
+        topic = f"projects/{current.pubsub_project_id}/topics/{name}"
         publish(topic, messages, emulator=current.pubsub_emulator_host, timeout_s=timeout_s)
 
 

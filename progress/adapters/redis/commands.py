@@ -13,11 +13,10 @@ Command = tuple[bytes | str | int, ...]
 Reply: TypeAlias = "bytes | int | list[Reply] | Exception | None"
 
 _POSTER_TTL_S = 40 * 24 * 3600
-ANNOUNCED_TTL_S = 600
 
 # The number of parts between the kind of a key and the learner's id, and after the id. In all other
 # keys about a learner, such as each counter of a caller, the id is all that follows the kind.
-_PARTS = {"query": (1, 1), "stats": (2, 0), "announced": (0, 1)}
+_PARTS = {"query": (1, 1), "stats": (2, 0)}
 
 # KEYS: a hash. ARGV: a field, the field's value, and the TTL in ms for a new hash.
 _SET_FIELD_SCRIPT = """
@@ -49,23 +48,6 @@ end
 return sum
 """
 
-# KEYS: a hash of announced events. ARGV: an id, its event, and the seconds after which all end. The
-# key lives for two days, as a counter does, because it limits, too.
-_ANNOUNCE_SCRIPT = """
-local key, now = KEYS[1], tonumber(redis.call('TIME')[1])
-if now >= (tonumber(redis.call('HGET', key, 'ends_at')) or now + 1) then redis.call('DEL', key) end
-local is_new = redis.call('HSETNX', key, ARGV[1], ARGV[2])
-redis.call('HSET', key, 'ends_at', now + ARGV[3])
-redis.call('EXPIRE', key, 172800)
-return {is_new, redis.call('HVALS', key)}
-"""
-_WITHDRAW_SCRIPT = """
-redis.call('HDEL', KEYS[1], ARGV[1])
-if redis.call('HLEN', KEYS[1]) == redis.call('HEXISTS', KEYS[1], 'ends_at') then
-    redis.call('DEL', KEYS[1])
-end
-"""
-
 
 def summary_key(user_id: str) -> str:
     return f"summary:{user_id}"
@@ -84,11 +66,6 @@ def period_key(period: str, last_day: object, user_id: str) -> str:
 def count_key(kind: str, caller: str) -> str:
     """Return the key of a number of the caller: requests in a minute, the first day of a post."""
     return f"{kind}:{caller}"
-
-
-def announced_key(user_id: str, scope: str) -> str:
-    """Return the key of the learner's announced events of a scope, a text without a colon."""
-    return f"announced:{user_id}:{scope}"
 
 
 def find_learner(key: str) -> str | None:
@@ -123,24 +100,6 @@ def find_poster(user_id: str) -> Command:
 def mark_poster(user_id: str, day: int) -> Command:
     """Mark a learner who has posted, for 40 days, unless they are marked."""
     return ("SET", count_key("poster", user_id), day, "NX", "EX", _POSTER_TTL_S)
-
-
-def announce(user_id: str, scope: str, event_id: str, data: bytes) -> Command:
-    """Announce an event for ten minutes, unless its id is announced; list those of its scope.
-
-    The reply is 1 if the event is new, and the data of the announced events of this scope, with the
-    time at which they end.
-    """
-    key = announced_key(user_id, scope)
-    return ("EVAL", _ANNOUNCE_SCRIPT, 1, key, event_id, data, ANNOUNCED_TTL_S)
-
-
-def drop_announced(user_id: str, scope: str) -> Command:
-    return ("DEL", announced_key(user_id, scope))
-
-
-def withdraw(user_id: str, scope: str, event_id: str) -> Command:
-    return ("EVAL", _WITHDRAW_SCRIPT, 1, announced_key(user_id, scope), event_id)
 
 
 def check_writes() -> Command:

@@ -23,7 +23,6 @@ _MAX_TASKS = 20  # of a page
 _MAX_LIST_ID = 204  # with the prefix `own:`
 _MAX_FORECAST_DAYS = 366
 _MAX_DAYS_AHEAD = 365
-_MAX_GOAL = 1_000  # answers per day, as in the event GoalSet
 MAX_CURVE_DAYS = 5_117  # 731 weeks
 _MAX_LETTERS = 200
 _MAX_LEARNERS = 1_000
@@ -92,10 +91,6 @@ def check_day(day: date) -> None:
     """Raise BadInput unless the day is in the years 2000 to 2099, as that of a RestDayTaken."""
     if not 2000 <= day.year <= 2099:
         raise BadInput(f"date: expected a day from 2000-01-01 to 2099-12-31 - found {day}")
-
-
-def parse_goal(answers: int) -> int:
-    return _parse_count("answersPerDay", answers, least=0, most=_MAX_GOAL, default=0)
 
 
 def parse_page_size(first: int | None, *, default: int = 50) -> int:

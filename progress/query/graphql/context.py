@@ -17,7 +17,7 @@ from progress.errors import BadInput, Forbidden, RequestRejected
 from progress.operations.records import Operation, OperationKind
 from progress.query.graphql import arguments
 from progress.query.graphql.downloads import Download, Downloads
-from progress.query.graphql.learner_mutations import EventPublisher
+from progress.query.graphql.learner_mutations import EventRecorder
 from progress.query.graphql.outside import Outside
 from progress.query.live import milestone_feed
 from progress.query.live.hub import LiveQueries, Subscription
@@ -41,7 +41,7 @@ class Context(msgspec.Struct, frozen=True, dict=True):
     live_queries: LiveQueries | None = None  # Set only for streams and sockets.
     downloads: Downloads | None = None  # Set only over HTTP.
     outside: Outside | None = None  # Set only over HTTP.
-    events: EventPublisher | None = None  # Set only over HTTP.
+    events: EventRecorder | None = None  # Set only over HTTP.
     members: set[str] = set()  # Learners whose group membership this request has checked.
     noted: set[str] = set()  # Learners whose data resolvers have returned, see `note`.
 

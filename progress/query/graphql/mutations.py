@@ -13,7 +13,7 @@ from strawberry import ID, UNSET
 
 from progress import auth
 from progress.adapters.pubsub import wakeups
-from progress.errors import BadInput, Forbidden, NotFound, PubSubUnavailable, RateLimited
+from progress.errors import BadInput, Forbidden, InstanceUnavailable, NotFound, RateLimited
 from progress.operations import export_files, records
 from progress.operations.export_files import (
     MAX_BYTES,
@@ -153,14 +153,13 @@ class Mutation:
         self, info: Info, answers_per_day: int, idempotency_key: ID
     ) -> PublishedEvent:
         key = auth.parse_id("idempotencyKey", idempotency_key)
-        goal = arguments.parse_goal(answers_per_day)
-        return await _publish(info, build_goal_set(info.context.caller.user_id, key, goal))
+        user_id = info.context.caller.user_id
+        return await _record(info, build_goal_set(user_id, key, answers_per_day))
 
     @_mutation(types.PublishedEvent, Whose.NOBODY)
     async def take_rest_day(self, info: Info, date: date, idempotency_key: ID) -> PublishedEvent:
         key = auth.parse_id("idempotencyKey", idempotency_key)
-        arguments.check_day(date)
-        return await _publish(info, build_rest_day_taken(info.context.caller.user_id, key, date))
+        return await _record(info, build_rest_day_taken(info.context.caller.user_id, key, date))
 
     @_mutation(types.PublishedEvent, Whose.NOBODY)
     async def set_item_aside(
@@ -168,7 +167,7 @@ class Mutation:
     ) -> PublishedEvent:
         key = auth.parse_id("idempotencyKey", idempotency_key)
         item = auth.parse_id("itemId", item_id)
-        return await _publish(
+        return await _record(
             info, build_item_choice(info.context.caller.user_id, key, item, aside=aside)
         )
 
@@ -176,7 +175,7 @@ class Mutation:
     async def retract_event(self, info: Info, event_id: ID, idempotency_key: ID) -> PublishedEvent:
         key = auth.parse_id("idempotencyKey", idempotency_key)
         retracted_id = auth.parse_id("eventId", event_id)
-        return await _publish(
+        return await _record(
             info, build_event_retracted(info.context.caller.user_id, key, retracted_id)
         )
 
@@ -216,10 +215,10 @@ class Mutation:
         return retried
 
 
-async def _publish(info: Info, event: UserEvent) -> PublishedEvent:
+async def _record(info: Info, event: UserEvent) -> PublishedEvent:
     if info.context.events is None:
-        raise PubSubUnavailable("only the query function publishes events")
-    return await info.context.events.publish(event, info.context.at)
+        raise InstanceUnavailable("only the query function records events")
+    return await info.context.events.record(event, info.context.at)
 
 
 async def _find_erasure(info: Info, learner: str) -> Operation | None:

@@ -24,7 +24,7 @@ from progress.query.execution import documents, execute
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse, RequestLog
 from progress.query.graphql.context import Context
 from progress.query.graphql.downloads import PATH, Downloads
-from progress.query.graphql.learner_mutations import EventPublisher
+from progress.query.graphql.learner_mutations import EventRecorder
 from progress.query.graphql.outside import Outside
 from progress.query.graphql.subscriptions import build_sources
 from progress.query.http import health, protocol, subscriptions
@@ -36,6 +36,7 @@ from progress.query.http.sockets import Sockets
 from progress.query.http.static_page import StaticPage
 from progress.query.http.subscriptions import OpenSubscription, Place, StreamLimits, Streams
 from progress.query.live.hub import LiveQueries
+from progress.query.own_events import OwnEvents
 from progress.query.rate_limits import RateLimiter
 from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
@@ -92,10 +93,11 @@ class QueryApi:
         self._downloads = Downloads(settings)
         self._outside = Outside(settings)
         self._bodies = HeldBodies()
+        own = OwnEvents(reader, settings.database_pool_size)
         self._posts = EventsEndpoint(
-            settings, self._redis, self._authenticator, self._bodies, reader=reader, clock=clock
+            settings, self._redis, self._authenticator, self._bodies, own=own, clock=clock
         )
-        self._events = EventPublisher(settings, reader, self._redis, self._cache.versions)
+        self._events = EventRecorder(own, self._redis, self._cache.versions)
         self._page = StaticPage(settings)
         introspection = settings.graphql_introspection
         is_development = settings.environment == "development"

@@ -1,45 +1,37 @@
-"""What learners post at `/events`, with the token of the page: checked, counted and published.
-
-A post needs Pub/Sub and no database; the mark of who has posted needs one. Ingest records the
-post from the topic `learner-events`.
-"""
+"""What learners post at `/events`, with the token of the page: checked, counted and recorded."""
 
 import asyncio
 import contextlib
-import contextvars
 import functools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from progress.adapters import request_scope
-from progress.adapters.pubsub import clients, wakeups
 from progress.adapters.redis import commands
 from progress.adapters.redis.commands import Reply
-from progress.adapters.telemetry import logs, tracing
+from progress.adapters.telemetry import logs
 from progress.auth import Authenticator
 from progress.errors import (
     Forbidden,
-    PubSubUnavailable,
     RedisUnavailable,
     RequestRejected,
     Unavailable,
 )
-from progress.event_store import bodies, events, learner_post_check
+from progress.event_store import bodies, learner_post_check
 from progress.event_store.learner_post_check import LearnerPost
-from progress.event_store.post_answers import Taken
-from progress.query import rate_limits
+from progress.event_store.post_answers import Refused, Taken
+from progress.query import own_events, rate_limits
 from progress.query.http import protocol
 from progress.query.http.held_bodies import HeldBodies
 from progress.query.http.ingest_forwarding import IngestForwarding
 from progress.query.http.protocol import Headers
+from progress.query.own_events import OwnEvents
 from progress.query.rate_limits import Counted, Numbers, RateLimiter
-from progress.query.read_models.reader import Reader
 from progress.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,10 +41,9 @@ OFF = "learners may not post events here"  # clients know a system that takes no
 
 _PUBLISHER = "expected a learner's token: a publisher posts at the address of ingest"
 _TYPES = f"expected {bodies.JSON} or {bodies.LINES} in UTF-8, and no Content-Encoding"
-_TIMEOUT_S = 10.0  # of Pub/Sub
-_MARK_TIMEOUT_S = 1.0  # of the database
+_PART = 100  # entries that are recorded at once; others wait for one part
+_TIMEOUT_S = 10.0  # of the database, for a part
 _LONG = 8_192  # bytes of a body that is decoded in a thread; a shorter one takes about 1 ms
-_PUBLISHERS = 32  # threads
 _MOST = {
     rate_limits.POSTS: 60,
     rate_limits.ENTRIES: 20_000,
@@ -75,14 +66,13 @@ class EventsEndpoint:
         authenticator: Authenticator,
         held: HeldBodies,
         *,
-        reader: Reader,
+        own: OwnEvents,
         clock: Callable[[], datetime],
     ) -> None:
         self._settings, self._redis, self._authenticator = settings, redis, authenticator
-        self._bodies, self._reader, self._clock = held, reader, clock
+        self._bodies, self._own, self._clock = held, own, clock
         url = settings.serve_events_url
         self._forwarding = IngestForwarding(url) if url else None
-        self._publishing = ThreadPoolExecutor(_PUBLISHERS, "publish")
         everybody = settings.learner_entries_per_day
         most = {rate_limits.EVERYBODY: everybody, rate_limits.NEWCOMERS: everybody // 2, **_MOST}
         self._limiters: dict[Counted, RateLimiter] = {
@@ -90,7 +80,10 @@ class EventsEndpoint:
         }
 
     async def answer(self, request: Request, headers: Headers) -> Response:
-        """Return 202 once Pub/Sub has what is good, or say why nothing is taken."""
+        """Return 202 once what is good is on disk, or say why nothing is taken.
+
+        After 503, some of it may be; a repetition is harmless.
+        """
         try:
             return await self._take(request, headers)
         except RequestRejected as error:
@@ -98,7 +91,7 @@ class EventsEndpoint:
             lines = protocol.rejection_lines(error, headers)
             return protocol.refuse(error, status, lines)
         except Unavailable as error:
-            logs.write("WARNING", f"not published: {error}", operation="post", outcome="error")
+            logs.write("WARNING", f"not recorded: {error}", operation="post", outcome="error")
             lines = ((b"retry-after", b"%d" % error.retry_after_s),)
             return protocol.refuse(protocol.UNAVAILABLE, 503, lines)
 
@@ -135,16 +128,35 @@ class EventsEndpoint:
         numbers = self._numbers(post, learner, is_new=is_new)
         total = await rate_limits.count_all(self._redis, numbers, now)
         try:
-            if post.accepted:
-                await self._publish(post.message)
-        except PubSubUnavailable:
+            late, is_erased = await self._record(learner, post)
+        except Unavailable:
             await rate_limits.take_back(self._redis, [*posts, *numbers], now)
             raise
-        if first_day is None and self._redis and post.accepted:
-            await self._mark(self._redis, learner, now)
+        if first_day is None and self._redis and post.good and not is_erased:
+            self._redis.send(commands.mark_poster(learner, _day(now)))
         share = total / self._settings.learner_entries_per_day
         logs.write("INFO", "posted", operation="post", outcome="ok", learner_share=share)
-        return protocol.json(msgspec.to_builtins(Taken(post.accepted, post.refused)), 202)
+        refused = sorted([*post.refused, *late], key=lambda each: each.index)
+        taken = Taken(len(post.good) - len(late), refused)
+        return protocol.json(msgspec.to_builtins(taken), 202)
+
+    async def _record(self, learner: str, post: LearnerPost) -> tuple[list[Refused], bool]:
+        """Record what is good; return what the log refuses, and whether the learner is erased."""
+        refused: list[Refused] = []
+        good, shards, is_erased = list(post.good.items()), set[int](), False
+        try:
+            for at in range(0, len(good), _PART):
+                part = good[at : at + _PART]
+                with request_scope.begin(_TIMEOUT_S):
+                    recorded = await self._own.append(learner, [entry for _, entry in part])
+                shards.update(recorded.shards)
+                is_erased = is_erased or "erased" in recorded.outcomes
+                for n, reason, clock in recorded.refused:
+                    refused.append(learner_post_check.refuse(*part[n], reason, clock))
+        finally:
+            if shards:  # also if a later part has failed
+                await own_events.wake(shards)
+        return refused, is_erased
 
     async def _find_first_day(self, learner: str) -> int | None:
         """Return the UTC day on which the learner posted first; None if Redis does not know it.
@@ -157,22 +169,14 @@ class EventsEndpoint:
                 (day,) = await self._redis.run(commands.find_poster(learner))
         return int(day) if isinstance(day, bytes) else None
 
-    async def _mark(self, redis: "Client", learner: str, now: datetime) -> None:
-        """Mark who has posted, unless they are erased: a token may outlive its learner."""
-        with contextlib.suppress(Unavailable), request_scope.begin(_MARK_TIMEOUT_S):
-            block = "query/erased_learners", "is erased"
-            (found,) = await self._reader.fetch(*block, user_id=learner)
-            if not found["is_erased"]:
-                redis.send(commands.mark_poster(learner, _day(now)))
-
     def _numbers(self, post: LearnerPost, learner: str, *, is_new: bool) -> Numbers:
         """Return what counts of a post; first the entries of all learners.
 
         What is refused counts for its sender alone, or few could use up what is for all.
         """
         numbers = [
-            (rate_limits.EVERYBODY, "", post.accepted),
-            (rate_limits.NEWCOMERS, "", post.accepted if is_new else 0),
+            (rate_limits.EVERYBODY, "", len(post.good)),
+            (rate_limits.NEWCOMERS, "", len(post.good) if is_new else 0),
             (rate_limits.ENTRIES, learner, post.entries - post.lists),
             (rate_limits.BYTES, learner, post.other_bytes),
             (rate_limits.LISTS, learner, post.lists),
@@ -182,23 +186,6 @@ class EventsEndpoint:
         ]
         everybody, *others = ((self._limiters[counted], who, n) for counted, who, n in numbers)
         return [everybody, *(each for each in others if each[2])]
-
-    async def _publish(self, data: bytes) -> None:
-        if not wakeups.outage().is_over:
-            raise PubSubUnavailable("Pub/Sub failed less than 5 s ago")
-        publish = functools.partial(contextvars.copy_context().run, self._publish_now, data)
-        try:
-            async with asyncio.timeout(_TIMEOUT_S):
-                await asyncio.get_running_loop().run_in_executor(self._publishing, publish)
-        except (PubSubUnavailable, TimeoutError) as error:
-            wakeups.outage().begin()
-            raise PubSubUnavailable(f"Pub/Sub does not accept a post: {error}") from error
-
-    def _publish_now(self, data: bytes) -> None:
-        attributes = wakeups.publish_attributes(events.LEARNER)
-        with tracing.child_span(f"publish {events.LEARNER}", "producer", attributes):
-            message: dict[str, Any] = {"data": data, "attributes": tracing.message_attributes()}
-            clients.publish_own(events.LEARNER, [message], self._settings, timeout_s=_TIMEOUT_S)
 
 
 def _day(at: datetime) -> int:

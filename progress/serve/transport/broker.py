@@ -360,7 +360,7 @@ def open_session() -> aiohttp.ClientSession:
 async def create_topology(broker: Broker, project: str, ingest_url: str, project_url: str) -> None:
     prefix = f"projects/{project}"
     urls = dict.fromkeys(sorted({*events.TOPICS.values()}), ingest_url)
-    for topic, url in {**urls, events.LEARNER: f"{ingest_url}learners"}.items():
+    for topic, url in urls.items():
         name = f"{prefix}/subscriptions/{topic}-ingest-sub"
         await broker.ensure(f"{prefix}/topics/{topic}", name, url)
     name, deadline_s = f"{prefix}/subscriptions/progress-projection-sub", _COMMAND_DEADLINE_S

@@ -65,7 +65,6 @@ BEGIN
         deletion.learner := learner;
         PERFORM event_store.record_event(deletion, NULL);
     END IF;
-    DELETE FROM event_store.announcements a WHERE a.user_id = learner;
     INSERT INTO event_store.erased AS x (digest, operation_id)
     VALUES (forbid_learner.digest, forbid_learner.operation_id)
     ON CONFLICT ON CONSTRAINT erased_pkey DO UPDATE SET operation_id = excluded.operation_id

@@ -1,0 +1,85 @@
+"""The recorder of what learners do to their own record: with a post, or with a mutation."""
+
+import asyncio
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from progress.adapters import request_scope
+from progress.adapters.pubsub import wakeups
+from progress.errors import InstanceUnavailable
+from progress.query.read_models.reader import Reader
+
+_WAKE_TIMEOUT_S = 3.0
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """What became of entries: how many had each outcome, and which would be dead letters.
+
+    `refused` has the place of each such entry, its reason and, if it is ahead of the clock, this
+    clock. The position is that of a mutation's event.
+    """
+
+    outcomes: dict[str, int]
+    refused: list[tuple[int, str, datetime | None]]
+    shards: list[int]
+    global_position: int | None
+
+
+class OwnEvents:
+    """The half of the connections with which learners' events are recorded, and no more."""
+
+    def __init__(self, reader: Reader, connections: int) -> None:
+        self._reader = reader
+        self._places = asyncio.Semaphore(max(1, connections // 2))
+
+    async def fetch(self, block: str, **values: object) -> Mapping[str, Any]:
+        """Return the row of a block; raise Unavailable at the request's deadline."""
+        try:
+            async with asyncio.timeout(request_scope.current().remaining()):
+                await self._places.acquire()
+        except TimeoutError:
+            raise InstanceUnavailable("no connection for events became free") from None
+        try:
+            rows: list[Mapping[str, Any]] = await self._reader.fetch(
+                "query/own_events", block, **values
+            )
+        finally:
+            self._places.release()
+        return rows[0]
+
+    async def append(
+        self,
+        learner: str,
+        entries: Sequence[bytes],
+        *,
+        is_mutation: bool = False,
+        expected_version: int | None = None,
+        seen_version: int | None = None,
+        seen: datetime | None = None,
+    ) -> Recorded:
+        """Record the entries, which are JSON; see sql/event_store/functions/append_own.sql.
+
+        Raise StatementFailed with the function's SQLSTATE, and Unavailable; then they may be
+        recorded nevertheless, and the call can be repeated.
+        """
+        row = await self.fetch(
+            "append",
+            user_id=learner,
+            entries=(b"[%b]" % b",".join(entries)).decode(),
+            is_mutation=is_mutation,
+            expected_version=expected_version,
+            seen_version=seen_version,
+            seen=seen,
+        )
+        return msgspec.json.decode(row["recorded"], type=Recorded)
+
+
+async def wake(shards: Collection[int]) -> None:
+    """Wake the shards; if this takes too long, leave it to the sweep."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_WAKE_TIMEOUT_S):
+            await asyncio.to_thread(wakeups.send, shards)

@@ -1,0 +1,70 @@
+-- What learners record about themselves: their posts, and their mutations.
+
+-- find --
+-- What a mutation asks before it records its event. Whether the learner is deleted or erased; their local day; the
+-- recorded event with the given id, and its position; the stream's version. `retracted` is the event with the id
+-- :retracted_id, if it is a goal or a rest day of the learner. `decided_at` is the time of the latest choice of this
+-- kind. `taken` are the days of :days that are rest days or will be once the log is folded: those of the read model and
+-- of what follows it in the log or, if a retraction follows, those of the log.
+WITH today AS (
+    {read_models/preferences today}
+), w AS (
+    SELECT 'learner-' || CAST(:user_id AS text) AS stream_id, CAST(:days AS date[]) AS days,
+        CAST(:event_type AS text) AS event_type, CAST(:item_id AS text) AS item_id
+), folded AS (
+    SELECT c.position FROM checkpoints c, w WHERE c.shard = event_store.shard_of(w.stream_id)
+), changed AS MATERIALIZED (
+    SELECT EXISTS (
+        SELECT FROM w, folded f
+        JOIN events e ON e.event_type = 'EventRetracted' AND e.global_position > f.position
+        WHERE e.stream_id = w.stream_id AND cardinality(w.days) > 0) AS by_retraction
+), rests AS (
+    SELECT e.event_id, e.stream_id, e.global_position > f.position AS is_new, d.day
+    FROM w, folded f, changed c
+    CROSS JOIN LATERAL (
+        SELECT * FROM events e
+        WHERE e.event_type = 'RestDayTaken' AND e.stream_id = w.stream_id AND e.global_position > f.position
+        UNION ALL
+        SELECT * FROM events e
+        WHERE c.by_retraction AND e.event_type = 'RestDayTaken' AND e.stream_id = w.stream_id
+          AND e.stream_version > 0 AND e.global_position <= f.position
+    ) AS e
+    JOIN unnest(w.days) AS d (day) ON CAST(d.day AS text) = e.event_data ->> 'date'
+)
+SELECT
+    coalesce((SELECT max(e.stream_version) FROM events e WHERE e.stream_id = w.stream_id), 0) AS version,
+    EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = :user_id)
+        OR event_store.is_erased(CAST(:user_id AS text)) AS is_gone,
+    today.day AS today, recorded.position, recorded.content AS recorded,
+    (SELECT jsonb_build_object('occurred_at', f.occurred_at, 'rest_day', f.rest_day)
+     FROM facts f
+     WHERE f.event_id = event_store.event_uuid(:retracted_id) AND f.kind IN ('goal', 'rest_day')
+       AND f.stream_id = w.stream_id) AS retracted,
+    (SELECT max(d.at)
+     FROM (
+        SELECT a.decided_at AS at FROM set_aside_items a WHERE a.user_id = :user_id AND a.item_id = w.item_id
+        UNION ALL
+        SELECT max(g.occurred_at) FROM goals g WHERE g.user_id = :user_id AND w.event_type = 'GoalSet'
+        UNION ALL
+        SELECT e.occurred_at
+        FROM folded f
+        JOIN events e ON e.event_type IN ('ItemSetAside', 'ItemResumed', 'GoalSet') AND e.global_position > f.position
+            AND e.stream_id = w.stream_id
+            AND CASE WHEN w.event_type = 'GoalSet' THEN e.event_type = 'GoalSet'
+                ELSE e.event_type <> 'GoalSet' AND e.event_data ->> 'item_id' = w.item_id END
+     ) d) AS decided_at,
+    ARRAY(
+        SELECT r.day FROM rest_days r, changed c
+        WHERE r.user_id = :user_id AND r.day = ANY (w.days) AND NOT c.by_retraction
+        UNION
+        SELECT e.day FROM rests e WHERE NOT {read_models/facts is_named}
+    ) AS taken
+FROM today, w LEFT JOIN LATERAL (
+    SELECT e.global_position AS position, jsonb_build_array(e.event_type, e.event_data) AS content
+    FROM events e WHERE e.event_id = :event_id
+) AS recorded ON true;
+
+-- append --
+SELECT to_jsonb(a) AS recorded
+FROM event_store.append_own(:user_id, CAST(:entries AS jsonb), CAST(:expected_version AS bigint), :is_mutation,
+    CAST(:seen_version AS bigint), CAST(:seen AS timestamptz)) AS a;
