@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import hmac
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +26,7 @@ class Senders:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._has_iam = bool(settings.k_service and not settings.auth_audience)
-        is_served = settings.serve_key and not settings.pubsub_emulator_host
-        self._key = f"Bearer {settings.serve_key}".encode() if is_served else None
+        self._takes_pushes = settings.is_local() or not settings.serve_key
         self._authenticator: Authenticator | None = None
         self._lock = threading.Lock()
 
@@ -51,12 +49,12 @@ class Senders:
     def may_push(self, authorization: str, account: str | None = None) -> bool:
         """Return whether the sender may push.
 
-        Under `progress serve`, the transport alone may, by its key. On Cloud Run, IAM has admitted
-        the sender, and an `account` alone may push what learners post, because such a push says who
-        posted it.
+        Under `progress serve`, nobody may, because anybody on its network could. On Cloud Run, IAM
+        has admitted the sender, and an `account` alone may push what learners post, because such a
+        push says who posted it.
         """
-        if self._key:
-            return hmac.compare_digest(authorization.encode(), self._key)
+        if not self._takes_pushes:
+            return False
         return account is None or _read_claim(authorization, "email") == account
 
     def _load(self) -> "Authenticator":

@@ -12,6 +12,7 @@ import pytest
 from progress.adapters.postgres import database
 from progress.adapters.pubsub import loopback
 from progress.errors import DatabaseUnavailable, SettingsError, StackError
+from progress.projections import turns
 from progress.serve import own_database, ports
 from progress.serve.own_database import Lock
 from progress.settings import Settings
@@ -97,7 +98,7 @@ def test_all_functions_and_commands_have_a_place(
     connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT {admitted}")
     pools, wakes = own_database.share(connection, settings)
     query = workers * (sum(map(int, pools.values())) + 1)
-    fixed = own_database._OWNER + own_database._OTHERS + 2 * own_database.OPERATIONS
+    fixed = own_database._OWNER + own_database._OTHERS + 2 * turns.OPERATIONS
     assert query + fixed + wakes <= min(admitted, 97)
     connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT 24")
     with pytest.raises(SettingsError, match=r"admits 24 connections.* needs [23]"):

@@ -12,9 +12,6 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from progress.adapters.pubsub import loopback
 from progress.errors import PubSubUnavailable
 from progress.settings import Settings
 
@@ -73,18 +70,13 @@ def publish_own(
     timeout_s: float,
     topic: str | None = None,
 ) -> None:
-    """Publish to one of Progress's topics: on one machine through its transport.
+    """Publish to one of Progress's topics.
 
     `topic` is the full name of a topic in another project. Raise PubSubUnavailable as `publish`
     does.
     """
-    if url := current.serve_commands_url:
-        url = f"{url.rpartition('/')[0]}/{name}:publish"
-        key = {"Authorization": f"Bearer {current.serve_key}"}
-        loopback.post(url, msgspec.json.encode({"messages": messages}), timeout_s=timeout_s, **key)
-    else:
-        topic = topic or f"projects/{current.pubsub_project_id}/topics/{name}"
-        publish(topic, messages, emulator=current.pubsub_emulator_host, timeout_s=timeout_s)
+    topic = topic or f"projects/{current.pubsub_project_id}/topics/{name}"
+    publish(topic, messages, emulator=current.pubsub_emulator_host, timeout_s=timeout_s)
 
 
 @contextlib.contextmanager
