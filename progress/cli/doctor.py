@@ -282,6 +282,8 @@ def _look_at_backlog() -> tuple[str, list[Finding]]:
     undelivered = connections.count_undelivered()
     if isinstance(undelivered, str):
         return undelivered, []
+    if not undelivered:
+        return "there is no Pub/Sub on this machine", []
     refused = [each for each in undelivered if each.subscription.endswith(_DEAD_LETTERS)]
     findings = [
         Finding(

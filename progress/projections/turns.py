@@ -20,7 +20,7 @@ class Turns:
         self._noted: dict[int, int] = {}  # the shards, with the delay of their events in ms
         self._busy: set[int] = set()
         self._mutex = threading.Lock()
-        self._operations = threading.Semaphore(OPERATIONS)
+        self._operations = 0
 
     def wake(self, shard: int, event_delay_ms: int) -> None:
         """Fold the shard, or let a wake-up that is under way do so; then do what was noted.
@@ -38,12 +38,15 @@ class Turns:
 
     def run(self, operation: Callable[[], object]) -> None:
         """Run the operation; raise OperationClaimed, without a note, if others have its place."""
-        if not self._operations.acquire(blocking=False):
-            raise OperationClaimed(f"{OPERATIONS} other operations run: call again later")
+        with self._mutex:
+            if self._operations == OPERATIONS:
+                raise OperationClaimed(f"{OPERATIONS} other operations run: call again later")
+            self._operations += 1
         try:
             operation()
         finally:
-            self._operations.release()
+            with self._mutex:
+                self._operations -= 1
 
     def _take(self) -> tuple[int, int] | None:
         with self._mutex:

@@ -87,7 +87,6 @@ def test_no_call_of_the_page_and_of_the_readme_is_refused(stack: Stack, app: Pat
     program += "console.log(await client.flush(), await client.refused());\n"
     *_, delivered = run(stack, app, program, "bea")
     assert re.fullmatch(r"\{ accepted: \d+, refused: 0, waiting: 0 \} \[\]", delivered)
-    stack.await_delivery()
     stack.await_projection()
     (edge,) = stack.ask("bea", _SITTINGS)["sessions"]["edges"]
     assert edge["node"].pop("completedAt")
@@ -104,7 +103,6 @@ def test_a_post_by_hand_is_answered_as_the_page_shows(stack: Stack) -> None:
     assert json.loads(shell(stack, describe))["appended"] == 1
     told = shell(stack, post, TOKEN=stack.token("cem", "learner"))
     assert json.loads(told) == json.loads(answer)
-    stack.await_delivery()
     stack.await_projection()
     (edge,) = stack.ask("cem", "{ itemStats { edges { node { kind } } } }")["itemStats"]["edges"]
     assert edge["node"] == {"kind": "reading"}
@@ -118,7 +116,6 @@ def test_the_skill_leads_to_a_number(stack: Stack, app: Path, tmp_path: Path) ->
     (tmp_path / "events.jsonl").write_text(event)
     assert shell(stack, check, tmp_path) == "no fault in 1 event\n"
     assert run(stack, app, program, "dag") == ["{ accepted: 1, refused: 0, waiting: 0 } []"]
-    stack.await_delivery()
     stack.await_projection()
     told = json.loads(shell(stack, number, TOKEN=stack.token("dag", "learner")))
     assert told["data"]["userProgress"] == {"totalItemsLearned": 1, "accuracyRate": 1.0}

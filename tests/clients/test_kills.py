@@ -122,7 +122,6 @@ def kill_often(stack: Stack, client: Client, kills: int) -> int:
 
 
 def count_answers(stack: Stack, learner: str) -> dict[str, int]:
-    stack.await_delivery()
     stack.await_projection()
     counts: dict[str, int] = {}
     after = None
@@ -166,7 +165,6 @@ def test_nine_days_offline_arrive_in_one_flush(stack: Stack, client_app: Path) -
         printed = node.run(client_app, "node", "offline.mjs", API=url, TOKEN=token, OUTBOX=outbox)
     delivered = {"accepted": 540, "refused": 0, "waiting": 0, "errors": []}
     assert json.loads(printed) == delivered
-    stack.await_delivery()
     stack.await_projection()
     today = datetime.now(UTC).date()
     bounds = {"from": f"{today - timedelta(days=10)}", "to": f"{today}"}

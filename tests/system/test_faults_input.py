@@ -40,7 +40,6 @@ def test_a_learner_id_may_be_any_text(stack: Stack) -> None:
             ("SessionCompleted", {"session_id": strange, "score": 70, "duration_seconds": 60}),
         ]
         stack.publish([sample_events.envelope(*one, at=sample_events.BEGIN) for one in rows])
-    stack.await_delivery()
     stack.await_projection()
     stack.check()
     query = """query ($item: ID!) {
@@ -89,7 +88,6 @@ def test_no_unmasked_email_address_is_stored_or_logged(stack: Stack) -> None:
     before = len(letters(stack))
     stack.publish([good])
     stack.publish_raw(*payloads, user_id=ADDRESS, event_type=ADDRESS)
-    stack.await_delivery()
     stack.run("batch")
     assert len(letters(stack)) >= before + len(payloads)
     with contextlib.closing(stack.connect()) as connection:

@@ -32,7 +32,6 @@ def test_a_list_is_published_and_assigned_and_a_teacher_reads_the_task(
     shell(".venv/bin/progress publish join.json")
     assert '"appended":1' in shell(set_task)
     shell(".venv/bin/progress publish task.json")  # the other way, which records nothing again
-    stack.await_delivery()
     stack.await_projection()
     answer = json.loads(shell(look))
     assert "data" in answer, answer
