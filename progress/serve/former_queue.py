@@ -5,7 +5,8 @@ import msgspec
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.telemetry import logs
-from progress.event_store import events, log
+from progress.event_store import log
+from progress.event_store.entries import POSTED_BY, ParsedEvent
 from progress.ingest import push
 
 _FILE = "serve/former_queue"
@@ -40,6 +41,10 @@ def _parse(
         "messageId": message_id,
         "publishTime": published_at,
     }
-    is_learners = f"/{events.LEARNER}-" in subscription
     body = msgspec.json.encode({"message": message, "subscription": subscription})
-    return push.parse_delivery(body, events.LEARNER if is_learners else "")
+    delivery = push.parse_delivery(body)
+    if "/learner-events-" in subscription:  # what learners have posted
+        for entry in delivery.entries:
+            if isinstance(entry, ParsedEvent):
+                entry.metadata[POSTED_BY] = "learner"
+    return delivery

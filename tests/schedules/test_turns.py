@@ -11,7 +11,7 @@ from progress.projections import turns
 from tests.schedules import event_loop
 from tests.schedules.threads import SeededThreads
 
-_WAKES, _CALLS, _SHARDS = 3, 8, 5
+_WAKES, _CALLS, _SHARDS = 2, 6, 4
 
 
 class _Work:
