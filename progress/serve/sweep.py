@@ -41,19 +41,29 @@ class Sweep:
         self._pauses: dict[bytes, tuple[float, float]] = {}  # seconds, and when the pause ends
 
     async def keep(self) -> NoReturn:
-        is_told = False
         async with asyncio.TaskGroup() as group:
-            while True:
-                try:
-                    self._call_all(group, *await self._find())
-                    is_told = False
-                except (DatabaseUnavailable, OSError, *_ERRORS) as error:
-                    if self._session:
-                        self._session.terminate()
-                    if not is_told:
-                        logs.write("WARNING", f"the database does not say what is due: {error}")
-                    is_told = True
-                await asyncio.sleep(_INTERVAL_S)
+            try:
+                await self._repeat(group)
+            finally:
+                self._end_session()
+
+    async def _repeat(self, group: asyncio.TaskGroup) -> NoReturn:
+        is_told = False
+        while True:
+            try:
+                self._call_all(group, *await self._find())
+                is_told = False
+            except (DatabaseUnavailable, OSError, *_ERRORS) as error:
+                self._end_session()
+                if not is_told:
+                    logs.write("WARNING", f"the database does not say what is due: {error}")
+                is_told = True
+            await asyncio.sleep(_INTERVAL_S)
+
+    def _end_session(self) -> None:
+        if self._session:
+            self._session.terminate()
+        self._session = None
 
     async def _find(self) -> tuple[list[bytes], list[bytes]]:
         """Return the commands that are due: wake-ups, and operations, the oldest first."""
