@@ -26,7 +26,7 @@ _DEADLINE_S = 600.0  # of a call, as of a push of Pub/Sub
 _WAKE_PAUSES_S = 5.0, 5.0
 _PAUSES_S = 10.0, 600.0
 _REPEATED = (500, 503)
-_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError)
+_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _ENTER, _DUE = (load("serve/sweep", block).text for block in ("enter", "due"))
 
 
