@@ -5,7 +5,7 @@ sweep also repeats operations that failed, as Pub/Sub does in the cloud.
 """
 
 import asyncio
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import asyncpg
 
@@ -15,19 +15,29 @@ from progress.adapters.pubsub import loopback, wakeups
 from progress.adapters.telemetry import logs
 from progress.errors import DatabaseUnavailable
 from progress.projections import schema as read_models
-from progress.projections.projector import SHARDS
 from progress.projections.turns import OPERATIONS
 from progress.serve import ports
 
 _INTERVAL_S = 1.0
 _TIMEOUT_S = 10.0  # of a statement
 _DEADLINE_S = 600.0  # of a call, as of a push of Pub/Sub
-# The first and the longest pause after a failed fold or publication, and after a failed operation.
-_WAKE_PAUSES_S = 5.0, 5.0
-_PAUSES_S = 10.0, 600.0
-_REPEATED = (500, 503)
 _ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _ENTER, _DUE = (load("serve/sweep", block).text for block in ("enter", "due"))
+
+
+class _Rhythm(NamedTuple):
+    """The first and the longest pause in seconds, and the statuses that a pause follows."""
+
+    first_s: float
+    longest_s: float
+    statuses: tuple[int, ...] = (500, 503)
+
+
+_FOLD = _Rhythm(5, 5)
+_PUBLICATION = _Rhythm(
+    5, 5, (204, 500, 503)
+)  # what waits for a receiver waits after a wake-up, too
+_OPERATION = _Rhythm(10, 600)
 
 
 class Sweep:
@@ -37,7 +47,7 @@ class Sweep:
         self._database_url, self._project_url, self._key = database_url, project_url, key
         self._publish_events = publish_events
         self._session: asyncpg.Connection | None = None
-        self._calls: set[bytes] = set()
+        self._calls: dict[bytes, _Rhythm] = {}
         self._pauses: dict[bytes, tuple[float, float]] = {}  # seconds, and when the pause ends
 
     async def keep(self) -> NoReturn:
@@ -51,7 +61,7 @@ class Sweep:
         is_told = False
         while True:
             try:
-                self._call_all(group, *await self._find())
+                self._call_all(group, await self._find())
                 is_told = False
             except (DatabaseUnavailable, OSError, *_ERRORS) as error:
                 self._end_session()
@@ -65,50 +75,42 @@ class Sweep:
             self._session.terminate()
         self._session = None
 
-    async def _find(self) -> tuple[list[bytes], list[bytes]]:
-        """Return the commands that are due: wake-ups, and operations, the oldest first."""
+    async def _find(self) -> dict[bytes, _Rhythm]:
+        """Return the commands that are due; of the operations, the oldest comes first."""
         session = self._session
         if session is None or session.is_closed():
             session = await async_client.connect(self._database_url, name="sweep")
             self._session = session
-        shards, schemas = set[int](), [read_models.schema_name()]
+        behind, schemas = set[int](), [read_models.schema_name()]
         for schema in schemas:
             await session.fetchrow(_ENTER, f"{schema}, event_store", timeout=_TIMEOUT_S)
-            due = await session.fetchrow(_DUE, self._publish_events, timeout=_TIMEOUT_S)
-            shards.update(due["shards"])
+            row = await session.fetchrow(_DUE, self._publish_events, timeout=_TIMEOUT_S)
+            behind.update(row["behind"])
             # Nobody waits for the schemas that are not read.
-            read = due["schemas"][: max(1, due["read"])]
+            read = row["schemas"][: max(1, row["read"])]
             schemas += [each for each in read if each not in schemas]
-        operations = [wakeups.operation_command(each) for each in due["operations"]]
-        return [wakeups.wake_command(shard) for shard in sorted(shards)], operations
+        due = {wakeups.wake_command(shard): _PUBLICATION for shard in row["unpublished"]}
+        due |= {wakeups.wake_command(shard): _FOLD for shard in behind}
+        return due | {wakeups.operation_command(each): _OPERATION for each in row["operations"]}
 
-    def _call_all(
-        self, group: asyncio.TaskGroup, wakes: list[bytes], operations: list[bytes]
-    ) -> None:
-        due, now = {*wakes, *operations}, asyncio.get_running_loop().time()
-        kept = due | self._calls
+    def _call_all(self, group: asyncio.TaskGroup, due: dict[bytes, _Rhythm]) -> None:
+        now = asyncio.get_running_loop().time()
+        kept = due.keys() | self._calls.keys()
         self._pauses = {each: pause for each, pause in self._pauses.items() if each in kept}
-
-        def is_free(command: bytes) -> bool:
+        for command, rhythm in due.items():
             _, ends_at = self._pauses.get(command, (0, 0))
-            return command not in self._calls and now >= ends_at
+            is_full = [*self._calls.values()].count(_OPERATION) == OPERATIONS
+            if command in self._calls or now < ends_at or (rhythm == _OPERATION and is_full):
+                continue
+            self._calls[command] = rhythm
+            group.create_task(self._call(command, rhythm))
 
-        free = OPERATIONS - len(self._calls.difference(map(wakeups.wake_command, SHARDS)))
-        chosen = [*filter(is_free, wakes), *[*filter(is_free, operations)][:free]]
-        for command in chosen:
-            pauses = _PAUSES_S if command in operations else _WAKE_PAUSES_S
-            self._calls.add(command)
-            group.create_task(self._call(command, *pauses))
-
-    async def _call(self, command: bytes, first_s: float, longest_s: float) -> None:
+    async def _call(self, command: bytes, rhythm: _Rhythm) -> None:
         body = wakeups.push_body(command, {})
         request = loopback.encode_post(self._project_url, body, self._key)
         status = await ports.ask(self._project_url, request, timeout_s=_DEADLINE_S)
-        self._calls.discard(command)
-        if status in _REPEATED:
-            before, _ = self._pauses.get(command, (first_s / 2, 0))
-            seconds = min(2 * before, longest_s)
-            ends_at = asyncio.get_running_loop().time() + seconds
-            self._pauses[command] = seconds, ends_at
-        else:
-            self._pauses.pop(command, None)
+        del self._calls[command]
+        before, _ = self._pauses.pop(command, (rhythm.first_s / 2, 0))
+        if status in rhythm.statuses:
+            seconds = min(2 * before, rhythm.longest_s)
+            self._pauses[command] = seconds, asyncio.get_running_loop().time() + seconds

@@ -66,8 +66,14 @@ def run(
 ) -> Callable[[Callable[[], bool]], None]:
     """A function that sweeps until its argument is true."""
     monkeypatch.setattr(sweep, "_INTERVAL_S", 0.02)
-    monkeypatch.setattr(sweep, "_PAUSES_S", (_FIRST_S, _LONGEST_S))
-    monkeypatch.setattr(sweep, "_WAKE_PAUSES_S", (_FIRST_S, _FIRST_S))
+    paused = {
+        "_OPERATION": (_FIRST_S, _LONGEST_S),
+        "_FOLD": (_FIRST_S,) * 2,
+        "_PUBLICATION": (600,) * 2,
+    }
+    for name, (first_s, longest_s) in paused.items():
+        rhythm = getattr(sweep, name)._replace(first_s=first_s, longest_s=longest_s)
+        monkeypatch.setattr(sweep, name, rhythm)
 
     async def sweep_until(is_done: Callable[[], bool]) -> None:
         kept = asyncio.create_task(
@@ -107,13 +113,16 @@ def test_shards_that_are_behind_and_unclaimed_operations_are_called(
     assert project.keys == {f"Bearer {_KEY}"}
 
 
-def test_what_is_not_published_is_called_although_it_is_folded(
+def test_what_is_not_published_is_called_although_it_is_folded_and_after_a_pause(
     connection: Connection, project: Project, run: Any
 ) -> None:
-    due = record(connection, "ann", "bob")
+    due, operation = record(connection, "ann", "bob"), start(connection)
     Projector(connection).catch_up_all()
-    run(lambda: project.calls.keys() >= due)
-    assert project.calls.keys() == due
+    project.answer = lambda command: 503 if command == operation else 204
+    run(lambda: len(project.calls[operation]) > 2)
+    called = {command: len(times) for command, times in project.calls.items()}
+    assert called.items() >= dict.fromkeys(due, 1).items()
+    assert called.keys() == {*due, operation}
 
 
 def test_a_running_operation_is_left_to_its_worker_and_called_once_that_dies(
