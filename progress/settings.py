@@ -80,8 +80,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `PUBSUB_EMULATOR_HOST` is not, commands publish to Google Cloud instead of the local stack.
     """
     pubsub_emulator_host: str | None = None
-    """The address of an emulator of Pub/Sub and Cloud Monitoring. `progress up` sets it for its
-    processes, and does not read it.
+    """The address of an emulator of Pub/Sub and Cloud Monitoring, for commands. `progress up` does
+    not read it.
     """
     changes_subscription: str | None = None
     """An optional pull subscription on the topic `progress-commands`, which receives the wake-ups
@@ -91,10 +91,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     serve_commands_url: str | None = None
     serve_events_url: str | None = None
     serve_key: str | None = None
+    serve_wakes: _Positive | None = None
     """Set by [`progress serve`](serving.md) and `progress up` for their own processes. They are the
-    address of the transport, which replaces Pub/Sub; that of ingest's posted events, to which the
-    query function forwards posts to its own `/events`; and the key, a secret, by which the
-    transport knows them.
+    address of the project function, which gets wake-ups without Pub/Sub; that of ingest's posted
+    events, to which the query function forwards posts to its own `/events`; the key, a secret, by
+    which the processes know each other; and how many wake-ups the project function runs at a time.
     """
     publish_events: PublishEvents = "milestones"
     """What leaves the system on the topic `progress-events`
@@ -142,8 +143,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The origins, separated by commas, whose web pages may call the query function, such as
     `https://app.example.com`. Apps in a web view and extensions of browsers have one, too:
     `capacitor://localhost`, `https://localhost`, `tauri://localhost`, `chrome-extension://ID`. The
-    local stack allows `http://localhost:*,http://127.0.0.1:*` unless you set others. A function of
-    another environment, or without an emulator of Pub/Sub, refuses to start with these two.
+    local stack allows `http://localhost:*,http://127.0.0.1:*` unless you set others. Functions
+    elsewhere refuse to start with these two.
     """
     rate_limit_per_minute: _Positive = 100
     """How many requests the query function accepts from a caller in a minute."""
@@ -263,9 +264,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def is_local(self) -> bool:
         """Return whether the process belongs to a local stack.
 
-        The environment alone does not tell: dev is deployed, too, but has no emulator of Pub/Sub.
+        The environment alone does not tell: dev is deployed, too, but nobody starts it with a key.
         """
-        return self.environment == "development" and bool(self.pubsub_emulator_host)
+        return self.environment == "development" and bool(self.serve_key)
 
     @property
     def erases_by_time(self) -> bool:

@@ -41,7 +41,7 @@ from tests.support.terraform_state import Deployment
 FIXTURES = (
     *("archive_rebuilds", "archives", "cloud_storage", "emitted_lines", "erasure_fixtures"),
     *("export_fixtures", "fake_publisher", "learner_client", "operation_fixtures"),
-    *("postgres_servers", "postgres_wire", "published", "pubsub_servers", "small_disks"),
+    *("postgres_servers", "postgres_wire", "published", "small_disks"),
     *("socket_client", "subscription_client"),
     "traced_operation",
 )
@@ -49,7 +49,7 @@ FIXTURES = (
 # Programs that some tests need. If a program is missing, its tests are skipped. If --require names
 # the missing program, its tests fail instead.
 WANTED = (
-    *("chromium", "node", OLDEST, "pgbouncer", "pubsub-emulator"),
+    *("chromium", "node", OLDEST, "pgbouncer"),
     *("terraform", "gcloud", "promtool", "docker", "beam", "gcc", "npm"),
 )
 

@@ -1,22 +1,29 @@
 """The project function (Cloud Functions), triggered by Pub/Sub: it updates realtime projections.
 
-It takes the commands of the topic `progress-commands`.
+It takes the commands of the topic `progress-commands`. Under `progress serve`, processes that know
+the key send them, and as many are run at a time as the database has connections for.
 """
 
+import hmac
 from uuid import UUID
 
 import functions_framework
 from flask import Request
 from flask.typing import ResponseReturnValue
 
+from progress import settings
 from progress.adapters import request_deadlines, startup
 from progress.adapters.pubsub import push_request, wakeups
 from progress.adapters.telemetry import logs, tracing
 from progress.projections import projector
+from progress.projections.turns import Turns
 
+env = settings.current()
 logs.configure("project")
 request_deadlines.limit()
 _body_deadline = request_deadlines.BodyDeadline()
+_key = f"Bearer {env.serve_key}".encode() if env.serve_key else None
+_turns = Turns(env.serve_wakes) if env.serve_wakes else None
 
 
 @functions_framework.http
@@ -26,6 +33,8 @@ def project(request: Request) -> ResponseReturnValue:
         return push_request.respond(status)
     if request.method == "GET":
         return "", startup.status(request.path)
+    if _key and not hmac.compare_digest(request.headers.get("Authorization", "").encode(), _key):
+        return push_request.respond(403)
     command, attributes = projector.parse_push(_body_deadline.read(request))
     operation = "wake" if isinstance(command, int) else "operation"
     trace = tracing.traceparent_of_push(attributes, request.headers.get)
@@ -34,10 +43,18 @@ def project(request: Request) -> ResponseReturnValue:
         if command is None:
             logs.write("WARNING", "expected a command that wakes a shard or runs an operation")
         elif isinstance(command, UUID):
-            # Imported here, so that a cold start for a wake-up loads no steps of operations.
-            from progress.operations import runner
-
-            runner.run(command)
+            _run(command)
         else:
-            projector.wake(command, wakeups.read_event_delay(attributes))
+            wake = _turns.wake if _turns else projector.wake
+            wake(command, wakeups.read_event_delay(attributes))
     return "", handled.status
+
+
+def _run(operation_id: UUID) -> None:
+    # Imported here, so that a cold start for a wake-up loads no steps of operations.
+    from progress.operations import runner
+
+    if _turns:
+        _turns.run(lambda: runner.run(operation_id))
+    else:
+        runner.run(operation_id)

@@ -26,7 +26,6 @@ MODULES = {
     "events": ("events",),
     "rebuilds": ("rebuild",),
     "dead_letters": ("dead-letters",),
-    "undelivered": ("undelivered",),
     "export_and_erase": ("learners", "export", "erase"),
     "operations": ("operations",),
     "recovery": ("check", "warm", "dump", "load", "drill", "shards", "erasures"),

@@ -10,7 +10,7 @@ import typer
 from progress import settings
 from progress.adapters import startup, terminal
 from progress.adapters.postgres import logins, table_locks
-from progress.adapters.postgres.database import Connection, run
+from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.roles import Login
 from progress.adapters.postgres.url import parse_url
 from progress.adapters.pubsub.undelivered import Undelivered
@@ -130,8 +130,8 @@ def erased_digests() -> set[str]:
 def use_stack() -> None:
     """If the settings name no database, let workers in this process use the local stack.
 
-    Where `progress serve` has run, without a project of Google Cloud, they publish nothing. It does
-    not run during a `progress load`.
+    There, and where `progress serve` has run without a project of Google Cloud, they publish
+    nothing. It does not run during a `progress load`.
     """
     target = Target()
     if not target.has_database:
@@ -139,16 +139,15 @@ def use_stack() -> None:
         settings.fill_in(
             DATABASE_URL=addresses["database_url"],
             REDIS_URL=addresses["redis_url"],
-            PUBSUB_PROJECT_ID=addresses["project_id"],
-            PUBSUB_EMULATOR_HOST=addresses["pubsub_emulator_host"],
+            PUBLISH_EVENTS="off",
         )
     elif target.is_server and target.settings.pubsub_project_id == LOCAL_PROJECT:
         settings.fill_in(PUBLISH_EVENTS="off")
     settings.current.cache_clear()
 
 
-def _use_transport() -> None:
-    """Let this process publish commands to the system that runs on the data folder, if any.
+def _call_system() -> None:
+    """Let this process call the system that runs on the data folder, if any.
 
     If the settings name a database, it may be another one than that of a local stack.
     """
@@ -157,40 +156,40 @@ def _use_transport() -> None:
         return
     with contextlib.suppress(StackError):
         state = data_folder.running(target.folder)
-        settings.fill_in(SERVE_COMMANDS_URL=state.addresses["commands_url"], SERVE_KEY=state.key)
+        settings.fill_in(SERVE_COMMANDS_URL=state.addresses["project_url"], SERVE_KEY=state.key)
         settings.current.cache_clear()
 
 
 def pubsub() -> tuple[str, str | None]:
     """Return the project, and the emulator's address or None for Google Cloud.
 
-    If the settings name neither, return those of the local stack; raise SettingsError without one.
+    Raise SettingsError if the settings name neither.
     """
     target = Target()
-    if target.has_pubsub:
-        return target.settings.pubsub_project_id, target.settings.pubsub_emulator_host
-    addresses = target.stack("PUBSUB_PROJECT_ID")
-    return addresses["project_id"], addresses["pubsub_emulator_host"]
+    if not target.has_pubsub:
+        raise SettingsError("PUBSUB_PROJECT_ID is not set: on one machine, post events to /events")
+    return target.settings.pubsub_project_id, target.settings.pubsub_emulator_host
 
 
 def count_undelivered() -> list[Undelivered] | str:
-    """Return each subscription's number of undelivered messages, or why it is unknown."""
+    """Return each subscription's number of undelivered messages, or why it is unknown.
+
+    On one machine, there are none.
+    """
     from progress.adapters.pubsub import undelivered
 
     target = Target()
     current = target.settings
+    is_local = current.pubsub_project_id == LOCAL_PROJECT and target.state
+    if not target.has_database or target.is_server or is_local:
+        return []
+    # Without a project, skip the call, because its search for credentials would take seconds.
+    if not target.has_pubsub:
+        return "the undelivered messages are unknown: PUBSUB_PROJECT_ID is not set"
     try:
-        is_local = current.pubsub_project_id == LOCAL_PROJECT and target.state
-        if not target.has_database or target.is_server or is_local:
-            with open_connection() as connection:
-                rows = run(connection, "transport/queue", "undelivered")
-            return [Undelivered(*row) for row in rows]
-        # Without a project, skip the call, because its search for credentials would take seconds.
-        if target.has_pubsub:
-            return undelivered.count(current.pubsub_project_id, current.pubsub_emulator_host)
-    except (PubSubUnavailable, SettingsError) as error:
+        return undelivered.count(current.pubsub_project_id, current.pubsub_emulator_host)
+    except PubSubUnavailable as error:
         return str(error)
-    return "the undelivered messages are unknown: PUBSUB_PROJECT_ID is not set"
 
 
 def all_logins() -> list[Login]:
@@ -203,20 +202,18 @@ def all_logins() -> list[Login]:
 
 
 def call_workers(operation_ids: Sequence[UUID], shards: Iterable[int] = ()) -> None:
-    """Publish a command for each operation, and a wake-up for each shard.
+    """Send a command for each operation, and a wake-up for each shard.
 
-    If a system runs on the data folder, its transport takes them. Without it and without a
-    Pub/Sub, publish nothing, and if Pub/Sub does not accept the commands, only print a
-    warning: the scheduled job publishes these commands.
+    If a system runs on the data folder, its project function gets them. Without it and without a
+    Pub/Sub, send nothing, and if nobody takes the commands, only print a warning: a sweep finds
+    what is due.
     """
     from progress.adapters.pubsub import wakeups
 
-    _use_transport()
-    try:
-        is_carried = settings.current().serve_commands_url is not None
-        target = (LOCAL_PROJECT, None) if is_carried else pubsub()
-        wakeups.publish(operation_ids, shards, *target)
-    except SettingsError:
+    _call_system()
+    if not (settings.current().serve_commands_url or Target().has_pubsub):
         return
+    try:
+        wakeups.publish(operation_ids, shards)
     except PubSubUnavailable as error:
         typer.echo(f"the scheduled job calls a worker later: {error}", err=True)

@@ -282,10 +282,14 @@ def _look_at_backlog() -> tuple[str, list[Finding]]:
     undelivered = connections.count_undelivered()
     if isinstance(undelivered, str):
         return undelivered, []
+    if not undelivered:
+        return "there is no Pub/Sub on this machine", []
     refused = [each for each in undelivered if each.subscription.endswith(_DEAD_LETTERS)]
-    do = "see docs/runbook.md, Dead letters; on one machine, then run `progress undelivered retry`"
     findings = [
-        Finding(f"{each.messages:,} messages wait in {each.subscription}", do)
+        Finding(
+            f"{each.messages:,} messages wait in {each.subscription}",
+            "see docs/runbook.md, Dead letters",
+        )
         for each in refused
         if each.messages
     ]

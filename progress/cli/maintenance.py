@@ -118,7 +118,7 @@ def status(as_json: AsJson = False) -> None:
         console.print(f"The oldest pending event has waited for its session for {hours}.")
     if isinstance(undelivered, str):
         console.print(f"Pub/Sub: {undelivered}.", soft_wrap=True)
-    else:
+    elif undelivered:
         waiting = sum(each.messages for each in undelivered)
         console.print(f"{waiting:,} messages are not delivered yet.")
         for each in undelivered:

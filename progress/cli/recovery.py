@@ -18,7 +18,7 @@ from progress.adapters.terminal import Console
 from progress.cli import connections
 from progress.errors import ProgressError, ProjectionError, SettingsError
 from progress.projections import rebuild
-from progress.recovery import checks, drill, dumps, ledger_erasures, shard_locks, waiting
+from progress.recovery import checks, drill, dumps, ledger_erasures, shard_locks
 
 shards_group = typer.Typer(
     help="Shards, and the database sessions that lock them.", no_args_is_help=True
@@ -191,10 +191,7 @@ def dump(
         return
     console = Console()
     with connections.open_behind_bar(console, "dumping") as (connection, show_progress):
-        lacking = waiting.await_ingest(connection)
         name, manifest = dumps.run(connection, target, show_progress)
-    if lacking:
-        console.print(f"The dump lacks {lacking:,} messages, which still wait for ingest.")
     console.print(_describe(location, name, manifest), soft_wrap=True)
 
 
@@ -205,11 +202,9 @@ def _dump_daily(target: Storage, location: str) -> None:
     with connections.open_connection() as connection:
         if not dumps.read_head(connection):
             return  # a lost database, perhaps: `load` would take its dump for the newest
-        lacking = waiting.await_ingest(connection)
         name, manifest = dumps.run(connection, target, lambda *_: None)
     removed = dumps.remove_old(target)
-    lacks = f" It lacks {lacking:,} messages, which wait for ingest." if lacking else ""
-    logs.write("INFO", f"{_describe(location, name, manifest)} Removed: {removed}{lacks}")
+    logs.write("INFO", f"{_describe(location, name, manifest)} Removed: {removed}")
 
 
 def _describe(location: str, name: str, manifest: dumps.DumpManifest) -> str:

@@ -18,8 +18,8 @@ from progress.serve import data_folder, processes
 from progress.serve.laptop import stack as local_stack
 
 _PRINTED = (
-    *("graphql_url", "ingest_url", "events_url", "pubsub_emulator_host", "pubsub_rest_url"),
-    *("project_id", "database_url", "redis_url", "jwks_url"),
+    *("graphql_url", "ingest_url", "events_url", "project_id", "database_url", "redis_url"),
+    "jwks_url",
 )
 
 Detach = Annotated[bool, typer.Option("--detach", help="Return when the stack is ready.")]
@@ -34,7 +34,7 @@ def up(
     port: Port = local_stack.DEFAULT_PORT,
     _standin: Standin = False,
 ) -> None:
-    """Start the local stack: PostgreSQL, Valkey, Pub/Sub, the functions and the scheduler."""
+    """Start the local stack: PostgreSQL, Valkey, the functions and the scheduler."""
     console = Console()
     with console.status("starting the local stack"):
         supervisor = local_stack.up(

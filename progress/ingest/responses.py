@@ -24,7 +24,7 @@ from progress.ingest.senders import Senders
 _REASONS = {
     400: "expected a body in well-formed chunks",
     401: "expected one token: send the token in Authorization, not in another header",
-    403: "only Pub/Sub, or what stands for it, pushes here: post events to /events",
+    403: "nobody pushes here: post events to /events",
     404: "there is nothing at this path: post events to /events",
     405: "expected another method",
     408: f"expected the whole body within {request_deadlines.BODY_TIMEOUT_S:.0f} seconds",

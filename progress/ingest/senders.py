@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import hmac
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +26,8 @@ class Senders:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._has_iam = bool(settings.k_service and not settings.auth_audience)
-        is_served = settings.serve_key and not settings.pubsub_emulator_host
-        self._key = f"Bearer {settings.serve_key}".encode() if is_served else None
+        # Under `progress serve`, ingest takes none, because anybody on its network could push.
+        self.takes_pushes = settings.is_local() or not settings.serve_key
         self._authenticator: Authenticator | None = None
         self._lock = threading.Lock()
 
@@ -47,13 +46,6 @@ class Senders:
         if caller.role != "publisher":
             raise Forbidden("expected a token whose only role is publisher")
         return caller.user_id
-
-    def may_push(self, authorization: str) -> bool:
-        """Return whether the sender may push: under `progress serve` by the key of its transport.
-
-        On Cloud Run, IAM has admitted the sender.
-        """
-        return not self._key or hmac.compare_digest(authorization.encode(), self._key)
 
     def _load(self) -> "Authenticator":
         from progress.auth import Authenticator, load_issuer

@@ -19,7 +19,6 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import fill
 from progress.archive import erasure_ledger
-from progress.operations import queued_messages
 from progress.projections import schema
 
 Check = Callable[[], None]
@@ -188,14 +187,12 @@ def _page_undeclared(
 def redact_rest(connection: Connection, learner: str, check: Check) -> None:
     """Delete the learner's snapshots, milestone marks, announcement and pending events.
 
-    Redact what waits in the queue on one machine, and the finished operations that name the
-    learner.
+    Redact the finished operations that name the learner.
     """
     _repeat(connection, "delete snapshots", learner, check)
     database.run(connection, _FILE, "delete milestone marks", learner=learner)
     database.run(connection, _FILE, "delete announcement", learner=learner)
     database.run(connection, _FILE, "delete pending", learner=learner)
-    queued_messages.forget(connection, learner)
     database.run(connection, _FILE, "redact operations", learner=learner, own=None)
 
 

@@ -3,7 +3,7 @@
 import functools
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -21,7 +21,7 @@ ISSUER = "https://development.progress.invalid"
 AUDIENCE = "progress-local"
 
 _KEY_ID = "development"
-_DAY_S, _HOUR_S = 86_400, 3_600
+_DAY_S = 86_400
 
 
 def ensure(file: Path) -> None:
@@ -45,19 +45,16 @@ def token(
     file: Path, user: str, roles: list[str], *, groups: Sequence[str] = (), seconds: int = _DAY_S
 ) -> str:
     """Return a token for `user`, valid for `seconds` from now; `groups` are a teacher's groups."""
-    claims = {"aud": AUDIENCE, "sub": user, "roles": roles, "groups": list(groups)}
-    return _sign(file, claims, seconds)
-
-
-def push_token(file: Path, account: str, audience: str) -> str:
-    """Return the token of a push, with the claims of the tokens that Pub/Sub gets from Google."""
-    claims: dict[str, object] = {"aud": audience, "sub": account, "email": account}
-    return _sign(file, claims | {"email_verified": True}, _HOUR_S)
-
-
-def _sign(file: Path, claims: Mapping[str, object], seconds: int) -> str:
     now = int(time.time())
-    claims = {"iss": ISSUER, "iat": now, "exp": now + seconds, **claims}
+    claims = {
+        "iss": ISSUER,
+        "iat": now,
+        "exp": now + seconds,
+        "aud": AUDIENCE,
+        "sub": user,
+        "roles": roles,
+        "groups": list(groups),
+    }
     key = _load(file.read_bytes())
     return jwt.encode(claims, key, algorithm="RS256", headers={"kid": _KEY_ID})
 

@@ -18,6 +18,7 @@ from progress.adapters.postgres import async_client, database, errors
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.errors import DatabaseUnavailable, SettingsError, StackError
+from progress.projections.turns import OPERATIONS
 from progress.settings import Settings
 
 log = logging.getLogger("progress.serve")
@@ -31,11 +32,11 @@ _CHECK_S = 10.0
 _KEEPALIVE = {"idle": 4, "interval": 2, "count": 2}
 _OPTIONS = {"TCP_KEEPIDLE": 4, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": 8_000}
 # The sessions of the owner: the lock, and the commands (`doctor` opens five). Others: two of
-# ingest, two of the transport, the batch job, the check of the logins, and two more of a rebuild.
+# ingest, the sweep, the batch job, the check of the logins, and two more of a rebuild.
 # Query: one for each of its pools, and one for a probe or an administrator's look at blocking
 # sessions.
-_OWNER, _OTHERS, _QUERY = 6, 8, 3
-_WAKES, OPERATIONS = 4, 2  # of project at the same time; each operation may have two sessions
+_OWNER, _OTHERS, _QUERY = 6, 7, 3
+_WAKES = 4  # of project at the same time; each operation may have two sessions
 _MOST_WAKES = 16  # one for each shard
 
 
@@ -150,7 +151,7 @@ def share(connection: Connection, settings: Settings) -> tuple[dict[str, str], i
         raise SettingsError(
             f"the database admits {admitted} connections, and {of_owner} of its owner; the system "
             f"needs {needed}: {_OWNER} of the owner (the lock, commands), {project} of project, "
-            f"{query} of query, {others} of ingest, transport, batch job, dumps, rebuilds. Raise "
+            f"{query} of query, {others} of ingest, sweep, batch job, dumps, rebuilds. Raise "
             "max_connections, or the CONNECTION LIMIT of the database or of its owner"
         )
     spare = int(admitted - needed)

@@ -1,7 +1,9 @@
-"""Ports on this machine."""
+"""Ports on this machine, and the processes that listen there."""
 
+import asyncio
 import contextlib
 import socket
+from urllib.parse import urlsplit
 
 from progress.errors import StackError
 
@@ -47,3 +49,15 @@ def is_listening(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
         return True
     return False
+
+
+async def ask(url: str, request: bytes, *, timeout_s: float) -> int | None:
+    """Send an HTTP request; return the status of the response, or None without one in time."""
+    parts = urlsplit(url)
+    with contextlib.suppress(OSError, ValueError, IndexError):  # it may end during the request
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+            with contextlib.closing(writer):
+                writer.write(request)
+                return int((await reader.readline()).split()[1])
+    return None

@@ -1,7 +1,5 @@
 """The processes of the system, each with its command and readiness check."""
 
-import asyncio
-import contextlib
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -76,11 +74,5 @@ async def accepts(port: int) -> bool:
 
 
 async def _is_healthy(port: int, path: str) -> bool:
-    with contextlib.suppress(OSError, ValueError, IndexError):  # it may end during the request
-        async with asyncio.timeout(2):
-            reader, writer = await asyncio.open_connection(HOST, port)
-            with contextlib.closing(writer):
-                request = f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
-                writer.write(request.encode())
-                return (await reader.readline()).split()[1] == b"200"
-    return False
+    request = f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
+    return await ports.ask(f"http://{HOST}:{port}", request.encode(), timeout_s=2) == 200

@@ -1,4 +1,4 @@
-"""The system on one machine: its functions, the transport of their messages, and the batch job.
+"""The system on one machine: its functions, the sweep for what nobody woke, and the batch job.
 
 Each has a login of its own, named after the database, with the rights that it has in the cloud.
 Their passwords are new at each start.
@@ -7,7 +7,6 @@ Their passwords are new at each start.
 import asyncio
 import contextlib
 import secrets
-import sys
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,17 +14,22 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from progress import auth
 from progress.adapters.postgres import database, logins, migrations, url
-from progress.adapters.pubsub import wakeups
 from progress.adapters.telemetry import logs
 from progress.errors import SettingsError
 from progress.projections import rebuild
-from progress.serve import batch_schedule, data_folder, own_database, ports, process_specs
+from progress.serve import (
+    batch_schedule,
+    data_folder,
+    former_queue,
+    own_database,
+    ports,
+    process_specs,
+)
 from progress.serve.data_folder import DataFolder
 from progress.serve.own_database import Lock
 from progress.serve.ports import HOST
-from progress.serve.process_specs import Part
 from progress.serve.supervision import Supervisor
-from progress.serve.transport import former
+from progress.serve.sweep import Sweep
 from progress.settings import LOCAL_PROJECT, Settings
 
 _DUMP = "backup"  # the group of the run that dumps the log
@@ -60,24 +64,20 @@ def check(settings: Settings) -> None:
     auth.load_issuer(settings)
 
 
-def make_plan(
-    folder: DataFolder, host: str, port: int, project: str, common: Mapping[str, str]
-) -> SystemPlan:
+def make_plan(folder: DataFolder, host: str, port: int, common: Mapping[str, str]) -> SystemPlan:
     """Plan the system on `port`; raise StackError if the port is taken."""
     ports.check_free(port)
-    ingest, worker, transport = (ports.reserve() for _ in range(3))
+    ingest, worker = ports.reserve(), ports.reserve()
     key = secrets.token_urlsafe()
-    topic = f"v1/projects/{project}/topics/{wakeups.TOPIC}"
     addresses = {
         "graphql_url": f"http://{HOST}:{port}/graphql",
         "ingest_url": f"http://{HOST}:{ingest}/",
         "events_url": f"http://{HOST}:{ingest}/events",
         "project_url": f"http://{HOST}:{worker}/",
-        "commands_url": f"http://{HOST}:{transport}/{topic}:publish",
     }
     own = {
         "PROGRESS_DATA_DIR": str(folder.path),
-        "SERVE_COMMANDS_URL": addresses["commands_url"],
+        "SERVE_COMMANDS_URL": addresses["project_url"],
         "SERVE_KEY": key,
     }
     return SystemPlan(folder, host, addresses, key, {**own, **common})
@@ -94,21 +94,21 @@ async def serve(folder: DataFolder, host: str, port: int, settings: Settings) ->
     await lock.take()
     try:
         common = {"PUBLISH_EVENTS": _choose_publication(settings)}
-        plan = make_plan(folder, host, port, settings.pubsub_project_id, common)
-        databases, wakes = prepare(settings.database_url or "", settings)
+        plan = make_plan(folder, host, port, common)
+        databases = prepare(settings.database_url or "", settings)
         supervisor = Supervisor(folder, plan.addresses, plan.key)
         urls = [each["DATABASE_URL"] for each in databases.values()]
         guards = (lock.keep(), own_database.watch_logins(urls))
         try:
-            await supervisor.run_until_stopped(run(supervisor, plan, databases, wakes, *guards))
+            await supervisor.run_until_stopped(run(supervisor, plan, databases, *guards))
         finally:
             await stop(supervisor)
     finally:
         lock.release()
 
 
-def prepare(owner: str, settings: Settings) -> tuple[dict[str, dict[str, str]], int]:
-    """Migrate the database; return each process's settings, and the most wake-ups at a time."""
+def prepare(owner: str, settings: Settings) -> dict[str, dict[str, str]]:
+    """Migrate the database; return each process's settings."""
     at = url.parse_url(owner)
     own = logins.of_system(at.database, dumps=bool(settings.dump_to))
     with (
@@ -117,11 +117,11 @@ def prepare(owner: str, settings: Settings) -> tuple[dict[str, dict[str, str]], 
     ):
         pools, wakes = own_database.share(connection, settings)
         migrations.apply(connection, logins=own)
+        former_queue.record(connection)
         if logins.restrict(connection):
             do = f'REVOKE CONNECT ON DATABASE "{at.database}" FROM PUBLIC'
             logs.write("WARNING", f"every login of the server may connect: a superuser runs {do}")
         logins.apply(connection, own)
-        former.take_over(connection)
         rebuild.ensure(lambda: database.connect(owner, name="serve"))
     where = urlencode({"host": at.host, "port": at.port, "sslmode": at.sslmode})
     databases = {}
@@ -130,7 +130,8 @@ def prepare(owner: str, settings: Settings) -> tuple[dict[str, dict[str, str]], 
         login_url = f"postgresql://{user}:{login.password}@/{name}?{where}"
         databases[login.group.removeprefix("progress_")] = {"DATABASE_URL": login_url}
     databases["query"] |= pools
-    return databases, wakes
+    databases["project"]["SERVE_WAKES"] = str(wakes)
+    return databases
 
 
 def _choose_publication(settings: Settings) -> str:
@@ -144,7 +145,6 @@ async def run(
     supervisor: Supervisor,
     plan: SystemPlan,
     databases: Mapping[str, Mapping[str, str]],
-    wakes: int,
     *guards: Coroutine[Any, Any, None],
 ) -> None:
     """Run the system, and the guards, which end it with their errors; never return."""
@@ -156,13 +156,17 @@ async def run(
         process_specs.function(
             "query", plan.port("graphql_url"), environments["query"], host=plan.host
         ),
-        _transport(plan, environments["transport"], wakes),
     ]
+    sweep = Sweep(
+        databases["batch"]["DATABASE_URL"], plan.addresses["project_url"], plan.key,
+        plan.common["PUBLISH_EVENTS"],
+    )  # fmt: skip
     batch = process_specs.batch(environments["batch"])
     async with asyncio.TaskGroup() as group:
         for guard in guards:
             group.create_task(guard)
         await supervisor.keep(*parts)
+        group.create_task(sweep.keep())
         supervisor.set_ready()
         logs.write("INFO", f"ready: {plan.addresses['graphql_url']}")
         if _DUMP in environments:
@@ -172,20 +176,8 @@ async def run(
         await batch_schedule.keep(plan.folder, lambda: supervisor.run(batch))
 
 
-def _transport(plan: SystemPlan, environment: dict[str, str], wakes: int) -> Part:
-    port = plan.port("commands_url")
-    urls = [plan.addresses["ingest_url"], plan.addresses["project_url"]]
-    command = [sys.executable, "-m", "progress.serve.transport", str(port), *urls]
-    command += [str(wakes), str(own_database.OPERATIONS)]
-    if "pubsub_emulator_host" in plan.addresses:
-        port = int(plan.addresses["pubsub_emulator_host"].rpartition(":")[2])
-        command += ["--grpc", str(port)]
-    return Part("pubsub", command, lambda: process_specs.accepts(port), environment)
-
-
 async def stop(supervisor: Supervisor, *last: str) -> None:
     """Stop what accepts events; let project finish; then stop the rest, and at last `last`."""
     supervisor.end_restarts()
     await supervisor.stop_parts("query", "ingest")
-    await supervisor.stop_parts("pubsub")  # it delivers the commands that wait
     await supervisor.stop(*last)

@@ -57,13 +57,13 @@ BEGIN
     FOR kept IN
         SELECT r.rolname FROM pg_roles r
         WHERE NOT r.rolsuper
-          AND r.rolname !~ '^progress_(serve|ingest|project|batch|query|backup|erasure|transport)(_|$)' AND (
+          AND r.rolname !~ '^progress_(serve|ingest|project|batch|query|backup|erasure)(_|$)' AND (
             r.rolname IN ('progress_analyst', 'progress_load', 'pg_monitor', 'pg_read_all_data')
             OR r.oid IN (
                 SELECT s.refobjid FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid
                 WHERE d.datname = current_database() AND s.refclassid = 'pg_authid'::regclass)
             OR r.rolcanlogin AND EXISTS (
-                SELECT FROM unnest(ARRAY['ingest', 'project', 'batch', 'query', 'backup', 'transport']) g (part)
+                SELECT FROM unnest(ARRAY['ingest', 'project', 'batch', 'query', 'backup']) g (part)
                 WHERE pg_has_role(r.oid, 'progress_' || g.part, 'USAGE')))
     LOOP
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), kept);
@@ -80,6 +80,7 @@ SELECT EXISTS (
 -- drop former --
 -- Drop the logins of `progress serve` 0.3, which all databases of the server shared, once no system uses them. Of one
 -- that runs, each login but query's is at times without a session. Another system may do the same at the same time.
+-- The logins of the transport of 0.4 go, too, then their group.
 DO $$
 DECLARE
     former text;
@@ -89,8 +90,14 @@ BEGIN
         WHERE r.rolname ~ '^progress_serve_(ingest|project|query|batch)$'
           AND NOT EXISTS (
               SELECT FROM pg_stat_activity a WHERE a.usename ~ '^progress_serve_(ingest|project|query|batch)$')
+        UNION ALL
+        SELECT r.rolname FROM pg_roles r
+        WHERE r.rolname ~ '^progress_transport(_|$)' AND to_regnamespace('transport') IS NULL
+          AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.usename = r.rolname)
+        ORDER BY 1 DESC
     LOOP
         BEGIN
+            EXECUTE format('REVOKE ALL ON DATABASE %I FROM %I', current_database(), former);
             EXECUTE format('DROP ROLE %I', former);
         EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege OR undefined_object
             OR internal_error THEN

@@ -68,7 +68,7 @@ SELECT format('%s.%s()', n.nspname, p.proname) AS name, md5(string_agg(concat_ws
     p.prosecdef, p.provolatile, p.proisstrict, p.proleakproof, p.proparallel, p.proretset, p.prorettype, p.proargtypes,
     p.proargnames, p.proargdefaults, p.proconfig), ' ' ORDER BY p.oid)) AS checksum
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE n.nspname IN ('event_store', 'operations', 'transport', 'progress')
+WHERE n.nspname IN ('event_store', 'operations', 'progress')
 GROUP BY n.nspname, p.proname
 
 -- changed routines --

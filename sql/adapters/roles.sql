@@ -67,12 +67,6 @@ VALUES
     ('progress_erasure', 'EXECUTE', 'ROUTINE event_store', 'erased_stream erasure_digest event_uuid keyed_digest
         position_at redact_letters shard_of undeclared_of'),
 
-    -- What waits on one machine. No function writes it; an erasure takes out what has the learner's id.
-    ('progress_transport progress_project progress_query progress_backup', 'USAGE', 'SCHEMA', 'transport'),
-    ('progress_transport', 'SELECT, INSERT, UPDATE, DELETE', 'TABLE transport', '*'),
-    ('progress_project', 'EXECUTE', 'ROUTINE transport', 'read_next replace sessions_of'),
-    ('progress_query progress_backup', 'EXECUTE', 'ROUTINE transport', 'count_undelivered'),
-
     ('progress_analyst', 'USAGE', 'SCHEMA', 'progress'), ('progress_analyst', 'SELECT', 'TABLE progress', '*'),
     -- Dumps are of the log and the operations. Read models are rebuilt.
     ('progress_backup', 'USAGE', 'SCHEMA', 'event_store operations'),
@@ -121,7 +115,7 @@ WITH server AS (
         WHEN n.nspname = 'pg_catalog' THEN '^(pg_(try_)?advisory_|lo_|loread$|lowrite$)'
         WHEN n.nspname ~ '_building$' THEN '^$' ELSE '' END AS contents  -- what is being built is locked for long
     FROM pg_namespace n, server s
-    WHERE n.nspname ~ '^(event_store|operations|transport|public|progress(_[0-9a-f]{12}(_building|_retired)?)?)$'
+    WHERE n.nspname ~ '^(event_store|operations|public|progress(_[0-9a-f]{12}(_building|_retired)?)?)$'
       AND (n.nspname = 'public' OR to_regclass('event_store.erased') IS NOT NULL)  -- otherwise, it is another program's
        OR s.is_super AND n.nspname = 'pg_catalog'
 ), objects (place, name, target, oid, owner, acl) AS MATERIALIZED (

@@ -1,9 +1,13 @@
 -- The statements of progress/event_store/publication.py.
 
 -- has messages --
+SELECT {event_store/publication is due} FROM (VALUES (CAST(:shard AS smallint))) s (shard);
+
+-- is due --
 -- A version that cannot publish announcements calls the function, too, which therefore leaves them out.
-SELECT event_store.has_messages(CAST(:shard AS smallint), :setting)
-    OR :setting <> 'off' AND EXISTS ({event_store/publication next announcements});
+event_store.has_messages(s.shard, :setting) OR :setting <> 'off' AND EXISTS (
+    SELECT FROM event_store.erasure_announcements a
+    WHERE a.shard = s.shard AND {event_store/publication is announced})
 
 -- has unpublished --
 SELECT unpublished > 0 FROM event_store.count_unpublished();
@@ -14,14 +18,17 @@ SELECT pg_try_advisory_lock(hashtext('event_store.publisher'), :shard);
 -- unlock --
 SELECT pg_advisory_unlock(hashtext('event_store.publisher'), :shard);
 
--- next announcements --
+-- is announced --
 -- After a day, `erase_on` is less than 30 days ahead: the batch job makes another announcement.
+a.published_at IS NULL AND a.announced_at > clock_timestamp() - interval '1 day'
+    AND NOT event_store.is_deleted('learner-' || a.user_id)
+
+-- next announcements --
 SELECT NULL AS position, NULL AS mark, 'announced' AS kind, 'ErasureAnnounced' AS event_type,
     a.announcement_id AS event_id, 'learner-' || a.user_id AS stream_id, a.announced_at AS committed_at,
     CAST(json_build_object('user_id', a.user_id, 'erase_on', a.erase_on) AS text) AS data
 FROM event_store.erasure_announcements a
-WHERE a.shard = :shard AND a.published_at IS NULL AND a.announced_at > clock_timestamp() - interval '1 day'
-  AND NOT event_store.is_deleted('learner-' || a.user_id)
+WHERE a.shard = :shard AND {event_store/publication is announced}
 
 -- next messages --
 -- The announcements are read first, so that none follows its learner's UserDeleted.

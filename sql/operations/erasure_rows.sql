@@ -130,16 +130,6 @@ FROM event_store.redact_letters_of(
 -- hide sessions --
 SELECT event_store.hide_sessions(:learner, :after, :at_most);
 
--- next message --
-SELECT subscription, message_id, message, attributes FROM transport.read_next(:subscription, :message_id)
-WHERE message_id IS NOT NULL;
-
--- replace message --
-SELECT transport.replace(:subscription, :message_id, CAST(:rest AS bytea));
-
--- sessions of learner --
-SELECT transport.sessions_of(:learner);
-
 -- redact operations --
 -- `own` is the operation that erases the learner, or null while its worker still needs the learner's id.
 SELECT operations.redact_operations(:learner, CAST(:own AS uuid));

@@ -81,7 +81,7 @@ def test_a_local_stack_gets_no_commands_of_another_database(
     state = StackState(
         supervisor=processes.identify(os.getpid()),
         phase="ready",
-        addresses={"commands_url": nobody, "database_url": "postgresql:///another"},
+        addresses={"project_url": nobody, "database_url": "postgresql:///another"},
     )
     data_folder.at(str(tmp_path)).write(state)
     operation_id = operator.start("runBatch")["id"]

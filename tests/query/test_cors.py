@@ -98,7 +98,7 @@ def allows(cors: Cors, origin: str) -> bool:
     "deployed",
     [
         Settings(environment="development"),
-        Settings(environment="staging", pubsub_emulator_host="127.0.0.1:8085"),
+        Settings(environment="staging", serve_key="key"),
         Settings(environment="production"),
     ],
 )

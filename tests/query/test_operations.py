@@ -439,26 +439,9 @@ def test_the_counts_are_null_if_monitoring_does_not_respond(postgres: str) -> No
         assert query_api.data(QUERY, roles=["admin"]) == {"undelivered": None}
 
 
-def test_on_one_machine_the_counts_are_those_of_the_transport(
-    store: Store, connection: Connection
-) -> None:
-    name, file = "projects/p/subscriptions/user-events-ingest-sub", "transport/queue"
-    database.run(connection, file, "save subscription", name=name, definition="{}")
-    for number, is_dead in enumerate((False, True, True)):
-        message: dict[str, object] = {
-            "message_id": str(number),
-            "message": b"{}",
-            "attributes": "{}",
-        }
-        message |= {"ordering_key": "", "published_at": "2026-01-01", "attempts": 0}
-        database.run(connection, file, "add", subscription=name, **message, is_dead=is_dead)
-    with api.serve(url_of(store.url, "query"), serve_commands_url="http://127.0.0.1:1/") as served:
-        assert served.data(QUERY, roles=["admin"]) == {
-            "undelivered": [
-                {"subscription": "user-events-ingest-sub", "messages": 1},
-                {"subscription": "user-events-ingest-sub-dead-letter-sub", "messages": 2},
-            ]
-        }
+def test_on_one_machine_no_message_waits(postgres: str) -> None:
+    with api.serve(postgres, serve_commands_url="http://127.0.0.1:1/") as served:
+        assert served.data(QUERY, roles=["admin"]) == {"undelivered": []}
 
 
 def test_administrators_see_the_schedules_of_cloud_scheduler(

@@ -320,7 +320,7 @@ def test_a_load_drops_no_schema_of_another_program(
 
 
 def test_erasures_of_a_load_publish_nothing_where_serve_has_run(tmp_path: Path) -> None:
-    stopped, addresses = Process(2**22, 0), {"commands_url": "http://x"}
+    stopped, addresses = Process(2**22, 0), {"project_url": "http://x"}
     state = StackState(supervisor=stopped, phase="ready", addresses=addresses)
     data_folder.at(str(tmp_path)).write(state)
     script = (

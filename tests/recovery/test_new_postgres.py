@@ -47,7 +47,7 @@ def use(fake_publisher: FakePublisher, tmp_path: Path, monkeypatch: pytest.Monke
 
     @contextlib.contextmanager
     def use(machine: Machine) -> Iterator[Operator]:
-        functions, _ = system.prepare(machine.url("progress"), settings.current())
+        functions = system.prepare(machine.url("progress"), settings.current())
         monkeypatch.setenv("DATABASE_URL", functions["project"]["DATABASE_URL"])
         settings.current.cache_clear()
         with api.serve(functions["query"]["DATABASE_URL"], **own) as query_api:

@@ -40,7 +40,7 @@ LINES = [json.loads(line) for line in (RELEASED / "log.jsonl").read_text("utf-8"
 EVENTS = [event for line in LINES for event in line.get("data", ())]
 (TAIL,) = (line["data"] for line in LINES if line["phase"] == "tail" and len(line["data"]) > 9)
 DIRECT = "0.1.0/database.xz"
-KEPT = ("event_store", "operations", "progress", "transport", schema.schema_name())
+KEPT = ("event_store", "operations", "progress", schema.schema_name())
 DATABASES, DUMPS, WAYS = (
     sorted(path.relative_to(RELEASED).parts[0] for path in RELEASED.glob(f"*/{name}"))
     for name in ("database.xz", "*/manifest.json", "way.xz")

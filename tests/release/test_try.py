@@ -43,7 +43,7 @@ def published(stack: Stack, learner: str, monkeypatch: pytest.MonkeyPatch) -> li
         if words[0] == "pubsub":
             topics.append(words[3])
             (message,) = (word for word in words if word.startswith("--message="))
-            stack.publish_raw(message.removeprefix("--message=").encode(), topic=words[3])
+            stack.publish_raw(message.removeprefix("--message=").encode())
             return ""
         if words[0] == "auth":
             return development_key.token(stack.folder.key, learner, []) + "\n"

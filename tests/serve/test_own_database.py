@@ -12,6 +12,7 @@ import pytest
 from progress.adapters.postgres import database
 from progress.adapters.pubsub import loopback
 from progress.errors import DatabaseUnavailable, SettingsError, StackError
+from progress.projections import turns
 from progress.serve import own_database, ports
 from progress.serve.own_database import Lock
 from progress.settings import Settings
@@ -89,7 +90,7 @@ def test_a_login_that_the_database_refuses_ends_the_system(store: Store) -> None
         asyncio.run(own_database.watch_logins([store.url, url_of(store.url, "nobody")]))
 
 
-@pytest.mark.parametrize(("admitted", "workers"), [(25, 1), (32, 1), (33, 3), (200, 4)])
+@pytest.mark.parametrize(("admitted", "workers"), [(24, 1), (31, 1), (33, 3), (200, 4)])
 def test_all_functions_and_commands_have_a_place(
     store: Store, connection: database.Connection, admitted: int, workers: int
 ) -> None:
@@ -97,10 +98,10 @@ def test_all_functions_and_commands_have_a_place(
     connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT {admitted}")
     pools, wakes = own_database.share(connection, settings)
     query = workers * (sum(map(int, pools.values())) + 1)
-    fixed = own_database._OWNER + own_database._OTHERS + 2 * own_database.OPERATIONS
+    fixed = own_database._OWNER + own_database._OTHERS + 2 * turns.OPERATIONS
     assert query + fixed + wakes <= min(admitted, 97)
-    connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT 24")
-    with pytest.raises(SettingsError, match=r"admits 24 connections.* needs [23]"):
+    connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT 23")
+    with pytest.raises(SettingsError, match=r"admits 23 connections.* needs [23]"):
         own_database.share(connection, settings)
 
 
@@ -108,10 +109,10 @@ def test_the_run_that_dumps_has_a_place_of_its_own(
     store: Store, connection: database.Connection
 ) -> None:
     name, dumps = urlsplit(store.url).path[1:], Settings(dump_to="/dumps")
-    connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT 25")
-    with pytest.raises(SettingsError, match=r"admits 25 connections.* needs 26"):
+    connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT 24")
+    with pytest.raises(SettingsError, match=r"admits 24 connections.* needs 25"):
         own_database.share(connection, dumps)
-    connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT 26")
+    connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT 25")
     assert own_database.share(connection, dumps)
 
 

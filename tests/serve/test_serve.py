@@ -24,6 +24,7 @@ from progress.serve import data_folder, readiness
 from progress.serve.ports import HOST
 from tests.query import test_auth
 from tests.support import http_client, sample_events, served, token_issuer
+from tests.support.pushes import encode_push
 from tests.support.served import Served
 from tests.system import test_faults
 
@@ -71,13 +72,19 @@ def test_what_ingest_rejects_is_rejected_at_the_one_address(system: Served) -> N
             response = connection.getresponse()
             assert response.status == (400 if headers else 401)
             http_client.assert_ours(response.read(), response.headers)
-    # A push of Pub/Sub, which ingest takes at `/`, is accepted neither from outside nor from here.
-    ingest = urlsplit(system.addresses["ingest_url"]).port or 0
-    transport = {"authorization": f"Bearer {data_folder.running(system.folder).key}"}
-    assert system.post_to("/", b"{}", **kind, **transport)[0] in (404, 405)
+    # A push of Pub/Sub, which ingest takes at `/`, is accepted neither from outside nor from here;
+    # a command of another process by project alone, and only with the system's key.
+    ingest, project = (
+        urlsplit(system.addresses[name]).port or 0 for name in ("ingest_url", "project_url")
+    )
+    known = {"authorization": f"Bearer {data_folder.running(system.folder).key}"}
+    assert system.post_to("/", b"{}", **kind, **known)[0] in (404, 405)
+    wake = encode_push({"command": "wake", "shard": 0})
     for headers in ({}, learner, poster, {"authorization": "Bearer \xe9"}):
-        assert http_client.fetch(ingest, "POST", "/", b"{}", headers)[0] == 403
-    assert http_client.fetch(ingest, "PUT", "/", b"{}", transport)[0] == 405
+        assert http_client.fetch(ingest, "POST", "/", wake, headers)[0] == 403
+        assert http_client.fetch(project, "POST", "/", wake, headers)[0] == 403
+    assert http_client.fetch(ingest, "POST", "/", wake, known)[0] == 403
+    assert http_client.fetch(project, "POST", "/", wake, known)[0] == 204
 
 
 def test_a_client_that_leaves_is_no_error(system: Served) -> None:
@@ -99,7 +106,6 @@ def test_a_client_that_leaves_is_no_error(system: Served) -> None:
 def test_what_a_learner_posts_is_kept_by_the_client_while_the_database_is_down(
     system: Served,
 ) -> None:
-    """The queue of one machine is in the database."""
     headers = http_client.headers(system.token("phone", "learner"))
     id_ = str(uuid.uuid4())
     sent = sample_events.envelope("GoalSet", {"answers_per_day": 7}, at=datetime.now(UTC))
@@ -118,7 +124,7 @@ def test_what_a_learner_posts_is_kept_by_the_client_while_the_database_is_down(
             assert int(response.headers["Retry-After"]) > 0
     finally:
         system.database.start("fsync=off")
-    readiness.wait(is_taken, "the queue", seconds=60)
+    readiness.wait(is_taken, "the database", seconds=60)
     query = "{ goal { answersPerDay } }"
     readiness.wait(lambda: system.ask("phone", query)["goal"] is not None, "the goal")
     assert system.ask("phone", query)["goal"] == {"answersPerDay": 7}
@@ -206,7 +212,7 @@ def test_the_first_look_asks_each_function_and_speaks_of_nothing_of_google(syste
         os.kill(pid, signal.SIGCONT)
     assert "query 200, ingest silent, project 200" in looked
     assert "LOOK  ingest answers nothing: " in looked
-    assert "0 messages are not delivered yet" in looked
+    assert "there is no Pub/Sub on this machine" in looked
     assert "PUBSUB" not in looked
 
 
@@ -222,7 +228,6 @@ def test_a_system_whose_login_is_refused_ends_and_a_new_start_mends_it(system: S
 
 
 def test_an_operation_runs_to_its_end(system: Served) -> None:
-    """The erasure's command reaches project over the transport, and so do its steps."""
     system.post_events(sample_events.lesson("leaver", 3))
     erase = """mutation ($key: ID!) {
         eraseUser(userId: "leaver", idempotencyKey: $key) { id } }"""

@@ -34,7 +34,7 @@ from progress.serve.laptop import postgres
 from tests.support import cli, fault_stack, folders, http_client, postgres_servers, sample_events
 from tests.support.postgres_servers import url_of
 
-PARTS = {"postgres", "valkey", "pubsub", "ingest", "project", "query", "supervisor"}
+PARTS = {"postgres", "valkey", "ingest", "project", "query", "supervisor"}
 
 
 class Stack(fault_stack.Stack):
@@ -74,7 +74,7 @@ def assert_page_and_schedule(stack: Stack) -> None:
     assert "is enabled." in stack.run("schedule", "resume").stdout
     cli.expect_failure(stack.run("schedule", "pause", "x"), "only has progress-batch")
     assert_post(stack)
-    assert_workers_publish_to_the_stack(stack)
+    assert_workers_publish_nothing(stack)
 
 
 def have_ended(pids: dict[str, list[int]]) -> bool:
@@ -121,15 +121,15 @@ def assert_post(stack: Stack) -> None:
     assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN"
 
 
-def assert_workers_publish_to_the_stack(stack: Stack) -> None:
-    """Assert that operations in a command, such as `erasures apply`, use the stack's Pub/Sub."""
+def assert_workers_publish_nothing(stack: Stack) -> None:
+    """Assert that operations in a command, such as `erasures apply`, leave Google Cloud alone."""
     script = (
         "from progress import settings; from progress.cli import connections;"
-        "connections.use_stack(); print(settings.current().pubsub_emulator_host)"
+        "connections.use_stack(); print(settings.current().publish_events)"
     )
     environment = settings.child_env(PROGRESS_DATA_DIR=str(stack.folder.path))
     printed = subprocess.check_output([sys.executable, "-c", script], env=environment, text=True)
-    assert printed.strip() == stack.env()["pubsub_emulator_host"]
+    assert printed.strip() == "off"
 
 
 def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: Stack) -> None:
@@ -138,8 +138,7 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
     assert env["graphql_url"] == f"http://127.0.0.1:{stack.port}/graphql"
     assert {name for name, numbers in env["pids"].items() if numbers} >= PARTS
     assert {
-        "ingest_url", "events_url", "pubsub_emulator_host", "pubsub_rest_url", "project_id",
-        "database_url", "redis_url", "jwks_url",
+        "ingest_url", "events_url", "project_id", "database_url", "redis_url", "jwks_url",
     } <= env.keys()  # fmt: skip
 
     again = stack.try_up()

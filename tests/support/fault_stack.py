@@ -1,4 +1,4 @@
-"""A local stack for fault tests, which publish events through Pub/Sub and kill processes."""
+"""A local stack for fault tests, which push and post events and kill processes."""
 
 import contextlib
 import functools
@@ -7,33 +7,26 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import grpc
-from google.api_core.retry import Retry
-from google.cloud.pubsub_v1 import PublisherClient
-from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
-
 from progress import files, settings
 from progress.adapters.postgres import database, statements
 from progress.errors import DatabaseUnavailable, StackError
-from progress.event_store import events
 from progress.projections import schema
 from progress.serve import data_folder, development_key, ports, readiness
 from progress.serve.laptop import stack as local
 from tests import oracle
 from tests.support import cli, folders, http_client, model_rows, sample_events
 from tests.support.postgres_servers import url_of
+from tests.support.pushes import encode_push
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
 
 Envelope = dict[str, Any]
 Message = list[Envelope]
-
-_IMPATIENT = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
 
 
 def statements_of(block: str) -> list[str]:
@@ -63,7 +56,6 @@ class Stack:
             [sys.executable, str(files.ROOT / "jobs" / "batch_aggregates" / "main.py")],
             env=settings.child_env(
                 DATABASE_URL=url_of(self.addresses["database_url"], "batch", of_system=True),
-                PUBSUB_EMULATOR_HOST=self.addresses["pubsub_emulator_host"],
                 PYTHONPATH=str(files.ROOT),
             ),
             stdout=subprocess.DEVNULL,
@@ -140,39 +132,35 @@ class Stack:
         self.envelopes += [envelope for message in messages for envelope in message]
         self.publish_raw(*(json.dumps(message).encode() for message in messages))
 
-    def publish_raw(
-        self, *payloads: bytes, topic: str = events.LEARNING, **attributes: str
-    ) -> list[str]:
-        channel = grpc.insecure_channel(self.addresses["pubsub_emulator_host"], _IMPATIENT)
-        publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
-        path = f"projects/{self.addresses['project_id']}/topics/{topic}"
-        patience = Retry(initial=0.1, maximum=1.0, timeout=60)
-        sent = [
-            publisher.publish(path, payload, retry=patience, **attributes) for payload in payloads
-        ]
-        try:
-            return [published.result(timeout=60) for published in sent]
-        finally:
-            publisher.stop()
+    def publish_raw(self, *payloads: bytes, **attributes: str) -> None:
+        """Push the messages as Pub/Sub does: each again until ingest has acknowledged it."""
+        for payload in payloads:
+            body = encode_push(payload, attributes=attributes)
+            self._repeat("a push", 204, lambda: self.post("ingest", body))  # noqa: B023
 
     def post(self, part: str, body: bytes, *, seconds: float = 30) -> int | None:
-        port = urlsplit(self.addresses[f"{part}_url"]).port
-        assert port
-        return http_client.push(port, body, seconds=seconds)
+        state = data_folder.running(self.folder)
+        port = urlsplit(state.addresses[f"{part}_url"]).port or 0
+        key = state.key if part == "project" else ""
+        return http_client.push(port, body, token=key, seconds=seconds)
 
     def post_events(self, *messages: Message) -> None:
         """Post the messages to ingest; post each again until ingest has acknowledged it."""
         self.envelopes += [envelope for message in messages for envelope in message]
-        token = self.token("poster", "publisher")
+        send = functools.partial(
+            http_client.push, path="/events", token=self.token("poster", "publisher")
+        )
+        for message in messages:
+            body = json.dumps(message).encode()
+            self._repeat("a post", 200, lambda: send(self.events_port, body))  # noqa: B023
 
-        def is_acknowledged(message: Message) -> bool:
+    def _repeat(self, name: str, expected: int, send: Callable[[], int | None]) -> None:
+        def is_acknowledged() -> bool:
             with contextlib.suppress(StackError):
-                body = json.dumps(message).encode()
-                return http_client.push(self.events_port, body, path="/events", token=token) == 200
+                return send() == expected
             return False
 
-        for message in messages:
-            readiness.wait(functools.partial(is_acknowledged, message), "a post", seconds=60)
+        readiness.wait(is_acknowledged, name, seconds=60)
 
     def ask(
         self, user: str, query: str, /, *, role: str = "learner", **variables: object
@@ -187,33 +175,16 @@ class Stack:
     def events_port(self) -> int:
         return urlsplit(self.addresses["events_url"]).port or 0
 
-    def await_delivery(self) -> None:
-        readiness.wait(lambda: self.count("waiting") == 0, "delivery", seconds=60)
-
     def await_projection(self, *, seconds: float = 30) -> None:
-        """Wait until every event is delivered and folded.
-
-        This method does not start the batch job, so that the folds depend on wake-ups.
-        """
-        self.await_delivery()
+        """Wait until every event is folded; the batch job is not started for that."""
         readiness.wait(lambda: self.count("behind") == 0, "projection", seconds=seconds)
 
-    def await_wakes(self) -> None:
-        """Wait until wake-ups arrive; after a failure of Pub/Sub, ingest sends none for 5 s."""
-
-        def has_woken() -> bool:
-            self.publish([sample_events.envelope("BadgeAwarded", {}, at=sample_events.BEGIN)])
-            self.await_delivery()
-            with contextlib.suppress(StackError):
-                self.await_projection(seconds=1)
-                return True
-            return False
-
-        readiness.wait(has_woken, "wake-ups")
-
     def check(self) -> None:
-        """Assert that each event counts exactly once in the log and in the read models."""
-        self.await_delivery()
+        """Assert that each event counts exactly once in the log and in the read models.
+
+        All are folded by themselves, before the batch job runs.
+        """
+        self.await_projection(seconds=60)
         status: dict[str, Any] = {}
 
         def is_folded() -> bool:

@@ -3,10 +3,6 @@
 -- appended --
 SELECT count(*) FROM event_store.events;
 
--- waiting --
--- The number of messages that are not acknowledged, including undeliverable ones.
-SELECT count(*) FROM transport.queue;
-
 -- behind --
 SELECT count(*) FROM shards_behind;
 

@@ -6,7 +6,7 @@ DO $$
 DECLARE
     part text;
 BEGIN
-    FOREACH part IN ARRAY ARRAY['ingest', 'project', 'batch', 'query', 'transport', 'analyst'] LOOP
+    FOREACH part IN ARRAY ARRAY['ingest', 'project', 'batch', 'query', 'analyst'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'local_' || part) THEN
             EXECUTE format('CREATE ROLE %I LOGIN IN ROLE %I', 'local_' || part, 'progress_' || part);
         END IF;

@@ -35,7 +35,7 @@ SESSION = "[/b]"  # PostgreSQL replaces unusual characters in the name of a sess
 OTHERS = {
     *("up", "down", "env", "token", "open", "schema events", "migrate", "prune-schemas", "batch"),
     *("sql", "move-views", "status", "check", "warm", "rebuild", "analyse", "demo"),
-    *("drill", "load", "schema", "schema release", "serve", "undelivered retry"),
+    *("drill", "load", "schema", "schema release", "serve"),
     "erasures apply",
     *("archive restore", "dead-letters replay", "dead-letters discard", "shards release"),
     *("operations download", "operations cancel", "operations retry"),

@@ -17,10 +17,10 @@ from progress.errors import ProgressError, SettingsError
 
 GROUPS = (
     *("progress_ingest", "progress_project", "progress_batch", "progress_query"),
-    *("progress_load", "progress_analyst", "progress_backup", "progress_transport"),
+    *("progress_load", "progress_analyst", "progress_backup"),
 )
 
-_OF_SYSTEM = ("ingest", "project", "query", "batch", "transport")
+_OF_SYSTEM = ("ingest", "project", "query", "batch")
 _FILE = "adapters/logins"
 _MAX_BYTES = 63  # PostgreSQL's limit for the length of a name
 _MOST_NAMED = 40  # bytes of a database's name in the names of its logins

@@ -19,7 +19,6 @@ _FILE = "adapters/roles"
 _GRANTS = (
     "GRANT EXECUTE ON ROUTINE event_store.",
     "GRANT EXECUTE ON ROUTINE operations.",
-    "GRANT EXECUTE ON ROUTINE transport.",
 )
 
 

@@ -12,11 +12,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from progress.adapters.pubsub import loopback
 from progress.errors import PubSubUnavailable
-from progress.settings import Settings
 
 if TYPE_CHECKING:
     import grpc
@@ -63,22 +59,6 @@ def publish(
     with translate_errors():
         request = {"topic": topic, "messages": messages}
         publisher(emulator).publish(request, retry=None, timeout=timeout_s)
-
-
-def publish_own(
-    name: str, messages: list[dict[str, Any]], current: Settings, *, timeout_s: float
-) -> None:
-    """Publish to one of Progress's topics: on one machine through its transport.
-
-    Raise PubSubUnavailable as `publish` does.
-    """
-    if url := current.serve_commands_url:
-        url = f"{url.rpartition('/')[0]}/{name}:publish"
-        key = {"Authorization": f"Bearer {current.serve_key}"}
-        loopback.post(url, msgspec.json.encode({"messages": messages}), timeout_s=timeout_s, **key)
-    else:
-        topic = f"projects/{current.pubsub_project_id}/topics/{name}"
-        publish(topic, messages, emulator=current.pubsub_emulator_host, timeout_s=timeout_s)
 
 
 @contextlib.contextmanager

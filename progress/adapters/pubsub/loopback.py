@@ -1,7 +1,8 @@
-"""Messages between the processes of one machine, over the loopback instead of Pub/Sub."""
+"""Calls between the processes of one machine, over the loopback instead of Pub/Sub."""
 
 import contextlib
 import http.client
+import socket
 from urllib.parse import urlsplit
 
 from progress.errors import PubSubUnavailable
@@ -11,26 +12,29 @@ from progress.errors import PubSubUnavailable
 IDLE_S = 1.0
 
 
-def post(url: str, body: bytes, *, timeout_s: float, **headers: str) -> None:
-    """Send JSON with POST.
-
-    `timeout_s` limits each wait for the other process. Raise PubSubUnavailable if the status is
-    not 200, or if there is no response.
-    """
+def encode_post(url: str, body: bytes, key: str) -> bytes:
+    """Return an HTTP request that posts JSON with the key of the system."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_s)
+    lines = [
+        f"POST {parts.path or '/'} HTTP/1.1",
+        f"Host: {parts.netloc}",
+        f"Authorization: Bearer {key}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def send(url: str, body: bytes, key: str, *, timeout_s: float) -> None:
+    """Post JSON, and do not wait for the response; raise PubSubUnavailable if nobody listens."""
+    parts = urlsplit(url)
     try:
-        connection.request(
-            "POST", parts.path, body, {"Content-Type": "application/json", **headers}
-        )
-        response = connection.getresponse()
-        response.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise PubSubUnavailable(f"no response from {parts.netloc}: {error}") from error
-    finally:
-        connection.close()
-    if response.status != 200:
-        raise PubSubUnavailable(f"the status of {parts.netloc} is {response.status}")
+        address = (parts.hostname or "", parts.port or 80)
+        with socket.create_connection(address, timeout_s) as connection:
+            connection.sendall(encode_post(url, body, key))
+    except OSError as error:
+        raise PubSubUnavailable(f"nobody listens at {parts.netloc}: {error}") from error
 
 
 def find_status(url: str, *, timeout_s: float) -> int | None:

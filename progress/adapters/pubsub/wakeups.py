@@ -2,8 +2,11 @@
 
 Each wake-up names a shard with new events, or an operation to run.
 
-A lost wake-up only adds latency, because the scheduled sweep finds the shard or the operation.
-After a failure, no wake-up is sent for five seconds, so that requests do not wait for Pub/Sub. Then
+Under `progress serve`, they are calls of the project function instead, with the body of a push.
+
+A lost wake-up only adds latency, because a sweep finds the shard or the operation: that of the
+batch job, or each second the supervisor's. After a failure of Pub/Sub, no wake-up is sent for five
+seconds, so that requests do not wait for Pub/Sub. Then
 a thread sends what was kept. An instance on Cloud Run that has no request meanwhile has no CPU
 either: there the thread goes on with the next request, and an instance that ends leaves it to the
 sweep.
@@ -18,11 +21,10 @@ from uuid import UUID
 import msgspec
 
 from progress import settings
-from progress.adapters.pubsub import clients
+from progress.adapters.pubsub import clients, loopback
 from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.spans import Attributes
 from progress.errors import PubSubUnavailable
-from progress.settings import Settings
 
 TOPIC = "progress-commands"
 _TIMEOUT_S = 2.0
@@ -89,15 +91,11 @@ def send_operations(operation_ids: Iterable[UUID]) -> bool:
     return _send([operation_command(each) for each in operation_ids])
 
 
-def publish(
-    operation_ids: Iterable[UUID], shards: Iterable[int], project: str, emulator: str | None
-) -> None:
+def publish(operation_ids: Iterable[UUID], shards: Iterable[int]) -> None:
     """Wake a worker for each operation and each shard; raise PubSubUnavailable if that fails."""
     commands = [operation_command(each) for each in operation_ids]
     commands += [wake_command(each) for each in shards]
-    target = {"pubsub_project_id": project, "pubsub_emulator_host": emulator}
-    to = msgspec.structs.replace(settings.current(), **target)
-    _publish(commands, to, _COMMAND_TIMEOUT_S)
+    _publish(commands, _COMMAND_TIMEOUT_S)
 
 
 def wake_command(shard: int) -> bytes:
@@ -106,6 +104,11 @@ def wake_command(shard: int) -> bytes:
 
 def operation_command(operation_id: UUID) -> bytes:
     return b'{"command":"operation","id":"%s"}' % str(operation_id).encode()
+
+
+def push_body(command: bytes, attributes: Mapping[str, str]) -> bytes:
+    """Return the body of the push of a command, as far as the project function reads it."""
+    return msgspec.json.encode({"message": {"data": command, "attributes": attributes}})
 
 
 def publish_attributes(topic: str) -> Attributes:
@@ -121,9 +124,11 @@ def publish_attributes(topic: str) -> Attributes:
 def _send(commands: Collection[bytes], event_delay_ms: int = 0) -> bool:
     """Send these commands and the kept ones. If Pub/Sub fails, log it, and keep all of them.
 
-    During the pause after a failure, only keep them.
+    During the pause after a failure, only keep them. On one machine, keep none.
     """
     wanted = [*commands]
+    if settings.current().serve_commands_url:
+        return not wanted or _try_to_publish(wanted, str(event_delay_ms))
     if outage().is_over:
         wanted += outage().take().difference(wanted)
         if not wanted or _try_to_publish(wanted, str(event_delay_ms)):
@@ -136,7 +141,7 @@ def _send(commands: Collection[bytes], event_delay_ms: int = 0) -> bool:
 def _try_to_publish(commands: list[bytes], event_delay_ms: str) -> bool:
     with tracing.child_span(f"publish {TOPIC}", "producer", publish_attributes(TOPIC)) as span:
         try:
-            _publish(commands, settings.current(), _TIMEOUT_S, **{_EVENT_DELAY: event_delay_ms})
+            _publish(commands, _TIMEOUT_S, **{_EVENT_DELAY: event_delay_ms})
         except PubSubUnavailable as error:
             span.record_error(f"{error}")
             logs.write("WARNING", f"wake-up not sent: {error}")
@@ -144,8 +149,14 @@ def _try_to_publish(commands: list[bytes], event_delay_ms: str) -> bool:
     return True
 
 
-def _publish(commands: list[bytes], to: Settings, timeout_s: float, **attributes: str) -> None:
-    attributes = {**tracing.message_attributes(), **attributes}
-    messages = [{"data": command, "attributes": attributes} for command in commands]
-    if messages:
-        clients.publish_own(TOPIC, messages, to, timeout_s=timeout_s)
+def _publish(commands: list[bytes], timeout_s: float, **attributes: str) -> None:
+    current, attributes = settings.current(), {**tracing.message_attributes(), **attributes}
+    if url := current.serve_commands_url:
+        for command in commands:
+            body = push_body(command, attributes)
+            loopback.send(url, body, current.serve_key or "", timeout_s=timeout_s)
+    elif commands:
+        topic = f"projects/{current.pubsub_project_id}/topics/{TOPIC}"
+        messages = [{"data": command, "attributes": attributes} for command in commands]
+        emulator = current.pubsub_emulator_host
+        clients.publish(topic, messages, emulator=emulator, timeout_s=timeout_s)

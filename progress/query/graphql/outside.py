@@ -1,7 +1,7 @@
 """What administrators see of Google Cloud, or of one machine in its place.
 
 These are the counts of undelivered messages and the states of the schedules, cached for 30 seconds.
-On one machine, the counts are in the database.
+On one machine, where no message waits, there are no counts.
 """
 
 import asyncio
@@ -26,10 +26,12 @@ _T = TypeVar("_T")
 class Outside:
     def __init__(self, settings: Settings) -> None:
         project, emulator = settings.pubsub_project_id, settings.pubsub_emulator_host
-        self.is_on_one_machine = bool(settings.serve_commands_url)  # without Pub/Sub
-        self.undelivered = Latest(lambda: undelivered.count(project, emulator), ttl_s=_TTL_S)
+        is_on_one_machine = bool(settings.serve_commands_url)
+        self.undelivered = Latest(
+            lambda: [] if is_on_one_machine else undelivered.count(project, emulator), ttl_s=_TTL_S
+        )
         self.schedules: Latest[list[Schedule] | None]
-        is_in_cloud = project != LOCAL_PROJECT and not self.is_on_one_machine
+        is_in_cloud = project != LOCAL_PROJECT and not is_on_one_machine
         if is_in_cloud or settings.cloud_scheduler_emulator_host:
             region = settings.scheduler_region
             self.schedules = Latest(lambda: _list_schedules(project, region), ttl_s=_TTL_S)

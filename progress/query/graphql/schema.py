@@ -928,8 +928,6 @@ async def operations(
 async def undelivered(info: Info) -> list[Undelivered] | None:
     info.context.check_admin()
     outside = info.context.outside
-    if outside and outside.is_on_one_machine:
-        return await administration.count_undelivered(info.context.queries.reader)
     return await outside.undelivered.get() if outside else None
 
 

@@ -31,7 +31,7 @@ function tiles({ projections, reasons, operations, undelivered: messages }) {
     ['letters', t('letters.title'), number(open), open > 0],
     ['operations', t('operation.title'),
       failed ? t('state.failed', { count: failed }) : t('state.running', { count: running }), failed > 0],
-    messages && ['undelivered', t('state.undelivered'), number(sum(messages)), held > 0],
+    messages?.length > 0 && ['undelivered', t('state.undelivered'), number(sum(messages)), held > 0],
   ].filter(Boolean);
   return h('ul', { class: 'glance' }, rows.map(([id, name, value, isBad]) => h('li', null,
     h('button', { type: 'button', class: isBad ? 'bad' : null, 'data-action': 'jump', 'data-id': id },
@@ -103,9 +103,9 @@ export function schedules(rows) {
         row.nextAt && [t('separator'), t('schedules.next', { time: moment(row.nextAt) })])))));
 }
 
-/** The messages that are still in Pub/Sub. `rows` is null if the numbers are not available. */
+/** The messages that are still in Pub/Sub. `rows` is null if the numbers are not available, empty without Pub/Sub. */
 export function undelivered(rows) {
-  return panel('undelivered', t('state.undelivered'), null,
+  return rows?.length !== 0 && panel('undelivered', t('state.undelivered'), null,
     h('p', { class: 'note' }, rows ? t('state.undeliveredMeaning') : t('state.unavailable')),
     rows && table([t('state.subscription'), t('state.waiting'), t('letters.title')],
       bySource(rows).map(([name, { waiting, dead }]) => [
@@ -114,11 +114,11 @@ export function undelivered(rows) {
       ])));
 }
 
-/** The waiting messages and dead letters of each subscription, named without the number that a local stack adds. */
+/** The waiting messages and dead letters of each subscription. */
 function bySource(rows) {
   const sources = {};
   for (const row of rows) {
-    const name = row.subscription.replace(/-dead-letter-sub$/, '').replace(/-\d+$/, '');
+    const name = row.subscription.replace(/-dead-letter-sub$/, '');
     const source = (sources[name] ??= { waiting: 0, dead: 0 });
     source[isDeadLetter(row) ? 'dead' : 'waiting'] += row.messages;
   }

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import msgspec
 
-from progress.adapters.pubsub.undelivered import Undelivered
 from progress.event_store import dead_letter_record
 from progress.event_store.dead_letter_record import DeadLetter, DeadLetterKind
 from progress.operations import records
@@ -108,12 +107,6 @@ async def get_arrivals(reader: Reader, *, at: datetime) -> list[Arrivals]:
     """Return the current hour (UTC) and the 23 hours before it, oldest first."""
     rows = await reader.fetch("query/arrivals", "hours", now=at)
     return [Arrivals(**row) for row in rows]
-
-
-async def count_undelivered(reader: Reader) -> list[Undelivered]:
-    """Return the counts of the transport, which stands for Pub/Sub on one machine."""
-    rows = await reader.fetch("transport/queue", "undelivered")
-    return [Undelivered(**row) for row in rows]
 
 
 class BlockingSession(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ log = logging.getLogger("progress.serve")
 _FILE = "serve/laptop"
 _DATABASE = "progress"
 _ORIGINS = "http://localhost:*,http://127.0.0.1:*"  # a frontend's own development server
-_NAMES = ("postgres", "valkey", "pubsub", "ingest", "project", "query", "batch", "dump")
+_NAMES = ("postgres", "valkey", "ingest", "project", "query", "batch", "dump")
 _LAST = ("valkey", "postgres")  # stopped last
 
 
@@ -69,20 +69,19 @@ async def _run(supervisor: Supervisor, plan: SystemPlan, current: Settings) -> N
             with contextlib.closing(database.connect(url)) as connection:
                 if not database.run(connection, _FILE, "exists")[0][0]:
                     database.run(connection, _FILE, "create database")
-        databases, wakes = system.prepare(plan.addresses["database_url"], current)
+        databases = system.prepare(plan.addresses["database_url"], current)
         if not current.database_url:
             with contextlib.closing(database.connect(plan.addresses["database_url"])) as owner:
                 database.run(owner, _FILE, "create analyst")
-        group.create_task(system.run(supervisor, plan, databases, wakes))
+        group.create_task(system.run(supervisor, plan, databases))
 
 
 def _plan(folder: DataFolder, port: int, issuer_port: int, current: Settings) -> SystemPlan:
-    """Plan the stack; PUBSUB_EMULATOR_HOST may still name a stack that has stopped."""
+    """Plan the stack; nothing leaves it by Pub/Sub, which the settings may name for commands."""
     if not current.database_url:
         data_folder.check_postgres(folder, postgres.major())
     own = postgres.url(folder.postgres, user=postgres.SUPERUSER, database=_DATABASE)
     addresses = {
-        "pubsub_emulator_host": f"{HOST}:{ports.reserve()}",
         "project_id": current.pubsub_project_id,
         "database_url": current.database_url or own,
         "redis_url": current.redis_url or f"redis://{HOST}:{ports.reserve()}/0",
@@ -93,7 +92,8 @@ def _plan(folder: DataFolder, port: int, issuer_port: int, current: Settings) ->
     common = {
         "ENVIRONMENT": "development",
         "PUBSUB_PROJECT_ID": addresses["project_id"],
-        "PUBSUB_EMULATOR_HOST": addresses["pubsub_emulator_host"],
+        "PUBSUB_EMULATOR_HOST": "",
+        "PUBLISH_EVENTS": "off",
         "REDIS_URL": addresses["redis_url"],
         "AUTH_ISSUER": current.auth_issuer or development_key.ISSUER,
         "AUTH_AUDIENCE": current.auth_audience or development_key.AUDIENCE,
@@ -103,9 +103,8 @@ def _plan(folder: DataFolder, port: int, issuer_port: int, current: Settings) ->
         "CORS_ORIGINS": current.cors_origins or _ORIGINS,
         "LEARNERS_MAY_POST": "false" if current.learners_may_post is False else "true",
     }
-    plan = system.make_plan(folder, HOST, port, current.pubsub_project_id, common)
-    rest = plan.addresses["commands_url"].partition("/v1/")[0]
-    plan.addresses.update(addresses, pubsub_rest_url=rest)
+    plan = system.make_plan(folder, HOST, port, common)
+    plan.addresses.update(addresses)
     return plan
 
 

@@ -1,0 +1,190 @@
+"""The sweep of one machine calls project for what nobody woke, and repeats what failed."""
+
+import asyncio
+import contextlib
+import itertools
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.event_store import log
+from progress.ingest import push
+from progress.operations import records
+from progress.operations.records import OperationKind
+from progress.projections import projector, turns
+from progress.projections.projector import Projector
+from progress.serve import sweep
+from progress.serve.sweep import Sweep
+from tests.conftest import Store
+from tests.support import http_servers, sample_events
+from tests.support.postgres_servers import url_of
+from tests.support.pushes import encode_push
+
+_KEY = "key"
+_FIRST_S, _LONGEST_S = 0.2, 0.4
+
+
+class Project:
+    """A project function that notes its calls, and answers them as a test says."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.answer: Callable[[int | UUID], int] = lambda _: 204
+        self.calls: defaultdict[int | UUID, list[float]] = defaultdict(list)
+        self.keys: set[str] = set()
+
+    def take(self, body: bytes, key: str) -> int:
+        command, _ = projector.parse_push(body)
+        assert command is not None
+        self.keys.add(key)
+        self.calls[command].append(time.monotonic())
+        return self.answer(command)
+
+
+@pytest.fixture
+def project() -> Iterator[Project]:
+    made = Project()
+
+    class Handler(http_servers.Handler):
+        def do_POST(self) -> None:  # noqa: N802 - the name in http.server
+            status = made.take(self.read_body(), self.headers["Authorization"])
+            self.respond(status)
+
+    with http_servers.serve(Handler) as made.url:
+        yield made
+
+
+@pytest.fixture
+def run(
+    store: Store, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[], bool]], None]:
+    """A function that sweeps until its argument is true."""
+    monkeypatch.setattr(sweep, "_INTERVAL_S", 0.02)
+    paused = {
+        "_OPERATION": (_FIRST_S, _LONGEST_S),
+        "_FOLD": (_FIRST_S,) * 2,
+        "_PUBLICATION": (600,) * 2,
+    }
+    for name, (first_s, longest_s) in paused.items():
+        rhythm = getattr(sweep, name)._replace(first_s=first_s, longest_s=longest_s)
+        monkeypatch.setattr(sweep, name, rhythm)
+
+    async def sweep_until(is_done: Callable[[], bool]) -> None:
+        kept = asyncio.create_task(
+            Sweep(url_of(store.url, "batch"), project.url, _KEY, "all").keep()
+        )
+        async with asyncio.timeout(60):
+            while not is_done():
+                assert not kept.done(), kept.exception()
+                await asyncio.sleep(0.01)
+        kept.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await kept
+
+    return lambda is_done: asyncio.run(sweep_until(is_done))
+
+
+def record(connection: Connection, *users: str) -> set[int]:
+    """Record a lesson of each user; return the shards that are behind."""
+    for user in users:
+        body = encode_push(sample_events.lesson(user, 1))
+        log.append(connection, [push.parse_delivery(body)])
+    return {*Projector(connection).find_shards_behind()}
+
+
+def start(connection: Connection, kind: OperationKind = OperationKind.RUN_BATCH) -> UUID:
+    return records.accept(
+        connection, kind, caller="ada", key=str(time.monotonic_ns()), subject=None
+    )
+
+
+def test_shards_that_are_behind_and_unclaimed_operations_are_called(
+    connection: Connection, project: Project, run: Any
+) -> None:
+    due: set[int | UUID] = {*record(connection, "ann", "bob", "cy"), start(connection)}
+    run(lambda: project.calls.keys() >= due)
+    assert project.calls.keys() == due
+    assert project.keys == {f"Bearer {_KEY}"}
+
+
+def test_what_is_not_published_is_called_although_it_is_folded_and_after_a_pause(
+    connection: Connection, project: Project, run: Any
+) -> None:
+    due, operation = record(connection, "ann", "bob"), start(connection)
+    Projector(connection).catch_up_all()
+    project.answer = lambda command: 503 if command == operation else 204
+    run(lambda: len(project.calls[operation]) > 2)
+    called = {command: len(times) for command, times in project.calls.items()}
+    assert called.items() >= dict.fromkeys(due, 1).items()
+    assert called.keys() == {*due, operation}
+
+
+def test_a_running_operation_is_left_to_its_worker_and_called_once_that_dies(
+    store: Store, connection: Connection, project: Project, run: Any
+) -> None:
+    operation = start(connection)
+    with contextlib.closing(store.connect()) as worker:
+        worker.run(
+            "SELECT pg_advisory_lock(operations.lock_key(CAST(:id AS uuid)))", id=str(operation)
+        )
+        due = record(connection, "ann")
+        run(lambda: all(len(project.calls[shard]) > 5 for shard in due))
+        assert operation not in project.calls
+    run(lambda: operation in project.calls)
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_failed_operation_is_called_after_pauses_that_double(
+    connection: Connection, project: Project, run: Any, status: int
+) -> None:
+    operation = start(connection)
+    project.answer = lambda _: status
+    run(lambda: len(project.calls[operation]) > 3)
+    gaps = [after - before for before, after in itertools.pairwise(project.calls[operation])]
+    assert gaps[0] >= _FIRST_S
+    assert min(gaps[1:]) >= _LONGEST_S
+
+
+def test_no_more_operations_are_called_at_a_time_than_project_runs(
+    connection: Connection, project: Project, run: Any
+) -> None:
+    operations = [start(connection) for _ in range(turns.OPERATIONS + 2)]
+    ends = threading.Event()
+
+    def answer(command: int | UUID) -> int:
+        if command in operations:
+            ends.wait(60)
+        return 503
+
+    project.answer = answer
+    shards = record(connection, "ann")
+    run(lambda: project.calls.keys() >= {*operations[: turns.OPERATIONS], *shards})
+    assert project.calls.keys() == {*operations[: turns.OPERATIONS], *shards}
+    ends.set()
+    run(lambda: project.calls.keys() >= {*operations})
+
+
+def test_it_goes_on_after_its_session_is_lost(
+    store: Store, connection: Connection, project: Project, run: Any
+) -> None:
+    due = record(connection, "ann")
+    ended = False
+
+    def is_done() -> bool:
+        nonlocal ended
+        if project.calls and not ended:
+            project.calls.clear()
+            connection.run(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'sweep' AND datname = current_database()"
+            )
+            ended = True
+        return ended and project.calls.keys() >= due
+
+    run(is_done)
