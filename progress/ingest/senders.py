@@ -15,20 +15,22 @@ from progress.settings import Settings
 if TYPE_CHECKING:
     from progress.auth import Authenticator
 
+_MACHINE = "the machine"  # the account of commands that post with the system's key
+
 
 class Senders:
     """Check who may post and push events.
 
     On Cloud Run, IAM has admitted the request. Elsewhere, it needs a token of the API's issuer with
-    the role `publisher`. The code that verifies tokens is imported with the first such request,
-    because an instance that only gets pushes would start more slowly.
+    the role `publisher` or, from a command on the same machine, the key of `progress serve` or
+    `up`. The code that verifies tokens is imported with the first such request, because an instance
+    that only gets pushes would start more slowly.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._has_iam = bool(settings.k_service and not settings.auth_audience)
-        is_served = settings.serve_key and not settings.pubsub_emulator_host
-        self._key = f"Bearer {settings.serve_key}".encode() if is_served else None
+        self._key = f"Bearer {settings.serve_key}".encode() if settings.serve_key else b""
         self._authenticator: Authenticator | None = None
         self._lock = threading.Lock()
 
@@ -36,6 +38,8 @@ class Senders:
         """Return the sender's account; raise Unauthenticated, Forbidden or IssuerUnavailable."""
         if self._has_iam:
             return _read_claim(authorization, "sub")
+        if self._has_key(authorization):
+            return _MACHINE
         import asyncio
 
         with self._lock:
@@ -55,9 +59,12 @@ class Senders:
         the sender, and an `account` alone may push what learners post, because such a push says who
         posted it.
         """
-        if self._key:
-            return hmac.compare_digest(authorization.encode(), self._key)
+        if self._key and not self._settings.pubsub_emulator_host:
+            return self._has_key(authorization)
         return account is None or _read_claim(authorization, "email") == account
+
+    def _has_key(self, authorization: str) -> bool:
+        return bool(self._key) and hmac.compare_digest(authorization.encode(), self._key)
 
     def _load(self) -> "Authenticator":
         from progress.auth import Authenticator, load_issuer
