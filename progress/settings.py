@@ -101,6 +101,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     query function forwards posts to its own `/events`; and the key, a secret, by which the
     transport knows them.
     """
+    events_url: str | None = None
+    events_token: str | None = None
+    """Where `progress publish` and `progress import` [post](publishing.md#posting-events) events if
+    not to the system on this machine: the address of ingest's `/events`, and a publisher's token.
+    """
     publish_events: PublishEvents = "milestones"
     """What leaves the system on the topic `progress-events`
     ([events.md](events.md#published-messages)): `milestones` (also announced erasures), `all` (also

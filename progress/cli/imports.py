@@ -14,11 +14,10 @@ import typer
 
 from progress.adapters import terminal
 from progress.adapters.postgres.database import Connection
-from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
-from progress.cli import connections, publishing
-from progress.cli.publishing import Publication
+from progress.cli import publishing
+from progress.cli.publishing import Publication, ToPubsub
 from progress.cli.shared_options import AsJson
 from progress.errors import ReviewLogError, SettingsError
 from progress.event_store import events, time_zones
@@ -162,17 +161,22 @@ def anki(
     in_catalogue: Catalogue = False,
     is_first: First = False,
     keep_floats: KeepFloats = False,
+    to_pubsub: ToPubsub = False,
     as_json: AsJson = False,
 ) -> None:
     """Publish a learner's answers from Anki, or those of all learners in a review log.
 
     A second import of a file adds nothing. An answer that the log has, from another file or from
     the learner's device, is not published again. It keeps its session and its interval. The command
-    finds the recorded answers in the log. Therefore, wait until one import is recorded before you
-    start the next. A faulty row or optional field is left out; the first of each kind is named.
+    finds the recorded answers in the log. Therefore, with --pubsub, wait until one import is
+    recorded before you start the next. A faulty row or optional field is left out; the first of
+    each kind is named.
     """
     console, faults = Console(stderr=as_json), Faults()
-    with publishing.explain_interrupt() as publication, _open_log() as connection:
+    with contextlib.ExitStack() as stack:
+        publication = stack.enter_context(publishing.explain_interrupt())
+        publication.open(to_pubsub=to_pubsub)
+        connection = stack.enter_context(_open_log(publication))
         learner = anki_events.Learner(user or "", zone, day_start)
         if anki_collection.is_collection(file):
             learner = msgspec.structs.replace(learner, user_id=user or OWN_USER)
@@ -207,9 +211,10 @@ def anki(
     for fault, count in faults.values():
         fields.update({fault.column: count} if fault.column in review_log.SPARED else {})
     if as_json:
-        terminal.print_json({**report, "fields": fields})
+        terminal.print_json({**report, "fields": fields, **publication.report()})
         return
     _show(console, report)
+    publication.tell()
     if fields:
         named = ", ".join(f"{count:,} {column}" for column, count in fields.items())
         console.print(f"Fields with a fault are left out, and their answers count: {named}.")
@@ -238,6 +243,7 @@ def import_list(
             callback=_language,
         ),
     ] = None,
+    to_pubsub: ToPubsub = False,
     as_json: AsJson = False,
 ) -> None:
     """Publish a list of the catalogue, such as a level or a unit.
@@ -250,9 +256,9 @@ def import_list(
     events.check(events.ListPublished, {"list_id": id_} | fields)
     with publishing.explain_interrupt() as publication:
         items = lists.read_file(file, "headword" if by_headword else "item_id")
-        project, emulator = connections.pubsub()
+        publication.open(to_pubsub=to_pubsub)
         found: dict[str, dict[str, Any]] = {}
-        with connections.open_connection() as connection:
+        with contextlib.closing(publication.connect()) as connection:
             schema.set_search_path(connection)
             if by_headword:
                 found = lists.find_items(connection, items, by_headword)
@@ -269,14 +275,15 @@ def import_list(
         placed = lists.place(id_, items, recorded)
         changes = lists.change_catalogue(id_, described, placed, datetime.now(UTC), recorded)
         messages = [*anki_import.pack(events.USER, changes)]
-        publication.publish(console, messages, len(changes), project=project, emulator=emulator)
+        publication.send_all(console, messages)
     kinds = Counter(event["event_type"] for event in changes)
     counts = {"listed": kinds["ItemListed"], "unlisted": kinds["ItemUnlisted"]}
     over = max(len(items) - lists.MOST_ITEMS, 0)
     several = [word for word, of_word in found.items() if len(of_word) > 1]
     if as_json:
         report = {"list_id": id_, "published": len(changes), "items": len(items), **counts}
-        terminal.print_json(report | {"missing": missing, "several": several, "over": over})
+        rest = {"missing": missing, "several": several, "over": over}
+        terminal.print_json(report | rest | publication.report())
         return
     console.print(
         f"{id_} has {len(items):,} items: {counts['listed']:,} are new or changed, and "
@@ -289,6 +296,7 @@ def import_list(
         if words:
             named = ", ".join(words[:_MOST_NAMED]) + ", …" * (len(words) > _MOST_NAMED)
             console.print(f"{len(words):,} {note} the catalogue: {named}")
+    publication.tell()
 
 
 def _read_log(
@@ -319,10 +327,10 @@ def _name_faults(faults: Faults) -> None:
 
 
 @contextlib.contextmanager
-def _open_log() -> Iterator[Connection | None]:
+def _open_log(publication: Publication) -> Iterator[Connection | None]:
     """Connect to the database for the `with` block; yield None if none is configured."""
     try:
-        connection = connections.connect()
+        connection = publication.connect()
     except SettingsError:
         yield None
         return
@@ -340,13 +348,12 @@ def _publish(
     faults: Faults,
 ) -> Counter[str]:
     """Publish what is new of each learner, and of several with few rows at once; count it."""
-    project, emulator = connections.pubsub()
     if connection is None:
         typer.echo(
             "No database is configured, so events are published even if they are recorded already.",
             err=True,
         )
-    report, new, rows, count = Counter[str](), list[Message](), 0, 0
+    report, new, rows = Counter[str](), list[Message](), 0
     publication.total, publication.of = total, "rows"
     with terminal.progress_bar(console, "importing", total) as show_progress:
         for record in records:
@@ -360,13 +367,7 @@ def _publish(
             if rows - publication.stored < _ROWS_AT_A_TIME and rows < total:
                 continue
             warn_of_future(new)
-            count = publisher.publish(
-                new,
-                project=project,
-                emulator=emulator,
-                on_published=lambda _: publication.check(),
-                count=count,
-            )
+            publication.send(new)
             new, publication.stored = [], rows
             show_progress(rows)
     return report

@@ -38,7 +38,7 @@ class Poster:
 
     def __init__(self, ingest: Ingest) -> None:
         self.count, self.recorded = 0, Recorded(0, 0, 0, 0, 0, [])
-        self._ingest, self._session = ingest, requests.Session()
+        self.ingest, self._session = ingest, requests.Session()
         self._session.trust_env = not ingest.is_own  # a proxy is for what is elsewhere
         self._send = retries.repeat(self._send_once, _ATTEMPTS)
 
@@ -60,11 +60,11 @@ class Poster:
 
     def _send_once(self, body: bytes) -> Recorded:
         def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
-            request.headers["Authorization"] = f"Bearer {self._ingest.token}"
+            request.headers["Authorization"] = f"Bearer {self.ingest.token}"
             return request
 
         response = self._session.post(
-            self._ingest.url,
+            self.ingest.url,
             body,
             headers={"Content-Type": bodies.LINES},
             auth=authorize,  # as a header alone, .netrc would replace it
@@ -88,7 +88,7 @@ class Poster:
 
     def _explain(self, error: Exception) -> ProgressError:
         before = f"; {self.count:,} events were taken before" if self.count else ""
-        refused = f"{self._ingest.url} does not take events: "
+        refused = f"{self.ingest.url} does not take events: "
         if (response := retries.response_of(error)) is None:
             return Unavailable(f"{refused}{error}{before}")
         why = f"{response.status_code} {response.reason}"
