@@ -173,10 +173,10 @@ def anki(
     each kind is named.
     """
     console, faults = Console(stderr=as_json), Faults()
-    with contextlib.ExitStack() as stack:
-        publication = stack.enter_context(publishing.explain_interrupt())
-        publication.open(to_pubsub=to_pubsub)
-        connection = stack.enter_context(_open_log(publication))
+    with (
+        publishing.explain_interrupt(to_pubsub=to_pubsub) as publication,
+        _open_log(publication) as connection,
+    ):
         learner = anki_events.Learner(user or "", zone, day_start)
         if anki_collection.is_collection(file):
             learner = msgspec.structs.replace(learner, user_id=user or OWN_USER)
@@ -198,6 +198,7 @@ def anki(
                 connection=connection,
                 keep_floats=keep_floats,
             )
+        publication.open()
         try:
             report = _publish(console, records, total, publication, connection, faults=faults)
         finally:
@@ -254,9 +255,9 @@ def import_list(
     id_ = list_id or (f"{scale}: {name}" if scale else name)
     fields = {"name": name, "scale": scale or None, "rank": rank}
     events.check(events.ListPublished, {"list_id": id_} | fields)
-    with publishing.explain_interrupt() as publication:
+    with publishing.explain_interrupt(to_pubsub=to_pubsub) as publication:
         items = lists.read_file(file, "headword" if by_headword else "item_id")
-        publication.open(to_pubsub=to_pubsub)
+        publication.open()
         found: dict[str, dict[str, Any]] = {}
         with contextlib.closing(publication.connect()) as connection:
             schema.set_search_path(connection)

@@ -83,8 +83,8 @@ def publish(
     if check:
         _check(file, strict=strict, as_json=as_json)
         return
-    with publishing.explain_interrupt() as publication:
-        places = _run(file, publication, force=force, strict=strict, to_pubsub=to_pubsub)
+    with publishing.explain_interrupt(to_pubsub=to_pubsub) as publication:
+        places = _run(file, publication, force=force, strict=strict)
         if as_json:
             terminal.print_json({"published": publication.count} | publication.report())
         else:
@@ -125,9 +125,7 @@ def _find_unknown_types(line: Line) -> list[Fault]:
     ]
 
 
-def _run(
-    file: str, publication: Publication, *, force: bool, strict: bool, to_pubsub: bool
-) -> list[str]:
+def _run(file: str, publication: Publication, *, force: bool, strict: bool) -> list[str]:
     """Publish the file; return the place of each entry that was posted."""
     now = datetime.now(UTC)
     lines = list(envelope_lines.check(_read_lines(file), now))
@@ -144,11 +142,11 @@ def _run(
     publication.unnamed = sum(line.unnamed for line in lines)
     if warning := envelope_lines.find_warning((at for line in lines for at in line.times), now):
         typer.echo(warning, err=True)
-    publication.open(to_pubsub=to_pubsub)
-    places, console = list[str](), Console(stderr=True)
-    if to_pubsub:
+    publication.open()
+    console = Console(stderr=True)
+    if publication.to_pubsub:
         publication.send_all(console, [*envelope_lines.pack(lines)])
-        return places
+        return []
     entries = [*envelope_lines.list_entries(lines)]
     publication.send_all(console, [entry for *_, entry in entries])
     return [f"line {number}, index {index}: " for number, index, _ in entries]

@@ -37,6 +37,7 @@ class Publication(msgspec.Struct):
     An import counts the rows whose events are stored instead.
     """
 
+    to_pubsub: bool = False
     stored: int = 0
     total: int | None = None
     of: str = "events"
@@ -46,17 +47,18 @@ class Publication(msgspec.Struct):
     poster: Poster | None = None
     pubsub: tuple[str, str | None] = ("", None)
 
-    def open(self, *, to_pubsub: bool) -> None:
+    def open(self) -> None:
         """Find out where the events go; raise SettingsError if nowhere."""
-        if to_pubsub:
+        if self.to_pubsub:
             self.pubsub = connections.pubsub()
         else:
             self.poster = Poster(connections.ingest())
 
     def connect(self) -> Connection:
         """Connect to the log that gets the events; raise SettingsError if it is not known."""
-        is_own = self.poster is not None and self.poster.ingest.is_own
-        if not is_own and not connections.Target().has_database:
+        target = connections.Target()
+        is_elsewhere = self.to_pubsub or target.settings.events_url
+        if is_elsewhere and not target.has_database:
             raise SettingsError("DATABASE_URL is not set: name the database that gets the events")
         return connections.connect()
 
@@ -128,9 +130,9 @@ def _split(message: Message | Packed) -> list[bytes]:
 
 
 @contextlib.contextmanager
-def explain_interrupt() -> Iterator[Publication]:
+def explain_interrupt(*, to_pubsub: bool) -> Iterator[Publication]:
     """Yield a publication; at Ctrl-C, print what was published, and exit with 130."""
-    publication = Publication()
+    publication = Publication(to_pubsub)
     former = signal.getsignal(signal.SIGINT)
     if former is signal.default_int_handler:
         signal.signal(signal.SIGINT, publication.interrupt)
