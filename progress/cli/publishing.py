@@ -107,9 +107,13 @@ class Publication(msgspec.Struct):
             typer.echo(f"{describe_place(letter.index)}{why}", err=True)
         if (more := len(found.dead_letters) - _NAMED_LETTERS) > 0:
             typer.echo(f"and {more:,} more: see `progress dead-letters list`", err=True)
-        counts = {**self.report(), "dead letters": len(found.dead_letters)}
-        names = ("redelivered", "pending", "erased", "dead letters")
-        named = [f"{counts[name]:,} {name}" for name in names if counts[name]]
+        counts = {
+            "redelivered": found.redelivered,
+            "pending (their sessions have no SessionStarted yet)": found.pending,
+            "erased": found.erased,
+            "dead letters": len(found.dead_letters),
+        }
+        named = [f"{count:,} {name}" for name, count in counts.items() if count]
         of_unknown = f" ({found.unknown_types:,} of unknown types)" if found.unknown_types else ""
         typer.echo(", ".join([f"{found.appended:,} appended{of_unknown}", *named]))
 

@@ -7,6 +7,7 @@ import msgspec
 import requests
 
 from progress.adapters import retries
+from progress.adapters.telemetry import tracing
 from progress.errors import ProgressError, Unavailable
 from progress.event_store import bodies
 from progress.event_store.post_answers import Recorded, Refusal
@@ -63,14 +64,15 @@ class Poster:
             request.headers["Authorization"] = f"Bearer {self.ingest.token}"
             return request
 
-        response = self._session.post(
-            self.ingest.url,
-            body,
-            headers={"Content-Type": bodies.LINES},
-            auth=authorize,  # as a header alone, .netrc would replace it
-            timeout=_TIMEOUT_S,
-            allow_redirects=False,
-        )
+        with tracing.start_span("post events", None, "producer"):
+            response = self._session.post(
+                self.ingest.url,
+                body,
+                headers={"Content-Type": bodies.LINES, **tracing.message_attributes()},
+                auth=authorize,  # as a header alone, .netrc would replace it
+                timeout=_TIMEOUT_S,
+                allow_redirects=False,
+            )
         if response.status_code != 200:
             error = requests.HTTPError(response=response)
             is_full = len(response.headers.get("Retry-After", "")) > _MOST_DIGITS

@@ -40,7 +40,7 @@ class Server:
             cut = 10 if fault is None else None
             handler.respond(200, msgspec.json.encode(answer), cut=cut)
         else:
-            handler.respond(fault, FULL, **self.headers)
+            handler.respond(fault, FULL, cut=None, **self.headers)
 
 
 @pytest.fixture

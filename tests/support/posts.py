@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import pytest
@@ -12,9 +12,11 @@ from progress.event_store.post_answers import Recorded
 from progress.event_store.posting import Ingest, Poster
 from progress.serve import data_folder
 from progress.serve.data_folder import DataFolder
-from tests.conftest import Store
 from tests.support import http_servers, pushes, token_issuer
 from tests.support.fake_publisher import FakePublisher
+
+if TYPE_CHECKING:
+    from tests.conftest import Store
 
 Envelope = dict[str, Any]
 
@@ -91,6 +93,6 @@ def serve_ingest(database_url: str, publisher: FakePublisher) -> Iterator[NotedI
 
 
 @pytest.fixture
-def noted_ingest(store: Store, fake_publisher: FakePublisher) -> Iterator[NotedIngest]:
+def noted_ingest(store: "Store", fake_publisher: FakePublisher) -> Iterator[NotedIngest]:
     with serve_ingest(store.url, fake_publisher) as noted:
         yield noted

@@ -48,7 +48,7 @@ def create_pupil(stack: Stack, kind: str) -> str:
     if kind == "task":
         due = {"group_id": user, "due_on": f"{now.date()}"}
         events.append(browser.envelope("ListAssigned", **listed, **due))
-    stack.record(*events)
+    stack.publish(*events)
     return user
 
 
