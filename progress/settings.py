@@ -77,8 +77,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     which are not read.
     """
     pubsub_project_id: str = LOCAL_PROJECT
-    """The Google Cloud project of Pub/Sub and Cloud Monitoring. If it is set and
-    `PUBSUB_EMULATOR_HOST` is not, commands publish to Google Cloud instead of the local stack.
+    """The Google Cloud project of Pub/Sub and Cloud Monitoring. To its topics, commands publish
+    events with `--pubsub`.
     """
     pubsub_emulator_host: str | None = None
     """The address of an emulator of Pub/Sub and Cloud Monitoring. `progress up` sets it for its

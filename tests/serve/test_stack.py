@@ -167,7 +167,7 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
     published = stack.run("publish", "-", text="\ufeff" + "\n".join(lines[:5]))
     assert published.stdout.splitlines() == [
         "5 published",
-        "4 appended (1 of unknown types), 1 pending (their sessions have no SessionStarted yet)",
+        "4 appended (1 of unknown types), 1 redelivered",
     ], published.stderr
     assert published.stderr.startswith(
         "line 5: unknown event type 'SomethingElse'; it is recorded, but not counted\n"

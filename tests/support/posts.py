@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 import pytest
 
+from progress.event_store import bodies
 from progress.event_store.post_answers import Recorded
 from progress.event_store.posting import Ingest, Poster
 from progress.serve import data_folder
@@ -78,7 +79,8 @@ def serve_ingest(database_url: str, publisher: FakePublisher) -> Iterator[NotedI
                         noted.on_request()
                         answer = client.post(self.path, data=body, headers=[*self.headers.items()])
                         if answer.status_code == 200:
-                            noted.posts.append([msgspec.json.decode(e) for e in body.splitlines()])
+                            parts = bodies.split(body, self.headers["Content-Type"])
+                            noted.posts.append([msgspec.json.decode(part) for _, part in parts])
                             noted.answers.append(msgspec.json.decode(answer.data, type=Recorded))
                         noted.on_recorded()
                     except ConnectionError:
