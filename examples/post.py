@@ -1,4 +1,4 @@
-"""Post an answer to ingest, and print what became of it: python examples/post.py LEARNER"""
+"""Post a learner's lesson to ingest, and print its answer: python examples/post.py LEARNER"""
 
 import os
 import sys
@@ -22,10 +22,12 @@ def event(event_type: str, **data: object) -> dict[str, Any]:
 
 
 events = [
-    event("SessionStarted", user_id=sys.argv[1], item_count=1),
-    event("CorrectAnswerGiven", item_id="i-3", response_time_ms=1800),
+    event("SessionStarted", user_id=sys.argv[1], item_count=2),
+    event("CorrectAnswerGiven", item_id="i-1", response_time_ms=2506),
+    event("IncorrectAnswerGiven", item_id="i-2", response_time_ms=3100),
+    event("SessionCompleted", score=50, duration_seconds=60),
 ]
-headers = {"Authorization": f"Bearer {os.environ['PUBLISHER_TOKEN']}"}
+headers = {"Authorization": f"Bearer {os.environ['EVENTS_TOKEN']}"}
 response = requests.post(os.environ["EVENTS_URL"], json=events, headers=headers, timeout=30)
 if not response.ok:  # a response of 429 or 503 says when to post the same body again
     raise SystemExit(f"{response.status_code}: {response.text}")

@@ -76,8 +76,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     names other parameters of redis-py, which are not read.
     """
     pubsub_project_id: str = LOCAL_PROJECT
-    """The Google Cloud project of Pub/Sub and Cloud Monitoring. If it is set and
-    `PUBSUB_EMULATOR_HOST` is not, commands publish to Google Cloud instead of the local stack.
+    """The Google Cloud project of Pub/Sub and Cloud Monitoring. To its topics, commands publish
+    events with `--pubsub`.
     """
     pubsub_emulator_host: str | None = None
     """The address of an emulator of Pub/Sub and Cloud Monitoring, for commands. `progress up` does
@@ -96,6 +96,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     address of the project function, which gets wake-ups without Pub/Sub; that of ingest's posted
     events, to which the query function forwards posts to its own `/events`; the key, a secret, by
     which the processes know each other; and how many wake-ups the project function runs at a time.
+    """
+    events_url: str | None = None
+    events_token: str | None = None
+    """Where `progress publish` and `progress import` [post](publishing.md#posting-events) events if
+    not to the system on this machine: the address of ingest's `/events`, and a publisher's token.
     """
     publish_events: PublishEvents = "milestones"
     """What leaves the system on the topic `progress-events`

@@ -41,7 +41,7 @@ from tests.support.terraform_state import Deployment
 FIXTURES = (
     *("archive_rebuilds", "archives", "cloud_storage", "emitted_lines", "erasure_fixtures"),
     *("export_fixtures", "fake_publisher", "learner_client", "operation_fixtures"),
-    *("postgres_servers", "postgres_wire", "published", "small_disks"),
+    *("postgres_servers", "postgres_wire", "posts", "published", "small_disks"),
     *("socket_client", "subscription_client"),
     "traced_operation",
 )

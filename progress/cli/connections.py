@@ -18,6 +18,7 @@ from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import Console, ReportProgress
 from progress.archive import erasure_ledger, manifests
 from progress.errors import PubSubUnavailable, SettingsError, StackError
+from progress.event_store.posting import Ingest
 from progress.serve import data_folder
 from progress.serve.data_folder import DataFolder, StackState
 from progress.settings import LOCAL_PROJECT, Settings
@@ -169,6 +170,26 @@ def pubsub() -> tuple[str, str | None]:
     if not target.has_pubsub:
         raise SettingsError("PUBSUB_PROJECT_ID is not set: on one machine, post events to /events")
     return target.settings.pubsub_project_id, target.settings.pubsub_emulator_host
+
+
+def ingest() -> Ingest:
+    """Return where commands post events: to EVENTS_URL, else to the system on the data folder."""
+    current = settings.current()
+    if current.events_url and current.events_token:
+        return Ingest(current.events_url, current.events_token)
+    if current.events_url or current.events_token:
+        missing = "EVENTS_TOKEN" if current.events_url else "EVENTS_URL"
+        raise SettingsError(f"{missing} is not set: set both to post events elsewhere")
+    try:
+        return own_ingest()
+    except StackError as error:
+        raise SettingsError(f"{error}, set EVENTS_URL and EVENTS_TOKEN, or add --pubsub") from None
+
+
+def own_ingest() -> Ingest:
+    """Return ingest of the system on the data folder; raise StackError if none runs."""
+    state = data_folder.running(folder())
+    return Ingest(state.addresses["events_url"], state.key, is_own=True)
 
 
 def count_undelivered() -> list[Undelivered] | str:

@@ -48,7 +48,7 @@ def demo(
     is_class: Class = False,
     learners: Learners = classes.SIZE,
 ) -> None:
-    """Start the stack, load a real learner's 12,580 answers through Pub/Sub, and show the result.
+    """Start the stack, load a real learner's 12,580 answers through ingest, and show the result.
 
     With --class, load the answers of generated learners instead, and print the address of their
     teacher's page.
@@ -132,7 +132,7 @@ def _start(console: Console, port: int | None) -> dict[str, str]:
 def _load(console: Console, user: str, messages: list[Message], addresses: dict[str, str]) -> None:
     """Load the messages, of which the first is the account of `user`; wait for the read models."""
     total = sum(len(message.events) for message in messages)
-    new = loading.load(console, user, messages, addresses)
+    new = loading.load(console, user, messages, addresses, connections.own_ingest())
     with contextlib.closing(database.connect(addresses["database_url"], name="demo")) as connection:
 
         def count_behind() -> int:

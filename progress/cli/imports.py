@@ -15,11 +15,10 @@ import typer
 
 from progress.adapters import terminal
 from progress.adapters.postgres.database import Connection
-from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
-from progress.cli import connections, publishing
-from progress.cli.publishing import Publication
+from progress.cli import publishing
+from progress.cli.publishing import Publication, ToPubsub
 from progress.cli.shared_options import AsJson
 from progress.errors import ReviewLogError, SettingsError
 from progress.event_store import events, time_zones
@@ -162,17 +161,22 @@ def anki(
     in_catalogue: Catalogue = False,
     is_first: First = False,
     keep_floats: KeepFloats = False,
+    to_pubsub: ToPubsub = False,
     as_json: AsJson = False,
 ) -> None:
     """Publish a learner's answers from Anki, or those of all learners in a review log.
 
     A second import of a file adds nothing. An answer that the log has, from another file or from
     the learner's device, is not published again. It keeps its session and its interval. The command
-    finds the recorded answers in the log. Therefore, wait until one import is recorded before you
-    start the next. A faulty row or optional field is left out; the first of each kind is named.
+    finds the recorded answers in the log. Therefore, with --pubsub, wait until one import is
+    recorded before you start the next. A faulty row or optional field is left out; the first of
+    each kind is named.
     """
     console, faults = Console(stderr=as_json), Faults()
-    with publishing.explain_interrupt() as publication, _open_log() as connection:
+    with (
+        publishing.explain_interrupt(to_pubsub=to_pubsub) as publication,
+        _open_log(publication) as connection,
+    ):
         learner = Learner(user or "", zone, day_start)
         if anki_collection.is_collection(file):
             learner = msgspec.structs.replace(learner, user_id=user or OWN_USER)
@@ -194,6 +198,7 @@ def anki(
                 connection=connection,
                 keep_floats=keep_floats,
             )
+        publication.open()
         try:
             report = _publish(console, records, total, publication, connection, faults=faults)
         finally:
@@ -207,9 +212,10 @@ def anki(
         fields.update({fault.column: count} if fault.column in review_log.SPARED else {})
     if as_json:
         del report["words"], report["levels"]
-        terminal.print_json({**report, "fields": fields})
+        terminal.print_json({**report, "fields": fields, **publication.report()})
     else:
         _show(console, report, fields)
+        publication.tell()
 
 
 @import_group.command("list")
@@ -230,6 +236,7 @@ def import_list(
             callback=_language,
         ),
     ] = None,
+    to_pubsub: ToPubsub = False,
     as_json: AsJson = False,
 ) -> None:
     """Publish a list of the catalogue, such as a level or a unit.
@@ -240,10 +247,10 @@ def import_list(
     id_ = list_id or (f"{scale}: {name}" if scale else name)
     fields = {"name": name, "scale": scale or None, "rank": rank}
     events.check(events.ListPublished, {"list_id": id_} | fields)
-    with publishing.explain_interrupt() as publication:
+    with publishing.explain_interrupt(to_pubsub=to_pubsub) as publication:
         items = lists.read_file(file, "headword" if by_headword else "item_id")
-        project, emulator = connections.pubsub()
-        with connections.open_connection() as connection:
+        publication.open()
+        with contextlib.closing(publication.connect()) as connection:
             schema.set_search_path(connection)
             found = lists.find_items(connection, items, by_headword)
             recorded = lists.read(connection, f"list-{id_}")
@@ -255,7 +262,7 @@ def import_list(
         placed = lists.place(id_, items, recorded)
         changes = lists.change_catalogue(id_, described, placed, datetime.now(UTC), recorded)
         messages = [*anki_import.pack(events.USER, changes)]
-        publication.publish(console, messages, len(changes), project=project, emulator=emulator)
+        publication.send_all(console, messages)
     kinds = Counter(event["event_type"] for event in changes)
     report = {
         "list_id": id_,
@@ -268,10 +275,11 @@ def import_list(
         "over": max(len(items) - lists.MOST_ITEMS, 0),
     }
     if as_json:
-        terminal.print_json(report)
+        terminal.print_json(report | publication.report())
     else:
         none = "headwords have no item in" if by_headword else "lines are no item of"
         _show_list(console, report, none)
+        publication.tell()
 
 
 def _show_list(console: Console, report: dict[str, Any], none: str) -> None:
@@ -317,10 +325,10 @@ def _name_faults(faults: Faults) -> None:
         typer.echo(f"{fault}{more}", err=True)
 
 
-def _open_log() -> AbstractContextManager[Connection | None]:
+def _open_log(publication: Publication) -> AbstractContextManager[Connection | None]:
     """Connect to the database for a `with` block; give None if none is configured."""
     try:
-        return contextlib.closing(connections.connect())
+        return contextlib.closing(publication.connect())
     except SettingsError:
         return contextlib.nullcontext()
 
@@ -335,13 +343,12 @@ def _publish(
     faults: Faults,
 ) -> Counter[str]:
     """Publish what is new of each learner, and of several with few rows at once; count it."""
-    project, emulator = connections.pubsub()
     if connection is None:
         typer.echo(
             "No database is configured, so events are published even if they are recorded already.",
             err=True,
         )
-    report, new, rows, count = Counter[str](), list[Message](), 0, 0
+    report, new, rows = Counter[str](), list[Message](), 0
     publication.total, publication.of = total, "rows"
     with terminal.progress_bar(console, "importing", total) as show_progress:
         for record in records:
@@ -355,13 +362,7 @@ def _publish(
             if rows - publication.stored < _ROWS_AT_A_TIME and rows < total:
                 continue
             warn_of_future(new)
-            count = publisher.publish(
-                new,
-                project=project,
-                emulator=emulator,
-                on_published=lambda _: publication.check(),
-                count=count,
-            )
+            publication.send(new)
             new, publication.stored = [], rows
             show_progress(rows)
     return report

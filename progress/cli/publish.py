@@ -1,4 +1,4 @@
-"""`progress publish`: publish the envelopes of a file to their topics."""
+"""`progress publish`: post the envelopes of a file, or publish them to their topics."""
 
 import codecs
 import sys
@@ -11,14 +11,12 @@ import msgspec
 import typer
 
 from progress.adapters import terminal
-from progress.adapters.postgres.database import Connection
 from progress.adapters.terminal import Console
-from progress.cli import connections, publishing
-from progress.cli.publishing import Publication
+from progress.cli import publishing
+from progress.cli.publishing import Publication, ToPubsub
 from progress.cli.shared_options import AsJson
 from progress.errors import ProgressError
-from progress.event_store import arrivals
-from progress.event_store.arrivals import Before, PublishedCounts
+from progress.event_store.post_answers import Recorded
 from progress.importers import envelope_lines
 from progress.importers.envelope_lines import Fault, Line
 
@@ -41,30 +39,16 @@ Check = Annotated[
     ),
 ]
 Wait = Annotated[
-    bool,
-    typer.Option(
-        "--wait",
-        help="Wait until the events are recorded. Before publishing, reject events whose id is "
-        "already recorded with other content.",
-    ),
+    bool, typer.Option("--wait", hidden=True, help="Deprecated: exit with 1 for a dead letter.")
 ]
-
-
 Strict = Annotated[
     bool,
     typer.Option(
         "--strict",
-        help="Like --wait, and exit with 1 for an unknown event type, which is not published, for "
-        "a pending event and for a dead letter.",
+        help="Exit with 1 for an unknown event type, which is not published, for a pending event "
+        "and for a dead letter.",
     ),
 ]
-
-
-class PublishReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The output of `--json`; `arrivals` is set with `--wait` and `--strict`."""
-
-    published: int
-    arrivals: PublishedCounts | None = None
 
 
 class FoundFault(msgspec.Struct, frozen=True):
@@ -85,18 +69,29 @@ def publish(
     *,
     check: Check = False,
     force: Force = False,
-    wait: Wait = False,
     strict: Strict = False,
+    to_pubsub: ToPubsub = False,
+    wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check envelopes, then publish each to the topic of its event type; print their count."""
+    """Check envelopes, then post them to ingest, and print what became of them.
+
+    On the machine of `progress up` or `serve`, ingest is the system's, else that of EVENTS_URL.
+    """
     if check and (force or wait):
         raise typer.BadParameter("expected no --force and no --wait", param_hint="--check")
     if check:
         _check(file, strict=strict, as_json=as_json)
         return
-    with publishing.explain_interrupt() as publication:
-        _run(file, publication, force=force, wait=wait, strict=strict, as_json=as_json)
+    with publishing.explain_interrupt(to_pubsub=to_pubsub) as publication:
+        places = _run(file, publication, force=force, strict=strict)
+        if as_json:
+            terminal.print_json({"published": publication.count} | publication.report())
+        else:
+            typer.echo(f"{publication.count} published")
+            publication.tell(places.__getitem__)
+        if publication.recorded and (wait or strict):
+            _require_counted(publication.recorded, strict=strict)
 
 
 def _check(file: str, *, strict: bool, as_json: bool) -> None:
@@ -112,7 +107,7 @@ def _check(file: str, *, strict: bool, as_json: bool) -> None:
         terminal.print_json(report)
     else:
         _warn_of_unknown_names(lines)
-        _warn_of_unnamed_events(lines, must_have_id=False)
+        _warn_of_unnamed_events(lines)
         for fault in faults:
             place = f"line {fault.line}, " if fault.line else ""
             typer.echo(f"{place}index {fault.index}: {fault.reason}", err=True)
@@ -130,9 +125,8 @@ def _find_unknown_types(line: Line) -> list[Fault]:
     ]
 
 
-def _run(
-    file: str, publication: Publication, *, force: bool, wait: bool, strict: bool, as_json: bool
-) -> None:
+def _run(file: str, publication: Publication, *, force: bool, strict: bool) -> list[str]:
+    """Publish the file; return the place of each entry that was posted."""
     now = datetime.now(UTC)
     lines = list(envelope_lines.check(_read_lines(file), now))
     if not force:
@@ -144,52 +138,18 @@ def _run(
             f"{len(unknown):,} event types are unknown; nothing was published: correct them, or "
             "publish the lines with --force"
         )
-    _warn_of_unnamed_events(lines, must_have_id=wait or strict)
+    _warn_of_unnamed_events(lines)
     publication.unnamed = sum(line.unnamed for line in lines)
     if warning := envelope_lines.find_warning((at for line in lines for at in line.times), now):
         typer.echo(warning, err=True)
+    publication.open()
     console = Console(stderr=True)
-    if not (wait or strict):
-        _report(PublishReport(_publish(console, lines, publication)), as_json=as_json)
-        return
-    with connections.open_connection() as connection:
-        event_ids = [event_id for line in lines for event_id in line.event_ids]
-        before = arrivals.read_before(connection, event_ids)
-        lines = _compare(connection, lines, before, now)
-        if not force:
-            _require_valid(lines)
-        count = _publish(console, lines, publication)
-        conflicts = [event_id for line in lines for event_id in line.conflicts]
-        with terminal.progress_bar(console, "recording", total=len(event_ids)) as show_progress:
-            found = arrivals.await_arrivals(connection, event_ids, before, conflicts, show_progress)
-    # Invalid events are not in `event_ids`. Ingest makes a dead letter of each.
-    rejected = sum(line.events - len(line.event_ids) for line in lines)
-    found = msgspec.structs.replace(found, dead_letters=found.dead_letters + rejected)
-    _report(PublishReport(count, found), as_json=as_json)
-    _require_arrival(found, strict=strict)
-
-
-def _compare(
-    connection: Connection, lines: list[Line], before: Before, now: datetime
-) -> list[Line]:
-    """Mark each line that has an event whose id is recorded with other content."""
-    known = before.recorded | before.pending
-    events = [
-        event
-        for line in lines
-        if not known.isdisjoint(line.event_ids)
-        for event in envelope_lines.decode(line.data, now)
-    ]
-    conflicts = arrivals.find_conflicts(connection, events)
-    fault = Fault(0, "the log has this id with other content - at $.event_id")
-    return [envelope_lines.mark_conflicts(line, conflicts, fault) for line in lines]
-
-
-def _publish(console: Console, lines: Sequence[Line], publication: Publication) -> int:
-    messages = list(envelope_lines.pack(lines))
-    project, emulator = connections.pubsub()
-    total = sum(line.events for line in lines)
-    return publication.publish(console, messages, total, project=project, emulator=emulator)
+    if publication.to_pubsub:
+        publication.send_all(console, [*envelope_lines.pack(lines)])
+        return []
+    entries = [*envelope_lines.list_entries(lines)]
+    publication.send_all(console, [entry for *_, entry in entries])
+    return [f"line {number}, index {index}: " for number, index, _ in entries]
 
 
 def _read_lines(file: str) -> Iterator[bytes]:
@@ -218,16 +178,11 @@ def _warn_of_unknown_names(lines: Sequence[Line]) -> None:
         typer.echo(f"line {numbers[0]}{_list_others(numbers[1:])}: {warning}", err=True)
 
 
-def _warn_of_unnamed_events(lines: Sequence[Line], *, must_have_id: bool) -> None:
-    """Warn of events without an id, or raise ProgressError, because nobody can wait for them."""
+def _warn_of_unnamed_events(lines: Sequence[Line]) -> None:
     unnamed = [line.number for line in lines if line.unnamed]
-    if not unnamed:
-        return
-    place = f"line {unnamed[0]}{_list_others(unnamed[1:])}: no event_id"
-    if must_have_id:
-        advice = "give it one, or publish without --wait and --strict"
-        raise ProgressError(f"{place}; nothing was published: {advice}")
-    typer.echo(f"{place}; each time that it is published, it counts once more", err=True)
+    if unnamed:
+        place = f"line {unnamed[0]}{_list_others(unnamed[1:])}: no event_id"
+        typer.echo(f"{place}; each time that it is published, it counts once more", err=True)
 
 
 def _require_valid(lines: Sequence[Line]) -> None:
@@ -238,10 +193,10 @@ def _require_valid(lines: Sequence[Line]) -> None:
     if refused:
         is_json = not refused[0].reason.startswith("expected JSON")
         one_line = "write each event (or each array of events) on one line"
-        advice = "correct them" if is_json else one_line
+        forced = "correct them, or publish the lines as dead letters with --force"
         raise ProgressError(
             f"{len(refused):,} of {len(lines):,} lines would be rejected; nothing was published: "
-            f"{advice}, or publish the lines as dead letters with --force"
+            + (forced if is_json else one_line)
         )
 
 
@@ -253,32 +208,10 @@ def _list_others(numbers: Sequence[int]) -> str:
     return f" (also line {listed}{f' and {more:,} more' if more > 0 else ''})"
 
 
-def _report(report: PublishReport, *, as_json: bool) -> None:
-    if as_json:
-        terminal.print_json(report)
-        return
-    typer.echo(f"{report.published} published")
-    if found := report.arrivals:
-        before = found.recorded_before
-        typer.echo(
-            f"{found.recorded} recorded, {found.pending} pending, {found.dead_letters} dead letters"
-            + (f"; {before} recorded before this command" if before else "")
-        )
-        for session_id, events in found.waiting.items():
-            typer.echo(
-                f"{events} pending: session {session_id!r} has no SessionStarted yet; publish it"
-            )
-
-
-def _require_arrival(found: PublishedCounts, *, strict: bool) -> None:
-    if found.dead_letters:
-        raise ProgressError(
-            f"{found.dead_letters:,} events became dead letters: see `progress dead-letters list`"
-        )
-    if found.missing:
-        raise ProgressError(
-            f"{found.missing:,} events have not arrived, and none arrived for a minute: see "
-            "`progress status`; events of erased learners never arrive"
-        )
+def _require_counted(found: Recorded, *, strict: bool) -> None:
+    if count := len(found.dead_letters):
+        raise ProgressError(f"{count:,} events became dead letters")
     if strict and found.pending:
         raise ProgressError(f"{found.pending:,} events are pending: publish their SessionStarted")
+    if strict and found.unknown_types:
+        raise ProgressError(f"{found.unknown_types:,} events are of unknown types")

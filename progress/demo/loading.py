@@ -1,4 +1,4 @@
-"""The demo's events: publish them, then wait until they are recorded and folded.
+"""The demo's events: send them to ingest, then wait until they are folded.
 
 The real learner's log is shifted by whole days so that it ends yesterday. A session of today, up
 to the moment of loading, is added.
@@ -7,7 +7,7 @@ The review log contains neither the text of a card nor the skill that a word tra
 assigns text and skills by a rule, and the demo says so.
 """
 
-import functools
+import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,15 +17,18 @@ from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
 
 import msgspec
+import requests
 
-from progress.adapters import terminal
+from progress.adapters import retries, terminal
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
+from progress.adapters.pubsub.push_request import PushedMessage, PushEnvelope
 from progress.adapters.terminal import Console
 from progress.errors import StackError
-from progress.event_store import events
+from progress.event_store import events, timestamps
+from progress.event_store.posting import Ingest, Poster
 from progress.importers import (
     anki_events,
     anki_import,
@@ -69,52 +72,53 @@ def messages(
 
 
 def load(
-    console: Console, user: str, messages: Sequence[Message], addresses: dict[str, str]
+    console: Console,
+    user: str,
+    messages: Sequence[Message],
+    addresses: dict[str, str],
+    ingest: Ingest,
 ) -> int:
-    """Publish the messages; once all events are recorded, return how many were new.
+    """Send the messages to ingest; return how many of their events were new.
 
-    The first message, the account, stores the shift of the record. It is recorded before the others
-    are published, so that a later load finds the shift even if this load is interrupted. Raise
-    StackError if the learner is erased, because none of the learner's events would be recorded.
+    The first message of each topic is pushed, as Pub/Sub does in the cloud, and the events of the
+    others are posted. The first of all, the account, stores the shift of the record: a later load
+    finds it even if this load is interrupted. Raise StackError if the learner is erased, because
+    none of the learner's events would be recorded.
     """
-    connection = database.connect(addresses["database_url"], name="demo")
-    if database.run(connection, "demo/loading", "is erased", learner=user)[0][0]:
-        raise StackError(
-            f"the learner {user} is erased for ever: to begin again, run `progress down` and "
-            "delete the data folder (.progress)"
-        )
-    messages = anki_import.omit_former(connection, messages)
-    events = [str(event["event_id"]) for message in messages for event in message.events]
-    new = missing = _missing(connection, events)
-    publish = functools.partial(
-        publisher.publish,
-        project=addresses["project_id"],
-        emulator=addresses["pubsub_emulator_host"],
-    )
-    for account in messages[:1]:
-        publish([account], on_published=lambda _: None)
-        deadline = time.monotonic() + _STALL_TIMEOUT_S
-        while _missing(connection, [str(event["event_id"]) for event in account.events]):
-            if time.monotonic() > deadline:
-                why = "the learner's account is still not recorded: see `progress status`"
-                raise StackError(why)
-            time.sleep(_DATABASE_POLL_S)
-    with terminal.progress_bar(console, "published", len(events)) as show_progress:
-        publish(messages, on_published=show_progress)
-
-    def count_missing() -> int:
-        nonlocal missing
-        missing = _missing(connection, missing)
-        return len(missing)
-
-    follow(console, "recorded", len(events), count_missing)
-    connection.close()
-    return len(new)
+    with contextlib.closing(database.connect(addresses["database_url"], name="demo")) as connection:
+        if database.run(connection, "demo/loading", "is erased", learner=user)[0][0]:
+            raise StackError(
+                f"the learner {user} is erased for ever: to begin again, run `progress down` and "
+                "delete the data folder (.progress)"
+            )
+        messages = anki_import.omit_former(connection, messages)
+        first = {message.topic: message for message in reversed(messages)}
+        pushed = [message for message in messages if message is first[message.topic]]
+        ids = [str(event["event_id"]) for message in pushed for event in message.events]
+        rows = database.run(connection, "demo/loading", "missing", event_ids=ids)
+    rest = [e for m in messages if m is not first[m.topic] for e in m.events]
+    poster = Poster(ingest)
+    with terminal.progress_bar(console, "recorded", len(ids) + len(rest)) as show_progress:
+        for message in pushed:
+            retries.repeat(_push)(message, addresses)
+        poster.post(map(msgspec.json.encode, rest), lambda n: show_progress(len(ids) + n))
+    if letters := poster.recorded.dead_letters:
+        raise StackError(f"{len(letters):,} events are dead letters, the first: {letters[0]}")
+    return len(rows) + poster.recorded.appended
 
 
-def _missing(connection: database.Connection, events: list[str]) -> list[str]:
-    rows = database.run(connection, "demo/loading", "missing", event_ids=events)
-    return [event for (event,) in rows]
+def _push(message: Message, addresses: dict[str, str]) -> None:
+    """Push a message as a subscription to its topic does."""
+    data = publisher.encode(message)
+    now = timestamps.to_text(datetime.now(UTC))
+    pushed = PushedMessage(str(uuid5(_NAMESPACE, data.decode())), now, data)
+    project = f"projects/{addresses['project_id']}"
+    body = PushEnvelope(pushed, f"{project}/subscriptions/progress-{message.topic}")
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy
+        session.post(
+            addresses["ingest_url"], msgspec.json.encode(body), timeout=_STALL_TIMEOUT_S
+        ).raise_for_status()
 
 
 def follow(console: Console, label: str, total: int, count_left: Callable[[], int]) -> None:

@@ -1,15 +1,16 @@
-"""Check the lines of a file by the rules of ingest, and pack the events into messages."""
+"""Check the lines of a file by the rules of ingest, and divide them for posts or messages."""
 
 import difflib
 from collections.abc import Collection, Iterable, Iterator
-from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Packed
+from progress.errors import ProgressError
 from progress.event_store import envelope, events, forms, json_input, timestamps
 from progress.event_store.entries import TIME_SOURCE, Message, ParsedEvent, Rejection
 
@@ -33,9 +34,9 @@ class Line(msgspec.Struct, frozen=True):
 
     `event_ids` are the ids under which the valid events are recorded; `unnamed` valid events have
     none, and get that of their message. `times` are the times of all of them. `unknown_types` are
-    the types that are not declared, by the event's index.
-    An id is also in `conflicts` if the log, or an earlier part of the file, has an event with this
-    id but different content. `misspelt` maps misspelt field names to the declared names.
+    the types that are not declared, by the event's index. So are events without an id or a time
+    in `completed`, with those of a message. `misspelt` maps misspelt field names to the declared
+    names.
     """
 
     number: int
@@ -47,8 +48,8 @@ class Line(msgspec.Struct, frozen=True):
     unknown_types: dict[int, str]
     misspelt: dict[str, str]
     times: list[datetime]
+    completed: dict[int, bytes]
     faults: list[Fault]
-    conflicts: list[str] = []
 
     @property
     def reason(self) -> str:
@@ -74,10 +75,11 @@ def _is_json(text: bytes) -> bool:
 def check(lines: Iterable[bytes], now: datetime) -> Iterator[Line]:
     """Yield each line that is not blank; `now` is the time of publication."""
     first: dict[str, tuple[int, bytes]] = {}
+    run = uuid4()
     for number, text in enumerate(lines, start=1):
         if not (data := text.strip()):
             continue
-        message = Message(message_id=f"line {number}", published_at=now)
+        message = Message(message_id=f"{run}:{number}", published_at=now)
         entries = envelope.decode(data, message)
         valid = _select_valid(entries)
         named = [event for event in valid if event.event_id != message.derive_id(event.index)]
@@ -97,15 +99,21 @@ def check(lines: Iterable[bytes], now: datetime) -> Iterator[Line]:
             unknown_types={n: name for n, name in types.items() if name not in events.EVENT_TYPES},
             misspelt=find_misspelt(data),
             times=[event.occurred_at for event in valid],
+            completed={
+                event.index: _encode(event)
+                for event in valid
+                if event not in named or TIME_SOURCE in event.metadata
+            },
             faults=faults,
         )
-        yield _compare(line, named, first, now)
+        _compare(line, named, first, now)
+        yield line
 
 
 def _compare(
     line: Line, named: list[ParsedEvent], first: dict[str, tuple[int, bytes]], now: datetime
-) -> Line:
-    """Mark events that conflict with earlier events of the file; add new ids to `first`."""
+) -> None:
+    """Add a fault for each conflict with an earlier event of the file; add new ids to `first`."""
     lines: dict[int, dict[str, ParsedEvent]] = {}  # each earlier line is decoded only once
     for event_id, event in zip(line.event_ids, named, strict=True):
         number, data = first.setdefault(event_id, (line.number, line.data))
@@ -115,8 +123,7 @@ def _compare(
         if not _have_same_content(event, other):
             where = f"line {number}" if number != line.number else "an earlier event of this line"
             reason = f"{where} has this id with other content - at $.event_id"
-            line = mark_conflicts(line, {event_id}, Fault(event.index, reason))
-    return line
+            line.faults.append(Fault(event.index, reason))
 
 
 def decode(data: bytes, now: datetime) -> list[ParsedEvent]:
@@ -127,14 +134,10 @@ def _select_valid(entries: list[ParsedEvent | Rejection]) -> list[ParsedEvent]:
     return [entry for entry in entries if isinstance(entry, ParsedEvent)]
 
 
-def mark_conflicts(line: Line, event_ids: AbstractSet[str], fault: Fault) -> Line:
-    """Mark those ids of the line as conflicts; if there is one, add the fault."""
-    conflicts = [event_id for event_id in line.event_ids if event_id in event_ids]
-    if not conflicts:
-        return line
-    return msgspec.structs.replace(
-        line, faults=[*line.faults, fault], conflicts=[*line.conflicts, *conflicts]
-    )
+def _encode(event: ParsedEvent) -> bytes:
+    metadata = {name: v for name, v in event.metadata.items() if name != TIME_SOURCE}
+    fields = {name: getattr(event, name) for name in _ENVELOPE} | {"metadata": metadata}
+    return msgspec.json.encode(fields)
 
 
 def _have_same_content(a: ParsedEvent, b: ParsedEvent) -> bool:
@@ -164,6 +167,22 @@ def describe_unknown_type(name: str) -> str:
 
 def find_nearest_type(name: str) -> str | None:
     return next(iter(difflib.get_close_matches(name, events.EVENT_TYPES, n=1)), None)
+
+
+def list_entries(lines: Iterable[Line]) -> Iterator[tuple[int, int, Packed]]:
+    """Yield each event for a post, with its line's number and its index in the line.
+
+    In a post, nothing stands in for an id or a time. Raise ProgressError for a line that is not
+    JSON, of which a post makes no dead letter.
+    """
+    for line in lines:
+        try:
+            json_input.check(line.data)
+        except json_input.NotJson as error:
+            raise ProgressError(f"line {line.number}: {error}; only JSON can be posted") from None
+        parts = json_input.elements(line.data)
+        for index, part in enumerate([line.data] if parts is None else parts):
+            yield line.number, index, Packed(line.topic, line.completed.get(index, part), 1)
 
 
 def pack(lines: Iterable[Line]) -> Iterator[Packed]:

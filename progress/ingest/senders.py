@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import hmac
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,16 @@ from progress.settings import Settings
 if TYPE_CHECKING:
     from progress.auth import Authenticator
 
+_MACHINE = "the machine"  # the account of commands that post with the system's key
+
 
 class Senders:
     """Check who may post and push events.
 
     On Cloud Run, IAM has admitted the request. Elsewhere, it needs a token of the API's issuer with
-    the role `publisher`. The code that verifies tokens is imported with the first such request,
-    because an instance that only gets pushes would start more slowly.
+    the role `publisher` or, from a command on the same machine, the key of `progress serve` or
+    `up`. The code that verifies tokens is imported with the first such request, because an instance
+    that only gets pushes would start more slowly.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -28,6 +32,7 @@ class Senders:
         self._has_iam = bool(settings.k_service and not settings.auth_audience)
         # Under `progress serve`, ingest takes none, because anybody on its network could push.
         self.takes_pushes = settings.is_local() or not settings.serve_key
+        self._key = f"Bearer {settings.serve_key}".encode() if settings.serve_key else b""
         self._authenticator: Authenticator | None = None
         self._lock = threading.Lock()
 
@@ -35,6 +40,8 @@ class Senders:
         """Return the sender's account; raise Unauthenticated, Forbidden or IssuerUnavailable."""
         if self._has_iam:
             return _read_claim(authorization, "sub")
+        if self._has_key(authorization):
+            return _MACHINE
         import asyncio
 
         with self._lock:
@@ -46,6 +53,9 @@ class Senders:
         if caller.role != "publisher":
             raise Forbidden("expected a token whose only role is publisher")
         return caller.user_id
+
+    def _has_key(self, authorization: str) -> bool:
+        return bool(self._key) and hmac.compare_digest(authorization.encode(), self._key)
 
     def _load(self) -> "Authenticator":
         from progress.auth import Authenticator, load_issuer

@@ -1,4 +1,4 @@
--- Queries on the event log, which the demo polls while it loads events.
+-- Queries on the event log before the demo loads events.
 
 -- missing --
 -- The given events that are not recorded yet.

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from importlib import resources
 from pathlib import Path
@@ -30,7 +31,7 @@ from progress.importers.anki_events import Envelope
 from progress.importers.anki_events import convert_to_former as to_former
 from progress.importers.review_log import Answer
 from tests.support import cli as commands
-from tests.support.fake_publisher import FakePublisher
+from tests.support.posts import NotedIngest
 
 LOG = Path(__file__).parents[2] / "data" / "anki_reviews.csv"
 LEARNER = anki_events.Learner("anna", "America/New_York", 4)
@@ -107,7 +108,7 @@ FULL = "card_id,review_time,review_rating,interval,due,headword,kind\n"
 
 
 def test_a_review_log_may_have_intervals_due_times_words_and_kinds(
-    tmp_path: Path, fake_publisher: FakePublisher
+    tmp_path: Path, noted_ingest: NotedIngest
 ) -> None:
     file = tmp_path / "log.csv"
     rows = ("7,2024-03-29,3,2.5,,house,", "7,2024-03-30,1,,2024-03-30T00:10:00Z,house,typing")
@@ -125,14 +126,14 @@ def test_a_review_log_may_have_intervals_due_times_words_and_kinds(
         ("house", "typing", "A1")
     ]
     shown = commands.expect_success(
-        commands.progress(
-            "", "import", "reviews", str(file), PUBSUB_EMULATOR_HOST=fake_publisher.address
-        )
+        commands.progress("", "import", "reviews", str(file), **noted_ingest.environment)
     )
     assert "4 answers to 2 cards in 3 sessions" in shown
     assert "1 rows with the rating 0 are left out." in shown
     assert "1 repeated rows are left out." in shown
-    assert len(fake_publisher.requests) == 3, "one for each topic, and none for the catalogue"
+    kinds = Counter(event["event_type"] for event in noted_ingest.events)
+    assert (kinds["CardReviewed"], kinds["ItemPublished"]) == (4, 0), "none for the catalogue"
+    assert f"{kinds.total()} appended\n" in shown
 
 
 def test_rows_that_other_programs_write_are_read_or_left_out_and_counted(tmp_path: Path) -> None:
@@ -179,10 +180,11 @@ def test_an_invalid_file_gives_an_error_with_the_row_and_the_column(tmp_path: Pa
         review_log.read(Path("/dev/zero"))
 
 
-def start_import(file: Path, emulator: str) -> subprocess.Popen[str]:
+def start_import(file: Path, port: int) -> subprocess.Popen[str]:
+    posts = {"EVENTS_URL": f"http://127.0.0.1:{port}/events", "EVENTS_TOKEN": "token"}
     return subprocess.Popen(
         [sys.executable, "-m", "progress", "import", "anki", str(file)],
-        env=settings.child_env(PUBSUB_EMULATOR_HOST=emulator, COLUMNS="200"),
+        env=settings.child_env(**posts, COLUMNS="200"),
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -200,7 +202,7 @@ def test_an_import_that_is_interrupted_while_it_reads_the_file_says_that_nothing
 ) -> None:
     file = tmp_path / "log.csv"
     os.mkfifo(file)
-    command = start_import(file, "127.0.0.1:9")
+    command = start_import(file, 9)
     with file.open("wb"):  # waits until the command reads
         told = interrupt(command)
     assert told == "Interrupted before anything was published: run the same command again."
@@ -210,15 +212,15 @@ def test_an_import_that_is_interrupted_while_it_publishes_says_what_was_done(
     record: list[Answer],
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        command = start_import(LOG, f"127.0.0.1:{silent.getsockname()[1]}")
+        command = start_import(LOG, silent.getsockname()[1])
         silent.settimeout(60)
         connection, _ = silent.accept()
         with connection:
             connection.recv(1)  # the command waits for the response
             told = interrupt(command)
     assert told == (
-        f"Interrupted: Pub/Sub has stored 0 of {len(record):,} rows. To go on, run the same "
-        "command again: no event counts twice."
+        f"Interrupted: 0 of {len(record):,} rows are published. To go on, run the same command "
+        "again: no event counts twice."
     )
 
 

@@ -24,7 +24,7 @@ from progress.event_store.entries import Message, ParsedEvent
 from progress.importers import anki_collection, anki_events, anki_import, review_log
 from tests.support import anki_files, cli
 from tests.support.anki_files import Entry, OtherCard
-from tests.support.fake_publisher import FakePublisher
+from tests.support.posts import NotedIngest
 
 NOTES = {
     1: "<b>to apple</b>\x1fthe back",
@@ -184,7 +184,7 @@ def test_the_imported_schedule_equals_the_schedule_of_the_collection(tmp_path: P
 
 @pytest.mark.parametrize("ease", [1, 3])
 def test_an_answer_in_a_filtered_deck_that_does_not_reschedule_is_left_out_and_counted(
-    tmp_path: Path, fake_publisher: FakePublisher, ease: int
+    tmp_path: Path, noted_ingest: NotedIngest, ease: int
 ) -> None:
     rows = [
         Entry(START_MS, 1),
@@ -195,8 +195,8 @@ def test_an_answer_in_a_filtered_deck_that_does_not_reschedule_is_left_out_and_c
     read = anki_collection.read(file)
     milliseconds = [round(answer.at.timestamp() * 1_000) - START_MS for answer in read.answers]
     assert (milliseconds, read.left_out["crammed"]) == ([0, 2], 1)
-    options = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
-    shown = cli.expect_success(cli.progress("", "import", "anki", str(file), "--first", **options))
+    command = ("import", "anki", str(file), "--first")
+    shown = cli.expect_success(cli.progress("", *command, **noted_ingest.environment))
     assert "1 answers in filtered decks that do not reschedule are left out" in shown
 
 

@@ -12,7 +12,7 @@ from tests.importers.test_anki_recorded import import_new, record
 from tests.importers.test_lists import find_item as own
 from tests.support import anki_files, cli, sample_events
 from tests.support.anki_files import Entry
-from tests.support.fake_publisher import FakePublisher
+from tests.support.posts import NotedIngest
 
 START_MS = 1_711_000_000_000
 
@@ -63,19 +63,19 @@ def test_a_card_that_the_log_has_of_this_learner_keeps_its_number(
 
 
 def test_without_a_database_the_command_must_know_that_the_learner_is_new(
-    tmp_path: Path, fake_publisher: FakePublisher
+    tmp_path: Path, noted_ingest: NotedIngest
 ) -> None:
-    options = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
+    options = noted_ingest.environment
     changes = [Entry(START_MS + place, 1, 0, kind=4) for place in (10, 11)]
     command = ("", "import", "anki", str(write(tmp_path, {1: "house"}, *changes)), "--json")
     cli.expect_failure(cli.progress(*command, **options), "no database is configured", "--first")
-    assert fake_publisher.requests == []
+    assert noted_ingest.events == []
     shown = cli.expect_success(cli.progress(*command, "--first", **options))
     report = msgspec.json.decode(shown[shown.index("{") :])
     assert [report[name] for name in ("answers", "set_aside", "moved", "unmoved")] == [2, 1, 1, 1]
     assert [report[name] for name in ("lists", "listed", "unlisted")] == [1, 1, 0]
     cli.expect_success(cli.progress(*command, "--first", "--catalogue", **options))
-    sent = fake_publisher.messages("vocabulary-events")
-    assert [event["data"] for m in sent for event in msgspec.json.decode(m.data)] == [
+    sent = [e["data"] for e in noted_ingest.events if e["event_type"] == "ItemPublished"]
+    assert sent == [
         {"item_id": "1", "domains": [], "headword": "house", "cefr_level": "A1", "language": "en"},
     ]

@@ -19,6 +19,7 @@ from progress.event_store.entries import Message, Rejection
 from progress.importers import envelope_lines, review_log
 from tests.support import cli, envelopes, sample_events
 from tests.support.fake_publisher import FakePublisher
+from tests.support.posts import NotedIngest
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/publishing.md").read_text(encoding="utf-8")
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
@@ -100,18 +101,64 @@ def test_an_event_in_any_form_goes_to_the_topic_of_its_type_under_its_own_id() -
     ]
 
 
-def test_publish_warns_of_events_without_an_id_and_does_not_wait_for_them(
+def test_an_event_without_an_id_or_a_time_gets_one_when_it_is_posted(
+    noted_ingest: NotedIngest,
+) -> None:
+    timeless = line("ItemArchived", item_id="i").replace(b"occurred_at", b"left_out")
+    text = b"\n".join([item, unnamed, b"[%b,\r%b]" % (unnamed, timeless)]).decode()
+    for shown in ("4 appended", "2 appended, 1 redelivered, 1 dead letters"):
+        done = cli.progress("", "publish", "-", text=text, **noted_ingest.environment)
+        assert cli.expect_success(done) == f"4 published\n{shown}\n"
+        warning = "line 2 (also line 3): no event_id; each time that it is published, it counts"
+        assert f"{warning} once more\n" in done.stderr
+    assert "line 3, index 1: conflict: expected the same content" in done.stderr
+    (first, _), (second, _) = (posted[1:3] for posted in noted_ingest.posts)
+    assert first["data"] == second["data"] == {"user_id": "u", "item_id": "i", "new_interval": 1}
+
+
+def test_what_became_of_each_event_is_printed(noted_ingest: NotedIngest) -> None:
+    bad, odd = line(item_count=-1), line("SesionStarted")
+    waiting = line("CorrectAnswerGiven", session_id="unknown", item_id="i", user_id=None)
+    text = b"\n".join([line(), line(), b"", b"[%b,%b]" % (waiting, odd), bad]).decode()
+
+    def publish(*options: str) -> cli.Result:
+        return cli.progress("", "publish", "-", *options, text=text, **noted_ingest.environment)
+
+    assert publish("--strict").returncode == publish().returncode == 1
+    assert noted_ingest.posts == []
+    done = publish("--force", "--json")
+    report = json.loads(cli.expect_success(done))
+    letters = report.pop("dead_letters")
+    counts = {"published": 5, "appended": 2, "redelivered": 1, "pending": 1, "erased": 0}
+    assert report == counts | {"unknown_types": 1}
+    assert [(one["index"], one["kind"], one["reason"]) for one in letters] == [
+        (4, "invalid", outcomes(bad)[0])
+    ]
+    done = publish("--force", "--strict")
+    assert done.stdout == "5 published\n0 appended, 4 redelivered, 1 dead letters\n"
+    place, end = done.stderr.splitlines()[-2:]
+    assert (
+        place == f"line 5, index 0: invalid: {outcomes(bad)[0]} (event_id {letters[0]['event_id']})"
+    )
+    assert (end, done.returncode) == ("progress: 1 events became dead letters", 1)
+    text = f"{waiting.decode()}\ngarbage"
+    refused = publish("--force")
+    assert refused.stderr.endswith("line 2: expected JSON - at byte 0; only JSON can be posted\n")
+
+
+def test_events_for_the_cloud_go_to_the_topics_of_their_types(
     fake_publisher: FakePublisher,
 ) -> None:
-    server = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
-    text = b"\n".join([item, unnamed, unnamed]).decode()
-    done = cli.progress("", "publish", "-", text=text, **server)
+    text = b"\n".join([item, unnamed, b"garbage"]).decode()
+    cloud = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
+    done = cli.progress("", "publish", "-", "--pubsub", "--force", text=text, **cloud)
     assert cli.expect_success(done) == "3 published\n"
-    warning = "line 2 (also line 3): no event_id"
-    assert f"{warning}; each time that it is published, it counts once more\n" in done.stderr
-    done = cli.progress("", "publish", "--wait", "-", text=text, **server)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert f"{warning}; nothing was published: give it one, or publish without" in done.stderr
+    sent = {
+        r.topic.rpartition("/")[2]: [m.data for m in r.messages] for r in fake_publisher.requests
+    }
+    assert sent == {
+        "vocabulary-events": [item], "algorithm-events": [unnamed], "learning-events": [b"garbage"]
+    }  # fmt: skip
 
 
 def test_a_line_is_rejected_that_is_ten_minutes_ahead_too_large_or_not_json() -> None:
@@ -136,7 +183,7 @@ def test_a_line_is_rejected_if_an_earlier_event_has_the_same_id_but_other_conten
     rows = list(envelope_lines.check(file, NOW))
     expected = "line 2 has this id with other content - at $.event_id"
     assert [row.reason for row in rows] == ["", "", "", expected, expected, ""]
-    assert [row.conflicts for row in rows[3:5]] == [rows[1].event_ids] * 2
+    assert [len(row.faults) for row in rows] == [0, 0, 0, 1, 1, 0]
     alone = b"[%b,%b]" % (line(), other)
     [row] = envelope_lines.check([alone], NOW)
     assert row.reason.startswith("an earlier event of this line has this id with other content")
@@ -178,7 +225,7 @@ WARNING = (
 
 
 def test_publish_warns_once_about_all_events_in_the_future(
-    fake_publisher: FakePublisher, tmp_path: Path
+    noted_ingest: NotedIngest, tmp_path: Path
 ) -> None:
     events = [sample_events.envelope("UserDeleted", {"user_id": "u"}, at=at) for at in FUTURE]
     file = tmp_path / "events"
@@ -190,24 +237,25 @@ def test_publish_warns_once_about_all_events_in_the_future(
     why, summary = rejected.stderr.splitlines()
     assert why == f"line 2: {reason}"
     assert "1 of 2 lines would be rejected; nothing was published" in summary
-    answer = cli.progress(
-        "", "publish", "--force", str(file), PUBSUB_EMULATOR_HOST=fake_publisher.address
-    )
-    assert cli.expect_success(answer) == "3 published\n"
+    answer = cli.progress("", "publish", "--force", str(file), **noted_ingest.environment)
+    assert cli.expect_success(answer) == "3 published\n1 appended, 2 dead letters\n"
     assert answer.stderr.splitlines()[0] == WARNING
 
 
 def test_an_import_warns_about_answers_in_the_future(
-    fake_publisher: FakePublisher, tmp_path: Path
+    noted_ingest: NotedIngest, tmp_path: Path
 ) -> None:
     file = tmp_path / "log.csv"
     with file.open("w", encoding="utf-8") as target:
         rows = [("c", 1, at.isoformat(), 0) for at in (sample_events.BEGIN, FUTURE[1])]
         csv.writer(target).writerows([(*review_log.COLUMNS, review_log.DURATION), *rows])
-    answer = cli.progress(
-        "", "import", "anki", str(file), "--json", PUBSUB_EMULATOR_HOST=fake_publisher.address
+    command = ("import", "anki", str(file), "--json")
+    answer = cli.progress("", *command, **noted_ingest.environment)
+    report = json.loads(cli.expect_success(answer))
+    assert (report["answers"], [one["kind"] for one in report["dead_letters"]]) == (
+        2,
+        ["future"] * 3,
     )
-    assert json.loads(cli.expect_success(answer))["answers"] == 2
     # The session's begin and end, and the answer.
     assert WARNING.replace("2 of", "3 of") in answer.stderr.splitlines()
 

@@ -10,7 +10,6 @@ import random
 import re
 import subprocess
 import tempfile
-import uuid
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,16 +18,12 @@ from typing import Any, NamedTuple
 import duckdb
 import msgspec
 import pytest
-from google.pubsub_v1.types import PublishRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.errors import ReviewLogError
-from progress.event_store import envelope, log
-from progress.event_store.entries import Message
-from progress.event_store.log import Delivery
 from progress.importers import anki_events, review_rows
 from progress.importers.review_log import Answer
 from progress.projections import views
@@ -36,7 +31,7 @@ from progress.projections.projector import Projector
 from progress.serve.laptop import postgres
 from tests.conftest import Store
 from tests.support import cli, model_rows
-from tests.support.fake_publisher import FakePublisher
+from tests.support.posts import NotedIngest
 from tests.support.stage import Stage, append
 
 START = datetime(2024, 3, 1, 20, tzinfo=UTC)
@@ -52,7 +47,6 @@ FAULTS = {
 }
 
 
-ACCEPTED = {"appended", "redelivered", "pending"}
 MASKED = {("email", "learner@example.com")}
 
 
@@ -126,20 +120,11 @@ def convert(file: Path) -> Path:
     return target
 
 
-def import_file(url: str, file: Path, pubsub: FakePublisher) -> tuple[dict[str, Any], list[str]]:
+def import_file(url: str, file: Path, ingest: NotedIngest) -> tuple[dict[str, Any], list[str]]:
     command = ("import", "reviews", str(file), "--json")
-    answer = cli.progress(url, *command, PUBSUB_EMULATOR_HOST=pubsub.address)
+    answer = cli.progress(url, *command, **ingest.environment)
     report: dict[str, Any] = json.loads(cli.expect_success(answer))
     return report, [line for line in answer.stderr.splitlines() if line.startswith("row ")]
-
-
-def read_published(pubsub: FakePublisher) -> list[dict[str, Any]]:
-    return [
-        event
-        for request in pubsub.requests
-        for message in request.messages
-        for event in json.loads(message.data)
-    ]
 
 
 @given(
@@ -149,21 +134,25 @@ def read_published(pubsub: FakePublisher) -> list[dict[str, Any]]:
     seed=st.none() | st.integers(0, 9),
 )
 def test_each_learner_gets_the_events_and_the_rows_of_a_history_that_is_sent_one_by_one(
+    *,
     stage: Stage,
+    noted_ingest: NotedIngest,
     rows: list[Review],
     zones: dict[str, str],
     faults: list[Any],
     seed: int | None,
 ) -> None:
     """`seed` is that of the order in which events are sent; without one, the file is Parquet."""
-    with closing(FakePublisher()) as pubsub, tempfile.TemporaryDirectory() as folder:
+    stage.sweep()
+    noted_ingest.forget()
+    with tempfile.TemporaryDirectory() as folder:
         faults = [] if seed is None else faults
         reasons = write(file := Path(folder, "log.csv"), rows, zones, faults)
-        report, told = import_file("", convert(file) if seed is None else file, pubsub)
-        published = read_published(pubsub)
+        report, told = import_file("", convert(file) if seed is None else file, noted_ingest)
+        published = noted_ingest.events
     expected = msgspec.to_builtins(expect(rows, zones))
     assert {event["event_id"]: event for event in published} == expected
-    assert len(published) == len(expected) == report["published"]
+    assert len(published) == len(expected) == report["published"] == report["appended"]
     assert report["faulty"] == len(reasons)
     assert report["recorded_before"] == 0
     assert sum(map(count_rows, told)) == len(reasons)
@@ -188,12 +177,13 @@ def fold(stage: Stage, events: list[dict[str, Any]], size: int) -> model_rows.Ro
 
 @pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.exhaustive)])
 def test_imports_that_are_killed_lose_and_double_nothing(
-    store: Store, connection: Connection, tmp_path: Path, kills: int
+    store: Store,
+    connection: Connection,
+    noted_ingest: NotedIngest,
+    tmp_path: Path,
+    kills: int,
 ) -> None:
-    """The first kill is in the sort, the others before or after Pub/Sub stores a request.
-
-    What was stored is recorded now or late.
-    """
+    """The first kill is in the sort, the others before or after ingest records a post."""
     order = random.Random(kills)
     rows = [
         Review(f"u{n % 60:02}", f"c{n % 7}", n // 60 * 9, 1 + n % 4, "")
@@ -202,23 +192,14 @@ def test_imports_that_are_killed_lose_and_double_nothing(
     order.shuffle(rows)
     users = {row.user: "Asia/Tokyo" for row in rows}
     write(file := tmp_path / "log.csv", rows, users, [])
-    late: list[PublishRequest] = []
-    with closing(FakePublisher()) as pubsub:
-        for number in range(kills):
-            request = order.randrange(4) if number else None
-            kill(store.url, file, pubsub, request, is_stored=order.random() < 0.5)
-            requests, pubsub.requests = pubsub.requests, []
-            if order.random() < 0.5:
-                record(connection, requests)
-            else:
-                late += requests
-        report, _ = import_file(store.url, file, pubsub)
-        record(connection, order.sample([*late, *pubsub.requests], len(late + pubsub.requests)))
-        pubsub.requests.clear()
-        assert report["recorded_before"] + report["answers"] == len(rows)
-        again, _ = import_file(store.url, file, pubsub)
-        assert (again["published"], again["recorded_before"]) == (0, len(rows))
-        assert not pubsub.requests
+    for number in range(kills):
+        post = order.randrange(4) if number else None
+        kill(store.url, file, noted_ingest, post, is_recorded=order.random() < 0.5)
+    report, _ = import_file(store.url, file, noted_ingest)
+    assert report["recorded_before"] + report["answers"] == len(rows)
+    assert report["published"] == report["appended"]
+    again, _ = import_file(store.url, file, noted_ingest)
+    assert (again["published"], again["recorded_before"]) == (0, len(rows))
     stored = {str(event.event_id): event for event in model_rows.read_events(connection)}
     expected = expect(rows, users)
     assert stored.keys() == expected.keys()
@@ -227,38 +208,34 @@ def test_imports_that_are_killed_lose_and_double_nothing(
         assert event.data.items() >= expected[event_id]["data"].items() - MASKED
 
 
-def kill(
-    url: str, file: Path, pubsub: FakePublisher, request: int | None, *, is_stored: bool
-) -> None:
-    """Start an import, and kill it in the sort or at this request, or let it end before."""
+def kill(url: str, file: Path, ingest: NotedIngest, post: int | None, *, is_recorded: bool) -> None:
+    """Start an import, and kill it in the sort or at this post, or let it end before."""
     (folder := file.parent / "sorted").mkdir(exist_ok=True)
     process = subprocess.Popen(
         [*cli.COMMAND, "import", "reviews", str(file)],
         cwd=cli.ROOT,
-        env=settings.child_env(
-            DATABASE_URL=url, PUBSUB_EMULATOR_HOST=pubsub.address, TMPDIR=str(folder)
-        ),
+        env=settings.child_env(DATABASE_URL=url, **ingest.environment, TMPDIR=str(folder)),
         stdout=subprocess.DEVNULL,
     )
-    if request is None:
+    if post is None:
         while not find_open(process, folder):
             assert process.poll() is None, "the import ended before its sort"
         process.kill()
         process.wait()
-        assert [*folder.iterdir()] == pubsub.requests == []
+        assert not [*folder.iterdir(), *ingest.posts]
         return
-    remaining = itertools.count(request, -1)
+    remaining = itertools.count(post, -1)
 
-    def end(_request: PublishRequest) -> None:
+    def end() -> None:
         if next(remaining) == 0:
             process.kill()
             process.wait()
             raise ConnectionError("killed")
 
-    point = "on_stored" if is_stored else "on_request"
-    setattr(pubsub, point, end)
+    point = "on_recorded" if is_recorded else "on_request"
+    setattr(ingest, point, end)
     process.wait()
-    setattr(pubsub, point, lambda _: None)
+    setattr(ingest, point, lambda: None)
 
 
 def find_open(process: subprocess.Popen[bytes], folder: Path) -> bool:
@@ -272,21 +249,12 @@ def find_open(process: subprocess.Popen[bytes], folder: Path) -> bool:
     return False
 
 
-def record(connection: Connection, requests: list[PublishRequest]) -> None:
-    for request in requests:
-        for message in request.messages:
-            entries = envelope.decode(message.data, Message())
-            delivery = Delivery(Message(message_id=str(uuid.uuid4())), entries)
-            outcomes = log.append(connection, [delivery]).outcomes
-            assert {name for name, count in outcomes.items() if count} <= ACCEPTED, outcomes
-
-
 def test_a_file_that_cannot_be_sorted_or_is_of_others_is_refused(
-    tmp_path: Path, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, noted_ingest: NotedIngest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [Review(user, "a", n, 3, "") for n, user in enumerate(["ann", "Ben", "ann"])]
     write(file := tmp_path / "log.csv", rows, {"ann": "", "Ben": ""}, [])
-    options = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
+    options = noted_ingest.environment
     refused = cli.progress("", "import", "reviews", str(file), "--user", "me", **options)
     cli.expect_failure(refused, "found 2 learners: import it without --user")
     shown = cli.expect_success(cli.progress("", "import", "reviews", str(file), **options))
@@ -297,7 +265,7 @@ def test_a_file_that_cannot_be_sorted_or_is_of_others_is_refused(
         review_rows.sort(file, lambda _: None)
     write(file, [Review("ann", "a", 0, 3, "")] * 2, {"ann": ""}, [])
     cli.expect_success(cli.progress("", "import", "reviews", str(file), "--user", "me", **options))
-    assert read_published(fake_publisher)[-1]["metadata"]["user_id"] == "me"
+    assert noted_ingest.events[-1]["metadata"]["user_id"] == "me"
     write(file, [], {}, [])
     refused = cli.progress("", "import", "reviews", str(file), **options)
     assert refused.stderr.endswith("log.csv: the review log has no answers\n"), refused
@@ -333,7 +301,7 @@ SCHEDULES = [
 
 @pytest.mark.parametrize("number", range(3))
 def test_the_documented_queries_export_what_an_import_reads(
-    store: Store, connection: Connection, tmp_path: Path, number: int
+    store: Store, connection: Connection, noted_ingest: NotedIngest, tmp_path: Path, number: int
 ) -> None:
     text = (cli.ROOT / "docs" / "from-an-app.md").read_text(encoding="utf-8")
     query = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)[number]
@@ -344,10 +312,7 @@ def test_the_documented_queries_export_what_an_import_reads(
     names = [column["name"] for column in connection.columns]
     lines = [join(tuple("" if cell is None else str(cell) for cell in row)) for row in rows]
     (file := tmp_path / "history.csv").write_bytes(b"\n".join([join(tuple(names)), *lines]))
-    with closing(FakePublisher()) as pubsub:
-        report, _ = import_file("", file, pubsub)
-        events = read_published(pubsub)
-        record(connection, pubsub.requests)
+    report, _ = import_file("", file, noted_ingest)
     assert (report["answers"], report["learners"], report["faulty"]) == (3, 2, 0)
     Projector(connection).catch_up_all()
     views.follow(connection, None)
@@ -355,7 +320,7 @@ def test_the_documented_queries_export_what_an_import_reads(
     assert run_comparison(compare, store.url) == ""
     connection.run("DELETE FROM app.reviews WHERE id = 3")
     assert run_comparison(compare, store.url) == "1d0\n< Ben,1\n"
-    reviews = [event["data"] for event in events if event["event_type"] == "CardReviewed"]
+    reviews = [event["data"] for event in noted_ingest.events if "rating" in event["data"]]
     dues = [event["due"][:10] if "due" in event else None for event in reviews]
     found = [(event["rating"], event.get("interval_days")) for event in reviews]
     assert {(*one, due) for one, due in zip(found, dues, strict=True)} == SCHEDULES[number]

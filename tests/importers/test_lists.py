@@ -27,7 +27,7 @@ from tests.oracle.days import preference
 from tests.oracle.lists import find_items
 from tests.support import anki_files, cli, model_rows, sample_events, stage
 from tests.support.anki_files import Entry, OtherCard
-from tests.support.fake_publisher import FakePublisher
+from tests.support.posts import NotedIngest
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 START_MS = 1_711_000_000_000
@@ -413,7 +413,7 @@ def test_a_list_is_read_from_lines_or_a_table(
 
 
 def test_the_command_lists_the_items_of_headwords_and_names_what_is_wrong(
-    store: Store, connection: Connection, fake_publisher: FakePublisher, tmp_path: Path
+    store: Store, connection: Connection, noted_ingest: NotedIngest, tmp_path: Path
 ) -> None:
     catalogue = (("hand", "en-GB"), ("hand", "en"), ("hand", "de"), ("eye", "en"))
     described = [
@@ -427,17 +427,13 @@ def test_the_command_lists_the_items_of_headwords_and_names_what_is_wrong(
 
     def run(text: str, *more: str) -> cli.Result:
         file.write_text(text, encoding="utf-8")
-        fake_publisher.requests.clear()
         command = ("import", "list", str(file), "--name", "Body", *more, "--json")
-        emulator = fake_publisher.address
-        return cli.progress(store.url, *command, PUBSUB_EMULATOR_HOST=emulator)
+        return cli.progress(store.url, *command, **noted_ingest.environment)
 
     def import_list(text: str, *more: str) -> Any:
         shown = cli.expect_success(run(text, "--scale", "Units", "--rank", "3", *more))
-        for message in fake_publisher.messages("user-events"):
-            events = msgspec.json.decode(message.data)
-            record(connection, [Message("user-events", events)])
         report = msgspec.json.decode(shown[shown.index("{") :])
+        assert report["appended"] == report["published"]
         return [report[name] for name in ("published", "listed", "unlisted", "missing", "several")]
 
     words = "hand\r\nfoot\n\nhand\n"

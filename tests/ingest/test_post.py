@@ -290,6 +290,18 @@ def test_a_misspelt_type_is_recorded_and_told(ingest: Client) -> None:
     assert tell(ingest, seen) == {"redelivered": 2}
 
 
+def test_a_command_on_the_machine_posts_with_the_key_of_the_system(
+    store: Store, fake_publisher: FakePublisher
+) -> None:
+    body = json.dumps(session_started("s")).encode()
+    for k_service, expected in (("", (200, 401, 401)), ("progress-ingest", (200, 200, 200))):
+        environment = {"SERVE_KEY": "key", "K_SERVICE": k_service}
+        with pushes.load_ingest(store.url, fake_publisher, environment) as client:
+            for token, status in zip(("key", "kez", ""), expected, strict=True):
+                headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+                assert client.post("/events", data=body, headers=headers).status_code == status
+
+
 def test_without_an_issuer_no_token_is_accepted_except_on_cloud_run(
     store: Store, fake_publisher: FakePublisher
 ) -> None:

@@ -27,11 +27,9 @@ from playwright.sync_api import (
 )
 
 from progress import settings
-from progress.adapters.pubsub import publisher
 from progress.demo import loading
-from progress.importers import envelope_lines
 from progress.serve import data_folder, development_key, ports, readiness
-from tests.support import cli, folders, recent_events
+from tests.support import cli, folders, posts, recent_events
 
 # The headless shell comes first: it has no window, and takes half as much CPU time as Chromium.
 _PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")
@@ -124,18 +122,8 @@ class Stack:
         )
 
     def publish(self, *envelopes: Envelope) -> None:
-        addresses = data_folder.running(data_folder.at(str(self.folder))).addresses
-        lines = [line.encode() for line in encode(*envelopes)]
-        publisher.publish(
-            list(envelope_lines.pack(envelope_lines.check(lines, datetime.now(UTC)))),
-            project=addresses["project_id"],
-            emulator=addresses["pubsub_emulator_host"],
-            on_published=lambda _count: None,
-        )
-
-    def record(self, *envelopes: Envelope) -> None:
-        """Publish events, and wait until they are counted."""
-        self.progress("publish", "-", "--wait", text="\n".join(encode(*envelopes)))
+        """Post events, which are then recorded."""
+        posts.post(self, envelopes)
 
     def token(self, user: str, role: str = "learner", groups: Sequence[str] = ()) -> str:
         key = data_folder.at(str(self.folder)).key

@@ -4,12 +4,13 @@ import json
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from progress.errors import StackError
 from progress.serve import readiness
-from tests.support import browser, http_client
+from tests.support import browser, http_client, posts, pushes
 from tests.support.subscription_client import Stream
 
 FUNCTIONS = ("ingest", "project", "query", "batch")
@@ -36,10 +37,11 @@ def exercise(stack: browser.Stack, key: str = "signals") -> list[Line]:
     """Make the stack emit each kind of line: ingest, wake-up, query, mutation, stream, batch."""
     learner = http_client.headers(stack.token("signals"))
     admin = http_client.headers(stack.token("operator", "admin"))
+    ingest = urlsplit(posts.find_ingest(stack).url).port or 0
 
     def is_woken() -> bool:
-        """Publish; return whether a wake-up folds events, because the batch job may fold them."""
-        stack.publish(*browser.lesson("signals", 2))
+        """Push; return whether a wake-up folds events, because the batch job may fold them."""
+        assert http_client.push(ingest, pushes.encode_push(browser.lesson("signals", 2))) == 204
         with suppress(StackError):
             readiness.wait(
                 lambda: any("projection_delay_ms" in line for line in read(stack.folder)),

@@ -431,7 +431,7 @@ def load(stack: Stack) -> Stack:
     for one, word in zip((*_OWN, LONG_ITEM), ("snowdrop", LONG, ""), strict=True):
         events.append(told("ItemListed", item_id=one, headword=word, **own))
     events += browser.lesson(classes.FIRST, 1, 1, item=_OWN[0])
-    stack.record(*events)
+    stack.publish(*events)
     stack.progress("batch")
     return stack
 

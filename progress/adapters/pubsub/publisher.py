@@ -57,7 +57,7 @@ def publish(
         )
     for topic, batch in _split(encoded):
         _publish_batch(f"projects/{project}/topics/{topic}", batch, emulator, count)
-        count += sum(_count(message) for message, _ in batch)
+        count += sum(count_events(message) for message, _ in batch)
         on_published(count)
     return count
 
@@ -107,5 +107,5 @@ def encode(message: Message | Packed) -> bytes:
     return message.data
 
 
-def _count(message: Message | Packed) -> int:
+def count_events(message: Message | Packed) -> int:
     return len(message.events) if isinstance(message, Message) else message.count

@@ -23,7 +23,7 @@ def publish_conflict(demo: Stack) -> Envelope:
     ids = {"user_id": "page-letters", "session_id": session}
     first = browser.envelope("SessionStarted", at, item_count=1, **ids)
     second = {**first, "data": {**first["data"], "item_count": 2}}
-    demo.record(first)
+    demo.publish(first)
     demo.publish(second)
     return second
 
@@ -263,7 +263,7 @@ def test_the_trail_has_the_learner_s_name_and_strikes_a_retracted_event_through(
     goals = [browser.envelope("GoalSet", at, user_id=user, answers_per_day=n) for n in (1, 2)]
     retracted = goals[0]["event_id"]
     retraction = browser.envelope("EventRetracted", at, user_id=user, retracted_event_id=retracted)
-    demo.record(*goals, retraction, name_learner(user, "Ann Lee"))
+    demo.publish(*goals, retraction, name_learner(user, "Ann Lee"))
     page, said = visitor.open("ada", "admin", f"#/events/{user}"), "Retracted: this event does not"
     expect(page.locator(".letters > li")).to_have_count(4)
     expect(page.get_by_role("heading", level=1)).to_have_text("Recorded events of Ann Lee")
@@ -280,8 +280,8 @@ def test_the_trail_has_the_learner_s_name_and_strikes_a_retracted_event_through(
     assert visitor.find_violations() == []
     newer = [browser.envelope("GoalSet", at, user_id=user, answers_per_day=3) for _ in range(50)]
     last = goals[1]["event_id"]
-    demo.record(*newer)
-    demo.record(browser.envelope("EventRetracted", at, user_id=user, retracted_event_id=last))
+    demo.publish(*newer)
+    demo.publish(browser.envelope("EventRetracted", at, user_id=user, retracted_event_id=last))
     page = visit().open("ada", "admin", f"#/events/{user}")
     expect(page.locator(f"[data-key='{last}']")).to_have_count(0)
     page.get_by_role("button", name="See the retracted event").first.click()
@@ -531,7 +531,7 @@ def test_a_class_long_ago_has_whole_weeks_and_a_large_class_says_why_it_has_no_p
     )  # the class is not asked about the teacher's day
     group, now = f"class-{uuid.uuid4()}", datetime.now(UTC)
     user, day = f"{group}-blank", now.date() - timedelta(days=798 + now.isoweekday())  # a Sunday
-    demo.record(membership("LearnerJoinedGroup", user, group), name_learner(user, "\u200b"))
+    demo.publish(membership("LearnerJoinedGroup", user, group), name_learner(user, "\u200b"))
     began, since = day - timedelta(days=2), visitor.page.get_by_role("textbox", name="Since")
     page = visitor.open("tess", "teacher", f"#/group/{group}?since={began}&on={day}", [group])
     expect(since).to_have_value(f"{began}")
@@ -587,7 +587,7 @@ def test_a_teacher_sees_a_group_s_name_and_follows_its_change(visit: Visits, dem
     title = "Class <7b> of the school by the river"
     user = f"{group}-new"
     for one in (group, other):
-        demo.record(membership("LearnerJoinedGroup", user, one, group_name=title))
+        demo.publish(membership("LearnerJoinedGroup", user, one, group_name=title))
     page = visitor.open("tess", "teacher", groups=[group, other])
     expect(page.locator("#views a")).to_have_text(["Groups"])
     rows = page.get_by_role("row", name=title)
@@ -788,7 +788,7 @@ def test_a_school_s_administrator_sees_the_quiet_classes_first_who_teaches_them_
 ) -> None:
     group = found_group(visitor)
     name, quiet = f"Class {group[-6:]}", f"Class {group[-6:]} that is quiet"
-    visitor.stack.record(
+    visitor.stack.publish(
         membership("LearnerJoinedGroup", f"{group}-new", group, group_name=name),
         membership("LearnerJoinedGroup", f"{group}-new", f"{group}~", group_name=quiet),
     )

@@ -91,7 +91,7 @@ _ASTRAY = """() => [...document.querySelectorAll('.chart:has(.bars)')].flatMap((
 @pytest.fixture(scope="module", autouse=True)
 def _rows_of_the_administration(chromium: Browser, demo: Stack) -> None:
     demo.publish({"event_id": "no id", "event_type": "SessionStarted", "data": {}})
-    demo.record(*browser.lesson("page-layout", 1))
+    demo.publish(*browser.lesson("page-layout", 1))
     demo.progress("erase", "page-layout", "--yes")
 
 

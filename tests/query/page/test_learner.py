@@ -433,7 +433,7 @@ def test_an_earlier_year_is_loaded_on_demand(visitor: Visit, demo: Stack) -> Non
     ages = [datetime.now(UTC) - long_ago + timedelta(days=days) for days in (0, 2)]
     uncompleted = browser.lesson(user, 5, ago=ages[0] + timedelta(days=9))[:-1]
     lessons = (event for ago in ages for event in browser.lesson(user, 7, ago=ago))
-    demo.record(rest, *uncompleted, *lessons)
+    demo.publish(rest, *uncompleted, *lessons)
     page = visitor.open(user)
     first_day = f"{long_ago.year}-01-01"
     assert not [query for query in visitor.queries() if first_day in str(query.post_data)]

@@ -132,7 +132,7 @@ def learn_levels(visitor: Visit) -> str:
             if days and item < f"{user}-{rank}-5":
                 at = now - timedelta(days)
                 events += [browser.envelope("ReviewProcessed", at, **review, item_id=item)]
-    visitor.stack.record(*events)
+    visitor.stack.publish(*events)
     visitor.stack.progress("batch")
     return user
 

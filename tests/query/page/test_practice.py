@@ -42,7 +42,7 @@ def create_pupil(stack: Stack) -> str:
     events.append(browser.envelope("ListPublished", now, **listed, name="Unit 7"))
     for item in (cards[0][0], f"{user}-unmet"):
         events.append(browser.envelope("ItemListed", now, **listed, item_id=item))
-    stack.record(*events)
+    stack.publish(*events)
     return user
 
 

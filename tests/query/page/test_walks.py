@@ -64,7 +64,7 @@ def test_no_number_of_another_day_stands_under_the_heading_of_a_day(
 def drawn_learners(explorer: Explorer) -> list[str]:
     users = [f"drawn-{number}" for number in range(DRAWN)]
     events = (page_walks.draw_learner(Random(user), user) for user in users)
-    explorer.stack.record(*itertools.chain.from_iterable(events))
+    explorer.stack.publish(*itertools.chain.from_iterable(events))
     explorer.stack.progress("batch")
     return users
 

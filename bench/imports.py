@@ -1,0 +1,48 @@
+"""The import of a review log into a local stack, until all of it is recorded."""
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from bench.lines import Line
+from bench.server import Server
+from progress.serve import ports, readiness
+from tests.support import folders
+from tests.support.browser import Stack
+
+_ROWS, _OF_LEARNER = 1_000_000, 1_000
+_BAR = 2_000  # rows a second
+_SINCE = datetime(2024, 1, 1, 12, tzinfo=UTC)
+
+
+def measure_import(_server: Server, rows: int = _ROWS) -> Iterator[Line]:
+    with folders.create("import") as folder:
+        stack = Stack(folder, ports.reserve())
+        _write(file := folder / "log.csv", rows)
+        try:
+            stack.progress("up", "--detach", "--port", str(stack.port))
+            begin = time.monotonic()
+            stack.progress("import", "reviews", str(file))
+            ended = time.monotonic()
+            readiness.wait(lambda: _count(stack) >= rows, "the events", seconds=3_600)
+            rate = rows / (time.monotonic() - begin)
+        finally:
+            stack.progress("down")
+    shown = f"the command took {ended - begin:.0f} s"
+    yield Line(f"import of {rows:,} rows", shown, "", rate, _BAR, "rows/s")
+
+
+def _write(file: Path, rows: int) -> None:
+    with file.open("w", encoding="utf-8") as target:
+        target.write("user_id,card_id,review_time,review_rating,review_duration\n")
+        for n in range(rows):
+            user, place = divmod(n, _OF_LEARNER)
+            at = _SINCE + timedelta(days=place // 50, seconds=20 * (place % 50))
+            target.write(f"u{user},c{place % 300},{at.isoformat()},{1 + n % 4},4000\n")
+
+
+def _count(stack: Stack) -> int:
+    events: int = json.loads(stack.progress("status", "--json"))["events"]
+    return events

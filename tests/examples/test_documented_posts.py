@@ -1,0 +1,103 @@
+"""The documents' programs post valid events; Google's client and emulator reach ingest, too."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from progress import files, settings
+from progress.serve import ports, processes, readiness
+from tests.conftest import skip_without
+from tests.support import cli, folders, http_client, programs
+from tests.support.browser import Stack
+from tests.support.fake_publisher import FakePublisher
+from tests.support.posts import NotedIngest
+
+DOCS = files.ROOT / "docs"
+COMMANDS = {"sh": ["bash", "-e"], "go": ["go", "run"], "python": [sys.executable]}
+
+
+def list_blocks(page: str, language: str) -> list[str]:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```", text)
+
+
+@pytest.mark.parametrize(
+    ("page", "language", "kinds"),
+    [
+        ("publishing.md", "sh", ["SessionStarted"]),
+        ("publishing.md", "go", ["SessionCompleted"]),
+        ("events.md", "sh", ["EventRetracted", "CorrectAnswerGiven"]),
+        ("events.md", "python", ["EventRetracted", "CorrectAnswerGiven"]),
+    ],
+)
+def test_each_program_posts_valid_events(
+    noted_ingest: NotedIngest, tmp_path: Path, *, page: str, language: str, kinds: list[str]
+) -> None:
+    text, *_ = list_blocks(page, language)
+    if language == "go" and not shutil.which("go"):
+        [event] = re.findall(r"= `(\{.*?\})`", text, re.DOTALL)
+        done = cli.progress("", "publish", "--check", "-", text=event)
+        assert cli.expect_success(done) == "no fault in 1 event\n"
+        return
+    (tmp_path / f"program.{language}").write_text(text, encoding="utf-8")
+    command = [*COMMANDS[language], f"program.{language}"]
+    environment = settings.child_env(**noted_ingest.environment)
+    answer = json.loads(programs.run(command, environment, folder=tmp_path))
+    assert answer["dead_letters"] == []
+    assert [event["event_type"] for event in noted_ingest.events] == kinds
+
+
+def test_google_s_client_publishes_a_lesson_to_its_topic(fake_publisher: FakePublisher) -> None:
+    environment = settings.child_env(PUBSUB_EMULATOR_HOST=fake_publisher.address, PROJECT="p")
+    command = [sys.executable, "examples/publish.py", "ann"]
+    assert "published 4 events of ann" in programs.run(command, environment, folder=files.ROOT)
+    (message,) = fake_publisher.messages("learning-events")
+    done = cli.progress("", "publish", "--check", "--strict", "-", text=message.data.decode())
+    assert cli.expect_success(done) == "no fault in 4 events\n"
+
+
+@pytest.mark.exhaustive
+def test_google_s_emulator_pushes_to_the_local_stack(request: pytest.FixtureRequest) -> None:
+    gcloud, java = (shutil.which(name) for name in ("gcloud", "java"))
+    sdk = Path(gcloud).resolve().parent.parent if gcloud and java else Path("/nowhere")
+    if not (jars := [*sdk.glob("platform/pubsub-emulator/lib/cloud-pubsub-emulator-*.jar")]):
+        skip_without(request, "pubsub-emulator")
+    port = ports.reserve()
+    command = [java or "", "-jar", str(jars[0]), f"--port={port}", f"--host={ports.HOST}"]
+    subscribe = list_blocks("publishing.md", "sh")[1]
+    with folders.create("emulator") as folder:
+        stack = Stack(folder, ports.reserve())
+        emulator = processes.start(
+            command, output=subprocess.DEVNULL, environment=settings.child_env()
+        )
+        try:
+            stack.progress("up", "--detach", "--port", str(stack.port))
+            readiness.wait(lambda: ports.is_listening(port), "the emulator", seconds=120)
+            environment = settings.child_env(
+                PUBSUB_EMULATOR_HOST=f"{ports.HOST}:{port}",
+                PROJECT="local",
+                PROGRESS_DATA_DIR=str(folder),
+            )
+            text = subscribe.replace(".venv/bin/progress", " ".join(cli.COMMAND))
+            programs.run(["bash", "-euc", text], environment, folder=files.ROOT)
+            lesson = [sys.executable, "examples/publish.py", "ann"]
+            programs.run(lesson, environment, folder=files.ROOT)
+            query = "{ userProgress { totalSessionsCompleted } }"
+            headers = http_client.headers(stack.token("ann"))
+            readiness.wait(
+                lambda: (
+                    http_client.ask(stack.port, headers, query)
+                    == {"userProgress": {"totalSessionsCompleted": 1}}
+                ),
+                "the lesson",
+                seconds=60,
+            )
+        finally:
+            processes.end(emulator, by=signal.SIGTERM, seconds=10)
+            stack.progress("down")
