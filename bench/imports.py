@@ -13,7 +13,7 @@ from tests.support import folders
 from tests.support.browser import Stack
 
 _ROWS, _OF_LEARNER = 1_000_000, 1_000
-_BAR = 2_000  # rows a second
+_BAR = 1_000  # rows a second
 _SINCE = datetime(2024, 1, 1, 12, tzinfo=UTC)
 
 
