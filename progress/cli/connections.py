@@ -130,8 +130,8 @@ def erased_digests() -> set[str]:
 def use_stack() -> None:
     """If the settings name no database, let workers in this process use the local stack.
 
-    Where `progress serve` has run, without a project of Google Cloud, they publish nothing. It does
-    not run during a `progress load`.
+    Where `progress serve` has run, and nothing left it, they publish nothing. It does not run
+    during a `progress load`. Raise SettingsError if it posts events to an address that is not set.
     """
     target = Target()
     if not target.has_database:
@@ -142,8 +142,11 @@ def use_stack() -> None:
             PUBSUB_PROJECT_ID=addresses["project_id"],
             PUBSUB_EMULATOR_HOST=addresses["pubsub_emulator_host"],
         )
-    elif target.is_server and target.settings.pubsub_project_id == LOCAL_PROJECT:
-        settings.fill_in(PUBLISH_EVENTS="off")
+    elif target.is_server and not target.settings.webhook_url:
+        if target.state and "webhook_host" in target.state.addresses:
+            raise SettingsError("`progress serve` posts events: set WEBHOOK_URL and WEBHOOK_SECRET")
+        if target.settings.pubsub_project_id == LOCAL_PROJECT:
+            settings.fill_in(PUBLISH_EVENTS="off")
     settings.current.cache_clear()
 
 

@@ -95,6 +95,8 @@ async def serve(folder: DataFolder, host: str, port: int, settings: Settings) ->
     try:
         common = {"PUBLISH_EVENTS": _choose_publication(settings)}
         plan = make_plan(folder, host, port, settings.pubsub_project_id, common)
+        if settings.webhook_url:
+            plan.addresses["webhook_host"] = urlsplit(settings.webhook_url).hostname or ""
         databases, wakes = prepare(settings.database_url or "", settings)
         supervisor = Supervisor(folder, plan.addresses, plan.key)
         urls = [each["DATABASE_URL"] for each in databases.values()]
@@ -134,8 +136,9 @@ def prepare(owner: str, settings: Settings) -> tuple[dict[str, dict[str, str]], 
 
 
 def _choose_publication(settings: Settings) -> str:
-    """Return `PUBLISH_EVENTS`: without a project of Google Cloud, nothing leaves the system."""
-    chosen = "off" if settings.pubsub_project_id == LOCAL_PROJECT else settings.publish_events
+    """Return `PUBLISH_EVENTS`: without a webhook or a project of Google Cloud, nothing leaves."""
+    leaves = settings.webhook_url or settings.pubsub_project_id != LOCAL_PROJECT
+    chosen = settings.publish_events if leaves else "off"
     settings.check_retention(chosen)
     return chosen
 
