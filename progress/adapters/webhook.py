@@ -1,6 +1,7 @@
 """Messages that are posted to WEBHOOK_URL, signed as Standard Webhooks 1.0 says."""
 
 import hmac
+import os
 import time
 from base64 import b64encode
 from urllib.parse import urlsplit
@@ -38,7 +39,8 @@ async def post(
     except TimeoutError:
         found = f"no answer within {TIMEOUT_S:g} s"
     except (aiohttp.ClientError, OSError) as error:
-        found = getattr(error, "strerror", None) or type(error).__name__
+        number = getattr(error, "errno", None) or 0  # its text may name the address
+        found = os.strerror(number) if number > 0 else type(error).__name__
     if found:
         raise WebhookUnavailable(f"{urlsplit(url).hostname}: {found}")
 

@@ -16,12 +16,12 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import check, manifests
-from progress.errors import OperationEnded, ProgressError, PubSubUnavailable
+from progress.errors import OperationEnded, ProgressError, PubSubUnavailable, WebhookUnavailable
 from progress.event_store import outgoing, publication
 from progress.operations import claimed_operations, erasure_rows, erasure_steps, records
 from progress.operations.records import OperationKind
 from progress.projections import batch, definitions, schema
-from progress.projections.projector import Projector
+from progress.projections.projector import SHARDS, Projector
 from progress.recovery import checks
 from progress.serve import readiness
 from tests.conftest import Store
@@ -42,6 +42,7 @@ from tests.support.erasure_fixtures import (
 from tests.support.export_fixtures import export, export_statistics, read
 from tests.support.fake_publisher import FakePublisher
 from tests.support.operation_fixtures import ADMIN, Operator, list_changes
+from tests.support.webhooks import Receiver
 
 AT = sample_events.BEGIN
 OTHER = "progress_0123456789ab"  # read models of another revision
@@ -670,3 +671,54 @@ def test_an_erasure_waits_until_the_deletion_is_published_and_publishes_nothing_
     published = len(fake_publisher.messages(outgoing.TOPIC))
     assert publication.publish(populated, shard, settings.current()) == 0
     assert len(fake_publisher.messages(outgoing.TOPIC)) == published
+
+
+@pytest.mark.usefixtures("publishes_all")
+def test_a_broken_receiver_keeps_an_erasure_for_a_day_and_drops_the_deletion_then(
+    operator: Operator,
+    populated: Connection,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage.append(populated, list_events())
+    for name, value in receiver.settings.items():
+        monkeypatch.setenv(name, value)
+    settings.current.cache_clear()
+    receiver.react = lambda _: 500
+    erasure = erase(operator)
+    for _ in range(2):
+        with pytest.raises(WebhookUnavailable, match="status 500"):
+            operator.run(erasure["id"])
+    assert operator.get(erasure["id"])["steps"][-1]["state"] == "PENDING"
+    stage.append(populated, sample_events.lesson("bob", 1))
+    populated.run(BLOCKS["forget earlier"], id=erasure["id"], seconds=86_000)
+    with pytest.raises(WebhookUnavailable):
+        operator.run(erasure["id"])
+    populated.run(BLOCKS["forget earlier"], id=erasure["id"], seconds=400)
+    done = operator.run(erasure["id"])
+    assert receipt(done)["erased"]["dropped_messages"] == 1
+    assert find_traces(populated, *NEEDLES) == []
+    receiver.react = lambda _: 204
+    before = len(receiver.attempts)
+    for shard in SHARDS:
+        publication.publish(populated, shard, settings.current())
+    left = {message.event["subject"] for message in receiver.attempts[before:]}
+    assert "learner-bob" in left
+    assert f"learner-{LEARNER}" not in left
+    assert not any(NEEDLES[0] in str(message.event) for message in receiver.attempts[before:])
+
+
+@pytest.mark.usefixtures("publishes_all")
+def test_an_erasure_beside_a_receiver_that_works_tells_it_of_the_deletion(
+    operator: Operator, populated: Connection, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.append(populated, list_events())
+    for name, value in receiver.settings.items():
+        monkeypatch.setenv(name, value)
+    settings.current.cache_clear()
+    done = receipt(operator.run(erase(operator)["id"]))
+    assert "dropped_messages" not in done["erased"]
+    told = [
+        m.event["type"] for m in receiver.accepted if m.event["subject"] == f"learner-{LEARNER}"
+    ]
+    assert told == ["UserDeleted"]

@@ -23,6 +23,7 @@ class Message(NamedTuple):
     id: str
     event: dict[str, Any]
     headers: dict[str, str]  # with lower-case names
+    body: bytes
 
 
 Reaction = int | str | bytes
@@ -72,7 +73,8 @@ class Receiver:
             answer = self.react(message)
         except ConnectionError:
             answer = "cut"
-        if isinstance(answer, int) and 200 <= answer < 300:
+        head = b"HTTP/1.1 %d \r\n\r\n" % answer if isinstance(answer, int) else answer
+        if isinstance(head, bytes) and head.startswith(b"HTTP/1.1 2") and b"\r\n\r\n" in head:
             with self.changed:
                 self.accepted.append(message)
                 self.changed.notify_all()
@@ -80,7 +82,7 @@ class Receiver:
 
     def _check(self, body: bytes, headers: dict[str, str]) -> Message:
         event = Webhook(self.secret.split()[0]).verify(body, headers)
-        message = Message(headers["webhook-id"], event, headers)
+        message = Message(headers["webhook-id"], event, headers, body)
         assert (event["specversion"], event["id"]) == ("1.0", message.id)
         assert headers["content-type"] == "application/cloudevents+json"
         return message
