@@ -1,4 +1,4 @@
-"""Tell a chat who reaches a milestone: python examples/milestones.py PORT"""
+"""Tell a chat who reaches a streak: python examples/milestones.py PORT"""
 
 import json
 import os
@@ -8,20 +8,19 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
+WEBHOOK, CHAT_URL = Webhook(os.environ["WEBHOOK_SECRET"]), os.environ["CHAT_URL"]
+
 
 class Receiver(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         try:
-            event = Webhook(os.environ["WEBHOOK_SECRET"]).verify(body, dict(self.headers))
-            if event["type"] == "MilestoneReached":
-                user, *reached = (
-                    event["data"][key] for key in ("user_id", "kind", "value", "level")
-                )
-                text = json.dumps({"text": f"{user}: {' '.join(str(r) for r in reached if r)}"})
-                kind = {"Content-Type": "application/json"}
-                chat = urllib.request.Request(os.environ["CHAT_URL"], text.encode(), kind)
-                urllib.request.urlopen(chat, timeout=5)
+            event = WEBHOOK.verify(body, dict(self.headers))
+            if event["data"].get("kind") == "STREAK":
+                reached = "{user_id}: a streak of {value} days".format(**event["data"])
+                text, kind = {"text": reached}, {"Content-Type": "application/json"}
+                post = urllib.request.Request(CHAT_URL, json.dumps(text).encode(), kind)
+                urllib.request.urlopen(post, timeout=5)
             self.send_response(204)
         except (WebhookVerificationError, OSError):
             self.send_response(503)  # then Progress posts the message again

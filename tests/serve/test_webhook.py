@@ -18,7 +18,8 @@ from tests.support import http_servers, published, recent_events, sample_events,
 from tests.support.served import Served
 from tests.support.webhooks import Message, Reaction, Receiver
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "milestones.py"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "milestones.py"
 LEARNERS = [f"learner {n}" for n in range(6)]
 
 
@@ -79,6 +80,8 @@ def test_nothing_is_lost_while_project_is_killed_and_the_receiver_fails(
 def test_the_receiver_of_the_document_tells_a_chat_who_reached_a_milestone(
     system: Served, hook: dict[str, str]
 ) -> None:
+    code = EXAMPLE.read_text(encoding="utf-8").partition("\n\n")[2].rstrip()
+    assert f"```python\n{code}\n```" in (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
     told: list[Any] = []
 
     class Chat(http_servers.Handler):
@@ -95,6 +98,8 @@ def test_the_receiver_of_the_document_tells_a_chat_who_reached_a_milestone(
                 readiness.wait(lambda: ports.is_listening(int(port)), "the receiver")
                 days = [event for ago in range(7) for event in recent_events.study("deb", ago)]
                 system.post_events(days)
-                readiness.wait(lambda: "deb: STREAK 7" in told, "the milestone", seconds=60)
+                readiness.wait(
+                    lambda: "deb: a streak of 7 days" in told, "the milestone", seconds=60
+                )
             finally:
                 example.terminate()
