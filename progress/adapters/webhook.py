@@ -38,7 +38,7 @@ async def post(
         found = f"status {answer.status}" if not 200 <= answer.status < 300 else ""
     except TimeoutError:
         found = f"no answer within {TIMEOUT_S:g} s"
-    except (aiohttp.ClientError, OSError) as error:
+    except (aiohttp.ClientError, OSError, ValueError) as error:
         number = getattr(error, "errno", None) or 0  # its text may name the address
         found = os.strerror(number) if number > 0 else type(error).__name__
     if found:
@@ -46,7 +46,7 @@ async def post(
 
 
 def _sign(message_id: str, body: bytes, keys: list[bytes]) -> dict[str, str]:
-    at = f"{time.time():.0f}"
+    at = f"{int(time.time())}"
     signed = f"{message_id}.{at}.".encode() + body
     signatures = [b64encode(hmac.digest(key, signed, "sha256")).decode() for key in keys]
     return {

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from progress.serve import ports, readiness
-from tests.event_store.test_posting import as_pubsub
 from tests.support import http_servers, published, recent_events, sample_events, served, webhooks
 from tests.support.served import Served
 from tests.support.webhooks import Message, Reaction, Receiver
@@ -73,8 +72,7 @@ def test_nothing_is_lost_while_project_is_killed_and_the_receiver_fails(
         with contextlib.closing(system.connect()) as connection:
             due = {str(event.event_id) for event in published.read_log(connection)}
             receiver.wait(lambda: due <= {*receiver.ids})
-            recorded = [m for m in receiver.accepted if m.event["kind"] == "recorded"]
-            published.check(connection, map(as_pubsub, recorded), "all")
+            published.check(connection, receiver.pubsub(), "all")
 
 
 def test_the_receiver_of_the_document_tells_a_chat_who_reached_a_milestone(

@@ -69,14 +69,14 @@ SECRET = "whsec_" + "A" * 32  # 24 bytes
         ("http://127.8.9.1", SECRET, ""),
         ("HTTP://[::1]:80/", SECRET, ""),
         ("http://hooks.example.com/", SECRET, "WEBHOOK_URL: expected a URL that begins with https"),
-        ("http://localhost.example.com/", SECRET, "WEBHOOK_URL: expected a URL"),
-        ("http://127.0.0.1.example.com/", SECRET, "WEBHOOK_URL: expected a URL"),
-        ("http://0.0.0.0/", SECRET, "WEBHOOK_URL: expected a URL"),
-        ("ftp://localhost/", SECRET, "WEBHOOK_URL: expected a URL"),
-        ("hooks.example.com", SECRET, "WEBHOOK_URL: expected a URL"),
-        ("https://", SECRET, "WEBHOOK_URL: expected a URL"),
-        ("https://hooks.example.com:http/", SECRET, "WEBHOOK_URL: expected a URL"),
-        ("https://[::1/", SECRET, "WEBHOOK_URL: expected a URL"),
+        *(
+            (url, SECRET, "WEBHOOK_URL: expected a URL")
+            for url in (
+                *("http://localhost.example.com/", "http://127.0.0.1.example.com/", "https://"),
+                *("http://0.0.0.0/", "ftp://localhost/", "hooks.example.com", "https://[::1/"),
+                "https://hooks.example.com:http/",
+            )
+        ),
         ("https://me:pass@hooks.example.com/", SECRET, "WEBHOOK_URL: expected .* without a user"),
         ("http://localhost@hooks.example.com/", SECRET, "WEBHOOK_URL: expected .* without a user"),
         ("https://hooks.example.com/", "", "WEBHOOK_SECRET: expected `whsec_` and base64 of at"),
