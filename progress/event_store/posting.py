@@ -7,7 +7,6 @@ one machine a thread of the project function posts, because a wake-up cannot wai
 import asyncio
 import contextlib
 import contextvars
-import functools
 import os
 import threading
 import time
@@ -72,14 +71,26 @@ class Poster:
     """A thread that posts the messages of all shards, each on its own, over one connection."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings, self._loop = settings, asyncio.new_event_loop()
+        self._settings, self._stopping = settings, asyncio.Event()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._connection: Connection | None = None
-        threading.Thread(target=self._loop.run_forever, name="webhook", daemon=True).start()
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._loop = self._runner.get_loop()
+        self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
+        self._thread.start()
 
     def wake(self, shard: int) -> None:
         """Post what the shard has, unless it waits for another attempt."""
         self._loop.call_soon_threadsafe(self._begin, shard, context=contextvars.Context())
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        with self._runner:
+            self._runner.run(self._stopping.wait())
+        self._close(self._connection)
 
     def _begin(self, shard: int) -> None:
         if shard not in self._tasks or self._tasks[shard].done():
@@ -114,10 +125,12 @@ class Poster:
 
 
 def wake(shard: int, settings: Settings) -> None:
-    """Let the thread of this process post what the shard has."""
-    _poster(settings, os.getpid()).wake(shard)
+    """Let the thread of this process post what the shard has; a thread does not survive a fork."""
+    with _mutex:
+        if (key := (os.getpid(), settings)) not in posters:
+            posters[key] = Poster(settings)
+    posters[key].wake(shard)
 
 
-@functools.cache
-def _poster(settings: Settings, _process: int) -> Poster:
-    return Poster(settings)
+posters: dict[tuple[int, Settings], Poster] = {}
+_mutex = threading.Lock()

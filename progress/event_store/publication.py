@@ -2,9 +2,9 @@
 
 It reads the committed rows of a shard after the shard's checkpoint, and moves the checkpoint once
 Pub/Sub, or the receiver at WEBHOOK_URL, has accepted the messages. A crash repeats messages and
-loses none. One worker at a time
-publishes a shard, so that the messages of a stream keep their order. A worker that finds the shard
-locked returns, because the holder looks for new messages once more after it has released the lock.
+loses none. One worker at a time publishes a shard, so that the messages of a stream keep their
+order. A worker that finds the shard locked returns, because the holder looks for new messages once
+more after it has released the lock.
 """
 
 import contextlib

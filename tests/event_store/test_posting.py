@@ -212,9 +212,8 @@ def test_a_message_that_is_refused_holds_back_its_shard_alone(
     receiver.react = lambda message: 500 if message.event["subject"] == "learner-ann" else 204
     for learner in LEARNERS:
         append(connection, sample_events.lesson(learner, 1))
-    poster = posting.Poster(own)
     for shard in SHARDS:
-        poster.wake(shard)
+        posting.wake(shard, own)
     lesson = len(sample_events.lesson("bob", 1))
     receiver.wait(lambda: len(receiver.accepted) == lesson and len(receiver.attempts) > lesson + 9)
     assert {message.event["subject"] for message in receiver.accepted} == {"learner-bob"}
@@ -242,7 +241,7 @@ def test_the_pauses_double_up_to_the_longest_and_begin_anew_after_an_answer(
         return next(reactions)
 
     receiver.react = react
-    posting.Poster(own).wake(model_rows.read_value(connection, "shard", user="ann"))
+    posting.wake(model_rows.read_value(connection, "shard", user="ann"), own)
     receiver.wait(lambda: len(receiver.accepted) == 2)
     gaps = [after - before for before, after in itertools.pairwise(times)]
     least = (0.05, 0.1, 0.2, 0.2, 0, 0.05)
@@ -255,11 +254,10 @@ def test_a_receiver_and_a_database_that_were_away_get_everything(
 ) -> None:
     port = ports.reserve()
     away = msgspec.structs.replace(own, webhook_url=f"http://localhost:{port}/")
-    poster = posting.Poster(away)
     for learner in LEARNERS:
         append(connection, sample_events.lesson(learner, 1))
     for shard in SHARDS:
-        poster.wake(shard)
+        posting.wake(shard, away)
     failed = "SELECT count(*) > 1 FROM event_store.publisher_checkpoints WHERE answer IS NOT NULL"
     readiness.wait(lambda: connection.run(failed)[0][0], "the failures")
     with webhooks.receive(port) as receiver:

@@ -12,6 +12,7 @@ import pytest
 from google.pubsub_v1.types import PubsubMessage
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from progress.event_store import posting
 from tests.support import http_servers
 
 Reaction = int | str | bytes
@@ -122,6 +123,8 @@ def receive(port: int = 0) -> Iterator[Receiver]:
             yield receiver
         finally:
             receiver.ended.set()
+            while posting.posters:
+                posting.posters.popitem()[1].stop()
     assert not receiver.faults
 
 
