@@ -38,7 +38,7 @@ from tests.support.webhooks import Message, Reaction, Receiver
 
 LEARNERS = ("ann", "bob", "una")  # ann and una are in the same shard
 ENDLESS = b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n" + b"x" * 1_000
-REDIRECT = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /hook\r\nContent-Length: 0\r\n\r\n"
+REDIRECT = b"HTTP/1.1 307 Moved\r\nLocation: /hook\r\nConnection: close\r\n\r\n"
 CUT = b"HTTP/1.1 20"
 FAULTS: tuple[Reaction, ...] = (
     100,
