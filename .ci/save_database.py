@@ -11,6 +11,7 @@ import contextlib
 import json
 import lzma
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -23,9 +24,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
-
-from google.cloud.pubsub_v1 import SubscriberClient
-from google.pubsub_v1.types import PushConfig
 
 from progress.serve import ports, readiness
 from progress.serve.laptop import postgres
@@ -52,12 +50,14 @@ POISON = """
 
 
 class Stack:
-    def __init__(self, code: Path, data: Path) -> None:
+    def __init__(self, code: Path, data: Path, receiver: str) -> None:
         self._code = code
         self._environment = {
             "PATH": os.environ["PATH"],
             "PROGRESS_DATA_DIR": str(data),
             "PUBLISH_EVENTS": "all",
+            "WEBHOOK_URL": receiver,
+            "WEBHOOK_SECRET": "whsec_" + b64encode(secrets.token_bytes(24)).decode(),
         }
         self.run("up", "--detach", "--port", str(ports.reserve()))
         self.addresses = json.loads(self.run("env", "--json"))
@@ -118,28 +118,23 @@ class Stack:
         lags = [*report["projections"], report["events_out"]]
         return not any(row["events_behind"] for row in lags)
 
-    @contextlib.contextmanager
-    def subscribed(self) -> Iterator[set[str]]:
-        """Subscribe to the published events; yield their ids, which grow during the block."""
-        os.environ["PUBSUB_EMULATOR_HOST"] = self.addresses["pubsub_emulator_host"]
-        topic = f"projects/{self.addresses['project_id']}/topics/progress-events"
-        name = topic.replace("topics", "subscriptions")
-        ids: set[str] = set()
 
-        class Subscriber(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                ids.add(json.loads(body)["message"]["attributes"]["ce-id"])
-                self.send_response(204)
-                self.end_headers()
+@contextlib.contextmanager
+def receive() -> Iterator[tuple[str, set[str]]]:
+    """Receive what leaves; yield the address, and the ids of the messages."""
+    ids: set[str] = set()
 
-        with ThreadingHTTPServer(("127.0.0.1", 0), Subscriber) as server:
-            Thread(target=server.serve_forever, daemon=True).start()
-            push = PushConfig(push_endpoint=f"http://127.0.0.1:{server.server_port}/")
-            with SubscriberClient() as client:
-                client.create_subscription(name=name, topic=topic, push_config=push)
-            yield ids
-            server.shutdown()
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            ids.add(self.headers["webhook-id"])
+            self.send_response(204)
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", ids
+        server.shutdown()
 
 
 def _post(url: str, body: object, token: str = "") -> Any:
@@ -150,13 +145,13 @@ def _post(url: str, body: object, token: str = "") -> Any:
 
 
 def main(tag: str) -> None:
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, receive() as (url, ids):
         code, data = Path(name, "code"), Path(name, "data")
         code.mkdir()
         check_out(tag, code)
-        stack = Stack(code, data)
+        stack = Stack(code, data, url)
         try:
-            save(stack, data, tag.removeprefix("v"))
+            save(stack, data, tag.removeprefix("v"), ids)
         finally:
             stack.run("down")
 
@@ -170,23 +165,22 @@ def check_out(tag: str, code: Path) -> None:
     subprocess.run([*install, "--requirement=requirements-dev.txt"], cwd=code, check=True)
 
 
-def save(stack: Stack, data: Path, version: str) -> None:
+def save(stack: Stack, data: Path, version: str, ids: set[str]) -> None:
     folder = RELEASED / version
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    with stack.subscribed() as ids:
-        with stack.paused():
-            stack.push("folded")
-            stack.run_sql(POISON)
-        stack.wait()
-        stack.query(READ)
-        stack.run("export", "ben", str(data))
-        stack.run("erase", "gone-7f3a", "--yes")
-        stack.wait()
-        # A push follows its publication.
-        readiness.wait(lambda: stack.read_due() <= ids, "the pushes", seconds=PATIENCE_S)
-        published = json.dumps(sorted(ids), indent=0) + "\n"
-        (folder / "published.json").write_text(published, encoding="utf-8")
+    with stack.paused():
+        stack.push("folded")
+        stack.run_sql(POISON)
+    stack.wait()
+    stack.query(READ)
+    stack.run("export", "ben", str(data))
+    stack.run("erase", "gone-7f3a", "--yes")
+    stack.wait()
+    # A message follows its commit.
+    readiness.wait(lambda: stack.read_due() <= ids, "what leaves", seconds=PATIENCE_S)
+    published = json.dumps(sorted(ids), indent=0) + "\n"
+    (folder / "published.json").write_text(published, encoding="utf-8")
     with stack.paused():
         stack.push("tail")
         stack.query(START)

@@ -47,6 +47,10 @@ class PubSubUnavailable(Unavailable):
     """Pub/Sub is unreachable, or there are no credentials for it."""
 
 
+class WebhookUnavailable(PubSubUnavailable):
+    """The receiver at WEBHOOK_URL has not accepted a message; the publisher posts it again."""
+
+
 class StorageUnavailable(Unavailable):
     """Cloud Storage is unreachable or responds with server errors."""
 

@@ -6,11 +6,15 @@ which must not be set unless the name begins like a setting's. Others that begin
 program's: they are named.
 """
 
+import base64
+import contextlib
 import functools
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -107,6 +111,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ([events.md](events.md#published-messages)): `milestones` (also announced erasures), `all` (also
     every recorded event) or `off`. The project function, the batch job and `progress erasures
     apply` read it. Events recorded under another setting are not published later.
+    """
+    webhook_url: str | None = None
+    webhook_secret: str | None = None
+    """In `serve` and `up`, [where each message is posted](serving.md#events-out) in place of the
+    topic, and the secret that signs it: `whsec_` and base64 of at least 24 bytes, or two with a
+    blank between, which both sign. The address has no user name, and TLS unless its host is
+    `localhost` or a loopback address.
     """
     auth_issuer: str | None = None
     auth_audience: str | None = None
@@ -230,7 +241,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     more than 30 days ago and no event of the learner was recorded since. Without this setting, and
     by a restore, announcements are withdrawn. Learners with events of unknown types only are not
     announced. Each process refuses the setting with `PUBLISH_EVENTS=off`, and `progress serve`
-    without `PUBSUB_PROJECT_ID`.
+    without `WEBHOOK_URL` or `PUBSUB_PROJECT_ID`.
     """
     malformed_days: Annotated[int, msgspec.Meta(ge=1, le=400)] = 30
     """After so many days, the batch job empties a dead letter that nobody can decode; an erasure
@@ -283,8 +294,38 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if self.retention_months is not None and publish_events == "off":
             raise SettingsError(
                 "RETENTION_MONTHS: expected PUBLISH_EVENTS milestones or all, and in `serve` "
-                "PUBSUB_PROJECT_ID, because erasures are announced; found off"
+                "WEBHOOK_URL or PUBSUB_PROJECT_ID, because erasures are announced; found off"
             )
+
+    def webhook_keys(self) -> list[bytes]:
+        """Return the keys of WEBHOOK_SECRET; raise SettingsError if one is invalid or missing."""
+        secrets = (self.webhook_secret or "").split()
+        if not 0 < len(secrets) < 3 or not all(map(_WEBHOOK_SECRET.fullmatch, secrets)):
+            raise SettingsError(
+                "WEBHOOK_SECRET: expected `whsec_` and base64 of at least 24 bytes, or two such "
+                "secrets with a blank between"
+            )
+        return [base64.b64decode(f"{secret[6:]}==") for secret in secrets]
+
+    def check_webhook(self) -> None:
+        """Raise SettingsError, which repeats no part of the URL, if nothing can be posted."""
+        try:
+            parts = urlsplit(self.webhook_url or "https://unset")
+            host, _ = parts.hostname or "", parts.port
+        except ValueError:
+            parts, host = urlsplit(""), ""
+        if "@" in parts.netloc:
+            raise SettingsError("WEBHOOK_URL: expected an address without a user name")
+        is_safe = parts.scheme == "https" or (parts.scheme == "http" and _is_own(host))
+        if not host or not is_safe:
+            raise SettingsError(
+                "WEBHOOK_URL: expected a URL that begins with https://, or with http:// and "
+                "localhost or a loopback address"
+            )
+        if self.webhook_url and (self.k_service or self.cloud_run_job):
+            raise SettingsError("WEBHOOK_URL is for `progress serve` and `up`: use a subscription")
+        if self.webhook_url:
+            self.webhook_keys()
 
     def lag_limits(self) -> dict[str, int]:
         return {
@@ -325,8 +366,9 @@ APP_PLACEHOLDERS = ("filter", "from", "to", "list", "item", "level", "language")
 _OURS = "PROGRESS_"
 _LIKE_OURS = (
     *("DATABASE_", "DB_", "AUTH_", "CORS_", "RATE_LIMIT", "GRAPHQL_", "ARCHIVE_", "EXPORTS_"),
-    *("ERASE_", "LEARNER", "CHANGES_", "MAX_LAG_", "PUBLISH_", "SCHEDULER_", "SERVE_"),
+    *("ERASE_", "LEARNER", "CHANGES_", "MAX_LAG_", "PUBLISH_", "SCHEDULER_", "SERVE_", "WEBHOOK_"),
 )
+_WEBHOOK_SECRET = re.compile(r"whsec_([A-Za-z0-9+/]{4}){8,}([A-Za-z0-9+/]{2,3})?={0,2}")
 _SHORT = 8  # letters; most names that differ by two letters from a shorter one are no misspelling
 # Names of other programs that are as near to a setting as a misspelling.
 _OTHERS = {
@@ -360,7 +402,14 @@ def read(environment: Mapping[str, str]) -> Settings:
         expected = _EXPECTED.get(name, "an integer")
         raise SettingsError(f"{name.upper()}: expected {expected}; found {texts[name]!r}") from None
     settings.check_retention(settings.publish_events)
+    settings.check_webhook()
     return settings
+
+
+def _is_own(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
 
 
 def _check_placeholders(url: str) -> None:

@@ -43,7 +43,7 @@ FIXTURES = (
     *("export_fixtures", "fake_publisher", "learner_client", "operation_fixtures"),
     *("postgres_servers", "postgres_wire", "posts", "published", "small_disks"),
     *("socket_client", "subscription_client"),
-    "traced_operation",
+    *("traced_operation", "webhooks"),
 )
 
 # Programs that some tests need. If a program is missing, its tests are skipped. If --require names

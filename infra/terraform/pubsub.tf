@@ -62,7 +62,7 @@ variable "publish_events" {
 }
 
 variable "event_subscriptions" {
-  # Pub/Sub signs each push to an endpoint with a token for the audience `endpoint` (see examples/milestones.py). If
+  # Pub/Sub signs each push to an endpoint with a token for the audience `endpoint`. If
   # there is no endpoint, `subscribers` pull the messages. A service in another project may instead attach its own
   # subscription to the topic, if `event_subscribers` names its account.
   description = "Subscriptions to progress-events of this project, by name, each with a filter and a dead-letter topic."

@@ -131,8 +131,8 @@ def erased_digests() -> set[str]:
 def use_stack() -> None:
     """If the settings name no database, let workers in this process use the local stack.
 
-    There, and where `progress serve` has run without a project of Google Cloud, they publish
-    nothing. It does not run during a `progress load`.
+    Where `progress serve` has run, and nothing left it, they publish nothing. It does not run
+    during a `progress load`. Raise SettingsError if it posts events to an address that is not set.
     """
     target = Target()
     if not target.has_database:
@@ -140,10 +140,12 @@ def use_stack() -> None:
         settings.fill_in(
             DATABASE_URL=addresses["database_url"],
             REDIS_URL=addresses["redis_url"],
-            PUBLISH_EVENTS="off",
         )
-    elif target.is_server and target.settings.pubsub_project_id == LOCAL_PROJECT:
-        settings.fill_in(PUBLISH_EVENTS="off")
+    if not target.settings.webhook_url and (target.is_server or not target.has_database):
+        if target.state and "webhook_host" in target.state.addresses:
+            raise SettingsError("the system posts events: set WEBHOOK_URL and WEBHOOK_SECRET")
+        if not target.has_database or target.settings.pubsub_project_id == LOCAL_PROJECT:
+            settings.fill_in(PUBLISH_EVENTS="off")
     settings.current.cache_clear()
 
 

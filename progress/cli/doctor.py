@@ -36,6 +36,7 @@ from progress.serve import data_folder
 _DEADLINE_S = 10.0
 STUCK_S = 60.0  # a fold holds its shard for less
 _PENDING_S = 86_400.0  # as the alert "pending-events"
+_OUT, _OUT_S = "events out", 600.0
 _UNITS = ("events", "seconds")
 _DEAD_LETTERS = "-dead-letter-sub"
 _READY = {"query": "/ready", "ingest": "/health", "project": "/"}
@@ -162,7 +163,7 @@ def _look_at_status() -> tuple[str, list[Finding]]:
     with _open() as connection:
         counts, projections = maintenance.read_status(connection)
         pending = maintenance.read_oldest_pending(connection)
-    late = [row for row in projections if row["status"] != "NORMAL"]
+    late = [row for row in projections if row["status"] != "NORMAL" and row["name"] != _OUT]
     findings = []
     if late:
         names = late[0]["name"] + (f" and {len(late) - 1} more" if late[1:] else "")
@@ -178,6 +179,17 @@ def _look_at_status() -> tuple[str, list[Finding]]:
     if conflicts := counts["learner_conflicts"]:
         held += f", {conflicts:,} of learners dropped in 30 days (an app used an id twice)"
     return f"{counts['events']:,} events, {held}, {behind:,} behind at most", findings
+
+
+def _look_at_publication() -> tuple[str, list[Finding]]:
+    with _open() as connection:
+        count, seconds, answer = database.run(connection, "event_store/publication", "waiting")[0]
+    if not count:
+        return "nothing waits", []
+    waited = f"{count:,} events or milestones have waited to leave for {seconds / 60:,.0f} minutes"
+    found = f"{waited}; the last answer: {answer}" if answer else waited
+    do = "look at the receiver and at WEBHOOK_URL, or see docs/runbook.md, Publication lag"
+    return found, [Finding(found, do)] if seconds > _OUT_S else []
 
 
 def _look_at_log() -> tuple[str, list[Finding]]:
@@ -337,6 +349,7 @@ PARTS: dict[str, Callable[[], tuple[str, list[Finding]]]] = {
     "catalogue": _look_at_catalogue,
     "shards": _look_at_shards,  # the cause of what is behind comes first
     "status": _look_at_status,
+    _OUT: _look_at_publication,
     "log": _look_at_log,
     "schedules": _look_at_schedules,
     "redis": _look_at_redis,

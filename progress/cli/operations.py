@@ -46,6 +46,7 @@ _PLACES = {
     "exports": "exported files deleted",
     "files": "archive files written again",
     "archived_events": "events removed from these files",
+    "dropped_messages": "messages that the receiver did not take in a day, and that were dropped",
 }
 _COPIES = {
     "backups": "backups of the database",

@@ -1,6 +1,10 @@
-"""The messages that leave the system on the topic `progress-events`: CloudEvents in binary mode."""
+"""The messages that leave the system: CloudEvents, in binary mode on the topic `progress-events`.
+
+Those that are posted to WEBHOOK_URL are in structured mode.
+"""
 
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -86,3 +90,10 @@ def make_attributes(
         "event_type": event_type,
         "schema": _SCHEMA,
     }
+
+
+def make_structured(attributes: Mapping[str, str], data: str) -> bytes:
+    """Return a message as a CloudEvent in structured mode, with its attributes as extensions."""
+    names = {"content-type": "datacontenttype", "event_type": "eventtype"}
+    event = {names.get(name, name.removeprefix("ce-")): text for name, text in attributes.items()}
+    return msgspec.json.encode({**event, "data": msgspec.Raw(data.encode())})

@@ -140,10 +140,13 @@ def seconds_since(connection: Connection, moment: str) -> float:
     return seconds
 
 
-def find_unpublished_shard(connection: Connection, learner: str) -> int | None:
-    """Return the learner's shard, unless the publisher is past the learner's deletion."""
-    rows = database.run(connection, _FILE, "unpublished shard", learner=learner)
-    return rows[0][0] if rows else None
+def find_unpublished(connection: Connection, learner: str) -> tuple[int, int] | None:
+    """Return the learner's shard and the number of deletions that the publisher is not past.
+
+    Return None if it is past all of them.
+    """
+    rows = database.run(connection, _FILE, "unpublished", learner=learner)
+    return (rows[0][0], rows[0][1]) if rows else None
 
 
 def redact_events(

@@ -21,7 +21,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import blocking_client
 from progress.archive import erased_files, erasure_ledger, manifests
-from progress.errors import OperationEnded, ProgressError
+from progress.errors import OperationEnded, ProgressError, WebhookUnavailable
 from progress.event_store import dead_letters, publication
 from progress.operations import erasure_rows, export_files, records
 from progress.operations.claimed_operations import ClaimedOperation, connection_for, parse_arguments
@@ -34,6 +34,9 @@ Step = Callable[[ClaimedOperation], object]
 # The wait after the step `forget`. A query that began earlier may still store a response with the
 # learner's rows in Redis, until its deadline, 10 s after it began.
 _REQUESTS_END_S = 11.0
+
+_RECEIVER_S = 86_400.0  # after the step `forget`; then nothing about the learner is posted any more
+_ASKS = 10  # so that an attempt waits for 2 s; a system of one machine repeats it later
 
 # Copies of the learner's data that nobody can change, and the time after which each is gone.
 _COPIES = {
@@ -176,17 +179,17 @@ def close(operation: ClaimedOperation) -> object:
     """Repeat the steps before, and remove the last traces of the learner; return the receipt.
 
     Wait for the queries, folds and batch runs that may have read the learner's rows, because they
-    could write these rows again. Wait until the publisher is past the learner's deletion.
+    could write these rows again. Before, wait until the publisher is past the learner's deletion.
     """
     check, learner = operation.report_progress, _learner(operation)
     with connection_for(operation) as connection, contextlib.ExitStack() as locks:
+        dropped = _wait_for_publisher(operation, connection, learner)
         operation.call_without_rebuild(
             lambda: locks.enter_context(
                 replacement.hold_lock(connection, Holder.ERASURE, operation.remaining_s())
             )
         )
         _wait_for_requests(operation, connection)
-        _wait_for_publisher(operation, connection, learner)
         erasure_rows.fold_deletion(connection, learner)
         erasure_rows.redact_events(connection, learner, lambda _: check(), with_deletions=True)
         # This also replaces event ids in the manifest: the emptied UserDeleted has a new id.
@@ -198,14 +201,14 @@ def close(operation: ClaimedOperation) -> object:
         # The sessions say whose undeclared events and letters are, so they are hidden after these.
         erasure_rows.hide_sessions(connection, learner, check)
         _delete_copies(operation, learner)
-        receipt = _write_receipt(operation, connection, learner)
+        receipt = _write_receipt(operation, connection, learner, dropped)
         erasure_rows.keep_receipt(connection, learner, operation.id, receipt)
         erasure_rows.analyze(connection, check)
     return receipt
 
 
 def _write_receipt(
-    operation: ClaimedOperation, connection: Connection, learner: str
+    operation: ClaimedOperation, connection: Connection, learner: str, dropped: dict[str, int]
 ) -> dict[str, Any]:
     """Count the learner's remaining rows; return a receipt that does not contain the id."""
     check = operation.report_progress
@@ -223,7 +226,7 @@ def _write_receipt(
         "forgotten_at": forgotten["forgotten_at"],
         "closed_at": now,
         "reason": parse_arguments(operation, EraseArguments).reason,
-        "erased": _counts(operation) | operation.outcomes["files"],
+        "erased": _counts(operation) | operation.outcomes["files"] | dropped,
         "found": sum(left.values()),
         "places": {place: rows for place, rows in left.items() if rows},
         "in_events_of_others": erasure_rows.count_mentions(connection, learner, check),
@@ -272,17 +275,32 @@ def _publish_deletion(connection: Connection, learner: str) -> None:
 
     Call this after all earlier events of the learner have been emptied; they are not published.
     """
-    shard = erasure_rows.find_unpublished_shard(connection, learner)
-    if shard is not None:
-        publication.publish_shards(connection, [shard], settings.current())
+    if found := erasure_rows.find_unpublished(connection, learner):
+        publication.publish_shards(connection, found[:1], settings.current())
 
 
-def _wait_for_publisher(operation: ClaimedOperation, connection: Connection, learner: str) -> None:
-    """Publish the shard until UserDeleted has left; raise PubSubUnavailable without a response."""
-    while (shard := erasure_rows.find_unpublished_shard(connection, learner)) is not None:
-        publication.publish(connection, shard, settings.current())
-        if erasure_rows.find_unpublished_shard(connection, learner) is not None:
-            operation.wait()
+def _wait_for_publisher(
+    operation: ClaimedOperation, connection: Connection, learner: str
+) -> dict[str, int]:
+    """Publish the shard until UserDeleted has left; raise PubSubUnavailable without a response.
+
+    A receiver at WEBHOOK_URL has a day. Return how many messages are dropped then, by their name.
+    """
+    current, asks = settings.current(), 0
+    try:
+        while found := erasure_rows.find_unpublished(connection, learner):
+            if current.webhook_url and asks == _ASKS:
+                raise WebhookUnavailable("the deletion has not left yet")
+            publication.publish(connection, found[0], current)
+            if erasure_rows.find_unpublished(connection, learner):
+                operation.wait()
+            asks += 1
+    except WebhookUnavailable:
+        forgotten_at = operation.outcomes["forget"]["forgotten_at"]
+        if not found or erasure_rows.seconds_since(connection, forgotten_at) < _RECEIVER_S:
+            raise
+        return {"dropped_messages": found[1]}
+    return {}
 
 
 def _rewrite_files(

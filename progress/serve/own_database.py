@@ -144,7 +144,8 @@ def share(connection: Connection, settings: Settings) -> tuple[dict[str, str], i
     Return the settings of query's pools, in each of its processes, and the wake-ups at a time.
     """
     admitted, of_owner = database.run(connection, _FILE, "connections")[0]
-    project, query = _WAKES + 2 * OPERATIONS, _QUERY * settings.workers
+    project = _WAKES + 2 * OPERATIONS + bool(settings.webhook_url)
+    query = _QUERY * settings.workers
     others = _OTHERS + bool(settings.dump_to)
     needed = _OWNER + others + project + query
     if admitted < needed or of_owner < _OWNER:

@@ -64,7 +64,9 @@ def check(settings: Settings) -> None:
     auth.load_issuer(settings)
 
 
-def make_plan(folder: DataFolder, host: str, port: int, common: Mapping[str, str]) -> SystemPlan:
+def make_plan(
+    folder: DataFolder, host: str, port: int, common: Mapping[str, str], settings: Settings
+) -> SystemPlan:
     """Plan the system on `port`; raise StackError if the port is taken."""
     ports.check_free(port)
     ingest, worker = ports.reserve(), ports.reserve()
@@ -75,6 +77,8 @@ def make_plan(folder: DataFolder, host: str, port: int, common: Mapping[str, str
         "events_url": f"http://{HOST}:{ingest}/events",
         "project_url": f"http://{HOST}:{worker}/",
     }
+    if settings.webhook_url:
+        addresses["webhook_host"] = urlsplit(settings.webhook_url).hostname or ""
     own = {
         "PROGRESS_DATA_DIR": str(folder.path),
         "SERVE_COMMANDS_URL": addresses["project_url"],
@@ -94,7 +98,7 @@ async def serve(folder: DataFolder, host: str, port: int, settings: Settings) ->
     await lock.take()
     try:
         common = {"PUBLISH_EVENTS": _choose_publication(settings)}
-        plan = make_plan(folder, host, port, common)
+        plan = make_plan(folder, host, port, common, settings)
         databases = prepare(settings.database_url or "", settings)
         supervisor = Supervisor(folder, plan.addresses, plan.key)
         urls = [each["DATABASE_URL"] for each in databases.values()]
@@ -135,8 +139,9 @@ def prepare(owner: str, settings: Settings) -> dict[str, dict[str, str]]:
 
 
 def _choose_publication(settings: Settings) -> str:
-    """Return `PUBLISH_EVENTS`: without a project of Google Cloud, nothing leaves the system."""
-    chosen = "off" if settings.pubsub_project_id == LOCAL_PROJECT else settings.publish_events
+    """Return `PUBLISH_EVENTS`: without a webhook or a project of Google Cloud, nothing leaves."""
+    leaves = settings.webhook_url or settings.pubsub_project_id != LOCAL_PROJECT
+    chosen = settings.publish_events if leaves else "off"
     settings.check_retention(chosen)
     return chosen
 

@@ -1,4 +1,4 @@
--- The statements of progress/event_store/publication.py.
+-- The statements of progress/event_store/windows.py.
 
 -- has messages --
 SELECT {event_store/publication is due} FROM (VALUES (CAST(:shard AS smallint))) s (shard);
@@ -43,3 +43,13 @@ WHERE announcement_id = ANY (CAST(:announcements AS uuid[]));
 
 -- move --
 SELECT event_store.move_publisher(CAST(:shard AS smallint), :position, :mark);
+
+-- record failure --
+INSERT INTO event_store.publisher_checkpoints AS c (shard, position, mark, answer) VALUES (:shard, 0, 0, :answer)
+ON CONFLICT (shard) DO UPDATE SET answer = excluded.answer;
+
+-- waiting --
+-- How many events and marks wait, for how many seconds, and what a receiver of WEBHOOK_URL has answered to the first.
+SELECT u.unpublished, extract(epoch FROM clock_timestamp() - u.oldest_at),
+    (SELECT string_agg(DISTINCT c.answer, ', ') FROM event_store.publisher_checkpoints c)
+FROM event_store.count_unpublished() u;

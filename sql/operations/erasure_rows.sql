@@ -104,14 +104,14 @@ DELETE FROM event_store.erasure_announcements a WHERE a.user_id = :learner;
 -- redact accesses --
 SELECT event_store.redact_accesses(:learner, :at_most);
 
--- unpublished shard --
--- The learner's shard, unless the publisher is past the learner's last UserDeleted.
-SELECT e.shard
+-- unpublished --
+-- The learner's shard, and the number of UserDeleted there that the publisher is not past; no row without one.
+SELECT e.shard, count(*)
 FROM event_store.events e
 LEFT JOIN event_store.publisher_checkpoints c ON c.shard = e.shard
 WHERE e.stream_id = 'learner-' || CAST(:learner AS text) AND e.event_type = 'UserDeleted'
   AND e.global_position > coalesce(c.position, 0)
-LIMIT 1;
+GROUP BY e.shard;
 
 -- delete pending --
 SELECT event_store.delete_pending(:learner);

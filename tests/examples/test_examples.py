@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,14 +14,14 @@ from typing import Any
 import pytest
 
 from progress import settings
-from progress.serve import ports, readiness
+from progress.serve import ports
 from tests.conftest import skip_without
-from tests.support import cli, folders, http_client, node, programs, recent_events
+from tests.support import cli, folders, node, programs, recent_events
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
 README = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-PREPARE, RUN, RECEIVE, TYPED = (
+PREPARE, RUN, TYPED = (
     block.replace("\\\n", "") for block in re.findall(r"(?ms)^```sh\n(.*?)^```", README)
 )
 WAIT_S = 60
@@ -101,35 +100,6 @@ def test_an_app_fetches_the_words_that_a_link_of_the_page_means(
     card = {"item_id": "due & old", "rating": 3, "interval_days": 1}
     publish(environment, [recent_events.of("CardReviewed", "ann", 900, **card)])
     assert wait_for("due", lambda: run(environment, "practise.mjs")) == "due & old\n"
-
-
-@pytest.mark.exhaustive
-def test_an_endpoint_writes_who_reached_a_streak_of_30_days(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
-    port, file = ports.reserve(), tmp_path / "reached.txt"
-    line = RECEIVE.replace("8085", str(port)).replace("reached.txt", str(file))
-    create = re.findall(r"(?ms)^```python\n(.*?)^```", README)[0].replace("8085", str(port))
-    named = f"PROJECT = {environment['PROJECT']!r}\n{create}"
-    programs.run([sys.executable, "-c", named], environment, folder=REPOSITORY)
-    with subprocess.Popen(
-        ["bash", "-euc", f"exec env {line}"], cwd=REPOSITORY, env=environment
-    ) as endpoint:
-        try:
-            readiness.wait(lambda: ports.is_listening(port), "the endpoint", seconds=WAIT_S)
-            assert http_client.push(port, b'{"message": {}}') == 401  # without a token
-            publish_streak(environment, "deb", days=30)
-            publish_streak(environment, "eli", days=29)
-            found = wait_for("deb", file.read_text)
-        finally:
-            endpoint.terminate()
-    assert re.fullmatch(r"[0-9a-f-]{36} deb \d{4}-\d\d-\d\d\n", found)
-
-
-def publish_streak(environment: dict[str, str], learner: str, *, days: int) -> None:
-    publish(
-        environment, [event for ago in range(days) for event in recent_events.study(learner, ago)]
-    )
 
 
 def publish(environment: dict[str, str], events: list[dict[str, Any]]) -> None:

@@ -16,12 +16,12 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import check, manifests
-from progress.errors import OperationEnded, ProgressError, PubSubUnavailable
-from progress.event_store import outgoing, publication
+from progress.errors import OperationEnded, ProgressError, PubSubUnavailable, WebhookUnavailable
+from progress.event_store import log, outgoing, publication
 from progress.operations import claimed_operations, erasure_rows, erasure_steps, records
 from progress.operations.records import OperationKind
 from progress.projections import batch, definitions, schema
-from progress.projections.projector import Projector
+from progress.projections.projector import SHARDS, Projector
 from progress.recovery import checks
 from progress.serve import readiness
 from tests.conftest import Store
@@ -42,6 +42,7 @@ from tests.support.erasure_fixtures import (
 from tests.support.export_fixtures import export, export_statistics, read
 from tests.support.fake_publisher import FakePublisher
 from tests.support.operation_fixtures import ADMIN, Operator, list_changes
+from tests.support.webhooks import Receiver
 
 AT = sample_events.BEGIN
 OTHER = "progress_0123456789ab"  # read models of another revision
@@ -670,3 +671,35 @@ def test_an_erasure_waits_until_the_deletion_is_published_and_publishes_nothing_
     published = len(fake_publisher.messages(outgoing.TOPIC))
     assert publication.publish(populated, shard, settings.current()) == 0
     assert len(fake_publisher.messages(outgoing.TOPIC)) == published
+
+
+@pytest.mark.parametrize("key", ["", "key"], ids=["here", "in the thread of one machine"])
+@pytest.mark.usefixtures("publishes_all")
+def test_a_broken_receiver_keeps_an_erasure_for_a_day_and_the_deletion_is_dropped_then(
+    operator: Operator,
+    populated: Connection,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    key: str,
+) -> None:
+    stage.append(populated, list_events())
+    for name, value in {**receiver.settings, "SERVE_KEY": key}.items():
+        monkeypatch.setenv(name, value)
+    settings.current.cache_clear()
+    receiver.react = lambda _: 500
+    erasure = erase(operator)
+    for seconds in (0, 86_000):
+        populated.run(BLOCKS["forget earlier"], id=erasure["id"], seconds=seconds)
+        with pytest.raises(WebhookUnavailable, match=r"status 500|not left yet"):
+            operator.run(erasure["id"])
+    stage.append(populated, sample_events.lesson("bob", 1))
+    populated.run(BLOCKS["forget earlier"], id=erasure["id"], seconds=400)
+    done = receipt(operator.run(erasure["id"]))
+    assert done["erased"]["dropped_messages"] == 1
+    assert find_traces(populated, *NEEDLES) == []
+    receiver.react = lambda _: 204
+    for shard in SHARDS:
+        publication.publish(populated, shard, settings.current())
+    due = {str(e.event_id) for e in log.PostgresEventStore(populated).read_events("learner-bob", 1)}
+    receiver.wait(lambda: due <= {*receiver.ids})
+    assert not [each for each in receiver.accepted if LEARNER in str(each.event)]

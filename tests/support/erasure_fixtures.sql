@@ -76,3 +76,10 @@ CREATE TEMPORARY TABLE weeks AS TABLE weekly_stats;
 
 -- write weeks --
 INSERT INTO weekly_stats TABLE weeks ON CONFLICT DO NOTHING;
+
+-- forget earlier --
+-- The step `forget` of an erasure has ended so many seconds earlier.
+UPDATE operations.steps
+SET outcome = outcome || jsonb_build_object('forgotten_at',
+    CAST(outcome ->> 'forgotten_at' AS timestamptz) - make_interval(secs => :seconds))
+WHERE operation_id = CAST(:id AS uuid) AND name = 'forget';

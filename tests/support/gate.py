@@ -24,7 +24,7 @@ PARTS = (
     *("adapters/test_circuit_breaker.py", "adapters/test_redis_client.py"),
     "adapters/test_redis_outages.py",
     *("query/test_learner_mutations.py", "adapters/test_request_heads.py"),
-    *("event_store/test_publication.py", "ingest/test_disk_full.py"),
+    *("event_store/test_publication.py", "event_store/test_posting.py", "ingest/test_disk_full.py"),
     # What odd bodies and letters cost.
     *("event_store/test_drawn_bodies.py", "event_store/test_letter_costs.py"),
     *("operations/test_batch_job.py", "projections/test_views.py"),

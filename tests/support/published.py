@@ -43,7 +43,7 @@ class Publisher:
         self.connection = self._store.connect()
         self.pid: int = model_rows.read_value(self.connection, "pid")
 
-    def _restart(self) -> None:
+    def restart(self) -> None:
         database.close(self.connection)
         self._start()
 
@@ -79,7 +79,7 @@ class Publisher:
         setattr(self.pubsub, where, before)
         if fault == "killed":
             self.kill()
-            self._restart()
+            self.restart()
 
     def _kill_before_the_move(self) -> None:
         with (
@@ -96,7 +96,7 @@ class Publisher:
             with suppress(ProgressError):
                 running.result()
             locker.run("ROLLBACK")
-        self._restart()
+        self.restart()
 
     def close(self) -> None:
         database.close(self.connection)

@@ -44,6 +44,48 @@ def test_variables_that_are_not_settings_are_ignored() -> None:
     settings.read({"REDIS_URL": "redis://r", "REDIS_URI": "redis://r"})
 
 
+SECRET = "whsec_" + "A" * 32  # 24 bytes
+
+
+@pytest.mark.parametrize(
+    ("url", "secret", "found"),
+    [
+        ("https://hooks.example.com/a?b=c", SECRET, ""),
+        ("http://localhost:9000/", f"{SECRET} whsec_{'B' * 43}", ""),
+        ("http://127.8.9.1", SECRET, ""),
+        ("HTTP://[::1]:80/", SECRET, ""),
+        ("http://hooks.example.com/", SECRET, "WEBHOOK_URL: expected a URL that begins with https"),
+        *(
+            (url, SECRET, "WEBHOOK_URL: expected a URL")
+            for url in (
+                *("http://localhost.example.com/", "http://127.0.0.1.example.com/", "https://"),
+                *("http://0.0.0.0/", "ftp://localhost/", "hooks.example.com", "https://[::1/"),
+                "https://hooks.example.com:http/",
+            )
+        ),
+        ("https://me:pass@hooks.example.com/", SECRET, "WEBHOOK_URL: expected .* without a user"),
+        ("http://localhost@hooks.example.com/", SECRET, "WEBHOOK_URL: expected .* without a user"),
+        ("https://hooks.example.com/", "", "WEBHOOK_SECRET: expected `whsec_` and base64 of at"),
+        ("https://hooks.example.com/", "whsec_" + "A" * 30, "WEBHOOK_SECRET: expected"),
+        ("https://hooks.example.com/", "A" * 32, "WEBHOOK_SECRET: expected"),
+        ("https://hooks.example.com/", SECRET + "*", "WEBHOOK_SECRET: expected"),
+        ("https://hooks.example.com/", " ".join([SECRET] * 3), "WEBHOOK_SECRET: expected .* two"),
+    ],
+)
+def test_a_webhook_has_tls_or_stays_on_this_machine_and_has_a_secret(
+    url: str, secret: str, found: str
+) -> None:
+    given = {"WEBHOOK_URL": url, "WEBHOOK_SECRET": secret}
+    if not found:
+        settings.read(given)
+        with pytest.raises(SettingsError, match=r"WEBHOOK_URL is for `progress serve`"):
+            settings.read({**given, "K_SERVICE": "progress-project"})
+        return
+    with pytest.raises(SettingsError, match=found) as raised:
+        settings.read(given)
+    assert not any(part in str(raised.value) for part in ("pass@", "example.com", "AAAA"))
+
+
 FOREIGN = (
     "API_URL AMQP_URL WEB_URL APP_ENV APP_KEY APP_NAME SERVICE MY_SERVICE SERVICE_URL PORT HOST TZ "
     "REDIS_HOST REDIS_TTL REDIS_DB WORKER_ID WORKDIR PGHOST POSTGRES_URL MAX_AGE_SECONDS ENV "

@@ -19,7 +19,7 @@ FRAMEWORK = {
 # Settings that Terraform does not set: Cloud Run sets them, only tests or the local stack need
 # them, or they are optional.
 NOT_PLANNED = {
-    *("SERVE_COMMANDS_URL", "SERVE_EVENTS_URL", "SERVE_KEY"),
+    *("SERVE_COMMANDS_URL", "SERVE_EVENTS_URL", "SERVE_KEY", "WEBHOOK_URL", "WEBHOOK_SECRET"),
     *("EVENTS_URL", "EVENTS_TOKEN"),
     *("CLOUD_RUN_JOB", "CLOUD_RUN_EXECUTION"),
     *("CLOUD_RUN_TASK_INDEX", "CLOUD_RUN_TASK_COUNT", "CLOUD_RUN_TASK_ATTEMPT"),

@@ -15,6 +15,7 @@ const FINAL_STEPS = {
 const PLACES = [
   'events', 'sessions', 'pending', 'dead_letters', 'bundled_letters', 'undecodable_letters', 'snapshots',
   'milestone_marks', 'accesses', 'poisoned', 'operations', 'exports', 'files', 'archived_events',
+  'dropped_messages',
 ];
 const COPIES = ['backups', 'pubsub', 'pubsub_dead_letters'];
 const STYLES = { SUCCEEDED: 'good', COMPENSATING: 'bad', FAILED: 'bad', TIMED_OUT: 'bad' };

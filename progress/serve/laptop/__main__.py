@@ -93,7 +93,7 @@ def _plan(folder: DataFolder, port: int, issuer_port: int, current: Settings) ->
         "ENVIRONMENT": "development",
         "PUBSUB_PROJECT_ID": addresses["project_id"],
         "PUBSUB_EMULATOR_HOST": "",
-        "PUBLISH_EVENTS": "off",
+        "PUBLISH_EVENTS": current.publish_events if current.webhook_url else "off",
         "REDIS_URL": addresses["redis_url"],
         "AUTH_ISSUER": current.auth_issuer or development_key.ISSUER,
         "AUTH_AUDIENCE": current.auth_audience or development_key.AUDIENCE,
@@ -103,7 +103,7 @@ def _plan(folder: DataFolder, port: int, issuer_port: int, current: Settings) ->
         "CORS_ORIGINS": current.cors_origins or _ORIGINS,
         "LEARNERS_MAY_POST": "false" if current.learners_may_post is False else "true",
     }
-    plan = system.make_plan(folder, HOST, port, common)
+    plan = system.make_plan(folder, HOST, port, common, current)
     plan.addresses.update(addresses)
     return plan
 

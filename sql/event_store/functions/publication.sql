@@ -35,7 +35,7 @@ BEGIN
     INSERT INTO event_store.publisher_checkpoints AS c (shard, position, mark) VALUES (of_shard, to_position, to_mark)
     ON CONFLICT (shard) DO UPDATE
     SET position = greatest(c.position, excluded.position), mark = greatest(c.mark, excluded.mark),
-        updated_at = clock_timestamp();
+        answer = NULL, updated_at = clock_timestamp();
 END $$;
 
 -- Return whether the shard has messages to publish. If it has none, move the checkpoint past the events and marks that
