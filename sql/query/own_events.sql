@@ -11,23 +11,25 @@ WITH today AS (
 ), w AS (
     SELECT 'learner-' || CAST(:user_id AS text) AS stream_id, CAST(:days AS date[]) AS days,
         CAST(:event_type AS text) AS event_type, CAST(:item_id AS text) AS item_id
-), folded AS (
-    SELECT c.position FROM checkpoints c, w WHERE c.shard = event_store.shard_of(w.stream_id)
-), changed AS MATERIALIZED (
-    SELECT EXISTS (
-        SELECT FROM w, folded f
-        JOIN events e ON e.event_type = 'EventRetracted' AND e.global_position > f.position
-        WHERE e.stream_id = w.stream_id AND cardinality(w.days) > 0) AS by_retraction
-), rests AS (
-    SELECT e.event_id, e.stream_id, e.global_position > f.position AS is_new, d.day
-    FROM w, folded f, changed c
+), tail AS MATERIALIZED (
+    SELECT e.*
+    FROM w JOIN checkpoints c ON c.shard = event_store.shard_of(w.stream_id)
     CROSS JOIN LATERAL (
-        SELECT * FROM events e
-        WHERE e.event_type = 'RestDayTaken' AND e.stream_id = w.stream_id AND e.global_position > f.position
+        SELECT * FROM events e WHERE e.shard = c.shard AND e.global_position > c.position OFFSET 0
+    ) AS e
+    WHERE e.stream_id = w.stream_id
+), changed AS MATERIALIZED (
+    SELECT cardinality(w.days) > 0
+        AND EXISTS (SELECT FROM tail t WHERE t.event_type = 'EventRetracted') AS by_retraction
+    FROM w
+), rests AS (
+    SELECT e.event_id, e.stream_id, d.day
+    FROM w, changed c
+    CROSS JOIN LATERAL (
+        SELECT * FROM tail t WHERE t.event_type = 'RestDayTaken'
         UNION ALL
-        SELECT * FROM events e
-        WHERE c.by_retraction AND e.event_type = 'RestDayTaken' AND e.stream_id = w.stream_id
-          AND e.stream_version > 0 AND e.global_position <= f.position
+        SELECT * FROM events l
+        WHERE c.by_retraction AND l.stream_id = w.stream_id AND l.event_type = 'RestDayTaken'
     ) AS e
     JOIN unnest(w.days) AS d (day) ON CAST(d.day AS text) = e.event_data ->> 'date'
 )
@@ -46,12 +48,9 @@ SELECT
         UNION ALL
         SELECT max(g.occurred_at) FROM goals g WHERE g.user_id = :user_id AND w.event_type = 'GoalSet'
         UNION ALL
-        SELECT e.occurred_at
-        FROM folded f
-        JOIN events e ON e.event_type IN ('ItemSetAside', 'ItemResumed', 'GoalSet') AND e.global_position > f.position
-            AND e.stream_id = w.stream_id
-            AND CASE WHEN w.event_type = 'GoalSet' THEN e.event_type = 'GoalSet'
-                ELSE e.event_type <> 'GoalSet' AND e.event_data ->> 'item_id' = w.item_id END
+        SELECT t.occurred_at FROM tail t
+        WHERE CASE WHEN w.event_type = 'GoalSet' THEN t.event_type = 'GoalSet'
+            ELSE t.event_type IN ('ItemSetAside', 'ItemResumed') AND t.event_data ->> 'item_id' = w.item_id END
      ) d) AS decided_at,
     ARRAY(
         SELECT r.day FROM rest_days r, changed c
