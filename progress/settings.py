@@ -237,11 +237,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     counts is when an event was recorded, so an imported history is safe. First it announces the
     erasure on the topic `progress-events`
     ([ErasureAnnounced](events.md#erasureannounced-kind-is-announced)), 1,000 in a run. The erasure
-    starts in the first run on the announced day, ten in a run, if Pub/Sub took the announcement
-    more than 30 days ago and no event of the learner was recorded since. Without this setting, and
-    by a restore, announcements are withdrawn. Learners with events of unknown types only are not
-    announced. Each process refuses the setting with `PUBLISH_EVENTS=off`, and `progress serve`
-    without `WEBHOOK_URL` or `PUBSUB_PROJECT_ID`.
+    starts in the first run on the announced day, ten in a run, if Pub/Sub or the webhook took the
+    announcement more than 30 days ago and no event of the learner was recorded since. Without this
+    setting, and by a restore, announcements are withdrawn. Learners with events of unknown types
+    only are not announced. Each process refuses the setting with `PUBLISH_EVENTS=off`, and
+    `progress serve` without `WEBHOOK_URL` or `PUBSUB_PROJECT_ID`.
     """
     malformed_days: Annotated[int, msgspec.Meta(ge=1, le=400)] = 30
     """After so many days, the batch job empties a dead letter that nobody can decode; an erasure

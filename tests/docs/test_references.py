@@ -102,7 +102,8 @@ def _is_module(name: str) -> bool:
 
 
 def test_what_comments_docstrings_and_documents_name_exists() -> None:
-    own = [name for name in FILES if not re.search(r"\.min\.js$|/released/\d", name)]
+    # An applied migration keeps its text.
+    own = [each for each in FILES if not re.search(r"\.min\.js$|/released/\d|^sql/mig", each)]
     read = [name for name in own if PurePosixPath(name).suffix in {*_COMMENTS, ".md"}]
     assert len(read) > 800
     assert [f"{file}: {name}" for file in read for name in find_dangling(read_prose(file))] == []

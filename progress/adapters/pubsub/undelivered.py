@@ -1,7 +1,7 @@
 """The number of undelivered messages of each Pub/Sub subscription.
 
 Only Cloud Monitoring knows these numbers. It measures them once a minute, and a measurement is
-visible after at most two minutes. On one machine, the transport's table has them.
+visible after at most two minutes. On one machine, there are none.
 """
 
 import re
