@@ -46,10 +46,16 @@ const table = (view) => ({
   news: { on: ['page'], least: 10_000, isQuiet: true, run: () => view.addNews() },
   frame: { on: ['news'], isQuiet: true, run: () => view.addFrame() },
   met: { on: ['year'], at: 'year', isQuiet: true, run: () => view.loadMet() },
-  scales: { on: ['change'], at: 'levels', least: 10_000, isQuiet: true, run: () => view.loadPart('scales', () => import('./scales.js')) },
+  scales: {
+    on: ['change'], at: 'levels', least: 10_000, isQuiet: true,
+    run: () => view.loadPart('scales', () => import('./scales.js')),
+  },
   lastLevel: { on: ['page', 'scales', 'scale'], at: 'levels', isQuiet: true, run: () => view.loadLastLevel() },
   states: { on: ['batch'], at: 'states', run: () => view.loadPart('states', () => import('./states.js')) },
-  sessions: { on: ['change'], at: 'when', least: 5_000, run: () => view.loadPart('sessions', () => import('./sessions_card.js')) },
+  sessions: {
+    on: ['change'], at: 'when', least: 5_000,
+    run: () => view.loadPart('sessions', () => import('./sessions_card.js')),
+  },
   readers: { at: 'readers', run: () => view.readers ?? view.loadReaders() },
   moreReaders: { on: ['more readers'], run: () => view.loadReaders() },
   review: { on: ['review'], run: () => view.loadReview() },
@@ -254,7 +260,7 @@ export class Learner extends Dashboard {
     this.draw();
   }
 
-  /** Load a part of the view with what a module exports as `load`, and show it unless the page shows another day now. */
+  /** Load a part of the view with what a module exports as `load`, and show it unless the page shows another day. */
   async loadPart(name, open) {
     const day = pastDay();
     const { load } = await open();

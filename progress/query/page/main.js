@@ -141,8 +141,8 @@ class Unknown extends View {
 }
 
 /**
- * Says that a view or its past day could not be loaded. A retry reloads the page, because some browsers do not request a
- * failed module again without a reload. It does so only if the server answers: otherwise, the page would be lost.
+ * Says that a view or its past day could not be loaded. A retry reloads the page, because some browsers do not request
+ * a failed module again without a reload. It does so only if the server answers: otherwise, the page would be lost.
  */
 class Unloaded extends View {
   constructor(element, error, shell) {

@@ -7,7 +7,7 @@ import { isKnown, learnName, nameOf, visible } from './names.js';
 import { LEFT, read, store } from './signed_in.js';
 import { withParameter } from './past_day.js';
 
-/** The list of this group, if the user left it last: its address and the ids of its learners. Signing out forgets it. */
+/** The list of this group, if the user left it last: its address and its learners' ids. Signing out forgets it. */
 function leftOf(group) {
   const left = JSON.parse(read(LEFT));
   return left?.group === group ? left : null;
