@@ -85,16 +85,14 @@ def test_google_s_emulator_pushes_to_the_local_stack(request: pytest.FixtureRequ
                 PROGRESS_DATA_DIR=str(folder),
             )
             text = subscribe.replace(".venv/bin/progress", " ".join(cli.COMMAND))
-            programs.run(["bash", "-euc", text], environment, folder=files.ROOT)
             lesson = [sys.executable, "examples/publish.py", "ann"]
-            programs.run(lesson, environment, folder=files.ROOT)
+            for each in (["bash", "-euc", text], lesson):
+                programs.run(each, environment, folder=files.ROOT)
             query = "{ userProgress { totalSessionsCompleted } }"
             headers = http_client.headers(stack.token("ann"))
+            found = {"userProgress": {"totalSessionsCompleted": 1}}
             readiness.wait(
-                lambda: (
-                    http_client.ask(stack.port, headers, query)
-                    == {"userProgress": {"totalSessionsCompleted": 1}}
-                ),
+                lambda: http_client.ask(stack.port, headers, query) == found,
                 "the lesson",
                 seconds=60,
             )

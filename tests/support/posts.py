@@ -1,7 +1,6 @@
 """Post events to ingest, as commands do; and an ingest that notes what commands post."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -65,36 +64,31 @@ class NotedIngest:
         self.posts, self.answers = [], []
 
 
-@contextmanager
-def serve_ingest(database_url: str, publisher: FakePublisher) -> Iterator[NotedIngest]:
-    noted = NotedIngest()
-    with token_issuer.serve() as issuer:
-        environment = issuer.environment(database_url)
-        with pushes.load_ingest(database_url, publisher, environment) as client:
-
-            class Handler(http_servers.Handler):
-                def do_POST(self) -> None:  # noqa: N802 - the name in http.server
-                    body = self.read_body()
-                    try:
-                        noted.on_request()
-                        answer = client.post(self.path, data=body, headers=[*self.headers.items()])
-                        if answer.status_code == 200:
-                            parts = bodies.split(body, self.headers["Content-Type"])
-                            noted.posts.append([msgspec.json.decode(part) for _, part in parts])
-                            noted.answers.append(msgspec.json.decode(answer.data, type=Recorded))
-                        noted.on_recorded()
-                    except ConnectionError:
-                        self.close_connection = True
-                        return
-                    self.respond(answer.status_code, answer.data)
-
-            with http_servers.serve(Handler) as url:
-                token = token_issuer.token("poster", roles="publisher")
-                noted.environment = {"EVENTS_URL": f"{url}/events", "EVENTS_TOKEN": token}
-                yield noted
-
-
 @pytest.fixture
 def noted_ingest(store: "Store", fake_publisher: FakePublisher) -> Iterator[NotedIngest]:
-    with serve_ingest(store.url, fake_publisher) as noted:
+    noted = NotedIngest()
+
+    class Handler(http_servers.Handler):
+        def do_POST(self) -> None:  # noqa: N802 - the name in http.server
+            body = self.read_body()
+            try:
+                noted.on_request()
+                answer = client.post(self.path, data=body, headers=[*self.headers.items()])
+                if answer.status_code == 200:
+                    parts = bodies.split(body, self.headers["Content-Type"])
+                    noted.posts.append([msgspec.json.decode(part) for _, part in parts])
+                    noted.answers.append(msgspec.json.decode(answer.data, type=Recorded))
+                noted.on_recorded()
+            except ConnectionError:
+                self.close_connection = True
+                return
+            self.respond(answer.status_code, answer.data)
+
+    with (
+        token_issuer.serve() as issuer,
+        pushes.load_ingest(store.url, fake_publisher, issuer.environment(store.url)) as client,
+        http_servers.serve(Handler) as url,
+    ):
+        token = token_issuer.token("poster", roles="publisher")
+        noted.environment = {"EVENTS_URL": f"{url}/events", "EVENTS_TOKEN": token}
         yield noted
