@@ -483,7 +483,7 @@ def call_at_once(
         return variables, outcome(api.read(response))
 
     async def call_all(served: Api, some: Sequence[dict[str, Any]]) -> list[Any]:
-        return await asyncio.gather(*(call(served, each) for each in some))
+        return [*await asyncio.gather(*(call(served, each) for each in some))]
 
     number = len(instances)
     with ThreadPoolExecutor(number) as pool:
