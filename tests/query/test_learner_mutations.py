@@ -257,29 +257,6 @@ def test_a_repeated_call_finds_the_recorded_event_even_after_midnight(world: Wor
     }
 
 
-@pytest.mark.first_in_gate
-@pytest.mark.parametrize("stage", ["folded", "recorded"])
-def test_a_day_that_would_not_become_a_rest_day_or_displaces_one_is_refused(
-    world: World, stage: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if stage != "folded":
-        monkeypatch.setattr(learner_mutations, "_MAX_WAIT_S", 0.05)
-    user = world.add_learner()
-    today = world.today(user)
-    days = list_days(today)
-    world.is_folding = stage == "folded"
-    assert world.take(user, days[1], "a")["counted"] == (stage == "folded")
-    assert world.take(user, days[1], "b") == "BAD_USER_INPUT", "it is a rest day"
-    assert world.take(user, days[2], "c")["eventId"]
-    assert world.take(user, days[0], "d") == "BAD_USER_INPUT", "it displaces a rest day"
-    assert world.take(user, days[3], "e") == "BAD_USER_INPUT", "its week has two rest days"
-    for outside in (today - timedelta(days=1), today + timedelta(days=8), date.min, date.max):
-        assert world.take(user, outside, "f") == "BAD_USER_INPUT"
-    assert len(world.rows()) == 2
-    world.fold()
-    assert world.rest_days(user) == [f"{days[1]}", f"{days[2]}"]
-
-
 def test_a_goal_s_last_change_is_retracted_and_a_repeated_call_does_not_set_it_again(
     world: World,
 ) -> None:
@@ -365,8 +342,11 @@ def list_days(today: date) -> list[date]:
     return max(weeks, key=len)
 
 
-def test_a_goal_outside_its_bounds_is_refused(world: World) -> None:
+def test_a_goal_and_a_day_outside_their_bounds_are_refused(world: World) -> None:
     user = world.add_learner()
+    today = world.today(user)
+    for day in (today - timedelta(days=1), today + timedelta(days=8), date.min, date.max):
+        assert world.take(user, day) == REFUSED
     for answers, key in ((-1, "k"), (1_001, "k"), (1, "k" * 201)):
         assert world.set_goal(user, answers, key) == REFUSED
     assert world.rows() == []

@@ -28,7 +28,7 @@ from progress.event_store import envelope, events
 from progress.event_store.entries import Message, Rejection
 from progress.query import own_events, rate_limits
 from progress.query.cache.versions import DatabaseVersions
-from progress.query.own_events import OwnEvents, Recorded
+from progress.query.own_events import OwnEvents
 from progress.query.rate_limits import EVENTS, RateLimiter
 
 if TYPE_CHECKING:
@@ -151,13 +151,12 @@ class EventRecorder:
         with contextlib.suppress(Unavailable):
             seconds = min(_MAX_WAIT_S, request_scope.current().remaining() - _KEPT_S)
             with request_scope.begin(max(_POLL_S, seconds)):
-                while await self._projected_to() < position:
+                while True:
+                    found = await self._versions.fetch_position(since=time.monotonic())
+                    if found.position >= position:
+                        return True
                     await asyncio.sleep(_POLL_S)
-            return True
         return False
-
-    async def _projected_to(self) -> int:
-        return (await self._versions.fetch_position(since=time.monotonic())).position
 
     async def _find(self, event: UserEvent, at: datetime) -> Mapping[str, Any]:
         """Return what the event depends on, and its position if it is recorded; see `record`."""
@@ -185,7 +184,7 @@ class EventRecorder:
     async def _append(
         self, event: UserEvent, found: Mapping[str, Any], at: datetime
     ) -> tuple[bool, int]:
-        """Append the event; return whether it is new, and its position.
+        """Append the event, and wake its shard; return whether it is new, and its position.
 
         A rest day is appended to the stream that was checked, and checked again if another event
         is faster, until the request's deadline.
@@ -207,18 +206,13 @@ class EventRecorder:
                     raise
                 found = await self._find(event, at)
                 continue
-            return "appended" in recorded.outcomes, await _finish(recorded)
+            if "erased" in recorded.outcomes:
+                raise NotFound("expected a caller who is not erased")
+            if recorded.global_position is None:
+                raise InstanceUnavailable("the clock of the database was set back")
+            await own_events.wake(recorded.shards)
+            return "appended" in recorded.outcomes, recorded.global_position
         return False, found["position"]
-
-
-async def _finish(recorded: Recorded) -> int:
-    """Wake the shard; return the event's position."""
-    if "erased" in recorded.outcomes:
-        raise NotFound("expected a caller who is not erased")
-    if recorded.global_position is None:
-        raise InstanceUnavailable("the clock of the database was set back")
-    await own_events.wake(recorded.shards)
-    return recorded.global_position
 
 
 def _check_retracted(found: str | None, today: date, at: datetime) -> None:
