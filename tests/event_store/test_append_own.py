@@ -165,11 +165,8 @@ def test_a_mutation_has_the_time_of_its_append_and_is_recorded_once(log: Log) ->
     sent, before = entry(at=None), datetime.now(UTC)
     first = log.choose(sent)
     ((id_, stream, at, metadata),) = log.rows()
-    assert (id_, stream, metadata) == (
-        sent["event_id"],
-        "learner-ann",
-        {"occurred_at_source": "publish_time"},
-    )
+    assert (id_, stream) == (sent["event_id"], "learner-ann")
+    assert metadata == {"occurred_at_source": "publish_time"}
     assert before <= at <= datetime.now(UTC)
     again = log.choose(sent)
     assert (first["outcomes"], again["outcomes"]) == ({"appended": 1}, {"redelivered": 1})
