@@ -130,10 +130,8 @@ def test_the_message_is_that_of_the_topic_and_both_secrets_sign_it(
     former, receiver.secret = receiver.secret, webhooks.make_secret()
     secrets = {"webhook_secret": f"{receiver.secret} {former}"}
     both = msgspec.structs.replace(post_to(receiver), **secrets)
-    event = sample_events.envelope(
-        "Noted", {"user_id": "ann", "t": "ü\u2028", "n": 1e-7}, at=sample_events.BEGIN
-    )
-    append(connection, [event])
+    data = {"user_id": "ann", "t": "ü\u2028", "n": 1e-7}
+    append(connection, [sample_events.envelope("Noted", data, at=sample_events.BEGIN)])
     assert sum(publication.publish(connection, shard, both) for shard in SHARDS) == 1
     connection.run("DELETE FROM event_store.publisher_checkpoints")
     with contextlib.closing(Publisher(store, fake_publisher, "all")) as publisher:
