@@ -43,7 +43,7 @@ _LONG = {
     100: ("the stack of faults", "serve/test_stack", "PostgreSQL 15"),
     60: (
         *("demo/test_demo", "query/test_as_of", "recovery/test_archive_rebuild"),
-        *("serve/test_transport", "query/live/test_instances", "query/cache/test_cache"),
+        *("query/live/test_instances", "query/cache/test_cache"),
         *("query/live/test_sockets", "ingest/test_admission", "serve/test_serve"),
     ),
     45: (
