@@ -149,20 +149,6 @@ def use_stack() -> None:
     settings.current.cache_clear()
 
 
-def _call_system() -> None:
-    """Let this process call the system that runs on the data folder, if any.
-
-    If the settings name a database, it may be another one than that of a local stack.
-    """
-    target = Target()
-    if target.has_database and not target.is_server:
-        return
-    with contextlib.suppress(StackError):
-        state = data_folder.running(target.folder)
-        settings.fill_in(SERVE_COMMANDS_URL=state.addresses["project_url"], SERVE_KEY=state.key)
-        settings.current.cache_clear()
-
-
 def pubsub() -> tuple[str, str | None]:
     """Return the project, and the emulator's address or None for Google Cloud.
 
@@ -233,8 +219,14 @@ def call_workers(operation_ids: Sequence[UUID], shards: Iterable[int] = ()) -> N
     """
     from progress.adapters.pubsub import wakeups
 
-    _call_system()
-    if not (settings.current().serve_commands_url or Target().has_pubsub):
+    target = Target()
+    # If the settings name a database, it may be another one than that of a local stack.
+    if target.is_server or not target.has_database:
+        with contextlib.suppress(StackError):
+            state = data_folder.running(target.folder)
+            settings.fill_in(SERVE_COMMANDS_URL=state.addresses["project_url"], SERVE_KEY=state.key)
+            settings.current.cache_clear()
+    if not (settings.current().serve_commands_url or target.has_pubsub):
         return
     try:
         wakeups.publish(operation_ids, shards)

@@ -93,7 +93,7 @@ def run_batch() -> batch.BatchReport:
     with connections.open_connection() as connection:
         readiness.wait(run_with_lock, "the scheduled run", seconds=_BATCH_TIMEOUT_S)
         # The functions publish what the run has left, because they know the setting PUBLISH_EVENTS.
-        is_left = database.run(connection, "event_store/publication", "has unpublished")[0][0]
+        is_left = database.run(connection, "event_store/publication", "waiting")[0][0]
         connections.call_workers(records.list_unclaimed(connection), SHARDS if is_left else ())
     return reports[-1]
 

@@ -101,7 +101,8 @@ class Poster:
         while True:
             connection = None
             try:
-                connection = self._connect()
+                connection = self._connection or database.connect(self._settings, name="webhook")
+                self._connection = connection
                 async with webhook.open_session() as session:
                     async for _ in post(connection, shard, self._settings, session):
                         pause = _FIRST_PAUSE_S
@@ -112,10 +113,6 @@ class Poster:
                     self._close(connection)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_PAUSE_S)
-
-    def _connect(self) -> Connection:
-        self._connection = self._connection or database.connect(self._settings, name="webhook")
-        return self._connection
 
     def _close(self, connection: Connection | None) -> None:
         """Close a connection that failed, unless another shard has replaced it."""

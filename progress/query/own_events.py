@@ -14,6 +14,7 @@ from progress.errors import InstanceUnavailable
 from progress.query.read_models.reader import Reader
 
 _WAKE_TIMEOUT_S = 3.0
+_OF_POST = {"is_mutation": False, "expected_version": None, "seen_version": None, "seen": None}
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -52,29 +53,16 @@ class OwnEvents:
         return rows[0]
 
     async def append(
-        self,
-        learner: str,
-        entries: Sequence[bytes],
-        *,
-        is_mutation: bool = False,
-        expected_version: int | None = None,
-        seen_version: int | None = None,
-        seen: datetime | None = None,
+        self, learner: str, entries: Sequence[bytes], **of_mutation: object
     ) -> Recorded:
         """Record the entries, which are JSON; see sql/event_store/functions/append_own.sql.
 
         Raise StatementFailed with the function's SQLSTATE, and Unavailable; then they may be
         recorded nevertheless, and the call can be repeated.
         """
-        row = await self.fetch(
-            "append",
-            user_id=learner,
-            entries=(b"[%b]" % b",".join(entries)).decode(),
-            is_mutation=is_mutation,
-            expected_version=expected_version,
-            seen_version=seen_version,
-            seen=seen,
-        )
+        sent = (b"[%b]" % b",".join(entries)).decode()
+        values = _OF_POST | of_mutation
+        row = await self.fetch("append", user_id=learner, entries=sent, **values)
         return msgspec.json.decode(row["recorded"], type=Recorded)
 
 

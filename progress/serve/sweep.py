@@ -34,9 +34,7 @@ class _Rhythm(NamedTuple):
 
 
 _FOLD = _Rhythm(5, 5)
-_PUBLICATION = _Rhythm(
-    5, 5, (204, 500, 503)
-)  # what waits for a receiver waits after a wake-up, too
+_PUBLICATION = _Rhythm(5, 5, (204, 500, 503))  # a receiver may be away after a wake-up, too
 _OPERATION = _Rhythm(10, 600)
 
 

@@ -9,9 +9,6 @@ event_store.has_messages(s.shard, :setting) OR :setting <> 'off' AND EXISTS (
     SELECT FROM event_store.erasure_announcements a
     WHERE a.shard = s.shard AND {event_store/publication is announced})
 
--- has unpublished --
-SELECT unpublished > 0 FROM event_store.count_unpublished();
-
 -- lock --
 SELECT pg_try_advisory_lock(hashtext('event_store.publisher'), :shard);
 

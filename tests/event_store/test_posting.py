@@ -26,22 +26,6 @@ class Server:
         self.headers: dict[str, str] = {}
         self.url = ""
 
-    def answer(self, handler: http_servers.Handler) -> None:
-        body = handler.read_body()
-        assert handler.headers["Authorization"] == "Bearer key"
-        assert handler.headers["Content-Type"] == bodies.LINES
-        fault = self.faults.pop(0) if self.faults else 200
-        if fault in (200, None):
-            parts = [part for _, part in bodies.split(body, bodies.LINES)]
-            assert len(parts) == 1 or len(body) <= 1_000_000
-            self.taken += [parts] if fault else []
-            faulty = [Letter(n, "invalid", "odd", None) for n, e in enumerate(parts) if e == b"{}"]
-            answer = Recorded(len(parts) - len(faulty), 0, 0, 0, 0, faulty)
-            cut = 10 if fault is None else None
-            handler.respond(200, msgspec.json.encode(answer), cut=cut)
-        else:
-            handler.respond(fault, FULL, cut=None, **self.headers)
-
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
@@ -50,7 +34,18 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
     class Handler(http_servers.Handler):
         def do_POST(self) -> None:  # noqa: N802 - the name in http.server
-            made.answer(self)
+            body = self.read_body()
+            assert self.headers["Authorization"] == "Bearer key"
+            fault = made.faults.pop(0) if made.faults else 200
+            if fault not in (200, None):
+                self.respond(fault, FULL, cut=None, **made.headers)
+                return
+            parts = [part for _, part in bodies.split(body, self.headers["Content-Type"])]
+            assert len(parts) == 1 or len(body) <= 1_000_000
+            made.taken += [parts] if fault else []
+            faulty = [Letter(n, "invalid", "odd", None) for n, e in enumerate(parts) if e == b"{}"]
+            answer = Recorded(len(parts) - len(faulty), 0, 0, 0, 0, faulty)
+            self.respond(200, msgspec.json.encode(answer), cut=None if fault else 10)
 
     with http_servers.serve(Handler) as url:
         made.url = f"{url}/events"

@@ -13,8 +13,6 @@ from uuid import UUID
 import pytest
 
 from progress.adapters.postgres.database import Connection
-from progress.event_store import log
-from progress.ingest import push
 from progress.operations import records
 from progress.operations.records import OperationKind
 from progress.projections import projector, turns
@@ -22,9 +20,9 @@ from progress.projections.projector import Projector
 from progress.serve import sweep
 from progress.serve.sweep import Sweep
 from tests.conftest import Store
-from tests.support import http_servers, sample_events
+from tests.support import http_servers, model_rows, sample_events
 from tests.support.postgres_servers import url_of
-from tests.support.pushes import encode_push
+from tests.support.stage import append
 
 _KEY = "key"
 _FIRST_S, _LONGEST_S = 0.2, 0.4
@@ -37,14 +35,6 @@ class Project:
         self.url = ""
         self.answer: Callable[[int | UUID], int] = lambda _: 204
         self.calls: defaultdict[int | UUID, list[float]] = defaultdict(list)
-        self.keys: set[str] = set()
-
-    def take(self, body: bytes, key: str) -> int:
-        command, _ = projector.parse_push(body)
-        assert command is not None
-        self.keys.add(key)
-        self.calls[command].append(time.monotonic())
-        return self.answer(command)
 
 
 @pytest.fixture
@@ -53,8 +43,11 @@ def project() -> Iterator[Project]:
 
     class Handler(http_servers.Handler):
         def do_POST(self) -> None:  # noqa: N802 - the name in http.server
-            status = made.take(self.read_body(), self.headers["Authorization"])
-            self.respond(status)
+            command, _ = projector.parse_push(self.read_body())
+            assert command is not None
+            assert self.headers["Authorization"] == f"Bearer {_KEY}"
+            made.calls[command].append(time.monotonic())
+            self.respond(made.answer(command))
 
     with http_servers.serve(Handler) as made.url:
         yield made
@@ -68,17 +61,16 @@ def run(
     monkeypatch.setattr(sweep, "_INTERVAL_S", 0.02)
     paused = {
         "_OPERATION": (_FIRST_S, _LONGEST_S),
-        "_FOLD": (_FIRST_S,) * 2,
-        "_PUBLICATION": (600,) * 2,
+        "_FOLD": (_FIRST_S, _FIRST_S),
+        "_PUBLICATION": (600, 600),
     }
     for name, (first_s, longest_s) in paused.items():
         rhythm = getattr(sweep, name)._replace(first_s=first_s, longest_s=longest_s)
         monkeypatch.setattr(sweep, name, rhythm)
 
     async def sweep_until(is_done: Callable[[], bool]) -> None:
-        kept = asyncio.create_task(
-            Sweep(url_of(store.url, "batch"), project.url, _KEY, "all").keep()
-        )
+        made = Sweep(url_of(store.url, "batch"), project.url, _KEY, "all")
+        kept = asyncio.create_task(made.keep())
         async with asyncio.timeout(60):
             while not is_done():
                 assert not kept.done(), kept.exception()
@@ -93,36 +85,27 @@ def run(
 def record(connection: Connection, *users: str) -> set[int]:
     """Record a lesson of each user; return the shards that are behind."""
     for user in users:
-        body = encode_push(sample_events.lesson(user, 1))
-        log.append(connection, [push.parse_delivery(body)])
+        append(connection, sample_events.lesson(user, 1))
     return {*Projector(connection).find_shards_behind()}
 
 
-def start(connection: Connection, kind: OperationKind = OperationKind.RUN_BATCH) -> UUID:
-    return records.accept(
-        connection, kind, caller="ada", key=str(time.monotonic_ns()), subject=None
-    )
+def start(connection: Connection) -> UUID:
+    kind, key = OperationKind.RUN_BATCH, str(time.monotonic_ns())
+    return records.accept(connection, kind, caller="ada", key=key, subject=None)
 
 
-def test_shards_that_are_behind_and_unclaimed_operations_are_called(
-    connection: Connection, project: Project, run: Any
+@pytest.mark.parametrize("is_folded", [True, False])
+def test_unclaimed_operations_and_what_is_not_folded_or_published_are_called(
+    connection: Connection, project: Project, run: Any, *, is_folded: bool
 ) -> None:
-    due: set[int | UUID] = {*record(connection, "ann", "bob", "cy"), start(connection)}
-    run(lambda: project.calls.keys() >= due)
-    assert project.calls.keys() == due
-    assert project.keys == {f"Bearer {_KEY}"}
-
-
-def test_what_is_not_published_is_called_although_it_is_folded_and_after_a_pause(
-    connection: Connection, project: Project, run: Any
-) -> None:
-    due, operation = record(connection, "ann", "bob"), start(connection)
-    Projector(connection).catch_up_all()
+    due, operation = record(connection, "ann", "bob", "cy"), start(connection)
+    if is_folded:
+        Projector(connection).catch_up_all()
     project.answer = lambda command: 503 if command == operation else 204
-    run(lambda: len(project.calls[operation]) > 2)
-    called = {command: len(times) for command, times in project.calls.items()}
-    assert called.items() >= dict.fromkeys(due, 1).items()
-    assert called.keys() == {*due, operation}
+    run(lambda: len(project.calls[operation]) > 2 and project.calls.keys() >= due)
+    assert project.calls.keys() == {*due, operation}
+    if is_folded:  # the pause follows a wake-up that has succeeded, too
+        assert [len(project.calls[shard]) for shard in due] == [1] * len(due)
 
 
 def test_a_running_operation_is_left_to_its_worker_and_called_once_that_dies(
@@ -171,7 +154,7 @@ def test_no_more_operations_are_called_at_a_time_than_project_runs(
 
 
 def test_it_goes_on_after_its_session_is_lost(
-    store: Store, connection: Connection, project: Project, run: Any
+    connection: Connection, project: Project, run: Any
 ) -> None:
     due = record(connection, "ann")
     ended = False
@@ -180,10 +163,7 @@ def test_it_goes_on_after_its_session_is_lost(
         nonlocal ended
         if project.calls and not ended:
             project.calls.clear()
-            connection.run(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE application_name = 'sweep' AND datname = current_database()"
-            )
+            connection.run(model_rows.BLOCKS["end sessions"], application="sweep")
             ended = True
         return ended and project.calls.keys() >= due
 

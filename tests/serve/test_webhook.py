@@ -15,7 +15,7 @@ import pytest
 from progress.serve import ports, readiness
 from tests.support import http_servers, published, recent_events, sample_events, served, webhooks
 from tests.support.served import Served
-from tests.support.webhooks import Message, Reaction, Receiver
+from tests.support.webhooks import Reaction
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "milestones.py"
@@ -23,8 +23,13 @@ LEARNERS = [f"learner {n}" for n in range(6)]
 
 
 @pytest.fixture(scope="module")
-def hook() -> dict[str, str]:
-    url = f"http://127.0.0.1:{ports.reserve()}/hook"
+def port() -> int:
+    return ports.reserve()
+
+
+@pytest.fixture(scope="module")
+def hook(port: int) -> dict[str, str]:
+    url = f"http://127.0.0.1:{port}/hook"
     return {"WEBHOOK_URL": url, "WEBHOOK_SECRET": webhooks.make_secret(), "PUBLISH_EVENTS": "all"}
 
 
@@ -37,28 +42,15 @@ def system(hook: dict[str, str]) -> Iterator[Served]:
             yield made
 
 
-def port_of(hook: dict[str, str]) -> int:
-    return int(hook["WEBHOOK_URL"].split(":")[2].removesuffix("/hook"))
-
-
-@contextlib.contextmanager
-def receive(hook: dict[str, str]) -> Iterator[Receiver]:
-    with webhooks.receive(port_of(hook)) as receiver:
-        receiver.secret = hook["WEBHOOK_SECRET"]
-        yield receiver
-
-
 def test_nothing_is_lost_while_project_is_killed_and_the_receiver_fails(
-    system: Served, hook: dict[str, str]
+    system: Served, port: int, hook: dict[str, str]
 ) -> None:
     chance = random.Random(7)
     reactions: list[Reaction] = [204, 204, 204, 500, "cut", b"HTTP/1.1 301 Moved\r\n\r\n"]
 
-    def fail(_: Message) -> Reaction:
-        return chance.choice(reactions)
-
-    with receive(hook) as receiver:
-        receiver.react = fail
+    with webhooks.receive(port) as receiver:
+        receiver.secret = hook["WEBHOOK_SECRET"]
+        receiver.react = lambda _: chance.choice(reactions)
         for number in range(1, 9):
             system.post_events(*(sample_events.lesson(each, number) for each in LEARNERS[:3]))
             if number % 3 == 0:
@@ -76,7 +68,7 @@ def test_nothing_is_lost_while_project_is_killed_and_the_receiver_fails(
 
 
 def test_the_receiver_of_the_document_tells_a_chat_who_reached_a_milestone(
-    system: Served, hook: dict[str, str]
+    system: Served, port: int, hook: dict[str, str]
 ) -> None:
     code = EXAMPLE.read_text(encoding="utf-8").partition("\n\n")[2].rstrip()
     assert f"```python\n{code}\n```" in (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
@@ -87,13 +79,12 @@ def test_the_receiver_of_the_document_tells_a_chat_who_reached_a_milestone(
             told.append(json.loads(self.read_body())["text"])
             self.respond(200, b"ok")
 
-    port = str(port_of(hook))
     with http_servers.serve(Chat) as chat:
         environment = {**hook, "CHAT_URL": chat}
-        command = [sys.executable, str(EXAMPLE), port]
+        command = [sys.executable, str(EXAMPLE), str(port)]
         with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as example:
             try:
-                readiness.wait(lambda: ports.is_listening(int(port)), "the receiver")
+                readiness.wait(lambda: ports.is_listening(port), "the receiver")
                 days = [event for ago in range(7) for event in recent_events.study("deb", ago)]
                 system.post_events(days)
                 readiness.wait(

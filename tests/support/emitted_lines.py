@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from progress.errors import StackError
-from progress.serve import readiness
-from tests.support import browser, http_client, posts, pushes
+from progress.serve import data_folder, readiness
+from tests.support import browser, http_client, pushes
 from tests.support.subscription_client import Stream
 
 FUNCTIONS = ("ingest", "project", "query", "batch")
@@ -37,7 +37,8 @@ def exercise(stack: browser.Stack, key: str = "signals") -> list[Line]:
     """Make the stack emit each kind of line: ingest, wake-up, query, mutation, stream, batch."""
     learner = http_client.headers(stack.token("signals"))
     admin = http_client.headers(stack.token("operator", "admin"))
-    ingest = urlsplit(posts.find_ingest(stack).url).port or 0
+    addresses = data_folder.running(data_folder.at(str(stack.folder))).addresses
+    ingest = urlsplit(addresses["ingest_url"]).port or 0
 
     def is_woken() -> bool:
         """Push; return whether a wake-up folds events, because the batch job may fold them."""

@@ -1,18 +1,12 @@
-"""Post events to ingest, as commands do; and an ingest that notes what commands post."""
+"""An ingest that notes what commands post."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
 from progress.event_store import bodies
-from progress.event_store.post_answers import Recorded
-from progress.event_store.posting import Ingest, Poster
-from progress.serve import data_folder
-from progress.serve.data_folder import DataFolder
 from tests.support import http_servers, pushes, token_issuer
 from tests.support.fake_publisher import FakePublisher
 
@@ -22,29 +16,8 @@ if TYPE_CHECKING:
 Envelope = dict[str, Any]
 
 
-class Stack(Protocol):
-    """A local stack or a server, with its data folder."""
-
-    @property
-    def folder(self) -> Path | DataFolder: ...
-
-
-def post(where: Stack | str, events: Iterable[Envelope], token: str = "") -> Recorded:
-    """Post the events to a stack, or to an address with a token; return what became of them."""
-    poster = Poster(Ingest(where, token) if isinstance(where, str) else find_ingest(where))
-    poster.post(map(msgspec.json.encode, events), lambda _: None)
-    return poster.recorded
-
-
-def find_ingest(stack: Stack) -> Ingest:
-    """Return the address of a running stack's ingest, and the key of its supervisor."""
-    folder = stack.folder if isinstance(stack.folder, DataFolder) else DataFolder(stack.folder)
-    state = data_folder.running(folder)
-    return Ingest(state.addresses["events_url"], state.key, is_own=True)
-
-
 class NotedIngest:
-    """Ingest in this process: the events that it was asked to record, and its answers, by post.
+    """Ingest in this process: the events that it has taken, by post.
 
     `environment` lets a command post to it. A callback that raises ConnectionError cuts the
     connection, before or after the events are recorded.
@@ -53,7 +26,6 @@ class NotedIngest:
     def __init__(self) -> None:
         self.environment: dict[str, str] = {}
         self.posts: list[list[Envelope]] = []
-        self.answers: list[Recorded] = []
         self.on_request: Callable[[], None] = lambda: None
         self.on_recorded: Callable[[], None] = lambda: None
 
@@ -62,39 +34,33 @@ class NotedIngest:
         return [event for posted in self.posts for event in posted]
 
     def forget(self) -> None:
-        self.posts, self.answers = [], []
-
-
-@contextmanager
-def serve_ingest(database_url: str, publisher: FakePublisher) -> Iterator[NotedIngest]:
-    noted = NotedIngest()
-    with token_issuer.serve() as issuer:
-        environment = issuer.environment(database_url)
-        with pushes.load_ingest(database_url, publisher, environment) as client:
-
-            class Handler(http_servers.Handler):
-                def do_POST(self) -> None:  # noqa: N802 - the name in http.server
-                    body = self.read_body()
-                    try:
-                        noted.on_request()
-                        answer = client.post(self.path, data=body, headers=[*self.headers.items()])
-                        if answer.status_code == 200:
-                            parts = bodies.split(body, self.headers["Content-Type"])
-                            noted.posts.append([msgspec.json.decode(part) for _, part in parts])
-                            noted.answers.append(msgspec.json.decode(answer.data, type=Recorded))
-                        noted.on_recorded()
-                    except ConnectionError:
-                        self.close_connection = True
-                        return
-                    self.respond(answer.status_code, answer.data)
-
-            with http_servers.serve(Handler) as url:
-                token = token_issuer.token("poster", roles="publisher")
-                noted.environment = {"EVENTS_URL": f"{url}/events", "EVENTS_TOKEN": token}
-                yield noted
+        self.posts = []
 
 
 @pytest.fixture
 def noted_ingest(store: "Store", fake_publisher: FakePublisher) -> Iterator[NotedIngest]:
-    with serve_ingest(store.url, fake_publisher) as noted:
+    noted = NotedIngest()
+
+    class Handler(http_servers.Handler):
+        def do_POST(self) -> None:  # noqa: N802 - the name in http.server
+            body = self.read_body()
+            try:
+                noted.on_request()
+                answer = client.post(self.path, data=body, headers=[*self.headers.items()])
+                if answer.status_code == 200:
+                    parts = bodies.split(body, self.headers["Content-Type"])
+                    noted.posts.append([msgspec.json.decode(part) for _, part in parts])
+                noted.on_recorded()
+            except ConnectionError:
+                self.close_connection = True
+                return
+            self.respond(answer.status_code, answer.data)
+
+    with (
+        token_issuer.serve() as issuer,
+        pushes.load_ingest(store.url, fake_publisher, issuer.environment(store.url)) as client,
+        http_servers.serve(Handler) as url,
+    ):
+        token = token_issuer.token("poster", roles="publisher")
+        noted.environment = {"EVENTS_URL": f"{url}/events", "EVENTS_TOKEN": token}
         yield noted

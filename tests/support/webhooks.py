@@ -68,10 +68,10 @@ class Receiver:
         """Return what was accepted as subscribers of the topic get it, recorded events alone."""
         return [each.as_pubsub() for each in self.accepted if each.event["kind"] == "recorded"]
 
-    def wait(self, is_done: Callable[[], object], seconds: float = 60) -> None:
+    def wait(self, is_done: Callable[[], object]) -> None:
         """Wait for messages until `is_done`."""
         with self.changed:
-            assert self.changed.wait_for(is_done, seconds), self.attempts
+            assert self.changed.wait_for(is_done, 60), self.attempts
 
     def take(self, body: bytes, headers: dict[str, str]) -> Reaction:
         try:

@@ -28,7 +28,7 @@ from progress.event_store import envelope, events
 from progress.event_store.entries import Message, Rejection
 from progress.query import own_events, rate_limits
 from progress.query.cache.versions import DatabaseVersions
-from progress.query.own_events import OwnEvents, Recorded
+from progress.query.own_events import OwnEvents
 from progress.query.rate_limits import EVENTS, RateLimiter
 
 if TYPE_CHECKING:
@@ -43,8 +43,6 @@ _MAX_EVENTS_PER_HOUR = 60  # of a learner
 _KEY_IN_USE = "idempotencyKey: expected a new key - found the key of another call"
 _OTHER_VERSION, _OTHER_CONTENT = "PR001", "PR003"  # of append_own
 
-Data = dict[str, Any]
-
 
 class Retractable(msgspec.Struct, frozen=True):
     """A recorded GoalSet or RestDayTaken of the caller; `rest_day` is None for a GoalSet."""
@@ -54,12 +52,17 @@ class Retractable(msgspec.Struct, frozen=True):
 
 
 class UserEvent(msgspec.Struct, frozen=True):
-    """An event that is to be recorded; `rest_day` is set for a RestDayTaken."""
+    """An event that is to be recorded."""
 
     event_id: str
     event_type: str
-    data: Data
-    rest_day: date | None = None
+    data: dict[str, Any]
+
+    @property
+    def rest_day(self) -> date | None:
+        """The day of a RestDayTaken, else None."""
+        day = self.data["date"] if self.event_type == "RestDayTaken" else None
+        return date.fromisoformat(day) if day else None
 
     @property
     def user_id(self) -> str:
@@ -99,30 +102,8 @@ class PublishedEvent(NamedTuple):
     position: int
     recorder: "EventRecorder"
 
-    async def wait_until_counted(self) -> bool:
-        return await self.recorder.wait_until_counted(self.position)
 
-
-def build_goal_set(user_id: str, key: str, answers_per_day: int) -> UserEvent:
-    return _build(user_id, "setGoal", key, "GoalSet", answers_per_day=answers_per_day)
-
-
-def build_rest_day_taken(user_id: str, key: str, day: date) -> UserEvent:
-    event = _build(user_id, "takeRestDay", key, "RestDayTaken", date=day.isoformat())
-    return msgspec.structs.replace(event, rest_day=day)
-
-
-def build_item_choice(user_id: str, key: str, item_id: str, *, aside: bool) -> UserEvent:
-    kind = "ItemSetAside" if aside else "ItemResumed"
-    return _build(user_id, "setItemAside", key, kind, item_id=item_id)
-
-
-def build_event_retracted(user_id: str, key: str, retracted_id: str) -> UserEvent:
-    named = {"retracted_event_id": retracted_id}
-    return _build(user_id, "retractEvent", key, "EventRetracted", **named)
-
-
-def _build(user_id: str, mutation: str, key: str, event_type: str, **data: object) -> UserEvent:
+def build(user_id: str, mutation: str, key: str, event_type: str, **data: object) -> UserEvent:
     """Return the event, checked as one that comes from outside; raise BadInput if it is invalid."""
     identity = msgspec.json.encode((user_id, mutation, key)).decode()
     sent = {
@@ -170,13 +151,12 @@ class EventRecorder:
         with contextlib.suppress(Unavailable):
             seconds = min(_MAX_WAIT_S, request_scope.current().remaining() - _KEPT_S)
             with request_scope.begin(max(_POLL_S, seconds)):
-                while await self._projected_to() < position:
+                while True:
+                    found = await self._versions.fetch_position(since=time.monotonic())
+                    if found.position >= position:
+                        return True
                     await asyncio.sleep(_POLL_S)
-            return True
         return False
-
-    async def _projected_to(self) -> int:
-        return (await self._versions.fetch_position(since=time.monotonic())).position
 
     async def _find(self, event: UserEvent, at: datetime) -> Mapping[str, Any]:
         """Return what the event depends on, and its position if it is recorded; see `record`."""
@@ -204,7 +184,7 @@ class EventRecorder:
     async def _append(
         self, event: UserEvent, found: Mapping[str, Any], at: datetime
     ) -> tuple[bool, int]:
-        """Append the event; return whether it is new, and its position.
+        """Append the event, and wake its shard; return whether it is new, and its position.
 
         A rest day is appended to the stream that was checked, and checked again if another event
         is faster, until the request's deadline.
@@ -226,18 +206,13 @@ class EventRecorder:
                     raise
                 found = await self._find(event, at)
                 continue
-            return "appended" in recorded.outcomes, await _finish(recorded)
+            if "erased" in recorded.outcomes:
+                raise NotFound("expected a caller who is not erased")
+            if recorded.global_position is None:
+                raise InstanceUnavailable("the clock of the database was set back")
+            await own_events.wake(recorded.shards)
+            return "appended" in recorded.outcomes, recorded.global_position
         return False, found["position"]
-
-
-async def _finish(recorded: Recorded) -> int:
-    """Wake the shard; return the event's position."""
-    if "erased" in recorded.outcomes:
-        raise NotFound("expected a caller who is not erased")
-    if recorded.global_position is None:
-        raise InstanceUnavailable("the clock of the database was set back")
-    await own_events.wake(recorded.shards)
-    return recorded.global_position
 
 
 def _check_retracted(found: str | None, today: date, at: datetime) -> None:

@@ -23,16 +23,9 @@ from progress.operations.export_files import (
     StatisticsTable,
 )
 from progress.operations.records import ARCHIVE_SUBJECT, PLANS, Operation, OperationKind
-from progress.query.graphql import arguments, types
+from progress.query.graphql import arguments, learner_mutations, types
 from progress.query.graphql.context import Info
-from progress.query.graphql.learner_mutations import (
-    PublishedEvent,
-    UserEvent,
-    build_event_retracted,
-    build_goal_set,
-    build_item_choice,
-    build_rest_day_taken,
-)
+from progress.query.graphql.learner_mutations import PublishedEvent
 from progress.query.graphql.whose import Whose
 from progress.query.read_models import administration
 
@@ -152,32 +145,26 @@ class Mutation:
     async def set_goal(
         self, info: Info, answers_per_day: int, idempotency_key: ID
     ) -> PublishedEvent:
-        key = auth.parse_id("idempotencyKey", idempotency_key)
-        user_id = info.context.caller.user_id
-        return await _record(info, build_goal_set(user_id, key, answers_per_day))
+        given = {"answers_per_day": answers_per_day}
+        return await _record(info, "setGoal", idempotency_key, "GoalSet", **given)
 
     @_mutation(types.PublishedEvent, Whose.NOBODY)
     async def take_rest_day(self, info: Info, date: date, idempotency_key: ID) -> PublishedEvent:
-        key = auth.parse_id("idempotencyKey", idempotency_key)
-        return await _record(info, build_rest_day_taken(info.context.caller.user_id, key, date))
+        given = {"date": date.isoformat()}
+        return await _record(info, "takeRestDay", idempotency_key, "RestDayTaken", **given)
 
     @_mutation(types.PublishedEvent, Whose.NOBODY)
     async def set_item_aside(
         self, info: Info, item_id: ID, aside: bool, idempotency_key: ID
     ) -> PublishedEvent:
-        key = auth.parse_id("idempotencyKey", idempotency_key)
-        item = auth.parse_id("itemId", item_id)
-        return await _record(
-            info, build_item_choice(info.context.caller.user_id, key, item, aside=aside)
-        )
+        kind = "ItemSetAside" if aside else "ItemResumed"
+        given = {"item_id": auth.parse_id("itemId", item_id)}
+        return await _record(info, "setItemAside", idempotency_key, kind, **given)
 
     @_mutation(types.PublishedEvent, Whose.NOBODY)
     async def retract_event(self, info: Info, event_id: ID, idempotency_key: ID) -> PublishedEvent:
-        key = auth.parse_id("idempotencyKey", idempotency_key)
-        retracted_id = auth.parse_id("eventId", event_id)
-        return await _record(
-            info, build_event_retracted(info.context.caller.user_id, key, retracted_id)
-        )
+        given = {"retracted_event_id": auth.parse_id("eventId", event_id)}
+        return await _record(info, "retractEvent", idempotency_key, "EventRetracted", **given)
 
     @_mutation(types.Operation, Whose.NOBODY)
     async def cancel_operation(
@@ -215,7 +202,11 @@ class Mutation:
         return retried
 
 
-async def _record(info: Info, event: UserEvent) -> PublishedEvent:
+async def _record(
+    info: Info, mutation: str, given_key: ID, event_type: str, **data: object
+) -> PublishedEvent:
+    key = auth.parse_id("idempotencyKey", given_key)
+    event = learner_mutations.build(info.context.caller.user_id, mutation, key, event_type, **data)
     if info.context.events is None:
         raise InstanceUnavailable("only the query function records events")
     return await info.context.events.record(event, info.context.at)

@@ -339,7 +339,7 @@ class Operation:
 
 
 async def _wait_until_counted(root: learner_mutations.PublishedEvent) -> bool:
-    return await root.wait_until_counted()
+    return await root.recorder.wait_until_counted(root.position)
 
 
 @strawberry.type
