@@ -8,9 +8,9 @@ from pathlib import Path
 
 from bench.lines import Line
 from bench.server import Server
-from progress.serve import ports, readiness
-from tests.support import folders
-from tests.support.browser import Stack
+from progress.serve import readiness
+from tests.support import local_stack
+from tests.support.local_stack import Stack
 
 _ROWS, _OF_LEARNER = 1_000_000, 1_000
 _BAR = 1_000  # rows a second
@@ -18,18 +18,13 @@ _SINCE = datetime(2024, 1, 1, 12, tzinfo=UTC)
 
 
 def measure_import(_server: Server, rows: int = _ROWS) -> Iterator[Line]:
-    with folders.create("import") as folder:
-        stack = Stack(folder, ports.reserve())
-        _write(file := folder / "log.csv", rows)
-        try:
-            stack.progress("up", "--detach", "--port", str(stack.port))
-            begin = time.monotonic()
-            stack.progress("import", "reviews", str(file))
-            ended = time.monotonic()
-            readiness.wait(lambda: _count(stack) >= rows, "the events", seconds=3_600)
-            rate = rows / (time.monotonic() - begin)
-        finally:
-            stack.progress("down")
+    with local_stack.run() as stack:
+        _write(file := stack.folder.path / "log.csv", rows)
+        begin = time.monotonic()
+        stack.progress("import", "reviews", str(file))
+        ended = time.monotonic()
+        readiness.wait(lambda: _count(stack) >= rows, "the events", seconds=3_600)
+        rate = rows / (time.monotonic() - begin)
     shown = f"the command took {ended - begin:.0f} s"
     yield Line(f"import of {rows:,} rows", shown, "", rate, _BAR, "rows/s")
 

@@ -3,16 +3,15 @@
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from progress import files
 from progress.event_store import events
-from tests.support import cli, fault_stack, node, programs
-from tests.support.fault_stack import Stack
+from tests.support import cli, local_stack, node, programs
 from tests.support.learner_client import CLIENT
+from tests.support.local_stack import Stack
 
 README, PAGE, SKILL = (
     (files.ROOT / name).read_text(encoding="utf-8")
@@ -31,10 +30,7 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"(?ms)^```{language}(?: title=\S+)?\n(.*?)^```", text)
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with fault_stack.run_stack() as running:
-        yield running
+stack = pytest.fixture(local_stack.started, scope="module", name="stack")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +51,7 @@ def run(stack: Stack, app: Path, program: str, user: str) -> list[str]:
     (app / "page.mjs").write_text(
         program.replace("8080", str(stack.port)).replace('ann"', f'{user}"')
     )
-    printed = node.run(app, "node", "page.mjs", TOKEN=stack.token(user, "learner"))
+    printed = node.run(app, "node", "page.mjs", TOKEN=stack.token(user))
     return printed.splitlines()
 
 
@@ -101,7 +97,7 @@ def test_a_post_by_hand_is_answered_as_the_page_shows(stack: Stack) -> None:
     _, describe, post = blocks(PAGE, "sh")
     (answer,) = blocks(PAGE, "json")
     assert json.loads(shell(stack, describe))["appended"] == 1
-    told = shell(stack, post, TOKEN=stack.token("cem", "learner"))
+    told = shell(stack, post, TOKEN=stack.token("cem"))
     assert json.loads(told) == json.loads(answer)
     stack.await_projection()
     (edge,) = stack.ask("cem", "{ itemStats { edges { node { kind } } } }")["itemStats"]["edges"]
@@ -117,7 +113,7 @@ def test_the_skill_leads_to_a_number(stack: Stack, app: Path, tmp_path: Path) ->
     assert shell(stack, check, tmp_path) == "no fault in 1 event\n"
     assert run(stack, app, program, "dag") == ["{ accepted: 1, refused: 0, waiting: 0 } []"]
     stack.await_projection()
-    told = json.loads(shell(stack, number, TOKEN=stack.token("dag", "learner")))
+    told = json.loads(shell(stack, number, TOKEN=stack.token("dag")))
     assert told["data"]["userProgress"] == {"totalItemsLearned": 1, "accuracyRate": 1.0}
     (query,) = re.findall(r"`(\{ events\(.+?)`", SKILL)
     (recorded,) = stack.ask("dag", query)["events"]["edges"]

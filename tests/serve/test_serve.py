@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import itertools
 import json
-import os
 import random
 import signal
 import socket
@@ -41,13 +40,10 @@ def system() -> Iterator[Served]:
 def test_one_address_takes_an_answer_and_shows_it(system: Served) -> None:
     events = sample_events.lesson("reader", 1, items=4)
     system.envelopes += events
-    poster = {"authorization": f"Bearer {system.token('app', 'publisher')}"}
-    status, body = system.post_to(
-        "/events",
-        "\n".join(map(json.dumps, events)).encode(),
-        **poster,
-        **{"content-type": "application/x-ndjson"},
-    )
+    poster = http_client.headers(system.token("app", "publisher"))
+    lines = {"content-type": "application/x-ndjson"}
+    text = "\n".join(map(json.dumps, events)).encode()
+    status, body = system.post_to("/events", text, **poster | lines)
     assert (status, json.loads(body)["appended"]) == (200, len(events))
     readiness.wait(lambda: system.ask("reader", COMPLETED)["userProgress"] is not None, "a fold")
     assert system.ask("reader", COMPLETED)["userProgress"] == {"totalSessionsCompleted": 1}
@@ -163,9 +159,7 @@ def restart_postgresql(system: Served) -> None:
 
 
 VICTIMS: test_faults.Kills = {
-    "ingest": lambda system: system.signal("ingest", signal.SIGKILL),
-    "project": lambda system: system.signal("project", signal.SIGKILL),
-    "query": lambda system: system.signal("query", signal.SIGKILL),
+    **{part: test_faults.killer(part) for part in ("ingest", "project", "query")},
     "batch": lambda system: test_faults.kill_command(system, "batch"),
     "postgresql": restart_postgresql,
     "system": kill_system,
@@ -204,12 +198,9 @@ def test_a_terminated_system_finishes_what_it_has_accepted(system: Served) -> No
 
 
 def test_the_first_look_asks_each_function_and_speaks_of_nothing_of_google(system: Served) -> None:
-    pids = system.pids("ingest")
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+    system.signal("ingest", signal.SIGSTOP)
     looked = system.run("doctor").stdout
-    for pid in pids:
-        os.kill(pid, signal.SIGCONT)
+    system.signal("ingest", signal.SIGCONT)
     assert "query 200, ingest silent, project 200" in looked
     assert "LOOK  ingest answers nothing: " in looked
     assert "there is no Pub/Sub on this machine" in looked

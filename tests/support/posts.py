@@ -1,18 +1,13 @@
-"""Post events to ingest, as commands do; and an ingest that notes what commands post."""
+"""An ingest that notes what commands post."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
 from progress.event_store import bodies
 from progress.event_store.post_answers import Recorded
-from progress.event_store.posting import Ingest, Poster
-from progress.serve import data_folder
-from progress.serve.data_folder import DataFolder
 from tests.support import http_servers, pushes, token_issuer
 from tests.support.fake_publisher import FakePublisher
 
@@ -20,27 +15,6 @@ if TYPE_CHECKING:
     from tests.conftest import Store
 
 Envelope = dict[str, Any]
-
-
-class Stack(Protocol):
-    """A local stack or a server, with its data folder."""
-
-    @property
-    def folder(self) -> Path | DataFolder: ...
-
-
-def post(where: Stack | str, events: Iterable[Envelope], token: str = "") -> Recorded:
-    """Post the events to a stack, or to an address with a token; return what became of them."""
-    poster = Poster(Ingest(where, token) if isinstance(where, str) else find_ingest(where))
-    poster.post(map(msgspec.json.encode, events), lambda _: None)
-    return poster.recorded
-
-
-def find_ingest(stack: Stack) -> Ingest:
-    """Return the address of a running stack's ingest, and the key of its supervisor."""
-    folder = stack.folder if isinstance(stack.folder, DataFolder) else DataFolder(stack.folder)
-    state = data_folder.running(folder)
-    return Ingest(state.addresses["events_url"], state.key, is_own=True)
 
 
 class NotedIngest:
@@ -65,12 +39,12 @@ class NotedIngest:
         self.posts, self.answers = [], []
 
 
-@contextmanager
-def serve_ingest(database_url: str, publisher: FakePublisher) -> Iterator[NotedIngest]:
+@pytest.fixture
+def noted_ingest(store: "Store", fake_publisher: FakePublisher) -> Iterator[NotedIngest]:
     noted = NotedIngest()
     with token_issuer.serve() as issuer:
-        environment = issuer.environment(database_url)
-        with pushes.load_ingest(database_url, publisher, environment) as client:
+        environment = issuer.environment(store.url)
+        with pushes.load_ingest(store.url, fake_publisher, environment) as client:
 
             class Handler(http_servers.Handler):
                 def do_POST(self) -> None:  # noqa: N802 - the name in http.server
@@ -92,9 +66,3 @@ def serve_ingest(database_url: str, publisher: FakePublisher) -> Iterator[NotedI
                 token = token_issuer.token("poster", roles="publisher")
                 noted.environment = {"EVENTS_URL": f"{url}/events", "EVENTS_TOKEN": token}
                 yield noted
-
-
-@pytest.fixture
-def noted_ingest(store: "Store", fake_publisher: FakePublisher) -> Iterator[NotedIngest]:
-    with serve_ingest(store.url, fake_publisher) as noted:
-        yield noted

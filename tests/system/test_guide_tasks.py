@@ -7,7 +7,7 @@ from pathlib import Path
 
 from progress import files
 from tests.support import cli, programs
-from tests.support.fault_stack import Stack
+from tests.support.local_stack import Stack
 
 GUIDE = (files.ROOT / "docs/guide.md").read_text(encoding="utf-8")
 
