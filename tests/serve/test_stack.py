@@ -24,14 +24,22 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from progress import __version__, settings
+from progress import __version__
 from progress import cli as program
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import StackError
 from progress.serve import data_folder, processes, readiness, system_account
 from progress.serve.laptop import postgres
-from tests.support import cli, folders, http_client, local_stack, postgres_servers, sample_events
+from tests.support import (
+    cli,
+    folders,
+    http_client,
+    local_stack,
+    postgres_servers,
+    programs,
+    sample_events,
+)
 from tests.support.local_stack import Stack
 from tests.support.postgres_servers import url_of
 
@@ -118,8 +126,7 @@ def assert_workers_publish_nothing(stack: Stack) -> None:
         "from progress import settings; from progress.cli import connections;"
         "connections.use_stack(); print(settings.current().publish_events)"
     )
-    command = [sys.executable, "-c", script]
-    printed = subprocess.check_output(command, env=stack.environment(), text=True)
+    printed = programs.run([sys.executable, "-c", script], stack.environment())
     assert printed.strip() == "off"
 
 
@@ -392,10 +399,10 @@ def test_only_the_owner_can_access_the_files_of_a_stack(stack: Stack, mask: int)
 
 def test_the_token_command_prints_only_a_token_for_the_user(stack: Stack) -> None:
     for options, *expected in (
-        ("--user learner-1 --role admin", "learner-1", ["admin"], None),
+        ("--user learner-1 --role admin", "learner-1", ["admin"], []),
         ("--user t --role teacher --group g1 --group g2", "t", ["teacher"], ["g1", "g2"]),
-        ("--role publisher", "publisher", ["publisher"], None),
-        ("--role publisher --user p", "p", ["publisher"], None),
+        ("--role publisher", "publisher", ["publisher"], []),
+        ("--role publisher --user p", "p", ["publisher"], []),
     ):
         token = stack.progress("token", *options.split()).strip()
         claims = jwt.decode(token, options={"verify_signature": False})
@@ -442,12 +449,8 @@ def test_an_unreachable_database_or_a_full_output_device_gives_a_one_line_error(
         failed = cli.progress(away, "status", PROGRESS_DATA_DIR=str(stack.folder.path))
         cli.expect_failure(failed, "no connection to ", "check that the service is running")
     if Path("/dev/full").exists():
-        environment = settings.child_env(PROGRESS_DATA_DIR=str(stack.folder.path))
-        full = [sys.executable, "-m", "progress.cli", "token", "--user", "u"]
-        with Path("/dev/full").open("w") as disk:
-            ran = subprocess.run(
-                full, env=environment, stdout=disk, stderr=subprocess.PIPE, text=True, check=False
-            )
+        full = f"{' '.join(cli.COMMAND)} token --user u > /dev/full"
+        ran = programs.try_run(["sh", "-c", full], stack.environment())
         assert (ran.returncode, ran.stderr.count("\n")) == (1, 1), ran.stderr
 
 
@@ -464,9 +467,7 @@ from progress.serve import system_account
 from progress.__main__ import main
 main()
 """
-    ran = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
-    )
+    ran = programs.try_run([sys.executable, "-c", script])
     why = "progress: interrupted before anything was done\n"
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", why)
 

@@ -19,7 +19,7 @@ from progress.projections import schema
 from progress.serve import data_folder, development_key, ports, readiness
 from progress.serve.laptop import stack as local
 from tests import oracle
-from tests.support import cli, folders, http_client, model_rows, sample_events
+from tests.support import cli, folders, http_client, model_rows, programs, sample_events
 from tests.support.postgres_servers import url_of
 from tests.support.pushes import encode_push
 
@@ -53,6 +53,13 @@ class Stack:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+
+    def shell(self, text: str, folder: Path = files.ROOT, **more: str) -> str:
+        """Run what a document says to type, against this stack."""
+        text = text.replace(".venv/bin/progress", " ".join(cli.COMMAND))
+        text = text.replace("8080", str(self.port)).replace("curl ", "curl --silent ")
+        environment = {**os.environ, "PROGRESS_DATA_DIR": str(self.folder.path), **more}
+        return programs.run(["bash", "-euc", text], environment, folder=folder)
 
     def environment(self) -> dict[str, str]:
         return settings.child_env(**self._settings())
