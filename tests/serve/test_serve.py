@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -70,9 +69,7 @@ def test_what_ingest_rejects_is_rejected_at_the_one_address(system: Served) -> N
             http_client.assert_ours(response.read(), response.headers)
     # A push of Pub/Sub, which ingest takes at `/`, is accepted neither from outside nor from here;
     # a command of another process by project alone, and only with the system's key.
-    ingest, project = (
-        urlsplit(system.addresses[name]).port or 0 for name in ("ingest_url", "project_url")
-    )
+    ingest, project = map(system.port_of, ("ingest", "project"))
     known = {"authorization": f"Bearer {data_folder.running(system.folder).key}"}
     assert system.post_to("/", b"{}", **kind, **known)[0] in (404, 405)
     wake = encode_push({"command": "wake", "shard": 0})
@@ -88,8 +85,7 @@ def test_a_client_that_leaves_is_no_error(system: Served) -> None:
     head = b"%b / HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n"
     requests = head % (b"GET", 0) * 200, head % (b"GET", 9), head % (b"PUT", 9), head % (b"POST", 9)
     before = [line for line in system.lines() if '"ERROR"' in line]
-    for name in ("graphql_url", "ingest_url", "project_url"):
-        port = urlsplit(system.addresses[name]).port or 0
+    for port in map(system.port_of, ("graphql", "ingest", "project")):
         for request, resets in itertools.product(requests, (0, 1)):
             with socket.create_connection((HOST, port), timeout=30) as connection:
                 how = struct.pack("ii", resets, 0)

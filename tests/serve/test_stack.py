@@ -258,17 +258,13 @@ def test_the_error_names_a_port_that_is_in_use(stack: Stack) -> None:
         cli.expect_failure(stack.try_up(), f"port {stack.port} is taken", "--port")
 
 
-def test_a_data_folder_of_a_newer_version_is_rejected_and_stays_unchanged(stack: Stack) -> None:
-    stack.folder.path.mkdir()
-    (stack.folder.path / "VERSION").write_text("2\n")
-    cli.expect_failure(stack.try_up(), "newer version 2", "PROGRESS_DATA_DIR")
-    assert (stack.folder.path / "VERSION").read_text() == "2\n"
-
-
-def test_a_database_of_a_newer_postgresql_is_rejected(stack: Stack) -> None:
-    (stack.folder.path / "postgres").mkdir(parents=True)
-    (stack.folder.path / "postgres" / "PG_VERSION").write_text("99\n")
+@pytest.mark.parametrize("name", ["VERSION", "postgres/PG_VERSION"])
+def test_data_of_a_newer_version_is_rejected_and_stays_unchanged(stack: Stack, name: str) -> None:
+    file = stack.folder.path / name
+    file.parent.mkdir(parents=True)
+    file.write_text("99\n")
     cli.expect_failure(stack.try_up(), "newer version 99", "PROGRESS_DATA_DIR")
+    assert file.read_text() == "99\n"
 
 
 def test_the_error_names_the_data_folder_if_its_path_is_a_file(stack: Stack) -> None:

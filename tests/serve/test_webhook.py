@@ -30,11 +30,8 @@ def hook() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def system(hook: dict[str, str]) -> Iterator[Served]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in hook.items():
-            patch.setenv(name, value)
-        with served.run() as made:
-            yield made
+    with served.run(**hook) as made:
+        yield made
 
 
 def port_of(hook: dict[str, str]) -> int:

@@ -163,10 +163,11 @@ class Stack:
             self._repeat("a push", 204, lambda: self.post("ingest", body))  # noqa: B023
 
     def post(self, part: str, body: bytes, *, seconds: float = 30) -> int | None:
-        state = data_folder.running(self.folder)
-        port = urlsplit(state.addresses[f"{part}_url"]).port or 0
-        key = state.key if part == "project" else ""
-        return http_client.push(port, body, token=key, seconds=seconds)
+        key = data_folder.running(self.folder).key if part == "project" else ""
+        return http_client.push(self.port_of(part), body, token=key, seconds=seconds)
+
+    def port_of(self, name: str) -> int:
+        return urlsplit(self.addresses[f"{name}_url"]).port or 0
 
     def post_events(self, *messages: Message) -> None:
         """Post the messages to ingest; post each again until ingest has acknowledged it."""
@@ -197,7 +198,7 @@ class Stack:
 
     @property
     def events_port(self) -> int:
-        return urlsplit(self.addresses["events_url"]).port or 0
+        return self.port_of("events")
 
     def await_projection(self, *, seconds: float = 30) -> None:
         """Wait until every event is folded; the batch job is not started for that."""

@@ -38,9 +38,9 @@ class Served(local_stack.Stack):
 
     issuer_name = _NAME
 
-    def __init__(self, folder: Path, database: OwnServer, issuer: dict[str, str]) -> None:
-        super().__init__(folder / "data")
-        self.database, self._issuer, self.dumps = database, issuer, folder / "dumps"
+    def __init__(self, folder: Path, database: OwnServer, **changed: str) -> None:
+        super().__init__(folder / "data", **changed)
+        self.database, self.dumps = database, folder / "dumps"
         self._log = folder / "serve.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -72,7 +72,7 @@ class Served(local_stack.Stack):
     def _settings(self) -> dict[str, str]:
         changed = {"DATABASE_URL": self.database.url, "ENVIRONMENT": "production"}
         changed |= {"DUMP_TO": str(self.dumps), "LEARNERS_MAY_POST": "true"}
-        return super()._settings() | self._issuer | changed
+        return super()._settings() | changed
 
     @property
     def database_url(self) -> str:
@@ -90,11 +90,11 @@ class Served(local_stack.Stack):
 
 
 @contextmanager
-def run() -> Iterator[Served]:
+def run(**changed: str) -> Iterator[Served]:
     with folders.create("serve") as folder, serve_issuer(folder) as issuer:
         database = OwnServer(folder, admits=_ADMITS)
         database.start("fsync=off")
-        served = Served(folder, database, issuer)
+        served = Served(folder, database, **issuer, **changed)
         try:
             served.up()
             yield served
