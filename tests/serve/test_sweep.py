@@ -13,8 +13,6 @@ from uuid import UUID
 import pytest
 
 from progress.adapters.postgres.database import Connection
-from progress.event_store import log
-from progress.ingest import push
 from progress.operations import records
 from progress.operations.records import OperationKind
 from progress.projections import projector, turns
@@ -24,7 +22,7 @@ from progress.serve.sweep import Sweep
 from tests.conftest import Store
 from tests.support import http_servers, sample_events
 from tests.support.postgres_servers import url_of
-from tests.support.pushes import encode_push
+from tests.support.pushes import record_push
 
 _KEY = "key"
 _FIRST_S, _LONGEST_S = 0.2, 0.4
@@ -93,8 +91,7 @@ def run(
 def record(connection: Connection, *users: str) -> set[int]:
     """Record a lesson of each user; return the shards that are behind."""
     for user in users:
-        body = encode_push(sample_events.lesson(user, 1))
-        log.append(connection, [push.parse_delivery(body)])
+        record_push(connection, sample_events.lesson(user, 1))
     return {*Projector(connection).find_shards_behind()}
 
 
