@@ -4,7 +4,7 @@ import contextlib
 import itertools
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 
@@ -123,20 +123,12 @@ class Stage:
         try:
             self._locker.run(f"LOCK TABLE {table} IN SHARE MODE")
             running = self._pool.submit(worker.run, 0, how)
-            self._wait(running, worker.pid)
-            model_rows.read_value(self.admin, "terminate", pid=worker.pid)
-            while model_rows.read_value(self.admin, "lives", pid=worker.pid):
-                pass  # the worker's locks are released when its session ends
+            model_rows.kill_at_lock(self.admin, worker.pid, running)
             with suppress(ProgressError, *database.ERRORS):
                 running.result()
         finally:
             self._locker.run("ROLLBACK")
             database.close(worker.connection)
-
-    def _wait(self, running: Future[None], pid: int) -> None:
-        while not running.done():
-            if model_rows.read_value(self.admin, "waits", pid=pid):
-                return
 
 
 def connect(url: str) -> database.Connection:

@@ -157,8 +157,7 @@ def test_appends_take_turns(store: Store, connection: database.Connection) -> No
         with database.transaction(first):
             deliver(first)
             waiting = pool.submit(deliver, second)
-            while not model_rows.read_value(connection, "waits", pid=pid):
-                assert not waiting.done()
+            model_rows.wait_for_lock(connection, pid, waiting)
         assert waiting.result().outcomes["appended"] == 8
 
 
