@@ -8,7 +8,8 @@ from playwright.sync_api import Browser
 from bench.lines import Line, limit
 from bench.server import Server
 from tests.support import browser
-from tests.support.browser import Stack, Visit
+from tests.support.browser import Visit
+from tests.support.local_stack import Stack
 
 _ROUNDS = 9
 _SLOWDOWN = 4  # Lighthouse slows the CPU by this factor to measure a phone

@@ -11,7 +11,8 @@ from playwright.sync_api import Page
 from bench.lines import Line, limit_p95
 from bench.server import Server
 from tests.support import browser
-from tests.support.browser import Stack, Visit
+from tests.support.browser import Visit
+from tests.support.local_stack import Stack
 
 _MEMBERS, _LESSONS, _PROBES, _WARM_UP = 30, 10, 60, 5
 _GAPS = (1.2, 2.0)  # seconds between two probes: the page reads its numbers at most once a second

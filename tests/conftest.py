@@ -32,6 +32,7 @@ from tests.support import (
     xdist_scheduling,
 )
 from tests.support.api import QueryClient
+from tests.support.local_stack import Stack
 from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Server, url_of
 from tests.support.stage import Stage, connect
 from tests.support.terraform_environments import Environments
@@ -289,7 +290,7 @@ def patient_redis(empty_redis: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def demo(request: pytest.FixtureRequest) -> Iterator[browser.Stack]:
+def demo(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """A running local stack with the demo's events; with `--pictures`, the events end yesterday."""
     is_recent = request.config.getoption("--pictures")
     with browser.stack(*([] if is_recent else ["--as-recorded"])) as running:
@@ -311,7 +312,7 @@ chromium = pytest.fixture(open_chromium, scope="module", name="chromium")
 
 
 @pytest.fixture
-def visit(chromium: Browser, demo: browser.Stack) -> Iterator[browser.Visits]:
+def visit(chromium: Browser, demo: Stack) -> Iterator[browser.Visits]:
     """A function that opens the page in a new browser context; Visit.check runs after the test."""
     made: list[browser.Visit] = []
     # What a test calls today would be yesterday if it ran past midnight.

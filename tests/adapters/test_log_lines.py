@@ -2,7 +2,6 @@
 
 import io
 import json
-import subprocess
 import sys
 import time
 import timeit
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from progress import settings
 from progress.adapters.telemetry import lines, logs, tracing
+from tests.support import programs
 
 Capture = pytest.CaptureFixture[str]
 
@@ -167,9 +167,7 @@ raise ExceptionGroup("of tasks", [EmptyOSError("password=hush-hush from ann@exam
 
 
 def test_messages_of_libraries_warnings_and_errors_are_logged_as_masked_lines() -> None:
-    ran = subprocess.run(
-        [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=False
-    )
+    ran = programs.try_run([sys.executable, "-c", _SCRIPT])
     assert (ran.returncode, ran.stderr) == (1, "")
     lines = [json.loads(line) for line in ran.stdout.splitlines()]
     severities = ["INFO", *["ERROR"] * 3, "CRITICAL", "WARNING", "WARNING", "CRITICAL"]

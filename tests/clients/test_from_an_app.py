@@ -1,18 +1,16 @@
 """The code of docs/from-an-app.md and docs/skill.md, and that of the README, works on a stack."""
 
 import json
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from progress import files
 from progress.event_store import events
-from tests.support import cli, fault_stack, node, programs
-from tests.support.fault_stack import Stack
+from tests.support import local_stack, node
 from tests.support.learner_client import CLIENT
+from tests.support.local_stack import Stack
 
 README, PAGE, SKILL = (
     (files.ROOT / name).read_text(encoding="utf-8")
@@ -31,10 +29,7 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"(?ms)^```{language}(?: title=\S+)?\n(.*?)^```", text)
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with fault_stack.run_stack() as running:
-        yield running
+stack = pytest.fixture(local_stack.started, scope="module", name="stack")
 
 
 @pytest.fixture(scope="module")
@@ -44,18 +39,11 @@ def app(client_app: Path) -> Path:
     return client_app
 
 
-def shell(stack: Stack, text: str, folder: Path | None = None, **more: str) -> str:
-    text = text.replace(".venv/bin/progress", " ".join(cli.COMMAND))
-    text = text.replace("8080", str(stack.port)).replace("curl ", "curl --silent ")
-    variables = {**os.environ, "PROGRESS_DATA_DIR": str(stack.folder.path), **more}
-    return programs.run(["bash", "-euc", text], variables, folder=folder or files.ROOT)
-
-
 def run(stack: Stack, app: Path, program: str, user: str) -> list[str]:
     (app / "page.mjs").write_text(
         program.replace("8080", str(stack.port)).replace('ann"', f'{user}"')
     )
-    printed = node.run(app, "node", "page.mjs", TOKEN=stack.token(user, "learner"))
+    printed = node.run(app, "node", "page.mjs", TOKEN=stack.token(user))
     return printed.splitlines()
 
 
@@ -66,7 +54,7 @@ def test_the_first_program_leads_to_a_number_in_thirty_lines(stack: Stack, app: 
     assert len((program + start).splitlines()) <= 30
     assert "npm install ./learner-progress-*.tgz ts-fsrs" in start
     (token,) = re.findall(r"\$\((.*token.*)\)", start)
-    assert shell(stack, token).count(".") == 2
+    assert stack.shell(token).count(".") == 2
     delivered, answer = run(stack, app, program, "ann")
     assert f"`{delivered}`" in PAGE
     numbers = json.loads(answer)["data"]
@@ -100,8 +88,8 @@ def test_no_call_of_the_page_and_of_the_readme_is_refused(stack: Stack, app: Pat
 def test_a_post_by_hand_is_answered_as_the_page_shows(stack: Stack) -> None:
     _, describe, post = blocks(PAGE, "sh")
     (answer,) = blocks(PAGE, "json")
-    assert json.loads(shell(stack, describe))["appended"] == 1
-    told = shell(stack, post, TOKEN=stack.token("cem", "learner"))
+    assert json.loads(stack.shell(describe))["appended"] == 1
+    told = stack.shell(post, TOKEN=stack.token("cem"))
     assert json.loads(told) == json.loads(answer)
     stack.await_projection()
     (edge,) = stack.ask("cem", "{ itemStats { edges { node { kind } } } }")["itemStats"]["edges"]
@@ -114,10 +102,10 @@ def test_the_skill_leads_to_a_number(stack: Stack, app: Path, tmp_path: Path) ->
     _, check, number = blocks(SKILL, "sh")
     (event,) = blocks(SKILL, "json")
     (tmp_path / "events.jsonl").write_text(event)
-    assert shell(stack, check, tmp_path) == "no fault in 1 event\n"
+    assert stack.shell(check, tmp_path) == "no fault in 1 event\n"
     assert run(stack, app, program, "dag") == ["{ accepted: 1, refused: 0, waiting: 0 } []"]
     stack.await_projection()
-    told = json.loads(shell(stack, number, TOKEN=stack.token("dag", "learner")))
+    told = json.loads(stack.shell(number, TOKEN=stack.token("dag")))
     assert told["data"]["userProgress"] == {"totalItemsLearned": 1, "accuracyRate": 1.0}
     (query,) = re.findall(r"`(\{ events\(.+?)`", SKILL)
     (recorded,) = stack.ask("dag", query)["events"]["edges"]

@@ -23,9 +23,9 @@ import pytest
 from progress import settings
 from progress.serve import ports, readiness
 from tests.conftest import skip_without
-from tests.support import browser, fault_stack, folders, http_servers, node
-from tests.support.fault_stack import Stack
+from tests.support import browser, folders, http_servers, local_stack, node
 from tests.support.learner_client import page_handler
+from tests.support.local_stack import Stack
 
 KILLS_PER_LEARNER = 5  # a learner may post 60 times a minute
 _ITEMS = """query($after: String) { itemStats(first: 100, after: $after) {
@@ -90,7 +90,7 @@ def kill_often(stack: Stack, client: Client, kills: int) -> int:
     for first in range(0, kills, KILLS_PER_LEARNER):
         learner = f"{client.name}-{first}"
         given = {"url": f"http://{ports.HOST}:{stack.port}", "learner": learner}
-        given["token"] = stack.token(learner, "learner")
+        given["token"] = stack.token(learner)
         told = []
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             for number in range(min(KILLS_PER_LEARNER, kills - first)):
@@ -124,7 +124,7 @@ def port() -> int:
 
 @pytest.fixture(scope="module")
 def stack(port: int) -> Iterator[Stack]:
-    with fault_stack.run_stack(CORS_ORIGINS=f"http://{ports.HOST}:{port}") as running:
+    with local_stack.run(CORS_ORIGINS=f"http://{ports.HOST}:{port}") as running:
         yield running
 
 
@@ -139,7 +139,7 @@ def test_a_killed_client_loses_and_doubles_nothing(
 
 
 def test_nine_days_offline_arrive_in_one_flush(stack: Stack, client_app: Path) -> None:
-    url, token = f"http://{ports.HOST}:{stack.port}", stack.token("traveller", "learner")
+    url, token = f"http://{ports.HOST}:{stack.port}", stack.token("traveller")
     with folders.create("outbox") as folder:
         outbox = str(folder)
         printed = node.run(client_app, "node", "offline.mjs", API=url, TOKEN=token, OUTBOX=outbox)

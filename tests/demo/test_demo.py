@@ -18,8 +18,9 @@ from progress.demo import loading
 from progress.event_store import envelope
 from progress.event_store.entries import Message, ParsedEvent
 from progress.importers import word_lists
-from tests.support import anki_files, cli, fault_stack, folders
+from tests.support import anki_files, local_stack
 from tests.support.anki_files import Entry
+from tests.support.local_stack import Stack
 
 
 @functools.cache
@@ -36,42 +37,34 @@ def expected_counts() -> dict[str, int]:
     return {"events": total(), "pending": 0, "dead_letters": 0, "head": total()}
 
 
-class Stack(fault_stack.Stack):
-    def _settings(self) -> dict[str, str]:
-        return super()._settings() | {"NO_COLOR": "1", "COLUMNS": "80"}
+def load(stack: Stack, port: int) -> list[str]:
+    return stack.progress("demo", "--port", str(port)).splitlines()
 
-    def progress(self, *command: str) -> str:
-        return cli.expect_success(self.run(*command))
 
-    def demo(self, port: int) -> list[str]:
-        return self.progress("demo", "--port", str(port)).splitlines()
-
-    def counts(self) -> dict[str, int]:
-        status = json.loads(self.progress("status", "--json"))
-        return {name: status[name] for name in ("events", "pending", "dead_letters", "head")}
+def counts(stack: Stack) -> dict[str, int]:
+    status = json.loads(stack.progress("status", "--json"))
+    return {name: status[name] for name in expected_counts()}
 
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    with folders.create("demo") as folder:
-        stack = Stack(folder)
-        yield stack
-        stack.progress("down")
+    with local_stack.create(NO_COLOR="1", COLUMNS="80") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def first(stack: Stack) -> list[str]:
-    return stack.demo(stack.port)
+    return load(stack, stack.port)
 
 
 @pytest.fixture(scope="module")
 def second(stack: Stack, first: list[str]) -> list[str]:
-    return stack.demo(1)
+    return load(stack, 1)
 
 
 def test_a_first_run_records_each_event_once(stack: Stack, first: list[str]) -> None:
     assert f"New: {total():,} of {total():,} events." in "\n".join(first)
-    assert stack.counts() == expected_counts()
+    assert counts(stack) == expected_counts()
 
 
 def test_the_demo_shows_the_known_facts_of_the_review_log(first: list[str]) -> None:
@@ -122,7 +115,7 @@ def test_a_second_run_does_not_add_events(
     assert any("New: nothing" in line for line in second)
     start = next(n for n, line in enumerate(second) if "in a row" in line)
     assert without_code(second[start:]) == without_code(first[-len(second[start:]) :])
-    assert stack.counts() == expected_counts()
+    assert counts(stack) == expected_counts()
 
 
 def without_code(lines: list[str]) -> list[str]:
@@ -155,7 +148,7 @@ def test_the_import_command_does_not_publish_the_demo_s_events_again(
     output = stack.progress("import", "anki", str(file), *options, "--day-start", "4")
     assert "0 events published: 0 answers to 0 cards in 0 sessions" in output
     assert "12,580 answers were recorded before and are left out." in output
-    assert stack.counts() == expected_counts()
+    assert counts(stack) == expected_counts()
 
 
 @pytest.mark.exhaustive
@@ -170,12 +163,12 @@ def test_the_users_own_collection_is_shown(stack: Stack, second: list[str], tmp_
     again = stack.progress("demo", "--anki", str(file))
     assert "New: nothing" in again
     report = json.loads(stack.progress("import", "anki", str(file), "--catalogue", "--json"))
-    counts = {"published": 0, "answers": 0, "cards": 0, "sessions": 0}
+    done = {"published": 0, "answers": 0, "cards": 0, "sessions": 0}
     left_out = ["crammed", "set_aside", "moved", "unmoved", "manual", "repeated"]
     left_out += ["lists", "listed", "unlisted", "faulty"]
     outcomes = ["appended", "redelivered", "pending", "erased", "unknown_types"]
     found = {"learners": 1, "recorded_before": len(notes), "fields": {}, "dead_letters": []}
-    assert report == counts | dict.fromkeys([*left_out, *outcomes], 0) | found
+    assert report == done | dict.fromkeys([*left_out, *outcomes], 0) | found
 
 
 @pytest.mark.exhaustive

@@ -14,11 +14,9 @@ import pytest
 from progress.adapters.postgres.database import Connection
 from progress.errors import EventStoreError
 from progress.event_store import dead_letters, envelope, owners
-from progress.event_store import log as event_log
-from progress.ingest import push
 from tests.conftest import Store
 from tests.support import model_rows, sample_events
-from tests.support.pushes import encode_push
+from tests.support.pushes import record_push
 
 TABLES = ("events", "sessions", "pending", "dead_letters")
 AT = sample_events.BEGIN
@@ -27,8 +25,8 @@ LATE = {"occurred_at": "2199-01-01T00:00:00Z"}
 
 
 def append(connection: Connection, *events: Any, **options: Any) -> dict[str, int]:
-    body = encode_push(events[0] if len(events) == 1 else [*events], **options)
-    outcomes = event_log.append(connection, [push.parse_delivery(body)]).outcomes
+    payload = events[0] if len(events) == 1 else [*events]
+    outcomes = record_push(connection, payload, **options).outcomes
     return {name: count for name, count in outcomes.items() if count}
 
 

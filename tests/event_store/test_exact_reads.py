@@ -10,15 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
-from progress.event_store import StoredEvent, log
+from progress.event_store import StoredEvent
 from progress.event_store.log import PostgresEventStore
 from progress.event_store.timestamps import EARLIEST
-from progress.ingest import push
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import open_reader
 from progress.query.read_models.rows import RecordedEvent
 from tests.conftest import Store
-from tests.support.pushes import encode_push
+from tests.support.pushes import record_push
 
 LARGEST, STREAM = 10**308, "learner-ann"
 STORED = """
@@ -88,8 +87,7 @@ def test_events_are_read_as_their_columns_have_them(
     store: Store, connection: Connection, appended: list[str], setting: str
 ) -> None:
     """Progress reads one JSON text for each event; the test reads the columns."""
-    body = encode_push(f"[{','.join(appended)}]".encode())
-    outcomes = log.append(connection, [push.parse_delivery(body)]).outcomes
+    outcomes = record_push(connection, f"[{','.join(appended)}]".encode()).outcomes
     assert outcomes["appended"] == len(appended)
     stored = [StoredEvent(*row) for row in connection.run(STORED)]
     with closing(store.connect()) as session:

@@ -8,11 +8,9 @@ import pytest
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.event_store import log as event_log
 from progress.event_store.log import PostgresEventStore
-from progress.ingest import push
 from tests.conftest import Store
-from tests.support.pushes import encode_push
+from tests.support.pushes import record_push
 
 FUNCTIONS = ["progress_ingest", "progress_project", "progress_batch", "progress_query"]
 DENIED = "42501"
@@ -33,7 +31,7 @@ def append(connection: Connection) -> None:
         "event_type": "New",
         "occurred_at": "2024-01-01T00:00:00Z",
     }
-    event_log.append(connection, [push.parse_delivery(encode_push([event, {}]))])
+    record_push(connection, [event, {}])
 
 
 def refused(connection: Connection, statement: str) -> bool:

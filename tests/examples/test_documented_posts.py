@@ -13,7 +13,7 @@ import pytest
 from progress import files, settings
 from progress.serve import ports, processes, readiness
 from tests.conftest import skip_without
-from tests.support import cli, fault_stack, programs
+from tests.support import cli, local_stack, programs
 from tests.support.fake_publisher import FakePublisher
 from tests.support.posts import NotedIngest
 
@@ -70,23 +70,27 @@ def test_google_s_emulator_pushes_to_the_local_stack(request: pytest.FixtureRequ
     port = ports.reserve()
     command = [java or "", "-jar", str(jars[0]), f"--port={port}", f"--host={ports.HOST}"]
     subscribe = list_blocks("publishing.md", "sh")[1]
-    with fault_stack.run_stack() as stack:
-        environment = settings.child_env(
-            PUBSUB_EMULATOR_HOST=f"{ports.HOST}:{port}",
-            PROJECT="local",
-            PROGRESS_DATA_DIR=str(stack.folder.path),
-        )
+    with local_stack.create() as stack:
         emulator = processes.start(
             command, output=subprocess.DEVNULL, environment=settings.child_env()
         )
         try:
+            stack.up()
             readiness.wait(lambda: ports.is_listening(port), "the emulator", seconds=120)
+            environment = settings.child_env(
+                PUBSUB_EMULATOR_HOST=f"{ports.HOST}:{port}",
+                PROJECT="local",
+                PROGRESS_DATA_DIR=str(stack.folder.path),
+            )
             text = subscribe.replace(".venv/bin/progress", " ".join(cli.COMMAND))
             lesson = [sys.executable, "examples/publish.py", "ann"]
             for each in (["bash", "-euc", text], lesson):
                 programs.run(each, environment, folder=files.ROOT)
             query = "{ userProgress { totalSessionsCompleted } }"
-            found = {"userProgress": {"totalSessionsCompleted": 1}}
-            readiness.wait(lambda: stack.ask("ann", query) == found, "the lesson", seconds=60)
+            readiness.wait(
+                lambda: stack.ask("ann", query) == {"userProgress": {"totalSessionsCompleted": 1}},
+                "the lesson",
+                seconds=60,
+            )
         finally:
             processes.end(emulator, by=signal.SIGTERM, seconds=10)

@@ -11,8 +11,8 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from progress.serve import data_folder
 from tests.support import browser, http_servers
+from tests.support.local_stack import Stack
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sign-in"
 _SDK = {
@@ -33,8 +33,8 @@ class Example:
 
 
 @pytest.fixture
-def example(demo: browser.Stack) -> Iterator[Example]:
-    jwks = data_folder.running(data_folder.at(str(demo.folder))).addresses["jwks_url"]
+def example(demo: Stack) -> Iterator[Example]:
+    jwks = demo.addresses["jwks_url"]
     issuer = jwks.removesuffix(urlsplit(jwks).path)
     oidc = {"issuer": issuer, "client": "example"}
     values: dict[str, object] = {"PAGES": [demo.page], "FIREBASE": None, "OIDC": oidc}
@@ -57,7 +57,7 @@ def example(demo: browser.Stack) -> Iterator[Example]:
 
 
 @pytest.fixture
-def page(chromium: Browser, demo: browser.Stack, example: Example) -> Iterator[Page]:
+def page(chromium: Browser, demo: Stack, example: Example) -> Iterator[Page]:
     """A tab whose learner's page has the example as its sign-in page."""
     context = chromium.new_context()
 
@@ -78,9 +78,7 @@ def expect_signed_in(page: Page) -> None:
     expect(year).to_contain_text("61 study days", timeout=60_000)
 
 
-def test_a_learner_signs_in_with_an_issuer_of_openid_connect(
-    page: Page, demo: browser.Stack
-) -> None:
+def test_a_learner_signs_in_with_an_issuer_of_openid_connect(page: Page, demo: Stack) -> None:
     page.goto(demo.page)
     page.get_by_role("link", name="Sign in").click()
     page.get_by_label("Learner’s id").fill(browser.DEMO)
@@ -89,9 +87,7 @@ def test_a_learner_signs_in_with_an_issuer_of_openid_connect(
     assert page.url == demo.page
 
 
-def test_a_learner_signs_in_with_firebase(
-    page: Page, demo: browser.Stack, example: Example
-) -> None:
+def test_a_learner_signs_in_with_firebase(page: Page, demo: Stack, example: Example) -> None:
     example.values["FIREBASE"] = {"projectId": demo.token(browser.DEMO)}
 
     def serve_sdk(route: Route) -> None:

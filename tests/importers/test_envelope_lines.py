@@ -4,7 +4,6 @@ import csv
 import itertools
 import json
 import re
-import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +16,7 @@ from progress import settings
 from progress.event_store import envelope
 from progress.event_store.entries import Message, Rejection
 from progress.importers import envelope_lines, review_log
-from tests.support import cli, envelopes, sample_events
+from tests.support import cli, envelopes, programs, sample_events
 from tests.support.fake_publisher import FakePublisher
 from tests.support.posts import NotedIngest
 
@@ -318,14 +317,8 @@ def test_the_documented_workflow_finds_the_faults_that_the_document_shows(tmp_pa
     command = step.splitlines()[-1].replace("venv/bin/python", sys.executable)
     completed = line("SessionCompleted", score=-1, duration_seconds=600)
     (tmp_path / "events.jsonl").write_bytes(line("SesionStarted") + b"\n" + completed)
-    done = subprocess.run(
-        ["bash", "-euc", command],
-        cwd=cli.ROOT,
-        env=settings.child_env(GITHUB_WORKSPACE=str(tmp_path)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = settings.child_env(GITHUB_WORKSPACE=str(tmp_path))
+    done = programs.try_run(["bash", "-euc", command], environment, folder=cli.ROOT)
     assert done.returncode == 1
     for shown in re.findall(r"^    (line .+)", section, re.MULTILINE):
         assert f"{shown}\n" in done.stderr

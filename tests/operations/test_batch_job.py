@@ -17,8 +17,7 @@ from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import backlog, wakeups
-from progress.event_store import dead_letters, log, outgoing, publication
-from progress.ingest import push
+from progress.event_store import dead_letters, outgoing, publication
 from progress.operations import batch_job
 from progress.projections import batch, gauges, schema
 from progress.projections.projector import SHARDS, Projector
@@ -35,7 +34,7 @@ from tests.support.operation_fixtures import (
     write_dead_letters,
 )
 from tests.support.postgres_servers import url_of
-from tests.support.pushes import encode_push
+from tests.support.pushes import record_push
 from tests.support.stage import append, connect
 from tests.support.traced_operation import Hooks, start
 
@@ -85,7 +84,7 @@ def test_the_letters_that_an_earlier_version_writes_are_read_and_those_of_the_er
     store: Store, connection: Connection
 ) -> None:
     for body in (b'{"data": {"user_id": "ann"}}', b'{"data": {"user_id": "ben"}}', b"no JSON"):
-        log.append(connection, [push.parse_delivery(encode_push(body))])
+        record_push(connection, body)
     connection.run("UPDATE event_store.dead_letters SET owners = NULL")
     connection.run(
         "SELECT FROM event_store.forbid_learner('ann', CAST(:id AS uuid))", id=str(uuid4())

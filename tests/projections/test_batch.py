@@ -49,9 +49,7 @@ def test_a_run_whose_connection_breaks_reports_that_the_database_is_unavailable(
     connection.run("LOCK TABLE domain_stats IN ACCESS EXCLUSIVE MODE")
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(batch.run, running)
-        while not call.done():
-            if model_rows.read_value(observer, "waits", pid=pid):
-                model_rows.read_value(observer, "terminate", pid=pid)
+        model_rows.kill_at_lock(observer, pid, call)
         with pytest.raises(DatabaseUnavailable):
             call.result()
     connection.run("ROLLBACK")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 
 import pytest
@@ -11,7 +10,7 @@ from progress.adapters.postgres.database import Connection
 from progress.projections import batch, definitions
 from progress.projections.projector import SHARDS, Projector
 from progress.recovery import checks
-from tests.support import archives, definition_folds, model_rows, sample_events
+from tests.support import archives, definition_folds, model_rows, programs, sample_events
 from tests.support.stage import append
 
 # The schema's tables that are not computed by a definition, each with the reason.
@@ -71,11 +70,7 @@ def test_the_time_zones_and_locales_of_the_machine_and_of_the_session_do_not_cha
     folded.run(archives.BLOCKS["set the zone"])
     assert find_differing_tables(folded) == []
     log = definition_folds.read_log(folded)
-    elsewhere = subprocess.run(
-        [sys.executable, "-m", "tests.support.definition_folds"],
-        env={**os.environ, "TZ": "Pacific/Chatham", "LC_ALL": "tr_TR.UTF-8"},
-        input=log.encode(),
-        capture_output=True,
-        check=True,
-    )
-    assert json.loads(elsewhere.stdout) == definition_folds.duck().fold(log)
+    environment = {**os.environ, "TZ": "Pacific/Chatham", "LC_ALL": "tr_TR.UTF-8"}
+    command = [sys.executable, "-m", "tests.support.definition_folds"]
+    elsewhere = programs.run(command, environment, text=log)
+    assert json.loads(elsewhere) == definition_folds.duck().fold(log)

@@ -16,7 +16,7 @@ from progress.errors import ProjectionError, RebuildRunning
 from progress.projections import batch, replacement
 from progress.projections import schema as read_model_schema
 from tests.conftest import Store
-from tests.support import model_rows, sample_events
+from tests.support import model_rows, programs, sample_events
 from tests.support.stage import append
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,12 +64,10 @@ class Revision:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def _run(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def _run(self, *words: str) -> programs.Ended:
         variables = {"PYTHONPATH": str(self.folder), "DATABASE_URL": self.url}
-        return subprocess.run(
-            [sys.executable, *words], capture_output=True, text=True, timeout=100, check=False,
-            cwd=self.folder, env={"PATH": os.environ["PATH"], **variables},
-        )  # fmt: skip
+        variables["PATH"] = os.environ["PATH"]
+        return programs.try_run([sys.executable, *words], variables, folder=self.folder)
 
 
 @pytest.fixture

@@ -249,8 +249,7 @@ def test_an_idle_session_that_broke_or_whose_state_fails_the_fold_is_replaced(
         idle.connection.run(state)
     else:
         pid = model_rows.read_value(idle.connection, "pid")
-        model_rows.read_value(woken, "terminate", pid=pid)
-        readiness.wait(lambda: not model_rows.read_value(woken, "lives", pid=pid), "the end")
+        model_rows.kill(woken, pid)
     shard_projector._idle.put(idle)
     assert sum(shard_projector.wake(shard) for shard in shard_projector.SHARDS) > 0
     assert model_rows.read_value(woken, "answered") == 3

@@ -17,8 +17,7 @@ from starlette.responses import Response
 
 from progress import settings
 from progress.adapters.postgres import database
-from progress.event_store import dead_letters, events, learner_post_check, log
-from progress.ingest import push
+from progress.event_store import dead_letters, events, learner_post_check
 from progress.operations import erasure_rows
 from progress.projections.projector import Projector
 from progress.query.http import events_endpoint as endpoint
@@ -30,7 +29,7 @@ from tests.support import api, http_client, token_issuer
 from tests.support.api import Api
 from tests.support.fake_publisher import FakePublisher
 from tests.support.postgres_servers import url_of
-from tests.support.pushes import encode_push
+from tests.support.pushes import record_push
 from tests.support.stage import connect
 
 AT = "2024-05-01T12:00:00Z"
@@ -62,7 +61,7 @@ class World:
 
     def record(self, entries: list[Entry]) -> dict[str, int]:
         """Record what a publisher sends."""
-        return log.append(self.connection, [push.parse_delivery(encode_push(entries))]).outcomes
+        return record_push(self.connection, entries).outcomes
 
     def send(
         self, body: object, user: str = "ann", /, roles: Any = None, **headers: str

@@ -21,8 +21,7 @@ from starlette.requests import Request
 from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
-from progress.event_store import dead_letters, log
-from progress.ingest import push
+from progress.event_store import dead_letters
 from progress.operations import export_files, records
 from progress.operations.records import Operation, OperationKind, OperationState
 from progress.projections import batch, schema
@@ -36,7 +35,7 @@ from tests.support.export_fixtures import export, get
 from tests.support.fake_publisher import FakePublisher, serve_monitoring
 from tests.support.operation_fixtures import FIELDS, Operator, write_dead_letters
 from tests.support.postgres_servers import url_of
-from tests.support.pushes import encode_push
+from tests.support.pushes import record_push
 
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 ADMINISTRATORS_ONLY = (
@@ -223,7 +222,7 @@ def test_a_dead_letter_is_returned_as_stored(operator: Operator, connection: Con
         "occurred_at": "2024-03-01T00:00:00Z",
         "data": {"session_id": "s", "score": -1, "duration_seconds": 1, "email": "ann@x.org"},
     }
-    log.append(connection, [push.parse_delivery(encode_push(event))])
+    record_push(connection, event)
     (edge,) = operator.data(LETTERS % "first: 1")["deadLetters"]["edges"]
     letter = edge["node"]
     assert (letter["kind"], letter["eventType"]) == ("INVALID", "SessionCompleted")
@@ -400,7 +399,7 @@ def test_at_most_16_kib_of_a_payload_are_shown(operator: Operator, connection: C
         for length in (4_096, 4_097, 16_383, 16_384, 16_385, 17_000)
     ]
     for text in texts:
-        log.append(connection, [push.parse_delivery(encode_push(text.encode()))])
+        record_push(connection, text.encode())
     cut = [text.encode()[:16_384].decode(errors="ignore") for text in reversed(texts)]
     edges = operator.data(LETTERS % "first: 100")["deadLetters"]["edges"]
     assert [edge["node"]["payload"] for edge in edges] == cut

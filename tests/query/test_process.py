@@ -3,7 +3,6 @@
 import json
 import re
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 
 from progress.serve import ports
 from tests.conftest import Store
-from tests.support import api, function_process, token_issuer
+from tests.support import api, function_process, programs, token_issuer
 from tests.support.api import Api
 from tests.support.function_process import FunctionProcess
 from tests.support.http_client import fetch_json
@@ -42,10 +41,7 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
 
 def test_the_function_starts_without_the_packages_that_it_does_not_need_at_once() -> None:
     """Each would lengthen a cold start."""
-    run = subprocess.run(
-        [sys.executable, "-c", _IMPORT], capture_output=True, text=True, check=True
-    )
-    imported = {*run.stdout.split()}
+    imported = {*programs.run([sys.executable, "-c", _IMPORT]).split()}
     assert imported >= {"asyncpg", "strawberry"}
     assert not imported & {"pg8000", "redis", "grpc", "duckdb", "typer"}
 

@@ -16,8 +16,6 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Folder
 from progress.cli import doctor
-from progress.event_store import log
-from progress.ingest import push
 from progress.projections import batch, gauges, schema
 from progress.recovery import dumps
 from tests.conftest import Store
@@ -31,7 +29,7 @@ from tests.support import (
     stage,
 )
 from tests.support.postgres_servers import connect_plainly
-from tests.support.pushes import encode_push
+from tests.support.pushes import record_push
 
 
 def test_nothing_needs_a_person_while_all_is_well(store: Store) -> None:
@@ -46,8 +44,7 @@ def test_nothing_needs_a_person_while_all_is_well(store: Store) -> None:
 def test_each_finding_says_what_to_do_and_a_common_one_stands_once(
     store: Store, connection: Connection
 ) -> None:
-    rejected = encode_push(b'{"event_id": "x", "event_type": "SessionStarted"}')
-    log.append(connection, [push.parse_delivery(rejected)])
+    record_push(connection, b'{"event_id": "x", "event_type": "SessionStarted"}')
     ((newest,),) = connection.run(
         "DELETE FROM public.progress_migrations"
         " WHERE name = (SELECT max(name) FROM public.progress_migrations) RETURNING name"

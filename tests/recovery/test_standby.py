@@ -15,8 +15,6 @@ import pytest
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.database import Connection
 from progress.errors import ProgressError
-from progress.event_store import log
-from progress.ingest import push
 from progress.projections import batch, schema
 from progress.projections.projector import Projector
 from progress.recovery import checks
@@ -24,7 +22,7 @@ from progress.serve import processes, readiness, system_account
 from progress.serve.laptop import postgres as server
 from tests.support import folders, model_rows, sample_events
 from tests.support.postgres_servers import OwnServer
-from tests.support.pushes import encode_push
+from tests.support.pushes import record_push
 from tests.support.sample_events import Envelope
 
 _WRITERS, _LESSONS = 3, 40  # lessons that are acknowledged before the next step
@@ -139,8 +137,8 @@ class _Load:
 
 def append(connection: Connection, lesson: list[Envelope]) -> int:
     """Append the events as one pushed message; return how many are new."""
-    body = encode_push(lesson, publish_time="2024-01-01T00:00:00Z")
-    return log.append(connection, [push.parse_delivery(body)]).outcomes.get("appended", 0)
+    appended = record_push(connection, lesson, publish_time="2024-01-01T00:00:00Z")
+    return appended.outcomes.get("appended", 0)
 
 
 @pytest.mark.exhaustive

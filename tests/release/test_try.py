@@ -7,15 +7,15 @@ import signal
 import sys
 import uuid
 import webbrowser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import day
 import gcloud
 import pytest
 
 from progress.serve import development_key
-from tests.support import fault_stack
-from tests.support.fault_stack import Stack
+from tests.support import local_stack
+from tests.support.local_stack import Stack
 from tests.support.terraform import REPOSITORY
 
 pytestmark = pytest.mark.exhaustive
@@ -23,10 +23,7 @@ pytestmark = pytest.mark.exhaustive
 Try = Callable[..., tuple[int, list[str]]]
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with fault_stack.run_stack() as stack:
-        yield stack
+stack = pytest.fixture(local_stack.started, scope="module", name="stack")
 
 
 @pytest.fixture
@@ -43,7 +40,7 @@ def published(stack: Stack, learner: str, monkeypatch: pytest.MonkeyPatch) -> li
         if words[0] == "pubsub":
             topics.append(words[3])
             (message,) = (word for word in words if word.startswith("--message="))
-            stack.publish_raw(message.removeprefix("--message=").encode())
+            stack.push_raw(message.removeprefix("--message=").encode())
             return ""
         if words[0] == "auth":
             return development_key.token(stack.folder.key, learner, []) + "\n"
@@ -95,7 +92,7 @@ def test_a_token_that_is_given_is_the_learners(
 def test_a_message_that_is_not_recorded_says_where_to_look(
     run_try: Try, published: list[str], stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stack, "publish_raw", lambda *_args, **_more: None)
+    monkeypatch.setattr(stack, "push_raw", lambda *_args, **_more: None)
     monkeypatch.setattr(day, "_ANSWERED_S", 0.5)
     code, lines = run_try("dev")
     assert code == 1

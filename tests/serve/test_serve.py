@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import itertools
 import json
-import os
 import random
 import signal
 import socket
@@ -13,7 +12,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -41,13 +39,10 @@ def system() -> Iterator[Served]:
 def test_one_address_takes_an_answer_and_shows_it(system: Served) -> None:
     events = sample_events.lesson("reader", 1, items=4)
     system.envelopes += events
-    poster = {"authorization": f"Bearer {system.token('app', 'publisher')}"}
-    status, body = system.post_to(
-        "/events",
-        "\n".join(map(json.dumps, events)).encode(),
-        **poster,
-        **{"content-type": "application/x-ndjson"},
-    )
+    poster = http_client.headers(system.token("app", "publisher"))
+    lines = {"content-type": "application/x-ndjson"}
+    text = "\n".join(map(json.dumps, events)).encode()
+    status, body = system.post_to("/events", text, **poster | lines)
     assert (status, json.loads(body)["appended"]) == (200, len(events))
     readiness.wait(lambda: system.ask("reader", COMPLETED)["userProgress"] is not None, "a fold")
     assert system.ask("reader", COMPLETED)["userProgress"] == {"totalSessionsCompleted": 1}
@@ -74,9 +69,7 @@ def test_what_ingest_rejects_is_rejected_at_the_one_address(system: Served) -> N
             http_client.assert_ours(response.read(), response.headers)
     # A push of Pub/Sub, which ingest takes at `/`, is accepted neither from outside nor from here;
     # a command of another process by project alone, and only with the system's key.
-    ingest, project = (
-        urlsplit(system.addresses[name]).port or 0 for name in ("ingest_url", "project_url")
-    )
+    ingest, project = map(system.port_of, ("ingest", "project"))
     known = {"authorization": f"Bearer {data_folder.running(system.folder).key}"}
     assert system.post_to("/", b"{}", **kind, **known)[0] in (404, 405)
     wake = encode_push({"command": "wake", "shard": 0})
@@ -92,8 +85,7 @@ def test_a_client_that_leaves_is_no_error(system: Served) -> None:
     head = b"%b / HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n"
     requests = head % (b"GET", 0) * 200, head % (b"GET", 9), head % (b"PUT", 9), head % (b"POST", 9)
     before = [line for line in system.lines() if '"ERROR"' in line]
-    for name in ("graphql_url", "ingest_url", "project_url"):
-        port = urlsplit(system.addresses[name]).port or 0
+    for port in map(system.port_of, ("graphql", "ingest", "project")):
         for request, resets in itertools.product(requests, (0, 1)):
             with socket.create_connection((HOST, port), timeout=30) as connection:
                 how = struct.pack("ii", resets, 0)
@@ -163,9 +155,7 @@ def restart_postgresql(system: Served) -> None:
 
 
 VICTIMS: test_faults.Kills = {
-    "ingest": lambda system: system.signal("ingest", signal.SIGKILL),
-    "project": lambda system: system.signal("project", signal.SIGKILL),
-    "query": lambda system: system.signal("query", signal.SIGKILL),
+    **{part: test_faults.killer(part) for part in ("ingest", "project", "query")},
     "batch": lambda system: test_faults.kill_command(system, "batch"),
     "postgresql": restart_postgresql,
     "system": kill_system,
@@ -204,12 +194,9 @@ def test_a_terminated_system_finishes_what_it_has_accepted(system: Served) -> No
 
 
 def test_the_first_look_asks_each_function_and_speaks_of_nothing_of_google(system: Served) -> None:
-    pids = system.pids("ingest")
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+    system.signal("ingest", signal.SIGSTOP)
     looked = system.run("doctor").stdout
-    for pid in pids:
-        os.kill(pid, signal.SIGCONT)
+    system.signal("ingest", signal.SIGCONT)
     assert "query 200, ingest silent, project 200" in looked
     assert "LOOK  ingest answers nothing: " in looked
     assert "there is no Pub/Sub on this machine" in looked

@@ -24,38 +24,37 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from progress import __version__, settings
+from progress import __version__
 from progress import cli as program
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import StackError
 from progress.serve import data_folder, processes, readiness, system_account
 from progress.serve.laptop import postgres
-from tests.support import cli, fault_stack, folders, http_client, postgres_servers, sample_events
+from tests.support import (
+    cli,
+    folders,
+    http_client,
+    local_stack,
+    postgres_servers,
+    programs,
+    sample_events,
+)
+from tests.support.local_stack import Stack
 from tests.support.postgres_servers import url_of
 
 PARTS = {"postgres", "valkey", "ingest", "project", "query", "supervisor"}
 
 
-class Stack(fault_stack.Stack):
-    def env(self) -> dict[str, Any]:
-        env: dict[str, Any] = json.loads(cli.expect_success(self.run("env", "--json")))
-        return env
-
-    def answers(self) -> bool:
-        try:
-            return http_client.fetch(self.port, "GET", "/health", seconds=1)[0] == 200
-        except OSError:
-            return False
-
-
 @pytest.fixture
 def stack() -> Iterator[Stack]:
-    with folders.create("stack") as folder:
-        made = Stack(folder / "data")
+    with local_stack.create() as made:
         yield made
-        if made.folder.lock.exists():  # the stack was started
-            made.run("down")
+
+
+def env_of(stack: Stack) -> dict[str, Any]:
+    env: dict[str, Any] = json.loads(stack.progress("env", "--json"))
+    return env
 
 
 def assert_page_and_schedule(stack: Stack) -> None:
@@ -105,7 +104,7 @@ def assert_strict(stack: Stack, *, unknown: str, pending: str) -> None:
 def assert_post(stack: Stack) -> None:
     token = stack.run("token", "--role", "publisher").stdout.strip()
     headers = http_client.headers(token)
-    url = urlsplit(stack.env()["events_url"])
+    url = urlsplit(env_of(stack)["events_url"])
     for port in (url.port or 0, stack.port):  # the page's address takes posts, too
         status, answer = http_client.fetch_json(port, "POST", url.path, [], **headers)
         assert (status, answer["dead_letters"]) == (200, [])
@@ -120,14 +119,13 @@ def assert_workers_publish_nothing(stack: Stack) -> None:
         "from progress import settings; from progress.cli import connections;"
         "connections.use_stack(); print(settings.current().publish_events)"
     )
-    environment = settings.child_env(PROGRESS_DATA_DIR=str(stack.folder.path))
-    printed = subprocess.check_output([sys.executable, "-c", script], env=environment, text=True)
+    printed = programs.run([sys.executable, "-c", script], stack.environment())
     assert printed.strip() == "off"
 
 
 def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: Stack) -> None:
     stack.up()
-    env = stack.env()
+    env = env_of(stack)
     assert env["graphql_url"] == f"http://127.0.0.1:{stack.port}/graphql"
     assert {name for name, numbers in env["pids"].items() if numbers} >= PARTS
     assert {
@@ -207,11 +205,11 @@ def test_two_simultaneous_up_commands_start_one_stack_and_a_killed_stack_starts_
     answers = [start.result() for start in starts]
     assert [answer.returncode for answer in answers] == [0, 0], answers[0].stderr
     assert sum("is already running" in answer.stdout for answer in answers) == 1
-    before = stack.env()["pids"]
+    before = env_of(stack)["pids"]
     os.kill(before["supervisor"][0], signal.SIGKILL)
     stack.up()
-    assert stack.answers()
-    os.kill(stack.env()["pids"]["supervisor"][0], signal.SIGKILL)
+    assert http_client.fetch(stack.port, "GET", "/health")[0] == 200
+    os.kill(env_of(stack)["pids"]["supervisor"][0], signal.SIGKILL)
     assert stack.run("down").returncode == 0
     assert have_ended(before)
 
@@ -221,8 +219,8 @@ def test_a_stack_in_the_foreground_ends_if_its_command_gets_sigterm(stack: Stack
     # A stack must also start in a folder whose path is too long for a Unix socket.
     deep = Stack(stack.folder.path.joinpath(*["deep"] * 30))
     command = subprocess.Popen(
-        [sys.executable, "-m", "progress.cli", "up", "--standin", "--port", str(deep.port)],
-        env=settings.child_env(PROGRESS_DATA_DIR=str(deep.folder.path)),
+        [*cli.COMMAND, "up", "--standin", "--port", str(deep.port)],
+        env=deep.environment(),
         stdout=subprocess.DEVNULL,
     )
     try:
@@ -231,7 +229,7 @@ def test_a_stack_in_the_foreground_ends_if_its_command_gets_sigterm(stack: Stack
             "the stack",
             seconds=90,
         )
-        pids = deep.env()["pids"]
+        pids = env_of(deep)["pids"]
         assert deep.run("status").returncode == 0
         command.send_signal(signal.SIGTERM)  # Ctrl-C is handled the same way
         assert command.wait(60) == 0
@@ -247,17 +245,13 @@ def test_the_error_names_a_port_that_is_in_use(stack: Stack) -> None:
         cli.expect_failure(stack.try_up(), f"port {stack.port} is taken", "--port")
 
 
-def test_a_data_folder_of_a_newer_version_is_rejected_and_stays_unchanged(stack: Stack) -> None:
-    stack.folder.path.mkdir()
-    (stack.folder.path / "VERSION").write_text("2\n")
-    cli.expect_failure(stack.try_up(), "newer version 2", "PROGRESS_DATA_DIR")
-    assert (stack.folder.path / "VERSION").read_text() == "2\n"
-
-
-def test_a_database_of_a_newer_postgresql_is_rejected(stack: Stack) -> None:
-    (stack.folder.path / "postgres").mkdir(parents=True)
-    (stack.folder.path / "postgres" / "PG_VERSION").write_text("99\n")
+@pytest.mark.parametrize("name", ["VERSION", "postgres/PG_VERSION"])
+def test_data_of_a_newer_version_is_rejected_and_stays_unchanged(stack: Stack, name: str) -> None:
+    file = stack.folder.path / name
+    file.parent.mkdir(parents=True)
+    file.write_text("99\n")
     cli.expect_failure(stack.try_up(), "newer version 99", "PROGRESS_DATA_DIR")
+    assert file.read_text() == "99\n"
 
 
 def test_the_error_names_the_data_folder_if_its_path_is_a_file(stack: Stack) -> None:
@@ -387,16 +381,15 @@ def test_only_the_owner_can_access_the_files_of_a_stack(stack: Stack, mask: int)
 
 
 def test_the_token_command_prints_only_a_token_for_the_user(stack: Stack) -> None:
-    answer = stack.run("token", "--user", "learner-1", "--role", "admin")
-    claims = jwt.decode(answer.stdout.strip(), options={"verify_signature": False})
-    assert (claims["sub"], claims["roles"]) == ("learner-1", ["admin"])
-    teacher = ("token", "--user", "t", "--role", "teacher", "--group", "g1", "--group", "g2")
-    claims = jwt.decode(stack.run(*teacher).stdout.strip(), options={"verify_signature": False})
-    assert (claims["roles"], claims["groups"]) == (["teacher"], ["g1", "g2"])
-    for user, options in (("publisher", ()), ("p", ("--user", "p"))):
-        answer = stack.run("token", "--role", "publisher", *options)
-        claims = jwt.decode(answer.stdout.strip(), options={"verify_signature": False})
-        assert (claims["sub"], claims["roles"]) == (user, ["publisher"])
+    for options, *expected in (
+        ("--user learner-1 --role admin", "learner-1", ["admin"], []),
+        ("--user t --role teacher --group g1 --group g2", "t", ["teacher"], ["g1", "g2"]),
+        ("--role publisher", "publisher", ["publisher"], []),
+        ("--role publisher --user p", "p", ["publisher"], []),
+    ):
+        token = stack.progress("token", *options.split()).strip()
+        claims = jwt.decode(token, options={"verify_signature": False})
+        assert [claims.get(name) for name in ("sub", "roles", "groups")] == expected
 
 
 def test_the_commands_start_without_importing_the_api() -> None:
@@ -439,12 +432,8 @@ def test_an_unreachable_database_or_a_full_output_device_gives_a_one_line_error(
         failed = cli.progress(away, "status", PROGRESS_DATA_DIR=str(stack.folder.path))
         cli.expect_failure(failed, "no connection to ", "check that the service is running")
     if Path("/dev/full").exists():
-        environment = settings.child_env(PROGRESS_DATA_DIR=str(stack.folder.path))
-        full = [sys.executable, "-m", "progress.cli", "token", "--user", "u"]
-        with Path("/dev/full").open("w") as disk:
-            ran = subprocess.run(
-                full, env=environment, stdout=disk, stderr=subprocess.PIPE, text=True, check=False
-            )
+        full = f"{' '.join(cli.COMMAND)} token --user u > /dev/full"
+        ran = programs.try_run(["sh", "-c", full], stack.environment())
         assert (ran.returncode, ran.stderr.count("\n")) == (1, 1), ran.stderr
 
 
@@ -461,9 +450,7 @@ from progress.serve import system_account
 from progress.__main__ import main
 main()
 """
-    ran = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
-    )
+    ran = programs.try_run([sys.executable, "-c", script])
     why = "progress: interrupted before anything was done\n"
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", why)
 

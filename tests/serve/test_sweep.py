@@ -22,7 +22,7 @@ from progress.serve.sweep import Sweep
 from tests.conftest import Store
 from tests.support import http_servers, model_rows, sample_events
 from tests.support.postgres_servers import url_of
-from tests.support.stage import append
+from tests.support.pushes import record_push
 
 _KEY = "key"
 _FIRST_S, _LONGEST_S = 0.2, 0.4
@@ -85,7 +85,7 @@ def run(
 def record(connection: Connection, *users: str) -> set[int]:
     """Record a lesson of each user; return the shards that are behind."""
     for user in users:
-        append(connection, sample_events.lesson(user, 1))
+        record_push(connection, sample_events.lesson(user, 1))
     return {*Projector(connection).find_shards_behind()}
 
 

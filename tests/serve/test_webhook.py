@@ -35,11 +35,8 @@ def hook(port: int) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def system(hook: dict[str, str]) -> Iterator[Served]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in hook.items():
-            patch.setenv(name, value)
-        with served.run() as made:
-            yield made
+    with served.run(**hook) as made:
+        yield made
 
 
 def test_nothing_is_lost_while_project_is_killed_and_the_receiver_fails(

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import re
 import shutil
 import uuid
@@ -15,7 +14,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import axe_playwright_python
-import msgspec
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -29,9 +27,9 @@ from playwright.sync_api import (
 
 from progress import settings
 from progress.demo import loading
-from progress.event_store.posting import Ingest, Poster
-from progress.serve import data_folder, development_key, ports, readiness
-from tests.support import cli, folders, recent_events
+from progress.serve import readiness
+from tests.support import folders, http_client, local_stack, recent_events
+from tests.support.local_stack import Envelope, Stack
 
 # The headless shell comes first: it has no window, and takes half as much CPU time as Chromium.
 _PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")
@@ -44,8 +42,6 @@ PHONE: dict[str, Any] = {
     "has_touch": True,
     "is_mobile": True,
 }
-
-Envelope = dict[str, Any]
 
 expect.set_options(timeout=30_000)  # ms; a page takes seconds on a busy machine
 
@@ -103,47 +99,11 @@ new PerformanceObserver((list) => shifts.push(...list.getEntries()
 """
 
 
-@dataclass(frozen=True)
-class Stack:
-    folder: Path
-    port: int
-
-    @property
-    def page(self) -> str:
-        return f"http://{ports.HOST}:{self.port}/"
-
-    @property
-    def database_url(self) -> str:
-        return data_folder.running(data_folder.at(str(self.folder))).addresses["database_url"]
-
-    def progress(self, *command: str, text: str = "") -> str:
-        environment = {"RATE_LIMIT_PER_MINUTE": "100000", "APP_URL": f"{APP}?{_WORDS}"}
-        folder = str(self.folder)
-        return cli.expect_success(
-            cli.progress("", *command, text=text, PROGRESS_DATA_DIR=folder, **environment)
-        )
-
-    def publish(self, *envelopes: Envelope) -> None:
-        """Post events, which are then recorded."""
-        state = data_folder.running(data_folder.at(str(self.folder)))
-        ingest = Ingest(state.addresses["events_url"], state.key, is_own=True)
-        Poster(ingest).post(map(msgspec.json.encode, envelopes), lambda _: None)
-
-    def token(self, user: str, role: str = "learner", groups: Sequence[str] = ()) -> str:
-        key = data_folder.at(str(self.folder)).key
-        return development_key.token(key, user, [role], groups=groups)
-
-
 @contextmanager
 def stack(*options: str) -> Iterator[Stack]:
-    with folders.create("page") as folder:
-        stack = Stack(folder, ports.reserve())
-        try:
-            stack.progress("up", "--detach", "--port", str(stack.port))
-            stack.progress("demo", *options, "--port", str(stack.port))
-            yield stack
-        finally:
-            stack.progress("down")
+    with local_stack.run(APP_URL=f"{APP}?{_WORDS}") as running:
+        running.progress("demo", *options, "--port", str(running.port))
+        yield running
 
 
 @contextmanager
@@ -208,11 +168,9 @@ class Visit:
         self.page.wait_for_selector("main[aria-busy=false]:not(:has(.skeleton))")
 
     def ask(self, query: str, user: str = "sam", role: str = "support") -> Any:
-        token = self.stack.token(user, role)
-        headers = {"authorization": f"Bearer {token}", "cache-control": "no-cache"}
-        address = f"{self.stack.page}graphql"
-        response = self.page.request.post(address, data={"query": query}, headers=headers)
-        return response.json()["data"]
+        fresh = {"cache-control": "no-cache"}
+        headers = http_client.headers(self.stack.token(user, role), **fresh)
+        return http_client.ask(self.stack.port, headers, query)
 
     def hold(self, address: str, text: str = "") -> Callable[[], None]:
         """Hold the requests whose body has a text; return the function that lets them go."""
@@ -331,10 +289,6 @@ def earlier_today() -> timedelta:
     """Return ten minutes, or less if the UTC day began less than ten minutes ago."""
     now = datetime.now(UTC)
     return min(timedelta(minutes=10), now - now.replace(hour=0, minute=0, second=0, microsecond=0))
-
-
-def encode(*envelopes: Envelope) -> list[str]:
-    return [json.dumps(envelope, ensure_ascii=False) for envelope in envelopes]
 
 
 def envelope(kind: str, at: datetime | None = None, /, **data: object) -> Envelope:

@@ -14,8 +14,6 @@ from progress import settings
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.archive import manifests
-from progress.event_store import log
-from progress.ingest import push
 from progress.projections import batch, snapshots
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.snapshots import Policy
@@ -23,7 +21,7 @@ from progress.recovery import checks, ledger_erasures
 from tests.conftest import Store
 from tests.support import sample_events, stage
 from tests.support.operation_fixtures import Operator
-from tests.support.pushes import encode_push
+from tests.support.pushes import record_push
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
 
@@ -36,8 +34,8 @@ AT = sample_events.BEGIN
 
 
 def push_events(connection: Connection, *events: Any, **options: Any) -> dict[str, int]:
-    body = encode_push(events[0] if len(events) == 1 else [*events], **options)
-    return log.append(connection, [push.parse_delivery(body)]).outcomes
+    payload = events[0] if len(events) == 1 else [*events]
+    return record_push(connection, payload, **options).outcomes
 
 
 def list_events(learner: str = LEARNER, session: str = SESSION) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,10 +37,9 @@ class FakePublisher:
         self.attempts = 0  # the number of requests, including failed ones
         self._storing = threading.Lock()
         service = describe("google.pubsub.v1.Publisher", pubsub_v1.types, Publish=self._publish)
-        self._server = grpc.server(ThreadPoolExecutor(2))
-        self._server.add_generic_rpc_handlers((service,))
-        self.address = f"127.0.0.1:{self._listen(certificate)}"
-        self._server.start()
+        self._serving = ExitStack()
+        self.address = self._serving.enter_context(serve_grpc(service, certificate=certificate))
+        self.close = self._serving.close
 
     def _publish(self, request: PublishRequest, context: grpc.ServicerContext) -> PublishResponse:
         self.tokens += [
@@ -65,16 +64,6 @@ class FakePublisher:
             self.times.append(datetime.now(UTC))
             self.requests.append(request)
         self.on_stored(request)
-
-    def _listen(self, certificate: Certificate | None) -> int:
-        address = "127.0.0.1:0"
-        if certificate is None:
-            return int(self._server.add_insecure_port(address))
-        pair = (certificate.key.read_bytes(), certificate.chain.read_bytes())
-        return int(self._server.add_secure_port(address, grpc.ssl_server_credentials([pair])))
-
-    def close(self) -> None:
-        self._server.stop(None).wait()
 
     def shards(self) -> list[int]:
         return [command["shard"] for command in self.commands()]
@@ -137,10 +126,16 @@ def describe(service: str, types: Any, **methods: Callable[[Any, Any], Any]) -> 
 
 
 @contextmanager
-def serve_grpc(*handlers: grpc.GenericRpcHandler) -> Iterator[str]:
-    server = grpc.server(ThreadPoolExecutor(2))
+def serve_grpc(
+    *handlers: grpc.GenericRpcHandler, certificate: Certificate | None = None
+) -> Iterator[str]:
+    server, address = grpc.server(ThreadPoolExecutor(2)), "127.0.0.1:0"
     server.add_generic_rpc_handlers(handlers)
-    port = server.add_insecure_port("127.0.0.1:0")
+    if certificate:
+        pair = (certificate.key.read_bytes(), certificate.chain.read_bytes())
+        port = server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+    else:
+        port = server.add_insecure_port(address)
     server.start()
     try:
         yield f"127.0.0.1:{port}"

@@ -48,6 +48,20 @@ def wait_for_lock(observer: database.Connection, pid: int, running: Future[Any])
         assert not running.done(), "the work ended without waiting for a lock"
 
 
+def kill(observer: database.Connection, pid: int) -> None:
+    """End the session, and wait until its locks are released."""
+    read_value(observer, "terminate", pid=pid)
+    while read_value(observer, "lives", pid=pid):
+        pass
+
+
+def kill_at_lock(observer: database.Connection, pid: int, running: Future[Any]) -> None:
+    """Kill the session when it waits for a lock, or when `running`, its work, has ended."""
+    while not running.done() and not read_value(observer, "waits", pid=pid):
+        pass
+    kill(observer, pid)
+
+
 def read_events(connection: database.Connection) -> list[oracle.Event]:
     return [oracle.Event(**row) for row in read(connection, "events")]
 

@@ -14,8 +14,7 @@ from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.errors import OperationClaimed, Unavailable
-from progress.event_store import dead_letters, log
-from progress.ingest import push
+from progress.event_store import dead_letters
 from progress.operations import erasure_steps, runner
 from progress.operations.records import PLANS
 from progress.serve import readiness
@@ -24,7 +23,7 @@ from tests.support import api
 from tests.support.api import Api, Body
 from tests.support.fake_publisher import FakePublisher
 from tests.support.postgres_servers import url_of
-from tests.support.pushes import encode_push
+from tests.support.pushes import record_push
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
 
@@ -171,8 +170,7 @@ def limit_step(monkeypatch: pytest.MonkeyPatch, name: str, timeout_s: float) -> 
 
 def write_dead_letters(connection: Connection, count: int) -> list[str]:
     for number in range(count):
-        body = encode_push(f"no JSON {number} of ann@example.org".encode())
-        log.append(connection, [push.parse_delivery(body)])
+        record_push(connection, f"no JSON {number} of ann@example.org".encode())
     return [str(letter.letter_id) for letter in dead_letters.list_letters(connection)]
 
 

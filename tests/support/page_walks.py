@@ -30,7 +30,8 @@ from progress.demo import classes, loading
 from progress.importers import review_log, word_lists
 from progress.query.http import static_page
 from tests.support import browser
-from tests.support.browser import DEMO, Stack
+from tests.support.browser import DEMO
+from tests.support.local_stack import Envelope, Stack
 
 Step = list[Any]
 Start = dict[str, Any]
@@ -404,7 +405,7 @@ def load(stack: Stack) -> Stack:
     stack.progress("demo", "--class", "--learners", f"{LEARNERS}", "--port", f"{stack.port}")
     now = datetime.now(UTC)
 
-    def told(kind: str, **data: object) -> browser.Envelope:
+    def told(kind: str, **data: object) -> Envelope:
         return browser.envelope(kind, now - timedelta(days=9), **data)
 
     item = {"item_id": LONG_ITEM, "domains": ["R", "W"], "cefr_level": "C2", "headword": LONG}
@@ -436,7 +437,7 @@ def load(stack: Stack) -> Stack:
     return stack
 
 
-def draw_learner(chance: Random, user: str) -> list[browser.Envelope]:
+def draw_learner(chance: Random, user: str) -> list[Envelope]:
     """Return the events of a learner: settings, items of the catalogue, and days of answers."""
     now, days = datetime.now(UTC), chance.choice((0, 1, 2, 9, 40))
     zone = {"timezone": chance.choice(_ZONES), "day_start_hour": chance.choice((0, 4))}

@@ -52,9 +52,7 @@ class Publisher:
         return sum(publication.publish(self.connection, shard, self.settings) for shard in SHARDS)
 
     def kill(self) -> None:
-        model_rows.read_value(self.observer, "terminate", pid=self.pid)
-        while model_rows.read_value(self.observer, "lives", pid=self.pid):
-            pass
+        model_rows.kill(self.observer, self.pid)
 
     def run_and_fail(self, fault: str, request: int) -> None:
         """Run with a fault in one of the requests, or when the checkpoint moves."""
@@ -89,10 +87,7 @@ class Publisher:
             locker.run("BEGIN")
             locker.run("LOCK TABLE event_store.publisher_checkpoints IN SHARE MODE")
             running = pool.submit(self.run)
-            while not running.done():
-                if model_rows.read_value(self.observer, "waits", pid=self.pid):
-                    self.kill()
-                    break
+            model_rows.kill_at_lock(self.observer, self.pid, running)
             with suppress(ProgressError):
                 running.result()
             locker.run("ROLLBACK")

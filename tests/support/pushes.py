@@ -15,7 +15,10 @@ import pytest
 from werkzeug.test import Client
 
 from progress import settings
+from progress.adapters.postgres.database import Connection
 from progress.adapters.telemetry import tracing
+from progress.event_store import Appended, log
+from progress.ingest import push
 from tests.support.fake_publisher import FakePublisher, forget_outages
 
 _FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
@@ -41,6 +44,10 @@ def encode_push(
     return json.dumps(
         {"message": message, "subscription": "projects/p/subscriptions/s", "deliveryAttempt": 1}
     ).encode()
+
+
+def record_push(connection: Connection, payload: Any, **options: Any) -> Appended:
+    return log.append(connection, [push.parse_delivery(encode_push(payload, **options))])
 
 
 @contextmanager

@@ -9,19 +9,18 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from progress import settings
 from progress.errors import StackError
 from progress.serve import data_folder, ports, processes, readiness
 from tests.support import (
-    fault_stack,
     folders,
     forwarding,
     http_client,
+    local_stack,
     tls_certificates,
     token_issuer,
 )
@@ -34,14 +33,14 @@ _ADMITS = "local all postgres trust\nlocal all all scram-sha-256\n"
 _MAX_HEAD = 65_536
 
 
-class Served(fault_stack.Stack):
+class Served(local_stack.Stack):
     """A system that `progress serve` runs, and the events that a test has posted."""
 
     issuer_name = _NAME
 
-    def __init__(self, folder: Path, database: OwnServer, issuer: dict[str, str]) -> None:
-        super().__init__(folder / "data")
-        self.database, self._issuer, self.dumps = database, issuer, folder / "dumps"
+    def __init__(self, folder: Path, database: OwnServer, **changed: str) -> None:
+        super().__init__(folder / "data", **changed)
+        self.database, self.dumps = database, folder / "dumps"
         self._log = folder / "serve.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -49,7 +48,7 @@ class Served(fault_stack.Stack):
         with self._log.open("ab") as output:
             self._process = process = subprocess.Popen(
                 [sys.executable, "-m", "progress", "serve", "--port", str(self.port)],
-                env=settings.child_env(**self._settings()),
+                env=self.environment(),
                 stdout=output,
                 stderr=output,
             )
@@ -73,14 +72,14 @@ class Served(fault_stack.Stack):
     def _settings(self) -> dict[str, str]:
         changed = {"DATABASE_URL": self.database.url, "ENVIRONMENT": "production"}
         changed |= {"DUMP_TO": str(self.dumps), "LEARNERS_MAY_POST": "true"}
-        return super()._settings() | self._issuer | changed
+        return super()._settings() | changed
 
     @property
-    def addresses(self) -> dict[str, str]:
-        return super().addresses | {"database_url": self.database.url}
+    def database_url(self) -> str:
+        return self.database.url
 
-    def token(self, user: str, role: str) -> str:
-        return token_issuer.token(user, iss=_NAME, roles=[role])
+    def token(self, user: str, role: str = "learner", groups: Sequence[str] = ()) -> str:
+        return token_issuer.token(user, iss=_NAME, roles=[role], groups=groups)
 
     def post_to(self, path: str, body: bytes, **headers: str) -> tuple[int, bytes]:
         return http_client.fetch(self.port, "POST", path, body, headers)
@@ -91,11 +90,11 @@ class Served(fault_stack.Stack):
 
 
 @contextmanager
-def run() -> Iterator[Served]:
+def run(**changed: str) -> Iterator[Served]:
     with folders.create("serve") as folder, serve_issuer(folder) as issuer:
         database = OwnServer(folder, admits=_ADMITS)
         database.start("fsync=off")
-        served = Served(folder, database, issuer)
+        served = Served(folder, database, **issuer, **changed)
         try:
             served.up()
             yield served

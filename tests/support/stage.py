@@ -4,7 +4,7 @@ import contextlib
 import itertools
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 
@@ -12,8 +12,7 @@ import pytest
 
 from progress.adapters.postgres import database
 from progress.errors import ProgressError
-from progress.event_store import envelope, events, log
-from progress.ingest import push
+from progress.event_store import envelope, events
 from progress.projections import batch, schema, snapshots
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.snapshots import Policy
@@ -21,7 +20,7 @@ from tests import oracle
 from tests.oracle.events import DESCRIPTIONS, NEWEST, PREFERENCES
 from tests.support import model_rows
 from tests.support.event_logs import Disturbance, Envelope, Log
-from tests.support.pushes import encode_push
+from tests.support.pushes import record_push
 
 _CONSTANT_TABLES = ("zone_rules", "erasure_key", "milestone_definitions", "read_models")
 
@@ -124,20 +123,12 @@ class Stage:
         try:
             self._locker.run(f"LOCK TABLE {table} IN SHARE MODE")
             running = self._pool.submit(worker.run, 0, how)
-            self._wait(running, worker.pid)
-            model_rows.read_value(self.admin, "terminate", pid=worker.pid)
-            while model_rows.read_value(self.admin, "lives", pid=worker.pid):
-                pass  # the worker's locks are released when its session ends
+            model_rows.kill_at_lock(self.admin, worker.pid, running)
             with suppress(ProgressError, *database.ERRORS):
                 running.result()
         finally:
             self._locker.run("ROLLBACK")
             database.close(worker.connection)
-
-    def _wait(self, running: Future[None], pid: int) -> None:
-        while not running.done():
-            if model_rows.read_value(self.admin, "waits", pid=pid):
-                return
 
 
 def connect(url: str) -> database.Connection:
@@ -156,8 +147,7 @@ def chunks(log: Log, how: Disturbance) -> Iterator[list[Envelope]]:
 
 
 def append(connection: database.Connection, envelopes: list[Envelope]) -> None:
-    body = encode_push(envelopes, publish_time="2024-01-01T00:00:00Z")
-    log.append(connection, [push.parse_delivery(body)])
+    record_push(connection, envelopes, publish_time="2024-01-01T00:00:00Z")
 
 
 class ItemPublishedBefore(events.ItemEvent, frozen=True, kw_only=True):

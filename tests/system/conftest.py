@@ -1,14 +1,7 @@
 """The local stack that the tests of faults and of unusual input use one after another."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.support import fault_stack
-from tests.support.fault_stack import Stack
+from tests.support import local_stack
 
-
-@pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    with fault_stack.run_stack() as made:
-        yield made
+stack = pytest.fixture(local_stack.started, scope="session", name="stack")

@@ -16,20 +16,20 @@ from progress.projections.projector import Projector
 from progress.serve import readiness
 from tests.conftest import Store, skip_without
 from tests.support import (
-    fault_stack,
     folders,
     http_client,
+    local_stack,
     recent_events,
     sample_events,
     stage,
     subscription_client,
     token_issuer,
 )
-from tests.support.fault_stack import BLOCKS, Stack
+from tests.support.local_stack import BLOCKS, Stack
 from tests.support.postgres_servers import url_of
 
 # libfaketime 0.9.10 is not used: Python's time.sleep fails if it leaves the monotonic clock alone.
-SOURCE = Path(fault_stack.__file__).with_name("shifted_clock.c")
+SOURCE = Path(local_stack.__file__).with_name("shifted_clock.c")
 USERS = [f"u{n}" for n in range(6)]
 STEPS = [timedelta(seconds=s) for s in (-3_600, 7_200, -10, 86_400, -86_400, 0.2, 0)]
 ANSWERS = "{ userProgress { totalSessionsCompleted } }"
@@ -67,8 +67,8 @@ def set_clock(
 
 @pytest.fixture
 def stack(set_clock: Callable[[timedelta], None]) -> Iterator[Stack]:
-    with fault_stack.run_stack() as made:
-        made.publish([sample_events.item_published(f"i{n}") for n in range(4)])
+    with local_stack.run() as made:
+        made.push([sample_events.item_published(f"i{n}") for n in range(4)])
         yield made
 
 
@@ -90,7 +90,7 @@ def test_clock_steps_change_neither_the_events_nor_their_order(
         chance.shuffle(events)
         # While the clock is late, this event lies in the future: it waits as a dead letter.
         events.append(sample_events.envelope("BadgeAwarded", {}, at=datetime.now(UTC)))
-        stack.publish(*([event] for event in events), events[:9])
+        stack.push(*([event] for event in events), events[:9])
         if number % 3 == 0:
             assert stack.run("batch").returncode == 0
     with contextlib.closing(stack.connect()) as connection:

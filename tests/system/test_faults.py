@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from progress.serve import processes, readiness
-from tests.support import fault_stack, sample_events
-from tests.support.fault_stack import Message, Stack
+from tests.support import local_stack, sample_events
+from tests.support.local_stack import Message, Stack
 from tests.support.pushes import encode_push
 
 USERS = [f"u{n}" for n in range(6)]
@@ -25,7 +25,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="module")
 def stack(stack: Stack) -> Stack:
-    stack.publish([sample_events.item_published(f"i{n}") for n in range(4)])
+    stack.push([sample_events.item_published(f"i{n}") for n in range(4)])
     return stack
 
 
@@ -122,13 +122,13 @@ def test_no_event_is_lost_or_repeated_if_any_process_is_killed_during_a_delivery
     """Each process is killed during a delivery of its own, in an order that the seed draws."""
     chance = random.Random(seed)
     victims = chance.sample(sorted(VICTIMS), len(VICTIMS))
-    kill_each(stack, chance, victims, VICTIMS, stack.publish, stack.post_events)
+    kill_each(stack, chance, victims, VICTIMS, stack.push, stack.post_events)
     log = stack.folder.log("supervisor").read_text(encoding="utf-8")
     ended = [line for line in log.splitlines() if "query ended" in line]
     assert ended
     assert not [line for line in ended if line.startswith("{")]  # each end is said once
     kills = {"supervisor": kill_supervisor}
-    kill_each(stack, chance, kills, kills, stack.publish, stack.post_events)
+    kill_each(stack, chance, kills, kills, stack.push, stack.post_events)
     for user in USERS:
         assert stack.ask(user, COMPLETED)["userProgress"]["totalSessionsCompleted"] > len(VICTIMS)
 
@@ -139,15 +139,13 @@ def test_ingest_responds_with_503_while_postgresql_is_down(
     chance = random.Random(8)
     messages = delivery(chance)
     bodies = [encode_push(message) for message in messages]
-    stack.publish(*delivery(chance))
+    stack.push(*delivery(chance))
     with stack.pause_supervisor():
         stack.signal("postgres", signal.SIGKILL)
         processes.kill_sessions(stack.folder.postgres)
         answers = list(pool.map(lambda body: stack.post("ingest", body), bodies))
         assert set(answers) == {503}
-    stack.envelopes += [event for message in messages for event in message]
-    for body in bodies:
-        readiness.wait(lambda: stack.post("ingest", body) == 204, "ingest")  # noqa: B023
+    stack.push(*messages)
     # The project function replaces its broken idle connections.
     assert stack.post("project", wake(0)) == 204
     stack.check()
@@ -158,7 +156,7 @@ def test_ingest_does_not_acknowledge_pushes_while_postgresql_is_suspended(
 ) -> None:
     chance = random.Random(9)
     messages = delivery(chance)
-    publishing = pool.submit(stack.publish, *delivery(chance))
+    publishing = pool.submit(stack.push, *delivery(chance))
     stack.signal("postgres", signal.SIGSTOP)
     try:
         posts = [pool.submit(stack.post, "ingest", encode_push(m), seconds=3) for m in messages[:5]]
@@ -166,9 +164,7 @@ def test_ingest_does_not_acknowledge_pushes_while_postgresql_is_suspended(
     finally:
         stack.signal("postgres", signal.SIGCONT)
     publishing.result()
-    stack.envelopes += [event for message in messages for event in message]
-    for message in messages:
-        readiness.wait(lambda: stack.post("ingest", encode_push(message)) == 204, "ingest")  # noqa: B023
+    stack.push(*messages)
     stack.check()
 
 
@@ -179,10 +175,10 @@ def test_projections_are_not_delayed_by_hanging_transactions_of_other_programs(
     with contextlib.ExitStack() as hanging:
         for block in ("foreign table", "hang writing", "hang reading", "hang backing up"):
             connection = hanging.enter_context(contextlib.closing(stack.connect()))
-            for statement in fault_stack.statements_of(block):
+            for statement in local_stack.statements_of(block):
                 connection.run(statement)
         for _ in range(3):
-            stack.publish(*delivery(chance))
+            stack.push(*delivery(chance))
             stack.await_projection()
         stack.check()
 

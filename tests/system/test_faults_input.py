@@ -5,8 +5,8 @@ import json
 import unicodedata
 from typing import Any
 
-from tests.support import fault_stack, sample_events
-from tests.support.fault_stack import Envelope, Stack
+from tests.support import local_stack, sample_events
+from tests.support.local_stack import Envelope, Stack
 
 PERSON = "confidential.person"
 ADDRESS = f"{PERSON}@example.com"
@@ -28,7 +28,7 @@ STRANGE = [
 
 def letters(stack: Stack) -> list[tuple[str, str, str, str, int]]:
     with contextlib.closing(stack.connect()) as connection:
-        return [tuple(row) for row in connection.run(fault_stack.BLOCKS["letters"])]
+        return [tuple(row) for row in connection.run(local_stack.BLOCKS["letters"])]
 
 
 def test_a_learner_id_may_be_any_text(stack: Stack) -> None:
@@ -39,7 +39,7 @@ def test_a_learner_id_may_be_any_text(stack: Stack) -> None:
             ("CorrectAnswerGiven", {**names, "response_time_ms": 900}),
             ("SessionCompleted", {"session_id": strange, "score": 70, "duration_seconds": 60}),
         ]
-        stack.publish([sample_events.envelope(*one, at=sample_events.BEGIN) for one in rows])
+        stack.push([sample_events.envelope(*one, at=sample_events.BEGIN) for one in rows])
     stack.await_projection()
     stack.check()
     query = """query ($item: ID!) {
@@ -86,12 +86,12 @@ def test_no_unmasked_email_address_is_stored_or_logged(stack: Stack) -> None:
         ADDRESS.encode(),
     ]
     before = len(letters(stack))
-    stack.publish([good])
-    stack.publish_raw(*payloads, user_id=ADDRESS, event_type=ADDRESS)
+    stack.push([good])
+    stack.push_raw(*payloads, user_id=ADDRESS, event_type=ADDRESS)
     stack.run("batch")
     assert len(letters(stack)) >= before + len(payloads)
     with contextlib.closing(stack.connect()) as connection:
-        for (count,) in connection.run(fault_stack.BLOCKS["tables"]):
+        for (count,) in connection.run(local_stack.BLOCKS["tables"]):
             assert connection.run(count, needle=PERSON) == [[0]], count
     for log in (stack.folder.path / "logs").iterdir():
         assert PERSON not in log.read_text(encoding="utf-8", errors="replace"), log.name

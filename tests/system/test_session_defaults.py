@@ -11,16 +11,15 @@ from typing import Any
 import pytest
 
 from progress.adapters.postgres import database, statements
-from progress.event_store import dead_letters, log
+from progress.event_store import dead_letters
 from progress.event_store.log import PostgresEventStore
-from progress.ingest import push
 from progress.projections import batch
 from progress.projections.projector import Projector
 from tests.conftest import Store
 from tests.support import api, cli, model_rows, published, sample_events
 from tests.support.fake_publisher import FakePublisher
 from tests.support.postgres_servers import EMBEDDED, Server, connect_plainly
-from tests.support.pushes import encode_push
+from tests.support.pushes import record_push
 from tests.support.stage import append
 
 pytestmark = pytest.mark.every_postgres
@@ -149,8 +148,7 @@ def test_appends_take_turns(store: Store, connection: database.Connection) -> No
     """The second append starts before the first one commits."""
 
     def deliver(to: database.Connection) -> Any:
-        body = encode_push(sample_events.lesson("ann", 0))
-        return log.append(to, [push.parse_delivery(body)])
+        return record_push(to, sample_events.lesson("ann", 0))
 
     with ExitStack() as stack:
         first, second = (stack.enter_context(closing(store.connect())) for _ in range(2))
@@ -159,8 +157,7 @@ def test_appends_take_turns(store: Store, connection: database.Connection) -> No
         with database.transaction(first):
             deliver(first)
             waiting = pool.submit(deliver, second)
-            while not model_rows.read_value(connection, "waits", pid=pid):
-                assert not waiting.done()
+            model_rows.wait_for_lock(connection, pid, waiting)
         assert waiting.result().outcomes["appended"] == 8
 
 

@@ -1,18 +1,18 @@
 """A local stack exports traces and metrics by OTLP, and is not delayed if the endpoint hangs."""
 
-import sys
+import json
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 import pytest
 
-from progress import settings
 from progress.adapters.telemetry import metric_fields, tracing
 from progress.serve import ports, readiness
-from tests.support import browser, folders, http_client, otlp_collector, programs
+from tests.support import browser, cli, http_client, local_stack, otlp_collector, programs
 from tests.support.emitted_lines import QUESTION, exercise
+from tests.support.local_stack import Envelope, Stack
 from tests.support.otlp_collector import Collector, Span
 
 # Starting a stack takes a long time on a busy machine.
@@ -22,26 +22,14 @@ _SOON = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_METRIC_EXPORT_INTERVAL": "300"}
 _SECRETS = ("hush-hush", "signals-token")
 
 
-class _Stack(browser.Stack):
-    """A stack whose `publish` runs `progress publish`, which exports spans as its process ends."""
-
-    def publish(self, *envelopes: browser.Envelope) -> None:
-        command = [sys.executable, "-m", "progress", "publish", "-"]
-        environment = settings.child_env(PROGRESS_DATA_DIR=str(self.folder))
-        programs.run(command, environment, text="\n".join(browser.encode(*envelopes)))
+def _publish(stack: Stack, event: Envelope) -> None:
+    """Run `progress publish`, which exports spans as its process ends."""
+    command = [*cli.COMMAND, "publish", "-"]
+    programs.run(command, stack.environment(), text=json.dumps(event))
 
 
-@contextmanager
-def _running(endpoint: str, **more: str) -> Iterator[browser.Stack]:
-    with folders.create("telemetry") as folder, pytest.MonkeyPatch.context() as patch:
-        made = _Stack(folder, ports.reserve())
-        for name, value in {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **_SOON, **more}.items():
-            patch.setenv(name, value)
-        try:
-            made.progress("up", "--detach", "--port", str(made.port))
-            yield made
-        finally:
-            made.progress("down")
+def _running(endpoint: str, **more: str) -> AbstractContextManager[Stack]:
+    return local_stack.run(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, **_SOON, **more)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +39,7 @@ def receiver() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="module")
-def stack(receiver: Collector) -> Iterator[browser.Stack]:
+def stack(receiver: Collector) -> Iterator[Stack]:
     with _running(receiver.url) as made:
         exercise(made)
         yield made
@@ -78,19 +66,20 @@ def _messaging(span: Span) -> dict[str, object]:
 
 @pytest.mark.exhaustive
 def test_one_trace_covers_the_path_from_the_publisher_to_the_projection(
-    stack: browser.Stack, receiver: Collector
+    stack: Stack, receiver: Collector
 ) -> None:
     # Publish a single event, so that its own wake-up folds it. The events of `exercise` do not
     # suffice: on a busy machine, one wake-up may fold several events, so that the wake-ups of the
     # other events find nothing to fold.
-    stack.publish(
+    _publish(
+        stack,
         browser.envelope(
             "SessionStarted",
             datetime.now(UTC),
             user_id="traced",
             session_id=str(uuid.uuid4()),
             item_count=1,
-        )
+        ),
     )
     spans = receiver.wait_for(
         ("cli", "post events"), ("ingest", "append"), ("ingest", "ingest"),
@@ -117,7 +106,7 @@ def test_one_trace_covers_the_path_from_the_publisher_to_the_projection(
 
 
 def test_a_query_has_child_spans_for_its_statement_and_redis(
-    stack: browser.Stack, receiver: Collector
+    stack: Stack, receiver: Collector
 ) -> None:
     parent = tracing.new_traceparent()
     _, trace_id, span_id, _ = parent.split("-")
@@ -136,9 +125,7 @@ def test_a_query_has_child_spans_for_its_statement_and_redis(
     assert redis.attributes.keys() == {"db.system.name", "db.operation.name"}
 
 
-def test_each_process_exports_its_own_service_name(
-    stack: browser.Stack, receiver: Collector
-) -> None:
+def test_each_process_exports_its_own_service_name(stack: Stack, receiver: Collector) -> None:
     receiver.wait_for(("batch", "batch"))
     services = {resource["service.name"] for resource in receiver.resources}
     parts = ("ingest", "project", "query", "batch", "cli")
@@ -163,16 +150,16 @@ def test_a_hanging_endpoint_does_not_delay_the_stack() -> None:
             )
             exercise(stack, key="again")
             stack.progress("down")  # the command ends, although nothing can be exported
-            for log in (stack.folder / "logs").iterdir():
+            for log in stack.folder.logs.iterdir():
                 text = log.read_text(encoding="utf-8")
                 assert not any(secret in text for secret in _SECRETS), log
             assert {len(lines) for lines in _complaints(stack).values()} == {1}
 
 
-def _complaints(stack: browser.Stack) -> dict[str, list[str]]:
+def _complaints(stack: Stack) -> dict[str, list[str]]:
     logs: dict[str, list[str]] = {}
     for part in ("ingest", "project", "query"):
-        log = stack.folder / "logs" / f"{part}.log"
+        log = stack.folder.log(part)
         if log.exists():
             text = log.read_text(encoding="utf-8")
             lines = [line for line in text.splitlines() if "were not exported" in line]

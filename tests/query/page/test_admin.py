@@ -14,7 +14,8 @@ from playwright.sync_api import Locator, Page, Route, ViewportSize, expect
 
 from progress.adapters.postgres import database
 from tests.support import browser, operation_fixtures
-from tests.support.browser import Envelope, Stack, Visit, Visits
+from tests.support.browser import Visit, Visits
+from tests.support.local_stack import Envelope, Stack
 
 
 def publish_conflict(demo: Stack) -> Envelope:
@@ -379,11 +380,11 @@ A4: ViewportSize = {"width": 718, "height": 1047}  # without margins of a centim
 _CUT = "all => all.filter((o) => o.scrollWidth > o.clientWidth + 1).map((o) => o.outerHTML)"
 
 
-def membership(kind: str, user: str, group: str, **named: str) -> browser.Envelope:
+def membership(kind: str, user: str, group: str, **named: str) -> Envelope:
     return browser.envelope(kind, datetime.now(UTC), user_id=user, group_id=group, **named)
 
 
-def name_learner(user: str, name: str) -> browser.Envelope:
+def name_learner(user: str, name: str) -> Envelope:
     return browser.envelope("UserPreferencesChanged", user_id=user, display_name=name)
 
 

@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from tests.support import browser
-from tests.support.browser import Stack, Visit, Visits
+from tests.support.browser import Visit, Visits
+from tests.support.local_stack import Stack
 
 
 def test_learners_set_change_undo_and_remove_their_own_goal_only_today(

@@ -9,7 +9,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.support import browser
-from tests.support.browser import DEMO, Envelope, Stack, Visit, Visits
+from tests.support.browser import DEMO, Visit, Visits
+from tests.support.local_stack import Envelope, Stack
 
 KNOWLEDGE = "#/knowledge"
 DAY = "2024-09-20"

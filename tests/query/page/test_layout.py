@@ -16,7 +16,8 @@ from playwright.sync_api import Browser, Page, Route, expect
 from progress.adapters.postgres import database
 from progress.query.http import static_page
 from tests.support import browser, http_client
-from tests.support.browser import PHONE, Stack, Visit, Visits
+from tests.support.browser import PHONE, Visit, Visits
+from tests.support.local_stack import Stack
 
 ROOT = Path(__file__).parents[3]
 # At a zoom of 400 %, a screen that is 1,280 pixels wide shows only 320 pixels of the page.

@@ -11,7 +11,8 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from progress.serve import readiness
 from tests.support import browser
-from tests.support.browser import Envelope, Stack, Visit, Visits
+from tests.support.browser import Visit, Visits
+from tests.support.local_stack import Envelope, Stack
 
 
 def test_the_page_shows_the_demo_learner_s_numbers_and_leads_to_the_app(visitor: Visit) -> None:

@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.support import browser
-from tests.support.browser import Stack, Visit, Visits
+from tests.support.browser import Visit, Visits
+from tests.support.local_stack import Stack
 
 DAY = "2024-09-20"  # the eighth day of the demo's longest streak
 _RECORD_BANNERS = """() => {

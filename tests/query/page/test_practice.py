@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl
 from playwright.sync_api import Page, expect
 
 from tests.support import browser
-from tests.support.browser import Stack, Visit
+from tests.support.browser import Visit
+from tests.support.local_stack import Stack
 
 WORDS, APP = 'a[href^="#/items?"]', f'a[href^="{browser.APP}"]'
 

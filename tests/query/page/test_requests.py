@@ -1,9 +1,9 @@
 """The page's requests, errors, live updates and sign-in, also without a network."""
 
+import copy
 import json
 import re
 import uuid
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -11,10 +11,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from progress.serve import data_folder, development_key, readiness
+from progress.serve import development_key, readiness
 from progress.serve.laptop import sign_in_codes
 from tests.support import browser, forwarding
-from tests.support.browser import DEMO, Stack, Visit, Visits
+from tests.support.browser import DEMO, Visit, Visits
+from tests.support.local_stack import Stack
 
 HIDE = """hidden => {
   Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
@@ -138,9 +139,10 @@ def test_where_a_proxy_refuses_sockets_four_windows_have_a_stream_and_the_others
 ) -> None:
     user = f"page-{uuid.uuid4()}"
     demo.publish(*(row for item in range(9) for row in browser.lesson(user, 1, item=f"i{item}")))
-    with forwarding.without_upgrades(demo.port) as port:
+    led = copy.copy(demo)
+    with forwarding.without_upgrades(demo.port) as led.port:
         context = visit().context
-        visitors = [browser.Visit(replace(demo, port=port), context) for _ in range(8)]
+        visitors = [browser.Visit(led, context) for _ in range(8)]
         for number, visitor in enumerate(visitors):
             state = "Live" if number < 4 else "Every 15 seconds"
             expect(visitor.open(user).locator("#live")).to_have_text(state)
@@ -345,7 +347,7 @@ def test_a_token_is_removed_from_the_url_and_kept_until_the_user_signs_out(visit
     assert not any(token in line for line in console)
     assert page.evaluate("localStorage.length") == 0
     assert page.evaluate("document.cookie") == ""
-    log = (visitor.stack.folder / "logs" / "query.log").read_text(encoding="utf-8")
+    log = visitor.stack.folder.log("query").read_text(encoding="utf-8")
     assert token not in log
     page.reload()
     visitor.settle()
@@ -401,7 +403,7 @@ def test_a_sign_in_state_is_valid_once_and_only_in_its_tab(chromium: Browser, de
 
 
 def test_a_one_time_code_signs_in_once(chromium: Browser, demo: Stack) -> None:
-    code = sign_in_codes.issue(data_folder.at(str(demo.folder)).codes, DEMO, ["learner"])
+    code = sign_in_codes.issue(demo.folder.codes, DEMO, ["learner"])
     context = chromium.new_context()
     page = context.new_page()
     urls = list[str]()
@@ -431,7 +433,7 @@ def test_a_page_has_no_sign_in_link_without_session_storage(visitor: Visit, demo
 def test_a_page_that_an_app_opened_renews_its_token_and_keeps_the_view(
     chromium: Browser, demo: Stack
 ) -> None:
-    key = data_folder.at(str(demo.folder)).key
+    key = demo.folder.key
     tokens = [
         development_key.token(key, DEMO, ["learner"], seconds=3_600 * hours) for hours in (1, 3, 5)
     ]

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser
 
 from progress.demo import classes
 from tests.support import browser, page_walks
-from tests.support.browser import Stack
+from tests.support.local_stack import Stack
 from tests.support.page_walks import Explorer, Failure, Step
 
 GATE, WALKS, DRAWN = range(0, len(page_walks.STARTS), 2), 60, 200

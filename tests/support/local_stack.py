@@ -1,4 +1,4 @@
-"""A local stack for fault tests, which push and post events and kill processes."""
+"""A local stack: tests push and post events, ask, run commands, and kill processes."""
 
 import contextlib
 import functools
@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from progress.projections import schema
 from progress.serve import data_folder, development_key, ports, readiness
 from progress.serve.laptop import stack as local
 from tests import oracle
-from tests.support import cli, folders, http_client, model_rows, sample_events
+from tests.support import cli, folders, http_client, model_rows, programs, sample_events
 from tests.support.postgres_servers import url_of
 from tests.support.pushes import encode_push
 
@@ -43,19 +43,32 @@ class Stack:
     def run(self, *arguments: str, **changed: str) -> cli.Result:
         return cli.progress("", *arguments, **(self._settings() | changed))
 
+    def progress(self, *command: str) -> str:
+        return cli.expect_success(self.run(*command))
+
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "progress.cli", *arguments],
-            env=settings.child_env(**self._settings()),
+            [*cli.COMMAND, *arguments],
+            env=self.environment(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+
+    def shell(self, text: str, folder: Path = files.ROOT, **more: str) -> str:
+        """Run what a document says to type, against this stack."""
+        text = text.replace(".venv/bin/progress", " ".join(cli.COMMAND))
+        text = text.replace("8080", str(self.port)).replace("curl ", "curl --silent ")
+        environment = {**os.environ, "PROGRESS_DATA_DIR": str(self.folder.path), **more}
+        return programs.run(["bash", "-euc", text], environment, folder=folder)
+
+    def environment(self) -> dict[str, str]:
+        return settings.child_env(**self._settings())
 
     def start_job(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, str(files.ROOT / "jobs" / "batch_aggregates" / "main.py")],
             env=settings.child_env(
-                DATABASE_URL=url_of(self.addresses["database_url"], "batch", of_system=True),
+                DATABASE_URL=url_of(self.database_url, "batch", of_system=True),
                 PYTHONPATH=str(files.ROOT),
             ),
             stdout=subprocess.DEVNULL,
@@ -70,8 +83,15 @@ class Stack:
         return self.run("up", "--detach", "--port", str(self.port))
 
     def up(self) -> None:
-        started = self.try_up()
-        assert started.returncode == 0, started.stderr
+        cli.expect_success(self.try_up())
+
+    @property
+    def page(self) -> str:
+        return f"http://{ports.HOST}:{self.port}/"
+
+    @property
+    def database_url(self) -> str:
+        return self.addresses["database_url"]
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -107,7 +127,7 @@ class Stack:
             os.kill(supervisor, signal.SIGCONT)
 
     def connect(self) -> database.Connection:
-        connection = database.connect(self.addresses["database_url"], name="faults")
+        connection = database.connect(self.database_url, name="faults")
         try:
             schema.set_search_path(connection)
         except database.ERRORS:
@@ -128,21 +148,26 @@ class Stack:
             database.close(connection)
         return value
 
-    def publish(self, *messages: Message) -> None:
-        self.envelopes += [envelope for message in messages for envelope in message]
-        self.publish_raw(*(json.dumps(message).encode() for message in messages))
+    def publish(self, *events: Envelope) -> None:
+        """Post the events, which are then recorded."""
+        self.post_events([*events])
 
-    def publish_raw(self, *payloads: bytes, **attributes: str) -> None:
+    def push(self, *messages: Message) -> None:
+        self.envelopes += [envelope for message in messages for envelope in message]
+        self.push_raw(*(json.dumps(message).encode() for message in messages))
+
+    def push_raw(self, *payloads: bytes, **attributes: str) -> None:
         """Push the messages as Pub/Sub does: each again until ingest has acknowledged it."""
         for payload in payloads:
             body = encode_push(payload, attributes=attributes)
             self._repeat("a push", 204, lambda: self.post("ingest", body))  # noqa: B023
 
     def post(self, part: str, body: bytes, *, seconds: float = 30) -> int | None:
-        state = data_folder.running(self.folder)
-        port = urlsplit(state.addresses[f"{part}_url"]).port or 0
-        key = state.key if part == "project" else ""
-        return http_client.push(port, body, token=key, seconds=seconds)
+        key = data_folder.running(self.folder).key if part == "project" else ""
+        return http_client.push(self.port_of(part), body, token=key, seconds=seconds)
+
+    def port_of(self, name: str) -> int:
+        return urlsplit(self.addresses[f"{name}_url"]).port or 0
 
     def post_events(self, *messages: Message) -> None:
         """Post the messages to ingest; post each again until ingest has acknowledged it."""
@@ -168,12 +193,12 @@ class Stack:
         headers = http_client.headers(self.token(user, role))
         return http_client.ask(self.port, headers, query, **variables)
 
-    def token(self, user: str, role: str) -> str:
-        return development_key.token(self.folder.key, user, [role])
+    def token(self, user: str, role: str = "learner", groups: Sequence[str] = ()) -> str:
+        return development_key.token(self.folder.key, user, [role], groups=groups)
 
     @property
     def events_port(self) -> int:
-        return urlsplit(self.addresses["events_url"]).port or 0
+        return self.port_of("events")
 
     def await_projection(self, *, seconds: float = 30) -> None:
         """Wait until every event is folded; the batch job is not started for that."""
@@ -206,11 +231,25 @@ class Stack:
 
 
 @contextlib.contextmanager
-def run_stack(**changed: str) -> Iterator[Stack]:
-    with folders.create("faults") as folder:
+def create(**changed: str) -> Iterator[Stack]:
+    """Make a stack that does not run yet; if it is started, it ends with the block."""
+    with folders.create("stack") as folder:
         stack = Stack(folder / "data", **changed)
         try:
-            stack.up()
             yield stack
         finally:
-            stack.run("down")
+            if stack.folder.lock.exists():
+                stack.progress("down")
+
+
+@contextlib.contextmanager
+def run(**changed: str) -> Iterator[Stack]:
+    with create(**changed) as stack:
+        stack.up()
+        yield stack
+
+
+def started() -> Iterator[Stack]:
+    """A running stack, as the body of a fixture."""
+    with run() as stack:
+        yield stack
