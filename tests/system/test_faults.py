@@ -145,7 +145,9 @@ def test_ingest_responds_with_503_while_postgresql_is_down(
         processes.kill_sessions(stack.folder.postgres)
         answers = list(pool.map(lambda body: stack.post("ingest", body), bodies))
         assert set(answers) == {503}
-    stack.push(*messages)
+    stack.envelopes += [event for message in messages for event in message]
+    for body in bodies:
+        readiness.wait(lambda: stack.post("ingest", body) == 204, "ingest")  # noqa: B023
     # The project function replaces its broken idle connections.
     assert stack.post("project", wake(0)) == 204
     stack.check()
