@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from progress import files, settings
 from progress.adapters.postgres import database, statements
 from progress.errors import DatabaseUnavailable, StackError
+from progress.event_store import bodies
 from progress.projections import schema
 from progress.serve import data_folder, development_key, ports, readiness
 from progress.serve.laptop import stack as local
@@ -150,7 +151,8 @@ class Stack:
 
     def publish(self, *events: Envelope) -> None:
         """Post the events, which are then recorded."""
-        self.post_events([*events])
+        most = bodies.MOST_ENTRIES
+        self.post_events(*([*events[at : at + most]] for at in range(0, len(events), most)))
 
     def push(self, *messages: Message) -> None:
         self.envelopes += [envelope for message in messages for envelope in message]
