@@ -66,7 +66,7 @@ def find_newest(storage: Storage) -> tuple[str, DumpManifest] | None:
 def find_whole(storage: Storage) -> tuple[str | None, dict[str, str]]:
     """Return the newest dump whose files are complete, and what each newer one lacks, by name.
 
-    A dump that is being written has no manifest yet.
+    The newest of these comes first. A dump that is being written has no manifest yet.
     """
     found: dict[tuple[tuple[int, int], str], str] = {}
     for name in {*_find_complete(storage), *filter(str.isdecimal, storage.folders())}:
@@ -77,7 +77,9 @@ def find_whole(storage: Storage) -> tuple[str | None, dict[str, str]]:
             number = int(name) if name.isdecimal() else _UNKNOWN
             found[(number, 0), name] = str(error)
     newest = max((key for key, lack in found.items() if not lack), default=None)
-    newer = {key[1]: lack for key, lack in found.items() if newest is None or key > newest}
+    newer = {
+        key[1]: found[key] for key in sorted(found, reverse=True) if not newest or key > newest
+    }
     return newest and newest[1], newer
 
 
