@@ -37,6 +37,10 @@ from progress.importers.review_log import Fault
 from progress.importers.review_rows import Row
 from progress.projections import schema
 
+_UNKNOWN_RECORD = (
+    "no database is configured, so what the log has of this learner is unknown: set DATABASE_URL "
+    "or, if the learner is new, add --first"
+)
 Faults = dict[str, tuple[Fault, int]]  # the first of each kind, and how many there are
 _MOST_NAMED = 10
 _ROWS_AT_A_TIME = 5_000
@@ -185,10 +189,7 @@ def anki(
                 file, learner, language, in_catalogue=in_catalogue, zone=known
             )
             if connection is None and not is_first:
-                raise SettingsError(
-                    "no database is configured, so what the log has of this learner is unknown: "
-                    "set DATABASE_URL or, if the learner is new, add --first"
-                )
+                raise SettingsError(_UNKNOWN_RECORD)
             total, records = record.rows, iter([record])
         else:
             total, rows, columns, learner = _read_log(console, file, learner)
@@ -207,9 +208,7 @@ def anki(
         faulty = report["faulty"]
         why = f": all {faulty:,} rows have a fault" if faulty and faulty == total else ""
         raise ReviewLogError(f"{file}: {anki_import.NO_ANSWERS}{why}")
-    fields = Counter[str]()
-    for fault, count in faults.values():
-        fields.update({fault.column: count} if fault.column in review_log.SPARED else {})
+    fields = _count_fields(faults)
     if as_json:
         del report["words"], report["levels"]
         terminal.print_json({**report, "fields": fields, **publication.report()})
@@ -317,6 +316,14 @@ def _read_log(
             f"{size / 1e6:,.1f} MB in {tempfile.gettempdir()}, until the command ends."
         )
     return total, rows, columns, learner
+
+
+def _count_fields(faults: Faults) -> Counter[str]:
+    """Return how many values of each optional field are left out."""
+    fields = Counter[str]()
+    for fault, count in faults.values():
+        fields.update({fault.column: count} if fault.column in review_log.SPARED else {})
+    return fields
 
 
 def _name_faults(faults: Faults) -> None:

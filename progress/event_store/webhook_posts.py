@@ -67,7 +67,7 @@ def post_now(connection: Connection, shard: int, settings: Settings) -> int:
     return asyncio.run(count())
 
 
-class Poster:
+class PostingThread:
     """A thread that posts the messages of all shards, each on its own, over one connection."""
 
     def __init__(self, settings: Settings) -> None:
@@ -125,9 +125,9 @@ def wake(shard: int, settings: Settings) -> None:
     """Let the thread of this process post what the shard has; a thread does not survive a fork."""
     with _mutex:
         if (key := (os.getpid(), settings)) not in posters:
-            posters[key] = Poster(settings)
+            posters[key] = PostingThread(settings)
     posters[key].wake(shard)
 
 
-posters: dict[tuple[int, Settings], Poster] = {}
+posters: dict[tuple[int, Settings], PostingThread] = {}
 _mutex = threading.Lock()

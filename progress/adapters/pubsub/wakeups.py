@@ -6,10 +6,9 @@ Under `progress serve`, they are calls of the project function instead, with the
 
 A lost wake-up only adds latency, because a sweep finds the shard or the operation: that of the
 batch job, or each second the supervisor's. After a failure of Pub/Sub, no wake-up is sent for five
-seconds, so that requests do not wait for Pub/Sub. Then
-a thread sends what was kept. An instance on Cloud Run that has no request meanwhile has no CPU
-either: there the thread goes on with the next request, and an instance that ends leaves it to the
-sweep.
+seconds, so that requests do not wait for Pub/Sub. Then a thread sends what was kept. An instance on
+Cloud Run that has no request meanwhile has no CPU either: there the thread goes on with the next
+request, and an instance that ends leaves it to the sweep.
 """
 
 import functools
