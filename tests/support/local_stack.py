@@ -206,6 +206,19 @@ class Stack:
         """Wait until every event is folded; the batch job is not started for that."""
         readiness.wait(lambda: self.count("behind") == 0, "projection", seconds=seconds)
 
+    def run_batch(self) -> None:
+        """Run the batch job until it has counted each recorded event.
+
+        A worker that folds a shard, and another run, keep their shards from a run.
+        """
+        recorded = self.count("appended")
+
+        def is_counted() -> bool:
+            self.progress("batch")
+            return self.count("uncounted", upto=recorded) == 0
+
+        readiness.wait(is_counted, "the batch job", seconds=60)
+
     def check(self) -> None:
         """Assert that each event counts exactly once in the log and in the read models.
 

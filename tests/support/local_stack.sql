@@ -6,6 +6,10 @@ SELECT count(*) FROM event_store.events;
 -- behind --
 SELECT count(*) FROM shards_behind;
 
+-- uncounted --
+-- 1 if the batch models lack an event up to a position, else 0.
+SELECT CAST(is_batch_behind(ARRAY(SELECT shard FROM checkpoints), :upto) AS int);
+
 -- letters --
 SELECT kind, reason, payload, message_id, index_in_message FROM event_store.dead_letters ORDER BY letter_id;
 

@@ -433,7 +433,7 @@ def load(stack: Stack) -> Stack:
         events.append(told("ItemListed", item_id=one, headword=word, **own))
     events += browser.lesson(classes.FIRST, 1, 1, item=_OWN[0])
     stack.publish(*events)
-    stack.progress("batch")
+    stack.run_batch()
     return stack
 
 

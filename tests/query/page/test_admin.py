@@ -411,7 +411,7 @@ def learners(page: Page) -> list[str]:
 
 def test_a_teacher_selects_a_group_and_sees_first_whom_a_talk_helps(visitor: Visit) -> None:
     group, other = found_group(visitor), f"class-{uuid.uuid4()}"
-    visitor.stack.progress("batch")  # counts the weeks
+    visitor.stack.run_batch()  # counts the weeks
     page = visitor.open("tess", "teacher", groups=[group, other])
     rows = page.get_by_role("row").all_inner_texts()[1:]
     assert [row.split() for row in rows] == [[group, "3", "2", "47", "53%"], [other, *"0–––"]]
@@ -480,7 +480,7 @@ def test_a_teacher_sees_who_met_the_goal_since_a_day_whom_to_praise_and_which_sk
         *browser.lesson(users["active"], 5, item=f"{group}-item"),
     )
     wait_for_group(visitor, group, members=3, answers=52)
-    visitor.stack.progress("batch")  # counts the skills
+    visitor.stack.run_batch()  # counts the skills
     page = visitor.open("tess", "teacher", at=f"#/group/{group}", groups=[group])
     table = page.get_by_role("region", name="3 learners")
     first = page.locator("[data-key=risk]").get_by_role("listitem")

@@ -158,7 +158,7 @@ def test_the_estimate_says_how_well_it_predicted_or_that_tests_are_missing(
     page.get_by_text("Can I trust this?").click()
     expect(card(page, "trust")).to_contain_text("after 50 tests within a year")
     wait_for_items(visitor, user, 60)
-    demo.progress("batch")
+    demo.run_batch()
     other = visit()
     page = other.open(user, at=KNOWLEDGE)
     page.get_by_text("Can I trust this?").click()

@@ -657,7 +657,7 @@ def learn_languages(visitor: Visit) -> str:
     languages = [{"language": language} for language in ("de", "fr")]
     counted = {"languages": languages, "weak": {"totalCount": len(words)}}
     visitor.wait_for(query, counted, user, "learner")
-    visitor.stack.progress("batch")
+    visitor.stack.run_batch()
     return user
 
 

@@ -133,7 +133,7 @@ def learn_levels(visitor: Visit) -> str:
                 at = now - timedelta(days)
                 events += [browser.envelope("ReviewProcessed", at, **review, item_id=item)]
     visitor.stack.publish(*events)
-    visitor.stack.progress("batch")
+    visitor.stack.run_batch()
     return user
 
 

@@ -116,7 +116,7 @@ def test_a_class_has_three_sheets_and_a_task_of_33_learners_one(visit: Visits) -
         for item in items:
             told += browser.lesson(user, 1, 1, ago=ago, item=item)
     visitor.stack.publish(*told)
-    visitor.stack.progress("batch")
+    visitor.stack.run_batch()
     margin: PdfMargins = {"top": "1cm", "right": "1cm", "bottom": "1cm", "left": "1cm"}
     for at, most in ((f"#/group/{group}", 3), (f"#/group/{group}/task/{group}-1", 1)):
         page = visitor.open("tess", "teacher", at, [group])

@@ -65,7 +65,7 @@ def drawn_learners(explorer: Explorer) -> list[str]:
     users = [f"drawn-{number}" for number in range(DRAWN)]
     events = (page_walks.draw_learner(Random(user), user) for user in users)
     explorer.stack.publish(*itertools.chain.from_iterable(events))
-    explorer.stack.progress("batch")
+    explorer.stack.run_batch()
     return users
 
 
