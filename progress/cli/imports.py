@@ -301,16 +301,15 @@ def _read_log(
     console: Console, file: Path, learner: Learner
 ) -> tuple[int, Iterator[Row], dict[str, int], Learner]:
     """Return the number of rows, the rows, their columns, and the learner; sort them if needed."""
-    rows = review_rows.read(file)
-    columns = review_log.find_columns(file, next(rows))
-    total, learners, is_grouped = review_rows.survey(file)
+    rows, columns = review_log.open_rows(file)
+    total, learners, is_grouped = review_rows.survey(review_log.open_rows(file)[0])
     if learner.user_id and learners > 1:
         raise ReviewLogError(f"{file}: found {learners:,} learners: import it without --user")
     if not learners:
         learner = msgspec.structs.replace(learner, user_id=learner.user_id or OWN_USER)
     if not is_grouped:
         with terminal.progress_bar(console, "sorting", total) as show_progress:
-            rows, size = review_rows.sort(file, show_progress)
+            rows, size = review_rows.sort(file, rows, show_progress)
         console.print(
             f"The rows are not sorted by {review_rows.USER}: sorting them takes "
             f"{size / 1e6:,.1f} MB in {tempfile.gettempdir()}, until the command ends."

@@ -49,6 +49,7 @@ _ID = re.compile(rf"(?!{_SHORTENED}\Z){_WORD.pattern}")
 _ID_RULE = "1 to 200 characters, no number with a fraction or that a spreadsheet has shortened"
 _KIND = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,50}")
 _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,100}")
+_UNREADABLE = {review_rows.NOT_UTF8: "UTF-8", review_rows.NESTED: "text, a number or a time"}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -138,8 +139,7 @@ def read(file: Path) -> list[Answer]:
 
 def read_log(file: Path) -> Answers:
     """Return the answers; raise ReviewLogError for a fault that costs more than a field."""
-    rows = review_rows.read(file)
-    found = parse(rows, find_columns(file, next(rows)))
+    found = parse(*open_rows(file))
     for fault in found.faults:
         if fault.column not in SPARED:
             raise ReviewLogError(f"{file}: {fault}")
@@ -192,15 +192,16 @@ def _keep_intervals(answers: Iterable[Answer], unreadable: set[Answer]) -> Itera
         yield answer
 
 
-def find_columns(file: Path, header: Row) -> dict[str, int]:
-    """Return the places of the columns; raise ReviewLogError if one is missing."""
-    names = [_OTHER_NAMES.get(name, name) for name in header.cells]
+def open_rows(file: Path) -> tuple[Iterator[Row], dict[str, int]]:
+    """Return the rows, and the places of the columns; raise ReviewLogError if one is missing."""
+    rows = review_rows.read(file, {*_FIELDS, *_OTHER_NAMES})
+    names = [_OTHER_NAMES.get(name, name) for name in next(rows).cells]
     for column in COLUMNS:
         if column not in names:
             found = ", ".join(names)[:80] or "none"
             error = Fault(1, column, "a column with this name", f", found {found!r}")
             raise ReviewLogError(f"{file}: {error}")
-    return {name: names.index(name) for name in _FIELDS if name in names}
+    return rows, {name: names.index(name) for name in _FIELDS if name in names}
 
 
 def _parse_row(row: Row, columns: dict[str, int]) -> tuple[dict[str, Any], dict[str, Fault]]:
@@ -221,8 +222,8 @@ def _parse_row(row: Row, columns: dict[str, int]) -> tuple[dict[str, Any], dict[
             if _SECONDS.fullmatch(text) and parse_text is _parse_time:
                 rule = _SECONDS_RULE
             found = f", found {text[:40]!r}" if place < len(row.cells) else ", found nothing"
-            told = ("UTF-8",) if text == review_rows.NOT_UTF8 else (rule, found)
-            faults[column] = Fault(row.number, column, *told)
+            told = _UNREADABLE.get(text)
+            faults[column] = Fault(row.number, column, *((told,) if told else (rule, found)))
     values.pop(review_rows.USER, None)
     return values, faults
 

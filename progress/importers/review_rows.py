@@ -9,19 +9,23 @@ import struct
 import tempfile
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 
 from progress.adapters.postgres.statements import blocks
 from progress.errors import ReviewLogError
 
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
 USER = "user_id"
 DAMAGED = re.compile("[\ud800-\udfff]")  # stands for a byte that is not UTF-8
 NOT_UTF8 = "\0"  # stands for a cell that is not UTF-8
+NESTED = "\0[]"  # stands for a cell of lists, maps and the like
 NONE = {"null", "nan", "none", "\\n", "<na>"}  # what programs write for a missing value
 _NUMBER = re.compile(r"(-?[0-9]+)\.([0-9]+)")
 _BIGINT = re.compile(r"-?[0-9]{1,19}")
@@ -29,10 +33,14 @@ _MOST_EXACT = 2**53  # of the whole numbers that a float has
 
 _Line = tuple[int, str]
 _Found = tuple[int, list[str] | str]  # a row's number, and its cells or the fault in their stead
+_MOST = csv.field_size_limit()  # characters of a cell
 _LONGEST_LINE = 1 << 20  # characters; the rest counts as another line
 _MOST_LINES = 100  # of a row whose cells have line breaks
 _PARQUET = b"PAR1"
 _AT_A_TIME = 1_000
+_LONGEST = 1_000  # characters of a cell that are kept; each field has fewer
+_TOO_LONG = "\0…"  # stands for a cell that is longer than csv allows
+_NESTED_TYPES = {"array", "geometry", "list", "map", "struct", "union", "variant"}
 _DURATION, _MILLISECOND = 18, 1  # a type and a unit of Apache Arrow
 _DAY_MS = 86_400_000
 _PARTS = 128  # files on disk, of which one at a time is in memory
@@ -51,15 +59,16 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     fault: str = ""
 
 
-def read(file: Path) -> Iterator[Row]:
+def read(file: Path, columns: Collection[str]) -> Iterator[Row]:
     """Yield the names of the columns, then the rows; raise ReviewLogError if that is impossible.
 
-    The number of a row is its first line or, in Parquet, its place among the rows, from 1.
+    The number of a row is its first line or, in Parquet, its place among the rows, from 1. Of a
+    Parquet file, only `columns` are read: their names come first, and the others have no cells.
     """
     try:
         with file.open("rb") as stream:
             is_parquet = stream.read(len(_PARQUET)) == _PARQUET
-        found = _read_parquet(file) if is_parquet else _read_csv(file)
+        found = _read_parquet(file, columns) if is_parquet else _read_csv(file)
         _, names = next(found, (1, list[str]()))
         if isinstance(names, str):
             raise ReviewLogError(f"{file}: row 1{names}")
@@ -77,10 +86,11 @@ def _name_learners(found: Iterable[_Found], place: int | None) -> Iterator[Row]:
             yield Row(user, number, fault=cells)
             continue
         text = cells[place].strip() if place is not None and place < len(cells) else ""
-        if text != NOT_UTF8 and text.casefold() not in NONE:
+        if not text.startswith(NOT_UTF8) and text.casefold() not in NONE:
             with contextlib.suppress(ValueError):
                 user = parse_id(text) or user
-        yield Row(user, number, cells)
+        is_long = max(map(len, cells), default=0) > _LONGEST
+        yield Row(user, number, [c.strip()[:_LONGEST] for c in cells] if is_long else cells)
 
 
 def parse_id(text: str) -> str:
@@ -124,7 +134,7 @@ def _look_ahead(following: deque[_Line], lines: Iterator[_Line]) -> Iterator[str
         yield line[1]
 
 
-def _read_parquet(file: Path) -> Iterator[_Found]:
+def _read_parquet(file: Path, columns: Collection[str]) -> Iterator[_Found]:
     import duckdb  # imported late: it takes 20 MB of memory
 
     config: dict[str, str | bool | int | float | list[str]]
@@ -136,17 +146,29 @@ def _read_parquet(file: Path) -> Iterator[_Found]:
             schema = duck.execute(run["arrow"], {"file": str(file)}).fetchone()
             units = _find_durations(schema[0] if schema else b"")
             table = duck.read_parquet(str(file))
-            kinds = zip(table.columns, table.types, strict=True)
-            units |= {name: _MILLISECOND for name, kind in kinds if kind == "INTERVAL"}
-            rows = duck.execute(run["parquet"], {"file": str(file)})
-            yield 0, (names := [column[0] for column in rows.description or ()])
+            kinds = {name: kind.id for name, kind in zip(table.columns, table.types, strict=True)}
+            units |= {name: _MILLISECOND for name, kind in kinds.items() if kind == "interval"}
+            known = [name for name in kinds if name.strip() in columns]
+            names = [name for name in known if kinds[name] not in _NESTED_TYPES]
+            nested = [NESTED for name in known if name not in names]
+            yield 0, sorted(kinds, key=[*names, *known, *kinds].index)
             numbers = itertools.count(1)
-            while some := rows.fetchmany(_AT_A_TIME):
-                for cells in some:
-                    yield next(numbers), [*map(_convert, cells, names, map(units.get, names))]
+            for cells in _select(duck, run["parquet"], file, names) if names else ():
+                texts = [*map(_convert, cells, names, map(units.get, names))]
+                fault = f": expected at most {_MOST:,} characters in a cell"
+                yield next(numbers), fault if _TOO_LONG in texts else texts + nested
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
         raise ReviewLogError(f"{file}: expected a review log in Parquet: {reason}") from None
+
+
+def _select(
+    duck: "DuckDBPyConnection", statement: str, file: Path, names: list[str]
+) -> Iterator[tuple[str, ...]]:
+    values = {"most": _MOST, "longest": _LONGEST, "fault": _TOO_LONG}
+    rows = duck.execute(statement, {"file": str(file), "names": names, **values})
+    while some := rows.fetchmany(_AT_A_TIME):
+        yield from some
 
 
 def _convert(cell: str, name: str, unit: int | None) -> str:
@@ -189,16 +211,18 @@ def _find_durations(schema: bytes) -> dict[str, int]:
     return found
 
 
-def survey(file: Path) -> tuple[int, int, bool]:
+def survey(rows: Iterable[Row]) -> tuple[int, int, bool]:
     """Return the number of rows, that of learners, and whether each learner's rows are together."""
-    rows, groups, users = 0, 0, set[str]()
-    for user, some in itertools.groupby(itertools.islice(read(file), 1, None), attrgetter("user")):
-        rows, groups = rows + sum(1 for _ in some), groups + 1
+    count, groups, users = 0, 0, set[str]()
+    for user, some in itertools.groupby(rows, attrgetter("user")):
+        count, groups = count + sum(1 for _ in some), groups + 1
         users.add(user)
-    return rows, len(users - {""}), groups == len(users)
+    return count, len(users - {""}), groups == len(users)
 
 
-def sort(file: Path, on_rows: Callable[[int], None]) -> tuple[Iterator[Row], int]:
+def sort(
+    file: Path, rows: Iterable[Row], on_rows: Callable[[int], None]
+) -> tuple[Iterator[Row], int]:
     """Copy the rows to disk, and return them learner by learner, with the bytes that they take.
 
     All rows of a learner are in one of several files, which have no names: a process that is killed
@@ -208,7 +232,7 @@ def sort(file: Path, on_rows: Callable[[int], None]) -> tuple[Iterator[Row], int
     try:
         with contextlib.ExitStack() as opened:
             parts = [opened.enter_context(tempfile.TemporaryFile()) for _ in range(_PARTS)]
-            for count, row in enumerate(itertools.islice(read(file), 1, None), start=1):
+            for count, row in enumerate(rows, start=1):
                 line = msgspec.json.encode(row) + b"\n"
                 size += parts[zlib.crc32(row.user.encode()) % _PARTS].write(line)
                 if size > _MOST_BYTES:

@@ -5,8 +5,12 @@
 SELECT value FROM parquet_kv_metadata($file) WHERE key = 'ARROW:schema'::BLOB;
 
 -- parquet --
--- The columns as text, '' for null; an interval of DuckDB's in milliseconds.
-SELECT coalesce(CASE typeof(COLUMNS(*)) WHEN 'INTERVAL'
-    THEN CAST(CAST(epoch(TRY_CAST(CAST(COLUMNS(*) AS VARCHAR) AS INTERVAL)) * 1000 AS BIGINT) AS VARCHAR)
-    ELSE CAST(COLUMNS(*) AS VARCHAR) END, '') AS '\0'
+-- The columns $names as text, '' for null; an interval of DuckDB's in milliseconds. A long text is cut, so that the
+-- memory does not grow with it; one of over $most characters is $fault.
+SELECT coalesce(CASE typeof(COLUMNS($names)) WHEN 'INTERVAL'
+    THEN CAST(CAST(epoch(TRY_CAST(CAST(COLUMNS($names) AS VARCHAR) AS INTERVAL)) * 1000 AS BIGINT) AS VARCHAR)
+    WHEN 'VARCHAR' THEN CASE
+        WHEN strlen(CAST(COLUMNS($names) AS VARCHAR)) > 4 * $most OR length(CAST(COLUMNS($names) AS VARCHAR)) > $most
+        THEN $fault ELSE left(CAST(COLUMNS($names) AS VARCHAR), $longest) END
+    ELSE CAST(COLUMNS($names) AS VARCHAR) END, '') AS '\0'
 FROM read_parquet($file, binary_as_string = true);

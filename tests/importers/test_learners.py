@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.errors import ReviewLogError
-from progress.importers import anki_events, review_rows
+from progress.importers import anki_events, review_log, review_rows
 from progress.importers.review_log import Answer
 from progress.projections import views
 from progress.projections.projector import Projector
@@ -262,7 +262,7 @@ def test_a_file_that_cannot_be_sorted_or_is_of_others_is_refused(
     assert "3 answers of 2 learners to 2 cards" in shown
     monkeypatch.setattr(review_rows, "_MOST_BYTES", 100)
     with pytest.raises(ReviewLogError, match="sort the file first, or split it"):
-        review_rows.sort(file, lambda _: None)
+        review_rows.sort(file, review_log.open_rows(file)[0], lambda _: None)
     write(file, [Review("ann", "a", 0, 3, "")] * 2, {"ann": ""}, [])
     cli.expect_success(cli.progress("", "import", "reviews", str(file), "--user", "me", **options))
     assert noted_ingest.events[-1]["metadata"]["user_id"] == "me"

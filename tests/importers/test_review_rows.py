@@ -1,5 +1,6 @@
 """A review log as other programs write it: ids that became floats, damaged fields, odd types."""
 
+import tracemalloc
 import uuid
 from contextlib import closing
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
 from progress.errors import ReviewLogError
-from progress.importers import anki_import, review_log, review_rows
+from progress.importers import anki_import, review_log
 from progress.importers.anki_events import Learner
 from progress.importers.anki_import import Record
 from tests.importers.test_anki_recorded import import_new, record
@@ -32,8 +33,7 @@ ARROW = (
 
 
 def read(file: Path, **options: Any) -> list[Record]:
-    rows = review_rows.read(file)
-    columns = review_log.find_columns(file, next(rows))
+    rows, columns = review_log.open_rows(file)
     return [*anki_import.read_rows(rows, columns, Learner(""), None, in_catalogue=False, **options)]
 
 
@@ -173,3 +173,34 @@ def test_a_duration_in_parquet_has_the_unit_of_its_type(tmp_path: Path) -> None:
     spans = "to_milliseconds(2500) AS review_duration, to_hours(72) AS interval"  # DuckDB's own
     (found,) = read(convert(file, spans))
     assert {(one.response_time_ms, one.interval_days) for one in found.answers} == {(2500, 3)}
+
+
+@pytest.mark.parametrize(
+    ("column", "read_column", "fault"),
+    [
+        ("remark", "repeat('a', 1_000_000)", None),
+        ("remark", "[repeat('a', 1_000_000)]", None),
+        ("headword", "repeat('語', 131_072)", "headword: expected at most 200 characters, found"),
+        ("headword", "repeat('語', 131_073)", "expected at most 131,072 characters in a cell"),
+        ("headword", "repeat('a', 1_000_000)", "expected at most 131,072 characters in a cell"),
+        ("deck", "[repeat('a', 1_000_000)]", "deck: expected text, a number or a time"),
+        ("user_id", "MAP {'a': repeat('a', 1_000_000)}", "user_id: expected text, a number"),
+    ],
+)
+def test_the_memory_does_not_grow_with_a_cell_of_parquet(
+    tmp_path: Path, column: str, read_column: str, fault: str | None
+) -> None:
+    row = f"'c' || n AS card_id, '2024-03-01' AS review_time, 3 AS review_rating, {read_column}"
+    with closing(duckdb.connect()) as duck:
+        duck.execute(
+            f"COPY (SELECT {row} AS {column} FROM range(500) r (n)) "  # noqa: S608
+            f"TO '{(bomb := tmp_path / 'a.parquet')}' (FORMAT parquet, COMPRESSION zstd, "
+            "DICTIONARY_SIZE_LIMIT 1000, STRING_DICTIONARY_PAGE_SIZE_LIMIT 1_000_000_000)"
+        )
+    tracemalloc.start()
+    found = [one for record in read(bomb) for one in record.faults]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found) == (500 if fault else 0)
+    assert all(fault and fault in str(one) for one in found)
+    assert peak < 20_000_000
