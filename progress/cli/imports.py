@@ -1,6 +1,7 @@
 """`progress import`: publish a learner's Anki record or review log, or a list, as events."""
 
 import contextlib
+import itertools
 import re
 import tempfile
 from collections import Counter
@@ -326,9 +327,11 @@ def _count_fields(faults: Faults) -> Counter[str]:
 
 
 def _name_faults(faults: Faults) -> None:
-    for fault, count in faults.values():
+    for fault, count in itertools.islice(faults.values(), _MOST_NAMED):
         more = f" (and {count - 1:,} more of this kind)" if count > 1 else ""
         typer.echo(f"{fault}{more}", err=True)
+    if (kinds := len(faults) - _MOST_NAMED) > 0:
+        typer.echo(f"and {kinds:,} more kinds of faults", err=True)
 
 
 def _open_log(publication: Publication) -> AbstractContextManager[Connection | None]:

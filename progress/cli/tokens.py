@@ -5,7 +5,7 @@ from typing import Annotated, get_args
 import typer
 
 from progress.cli import connections
-from progress.serve import data_folder
+from progress.errors import StackError
 
 
 def _user(value: str | None) -> str | None:
@@ -66,12 +66,12 @@ def token(user: OptionalUser = None, role: Roles = None, group: Groups = None) -
     """Create a token that the local stack accepts for one day; a publisher's needs no user."""
     from progress.serve import development_key
 
-    folder = connections.folder()
-    data_folder.make_usable(folder)
-    development_key.ensure(folder.key)
+    key = connections.folder().key
     roles = list_roles(role, group)
     if user is None and roles == ["publisher"]:
         user = "publisher"
     if user is None:
         raise typer.BadParameter("expected --user")
-    typer.echo(development_key.token(folder.key, user, roles, groups=group or ()))
+    if not key.exists():
+        raise StackError(f"there is no key {key}: first start the local stack with `progress up`")
+    typer.echo(development_key.token(key, user, roles, groups=group or ()))

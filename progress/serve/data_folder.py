@@ -71,7 +71,8 @@ def owner_only() -> Iterator[None]:
 def make_usable(folder: DataFolder) -> None:
     """Create the folder if it is missing; a new or empty one is closed to all but its owner.
 
-    Raise StackError if the folder is not writable, its disk is full, or its version is wrong.
+    Raise StackError if the folder is not writable, its disk has too little space, or its version is
+    wrong.
     """
     try:
         folder.path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,8 +92,8 @@ def make_usable(folder: DataFolder) -> None:
     free = shutil.disk_usage(folder.path).free
     if free < _MIN_FREE_BYTES:
         raise StackError(
-            f"the disk of the data folder {folder.path} is full: {free >> 20} MB free, "
-            f"{_MIN_FREE_BYTES >> 20} needed; free some space, or set PROGRESS_DATA_DIR to a "
+            f"the disk of the data folder {folder.path} has {free >> 20} MB free, and "
+            f"{_MIN_FREE_BYTES >> 20} are needed: free some space, or set PROGRESS_DATA_DIR to a "
             "folder on another disk"
         )
     with owner_only():

@@ -29,7 +29,7 @@ from progress import cli as program
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import StackError
-from progress.serve import data_folder, processes, readiness, system_account
+from progress.serve import data_folder, development_key, processes, readiness, system_account
 from progress.serve.laptop import postgres
 from tests.support import (
     cli,
@@ -273,7 +273,7 @@ def test_the_error_names_the_data_folder_if_the_disk_is_full(
 ) -> None:
     stack.folder.path.mkdir()
     with folders.mount(stack.folder.path, "size=8m"):
-        cli.expect_failure(stack.try_up(), str(stack.folder.path), "is full")
+        cli.expect_failure(stack.try_up(), str(stack.folder.path), " MB free, and 200 are needed")
         assert not data_folder.is_held(stack.folder)
 
 
@@ -381,6 +381,10 @@ def test_only_the_owner_can_access_the_files_of_a_stack(stack: Stack, mask: int)
 
 
 def test_the_token_command_prints_only_a_token_for_the_user(stack: Stack) -> None:
+    cli.expect_failure(stack.run("token", "--user", "u"), "first start the local stack")
+    assert not stack.folder.path.exists()
+    stack.folder.path.mkdir()
+    development_key.ensure(stack.folder.key)
     for options, *expected in (
         ("--user learner-1 --role admin", "learner-1", ["admin"], []),
         ("--user t --role teacher --group g1 --group g2", "t", ["teacher"], ["g1", "g2"]),
@@ -390,6 +394,7 @@ def test_the_token_command_prints_only_a_token_for_the_user(stack: Stack) -> Non
         token = stack.progress("token", *options.split()).strip()
         claims = jwt.decode(token, options={"verify_signature": False})
         assert [claims.get(name) for name in ("sub", "roles", "groups")] == expected
+    assert [*stack.folder.path.iterdir()] == [stack.folder.key]
 
 
 def test_the_commands_start_without_importing_the_api() -> None:
@@ -432,6 +437,8 @@ def test_an_unreachable_database_or_a_full_output_device_gives_a_one_line_error(
         failed = cli.progress(away, "status", PROGRESS_DATA_DIR=str(stack.folder.path))
         cli.expect_failure(failed, "no connection to ", "check that the service is running")
     if Path("/dev/full").exists():
+        stack.folder.path.mkdir()
+        development_key.ensure(stack.folder.key)
         full = f"{' '.join(cli.COMMAND)} token --user u > /dev/full"
         ran = programs.try_run(["sh", "-c", full], stack.environment())
         assert (ran.returncode, ran.stderr.count("\n")) == (1, 1), ran.stderr

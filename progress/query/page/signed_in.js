@@ -8,6 +8,8 @@ const SINCE = 'progress.since'; // when the token came
 const ASKED = 'progress.asked'; // when the token ends that the page has asked to renew
 const VIEW = 'progress.view'; // the view that was left for the sign-in
 
+const OWN = /^(progress\.|scale:|exam-day:)/; // the names of all that the page stores
+
 const EARLY_S = 60; // a token is renewed so long before it ends, or at half of a shorter life
 
 /** Move a token from the URL to the session. Return false if this tab did not start the sign-in. */
@@ -72,7 +74,11 @@ export const token = () => read(TOKEN);
 /** Forget a token that has ended; what leads back to the view is kept. */
 export const endToken = () => store(TOKEN, null) && store(LEFT, null);
 
-export const signOut = () => endToken() && store(HINT, null) && store(VIEW, null);
+/** Forget everything of the person: others may use this browser, too. */
+export function signOut() {
+  for (const storage of ['sessionStorage', 'localStorage'])
+    for (const name of names(storage)) if (OWN.test(name)) store(name, null, storage);
+}
 
 /** The token's role decides what is shown; the server decides what is allowed. */
 export function role() {
@@ -112,6 +118,14 @@ const fromHash = (name) => new URLSearchParams(location.hash.slice(1)).get(name)
 
 const random = () =>
   Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+
+function names(storage) {
+  try {
+    return Object.keys(window[storage]);
+  } catch {
+    return []; // the browser blocks storage
+  }
+}
 
 export function read(name, storage = 'sessionStorage') {
   try {

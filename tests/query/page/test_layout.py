@@ -7,6 +7,7 @@ import uuid
 import zipfile
 import zlib
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,16 @@ _ASTRAY = """() => [...document.querySelectorAll('.chart:has(.bars)')].flatMap((
 })"""
 
 
+# The names in all storages of the browser.
+_STORED = """async () => ({
+  sessionStorage: Object.keys(sessionStorage), localStorage: Object.keys(localStorage),
+  others: [
+    document.cookie, await caches.keys(), await indexedDB.databases(),
+    await navigator.serviceWorker.getRegistrations(),
+  ].flat().filter(Boolean),
+})"""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _rows_of_the_administration(chromium: Browser, demo: Stack) -> None:
     demo.publish({"event_id": "no id", "event_type": "SessionStarted", "data": {}})
@@ -153,6 +164,26 @@ def test_the_sign_in_s_title_names_nothing_of_the_view_that_it_hides(
     field.fill(f" {demo.token(browser.DEMO)}\n")
     page.get_by_role("button", name="Sign in with the token").click()
     expect(page).to_have_title(re.compile(r".+ · Progress"))
+
+
+def test_signing_out_leaves_nothing_of_the_person_in_the_browser(visit: Visits) -> None:
+    left, fresh = visit(), visit()
+    page = left.open()
+    page.locator("[data-key=levels]").scroll_into_view_if_needed()
+    page.get_by_label("Scale").select_option("CEFR-J")
+    for view in ("#/items", "#/lists", "#/data", "#/terms", KNOWLEDGE):
+        left.move(view)
+    page.locator("[name=exam]").fill(f"{datetime.now(UTC).date() + timedelta(9)}")
+    page.locator("[name=exam]").blur()
+    kept = page.evaluate(_STORED)
+    assert [len(kept["localStorage"]), *kept["others"]] == [2]
+    page.get_by_role("button", name="Sign out").click()
+    fresh.page.goto(fresh.stack.page)
+    for one in (page, fresh.page):
+        expect(one.get_by_role("button", name="Sign in with the token")).to_be_visible()
+    kept, of_nobody = page.evaluate(_STORED), fresh.page.evaluate(_STORED)
+    assert {*kept.pop("sessionStorage")} <= {*of_nobody.pop("sessionStorage")}
+    assert kept == of_nobody == {"localStorage": [], "others": []}
 
 
 def fits(page: Page) -> bool:
