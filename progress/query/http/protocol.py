@@ -147,21 +147,22 @@ def _poll_message(request: Request) -> Message | None:
 
 
 async def _collect(request: Request, message: Message | None, resize: Resize, most: int) -> bytes:
-    """Return the whole body; `message` is the body's first message, or None before it arrives."""
-    parts, size, more = [], 0, True
+    """Return the whole body; `message` is the body's first message, or None before it arrives.
+
+    One block grows with it: parts would be between other memory, which the system never gets back.
+    """
+    body, more = bytearray(), True
     while more:
         message = message or await request.receive()
         if message["type"] == "http.disconnect":
             raise BadInput("the client disconnected before the end of the body")
-        part: bytes = message.get("body", b"")
+        body += message.get("body", b"")
         more = message.get("more_body", False)
-        size += len(part)
-        if size > most:
+        if len(body) > most:
             raise RequestTooLarge(f"expected a body of at most {most} bytes")
-        parts.append(part)
-        resize(size)
+        resize(len(body))
         message = None
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return bytes(body)
 
 
 def accept(headers: Headers) -> bytes:
