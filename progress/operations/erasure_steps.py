@@ -291,9 +291,9 @@ def _wait_for_publisher(
         while found := erasure_rows.find_unpublished(connection, learner):
             if current.webhook_url and asks == _ASKS:
                 raise WebhookUnavailable("the deletion has not left yet")
-            publication.publish(connection, found[0], current)
-            if erasure_rows.find_unpublished(connection, learner):
+            if asks:
                 operation.wait()
+            publication.publish(connection, found[0], current)
             asks += 1
     except WebhookUnavailable:
         forgotten_at = operation.outcomes["forget"]["forgotten_at"]
