@@ -104,9 +104,8 @@ class Sweep:
             group.create_task(self._call(command, rhythm))
 
     async def _call(self, command: bytes, rhythm: _Rhythm) -> None:
-        body = wakeups.push_body(command, {})
-        request = loopback.encode_post(self._project_url, body, self._key)
-        status = await ports.ask(self._project_url, request, timeout_s=_DEADLINE_S)
+        push = {"data": wakeups.push_body(command, {}), "headers": loopback.headers(self._key)}
+        status = await ports.ask("POST", self._project_url, timeout_s=_DEADLINE_S, **push)
         del self._calls[command]
         before, _ = self._pauses.pop(command, (rhythm.first_s / 2, 0))
         if status in rhythm.statuses:
