@@ -92,8 +92,8 @@ def _send(messages: Sequence[Row], settings: Settings) -> None:
     project, streams = settings.pubsub_project_id, dict[str, list[dict[str, Any]]]()
     for row in messages:
         stream = streams.setdefault(row.stream_id, [])
-        data, attributes = (row.data or "").encode(), row.make_attributes(project)
-        stream.append({"data": data, "attributes": attributes, "ordering_key": row.stream_id})
+        data, order = (row.data or "").encode(), {"ordering_key": row.stream_id}
+        stream.append({"data": data, "attributes": row.make_attributes(project), **order})
     topic, emulator = f"projects/{project}/topics/{outgoing.TOPIC}", settings.pubsub_emulator_host
 
     def send(stream: list[dict[str, Any]]) -> None:

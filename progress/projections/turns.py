@@ -39,7 +39,7 @@ class Turns:
 
     @contextlib.contextmanager
     def operation(self) -> Iterator[None]:
-        """Let the block run one; raise OperationClaimed, without a note, if others have its place."""
+        """Let the block run one; raise OperationClaimed, without a note, if others are in place."""
         with self._mutex:
             if self._operations == OPERATIONS:
                 raise OperationClaimed(f"{OPERATIONS} other operations run: call again later")

@@ -1,19 +1,16 @@
 """The recorder of what learners do to their own record: with a post, or with a mutation."""
 
 import asyncio
-import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from progress.adapters import request_scope
-from progress.adapters.pubsub import wakeups
 from progress.errors import InstanceUnavailable
 from progress.query.read_models.reader import Reader
 
-_WAKE_TIMEOUT_S = 3.0
 _OF_POST = {"is_mutation": False, "expected_version": None, "seen_version": None, "seen": None}
 
 
@@ -64,10 +61,3 @@ class OwnEvents:
         values = _OF_POST | of_mutation
         row = await self.fetch("append", user_id=learner, entries=sent, **values)
         return msgspec.json.decode(row["recorded"], type=Recorded)
-
-
-async def wake(shards: Collection[int]) -> None:
-    """Wake the shards; if this takes too long, leave it to the sweep."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_WAKE_TIMEOUT_S):
-            await asyncio.to_thread(wakeups.send, shards)

@@ -11,10 +11,13 @@ Cloud Run that has no request meanwhile has no CPU either: there the thread goes
 request, and an instance that ends leaves it to the sweep.
 """
 
+import asyncio
+import contextlib
 import functools
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -28,6 +31,7 @@ from progress.errors import PubSubUnavailable
 TOPIC = "progress-commands"
 _TIMEOUT_S = 2.0
 _PAUSE_S = 5.0  # after a failure
+_LOOP_TIMEOUT_S = 3.0
 _COMMAND_TIMEOUT_S = 20.0  # of a command of `progress`, which first opens the connection
 _EVENT_DELAY = "event_delay_ms"
 
@@ -90,6 +94,13 @@ def send_operations(operation_ids: Iterable[UUID]) -> bool:
     return _send([operation_command(each) for each in operation_ids])
 
 
+async def send_within(send: Callable[[Any], object], named: Collection[Any]) -> None:
+    """Send from an event loop; if this takes over three seconds, leave it to the sweep."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LOOP_TIMEOUT_S):
+            await asyncio.to_thread(send, named)
+
+
 def publish(operation_ids: Iterable[UUID], shards: Iterable[int]) -> None:
     """Wake a worker for each operation and each shard; raise PubSubUnavailable if that fails."""
     commands = [operation_command(each) for each in operation_ids]
@@ -125,30 +136,23 @@ def _send(commands: Collection[bytes], event_delay_ms: int = 0) -> bool:
 
     During the pause after a failure, only keep them. On one machine, keep none.
     """
-    wanted = [*commands]
-    if settings.current().serve_commands_url:
-        return not wanted or _try_to_publish(wanted, str(event_delay_ms))
     if outage().is_over:
-        wanted += outage().take().difference(wanted)
-        if not wanted or _try_to_publish(wanted, str(event_delay_ms)):
-            return True
+        commands = [*commands, *outage().take().difference(commands)]
+        with tracing.child_span(f"publish {TOPIC}", "producer", publish_attributes(TOPIC)) as span:
+            try:
+                _publish(commands, _TIMEOUT_S, **{_EVENT_DELAY: f"{event_delay_ms}"})
+                return True
+            except PubSubUnavailable as error:
+                span.record_error(f"{error}")
+                logs.write("WARNING", f"wake-up not sent: {error}")
+        if settings.current().serve_commands_url:
+            return False
         outage().begin()
-    outage().keep(wanted)
+    outage().keep(commands)
     return False
 
 
-def _try_to_publish(commands: list[bytes], event_delay_ms: str) -> bool:
-    with tracing.child_span(f"publish {TOPIC}", "producer", publish_attributes(TOPIC)) as span:
-        try:
-            _publish(commands, _TIMEOUT_S, **{_EVENT_DELAY: event_delay_ms})
-        except PubSubUnavailable as error:
-            span.record_error(f"{error}")
-            logs.write("WARNING", f"wake-up not sent: {error}")
-            return False
-    return True
-
-
-def _publish(commands: list[bytes], timeout_s: float, **attributes: str) -> None:
+def _publish(commands: Collection[bytes], timeout_s: float, **attributes: str) -> None:
     current, attributes = settings.current(), {**tracing.message_attributes(), **attributes}
     if url := current.serve_commands_url:
         for command in commands:

@@ -5,15 +5,15 @@ import functools
 import hashlib
 import re
 import zlib
-from collections.abc import Coroutine, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Scope
+from starlette.types import Scope
 
 from progress.adapters.telemetry import tracing
 from progress.errors import (
@@ -26,7 +26,6 @@ from progress.errors import (
     RequestTooSlow,
     SettingsError,
     Unauthenticated,
-    Unavailable,
 )
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
 from progress.query.http.held_bodies import Resize
@@ -115,42 +114,28 @@ async def read_body(
     request: Request, headers: Headers, resize: Resize, most: int = MAX_BODY
 ) -> bytes:
     """Return the body; raise RequestTooLarge over `most` bytes, RequestTooSlow after 10 s."""
-    if _is_too_large(headers.get(b"content-length", b""), most):
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and (len(length) > 9 or int(length) > most):
         raise RequestTooLarge(f"expected a body of at most {most} bytes")
-    message = _poll_message(request)
-    if message and not message.get("more_body", False):
-        return await _collect(request, message, resize, most)
-    reading = asyncio.create_task(_collect(request, message, resize, most))
+    loop = asyncio.get_running_loop()
     try:
-        for timeout in (_BODY_TIMEOUT_S, _STALL_GRACE_S):
-            done, _ = await asyncio.wait({reading}, timeout=timeout)
-            if done:
-                return reading.result()
-    finally:
-        reading.cancel()
-    raise RequestTooSlow(f"expected the whole body within {_BODY_TIMEOUT_S} seconds")
+        async with asyncio.timeout(None) as limit:
+            timer = loop.call_later(
+                _BODY_TIMEOUT_S, lambda: limit.reschedule(loop.time() + _STALL_GRACE_S)
+            )
+            try:
+                return await _collect(request, resize, most)
+            finally:
+                timer.cancel()
+    except TimeoutError:
+        why = f"expected the whole body within {_BODY_TIMEOUT_S} seconds"
+        raise RequestTooSlow(why) from None
 
 
-def _is_too_large(length: bytes, most: int) -> bool:
-    return length.isdigit() and (len(length) > 9 or int(length) > most)
-
-
-def _poll_message(request: Request) -> Message | None:
-    """Return the body's first message; None if it has not arrived, and the caller needs a timer."""
-    receive = cast("Coroutine[Any, Any, Message]", request.receive())
-    try:
-        receive.send(None)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-    receive.close()
-    return None
-
-
-async def _collect(request: Request, message: Message | None, resize: Resize, most: int) -> bytes:
-    """Return the whole body; `message` is the body's first message, or None before it arrives."""
+async def _collect(request: Request, resize: Resize, most: int) -> bytes:
     parts, size, more = [], 0, True
     while more:
-        message = message or await request.receive()
+        message = await request.receive()
         if message["type"] == "http.disconnect":
             raise BadInput("the client disconnected before the end of the body")
         part: bytes = message.get("body", b"")
@@ -160,7 +145,6 @@ async def _collect(request: Request, message: Message | None, resize: Resize, mo
             raise RequestTooLarge(f"expected a body of at most {most} bytes")
         parts.append(part)
         resize(size)
-        message = None
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -277,11 +261,6 @@ def body(answer: GraphQLResponse) -> bytes:
     return b"{" + b",".join(entries) + b"}"
 
 
-def reject(rejection: RequestRejected, headers: Headers) -> Response:
-    lines = rejection_lines(rejection, headers)
-    return error(rejection.status, rejection, headers, code=rejection.code, lines=lines)
-
-
 def rejection_lines(rejection: RequestRejected, headers: Headers) -> Lines:
     """Return the headers that tell the client what to do."""
     match rejection:
@@ -297,11 +276,6 @@ def rejection_lines(rejection: RequestRejected, headers: Headers) -> Lines:
                 lines = ((b"progress-limit", rejection.allowance.encode()), *lines)
             return ((b"retry-after", b"%d" % rejection.seconds), *lines)
     return ()
-
-
-def unavailable(cause: Unavailable, headers: Headers) -> Response:
-    lines = ((b"retry-after", b"%d" % cause.retry_after_s),)
-    return error(503, UNAVAILABLE, headers, code="UNAVAILABLE", lines=lines)
 
 
 def error(

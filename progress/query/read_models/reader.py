@@ -173,18 +173,13 @@ class Reader:
         self, statement: NumberedStatement, parameters: Parameters
     ) -> list[asyncpg.Record]:
         arguments, scope = statement.arguments(parameters), request_scope.current()
-
-        async def fetch(connection: asyncpg.Connection) -> list[asyncpg.Record]:
-            rows: list[asyncpg.Record] = await connection.fetch(
-                statement.text, *arguments, timeout=scope.remaining()
+        with tracing.child_span(statement.name, "client", _SQL):
+            found: list[asyncpg.Record] = await self._database.run(
+                lambda session: session.fetch(
+                    statement.text, *arguments, timeout=scope.remaining()
+                ),
+                scope,
             )
-            return rows
-
-        if not tracing.is_exporting():
-            found = await self._database.run(fetch, scope)
-        else:
-            with tracing.child_span(statement.name, "client", _SQL):
-                found = await self._database.run(fetch, scope)
         if self._note_due_at is not None and time.monotonic() >= self._note_due_at:
             self._note_due_at = time.monotonic() + _NOTE_S
             noted = self._note_read()
