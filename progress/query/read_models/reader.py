@@ -132,8 +132,10 @@ class Reader:
 
         The block is about one learner (`user_id`), or about a group's present members (`group_id`),
         who have no `known_at`. At a past moment, use only events that had happened by `as_of` and
-        had been recorded by `known_at`. None means the present.
+        had been recorded by `known_at`. None means the present. `now` is the moment's.
         """
+        if moment is not None:
+            parameters["now"] = moment.now
         if moment is None or not moment.is_past:
             return await self.fetch(file, block, constants, **parameters)
         if moment.as_of and "group_id" in parameters:
