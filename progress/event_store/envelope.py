@@ -77,9 +77,10 @@ def decode_part(
     *,
     single: bool = False,
     owner: str = "",
-    mask: rejections.Mask = masking.mask_json,
 ) -> ParsedEvent | Rejection:
     """Return the event of one entry, a `single` one or of a list; a masked one has an `owner`."""
+    # What a learner may not record leaves no dead letter.
+    mask: rejections.Mask = (lambda _: "") if message.learner else masking.mask_json
     if len(part) > _MOST_BYTES:
         # An array's elements have been checked: they are JSON. A single entry has not been checked,
         # so it is masked as text.

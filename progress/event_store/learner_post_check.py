@@ -57,7 +57,7 @@ def check(
         recorded, event_type = b"", None
         reason = f"expected at most {_MOST_SENT_BYTES:,} bytes as sent - at $"
         if len(part) <= _MOST_SENT_BYTES:
-            entry = envelope.decode_part(part, index, message, mask=lambda _: "")
+            entry = envelope.decode_part(part, index, message)
             event_type = entry.event_type
             if isinstance(entry, ParsedEvent):
                 recorded, reason = _encode(entry, learner, now)

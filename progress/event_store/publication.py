@@ -104,19 +104,12 @@ def _send(messages: Sequence[Row], settings: Settings) -> None:
     attributes = wakeups.publish_attributes(outgoing.TOPIC)
     with tracing.child_span(f"publish {outgoing.TOPIC}", "producer", attributes) as span:
         span.set_attribute("messaging.batch.message_count", len(messages))
+        pool = ThreadPoolExecutor(min(_REQUESTS, len(streams)))
         try:
-            _run_all(send, [*streams.values()])
+            for sent in [pool.submit(send, stream) for stream in streams.values()]:
+                sent.result()
         except PubSubUnavailable:
             outage().begin()
             raise
-
-
-def _run_all(send: Any, streams: list[Any]) -> None:
-    """Call `send` with each stream. After an error, begin no further call; wait for the others."""
-    with ThreadPoolExecutor(min(_REQUESTS, len(streams))) as pool:
-        running = [pool.submit(send, stream) for stream in streams]
-        try:
-            for sent in running:
-                sent.result()
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(cancel_futures=True)  # after an error, begin no further call
