@@ -58,7 +58,6 @@ _ALLOW_POST = ((b"allow", b"POST"),)
 _ALLOW = b"GET, HEAD, OPTIONS, POST"
 _ALLOW_AT = {"/health": b"GET, HEAD, OPTIONS", _POSTS: b"OPTIONS, POST"}
 _POSTS_ONLY = GraphQLResponse(b"null", [protocol.format_error(auth.POSTS_ONLY, "FORBIDDEN")])
-_NO_LINES: protocol.Lines = ()
 _EXPORT_HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -213,15 +212,9 @@ class QueryApi:
                 graphql_request = await self._admit(caller, protocol.to_request(parameters))
                 # The headers are not for this operation: browsers open a socket with `no-cache`.
                 answer = await self._subscribe(graphql_request, context, {}, log, place=place)
-            except RequestRejected as error:
-                answer, status = _reject(protocol.format_error(error, error.code)), error.status
-            except Unavailable as error:
-                logs.write("WARNING", f"not answered: {error}")
-                unavailable = protocol.format_error(protocol.UNAVAILABLE, "UNAVAILABLE")
-                answer, status = _reject(unavailable), 503
-            except Exception as error:  # noqa: BLE001 - any error is masked and logged
-                masked = execute.format_error(GraphQLError("", original_error=error), log)
-                answer, status = _reject(masked), 500
+            except Exception as error:  # noqa: BLE001 - any error is told
+                status, formatted = _format(error, log)
+                answer = GraphQLResponse(None, [formatted], executed=False)
             log.write(status)
             span.set_attribute("progress.operation", log.operation)
             if log.has_failed:
@@ -297,31 +290,26 @@ def _open_redis(url: str) -> "Client":
     return Client(url)
 
 
-def _reject(error: dict[str, Any]) -> GraphQLResponse:
-    return GraphQLResponse(None, [error], executed=False)
-
-
 def _explain(error: Exception, path: str, headers: Headers, log: RequestLog) -> Response:
-    """Return the response to an error; one that nobody expects is masked and logged."""
-    status, lines = 500, _NO_LINES
-    match error:
-        case RequestRejected():
-            status, formatted = error.status, protocol.format_error(error, error.code)
-            lines = protocol.rejection_lines(error, headers)
-            if isinstance(error, Forbidden) and path == _POSTS:
-                status = 403
-        case Unavailable():
-            status, formatted = 503, protocol.format_error(protocol.UNAVAILABLE, "UNAVAILABLE")
-            lines = ((b"retry-after", b"%d" % error.retry_after_s),)
-            if path == _POSTS:
-                logs.write("WARNING", f"not recorded: {error}", operation="post", outcome="error")
-            else:
-                logs.write("WARNING", f"not answered: {error}")
-        case _:
-            formatted = execute.format_error(GraphQLError("", original_error=error), log)
+    status, formatted = _format(error, log, path)
+    lines = protocol.error_lines(error, headers)
     if path == _POSTS:
         return protocol.refuse(formatted["message"], status, lines)
     return protocol.from_error(status, formatted, headers, lines)
+
+
+def _format(error: Exception, log: RequestLog, path: str = "") -> tuple[int, dict[str, Any]]:
+    """Return the status and the formatted error; one that nobody expects is masked and logged."""
+    if isinstance(error, RequestRejected):
+        is_forbidden = isinstance(error, Forbidden) and path == _POSTS
+        return 403 if is_forbidden else error.status, protocol.format_error(error, error.code)
+    if not isinstance(error, Unavailable):
+        return 500, execute.format_error(GraphQLError("", original_error=error), log)
+    if path == _POSTS:
+        logs.write("WARNING", f"not recorded: {error}", operation="post", outcome="error")
+    else:
+        logs.write("WARNING", f"not answered: {error}")
+    return 503, protocol.format_error(protocol.UNAVAILABLE, "UNAVAILABLE")
 
 
 def _set_attributes(span: Span, request: Request, response: Response) -> None:

@@ -21,11 +21,11 @@ from progress.errors import (
     InstanceFull,
     PersistedQueryNotSupported,
     RateLimited,
-    RequestRejected,
     RequestTooLarge,
     RequestTooSlow,
     SettingsError,
     Unauthenticated,
+    Unavailable,
 )
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
 from progress.query.http.held_bodies import Resize
@@ -261,20 +261,22 @@ def body(answer: GraphQLResponse) -> bytes:
     return b"{" + b",".join(entries) + b"}"
 
 
-def rejection_lines(rejection: RequestRejected, headers: Headers) -> Lines:
+def error_lines(error: Exception, headers: Headers) -> Lines:
     """Return the headers that tell the client what to do."""
-    match rejection:
+    match error:
+        case Unavailable():
+            return ((b"retry-after", b"%d" % error.retry_after_s),)
         case Unauthenticated():
             challenge = b'Bearer realm="progress"'
             if b"authorization" in headers:
                 challenge += b', error="invalid_token"'
             return ((b"www-authenticate", challenge),)
         case RateLimited():
-            is_full = isinstance(rejection, InstanceFull)  # the rest of the body is not read
+            is_full = isinstance(error, InstanceFull)  # the rest of the body is not read
             lines = ((b"connection", b"close"),) if is_full else ()
-            if rejection.allowance:
-                lines = ((b"progress-limit", rejection.allowance.encode()), *lines)
-            return ((b"retry-after", b"%d" % rejection.seconds), *lines)
+            if error.allowance:
+                lines = ((b"progress-limit", error.allowance.encode()), *lines)
+            return ((b"retry-after", b"%d" % error.seconds), *lines)
     return ()
 
 
