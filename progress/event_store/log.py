@@ -209,9 +209,9 @@ def _batch(deliveries: Sequence[Delivery]) -> dict[str, Any]:
 
 
 def _letter_fields(rejection: Rejection, message: int, n: int) -> dict[str, Any]:
-    fields = msgspec.structs.asdict(rejection) | {"n": n, "message": message}
-    event: ParsedEvent | None = fields.pop("event")
-    if event is not None:
+    known = msgspec.structs.asdict(rejection) | {"n": n, "message": message}
+    fields = {name: value for name, value in known.items() if value is not None}
+    if (event := fields.pop("event", None)) is not None:
         names = ("occurred_at", "data", "metadata", "learner")
         fields |= {"id": event.event_id, "stored_type": event.event_type}
         fields |= {name: getattr(event, name) for name in names}
