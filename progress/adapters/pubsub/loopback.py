@@ -21,7 +21,7 @@ def send(url: str, body: bytes, key: str, *, timeout_s: float) -> None:
     parts = urlsplit(url)
     with contextlib.closing(http.client.HTTPConnection(parts.netloc, timeout=timeout_s)) as called:
         try:
-            called.request("POST", parts.path, body, headers(key))
+            called.request("POST", parts.path or "/", body, headers(key))
         except OSError as error:
             raise PubSubUnavailable(f"nobody listens at {parts.netloc}: {error}") from error
 
