@@ -31,11 +31,6 @@ class Console(rich.console.Console):  # noqa: TID251 - other modules use this cl
     def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
         super().__init__(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
 
-    def print(self, *objects: Any, **options: Any) -> None:
-        """Leave it to the terminal to wrap texts, so that paths and addresses stay whole."""
-        is_text = all(isinstance(each, str) for each in objects)
-        super().print(*objects, soft_wrap=is_text, **options)
-
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(escape(text), **options)
 

@@ -77,7 +77,7 @@ def archive(
             report = msgspec.structs.replace(report, merges=merged)
     except ArchiveRunning as error:
         undone = "archived" if report.ranges is None else "merged"
-        console.print(f"Nothing {undone}: {error}.")
+        console.print(f"Nothing {undone}: {error}.", soft_wrap=True)
     if as_json:
         terminal.print_json(report)
 
@@ -93,11 +93,12 @@ def _run(
         reason = _NOT_FULL
         if is_now:
             reason = "the log has no events" if is_empty else _NOT_FOLDED
-        console.print(f"Nothing archived in {report.location}: {reason}.")
+        console.print(f"Nothing archived in {report.location}: {reason}.", soft_wrap=True)
         return report
     console.print(
         f"Archived in {report.location}: {_count(archived.ranges)} up to position "
-        f"{archived.upto:,}."
+        f"{archived.upto:,}.",
+        soft_wrap=True,
     )
     return msgspec.structs.replace(report, ranges=len(archived.ranges), upto=archived.upto)
 
@@ -137,10 +138,11 @@ def check(
 def _show(console: Console, report: archive_check.ArchiveFindings) -> None:
     console.print(
         f"{_count(report.manifest.ranges)} up to position {report.manifest.upto:,}: "
-        f"{report.files:,} files with {report.events:,} events"
+        f"{report.files:,} files with {report.events:,} events",
+        soft_wrap=True,
     )
     for finding in report.findings:
-        console.print(f"WRONG  {finding.path} {finding.problem}")
+        console.print(f"WRONG  {finding.path} {finding.problem}", soft_wrap=True)
     if not report.findings:
         console.print("The archive is complete.")
 
@@ -153,5 +155,6 @@ def restore() -> None:
         restored = archive_restore.run(connection, stored, show_progress)
     console.print(
         f"The log has {restored.positions:,} events again; {restored.erased:,} of them are "
-        "erased. Run `progress rebuild`."
+        "erased. Run `progress rebuild`.",
+        soft_wrap=True,
     )

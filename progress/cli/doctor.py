@@ -71,7 +71,7 @@ def _show(parts: list[Part]) -> None:
     console.print(table)
     findings = [finding for part in parts for finding in part.findings]
     for finding in findings:
-        console.print(f"LOOK  {finding.found}: {finding.do}")
+        console.print(f"LOOK  {finding.found}: {finding.do}", soft_wrap=True)
     count = len(findings)
     things = f"{count} {'thing needs' if count == 1 else 'things need'}"
     console.print(f"{things if count else 'Nothing needs'} a person.")

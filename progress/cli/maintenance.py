@@ -117,13 +117,13 @@ def status(as_json: AsJson = False) -> None:
         hours = f"{pending / 3_600:,.1f} hours"
         console.print(f"The oldest pending event has waited for its session for {hours}.")
     if isinstance(undelivered, str):
-        console.print(f"Pub/Sub: {undelivered}.")
+        console.print(f"Pub/Sub: {undelivered}.", soft_wrap=True)
     elif undelivered:
         waiting = sum(each.messages for each in undelivered)
         console.print(f"{waiting:,} messages are not delivered yet.")
         for each in undelivered:
             if each.messages:
-                console.print(f"  {each.messages:,} of {each.subscription}")
+                console.print(f"  {each.messages:,} of {each.subscription}", soft_wrap=True)
     table = Table("projection", "", "events behind", "seconds behind", "status", box=None)
     for row in (*projections, out):
         kind = "realtime" if row["realtime"] else "batch"

@@ -157,7 +157,7 @@ def save_file(
     with target.writing(name) as output:
         for part in source.reading(file.object):
             output.write(part)
-    console.print(f"{folder / name}: {file.bytes:,} bytes")
+    console.print(f"{folder / name}: {file.bytes:,} bytes", soft_wrap=True)
 
 
 def choose_name(target: Storage, name: str) -> str:

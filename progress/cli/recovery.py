@@ -73,7 +73,7 @@ def _show(report: checks.CheckReport, *, with_rows: bool) -> None:
         table.add_row(str(row.shard), *(f"{number:,}" for number in numbers), state)
     console.print(table)
     for finding in report.findings:
-        console.print(f"WRONG  {finding.found}: {finding.do}")
+        console.print(f"WRONG  {finding.found}: {finding.do}", soft_wrap=True)
     if not report.findings:
         rows = " and every row" if with_rows else ""
         console.print(f"The log is complete, and the checkpoints{rows} match it.")
@@ -135,7 +135,7 @@ def release(shard: Shard) -> None:
     """
     with connections.open_connection() as connection:
         ended = shard_locks.release(connection, shard)
-    Console().print(f"{' and '.join(ended)} ended: shard {shard} is free.")
+    Console().print(f"{' and '.join(ended)} ended: shard {shard} is free.", soft_wrap=True)
 
 
 @erasures_group.callback()
@@ -156,13 +156,15 @@ def apply() -> None:
         result = ledger_erasures.apply(connection, connections.archive(), show_progress)
     console.print(
         f"{result.erased:,} learners are erased again. {result.unknown:,} other erased learners "
-        "are not in this log; their later events will be dropped."
+        "are not in this log; their later events will be dropped.",
+        soft_wrap=True,
     )
     if overdue:
         days = ledger_erasures.TIME_LIMIT_S / 86_400
         console.print(
             f"{overdue:,} requested erasures were over their time limit: they got {days:.0f} days "
-            "from now on."
+            "from now on.",
+            soft_wrap=True,
         )
 
 
@@ -190,7 +192,7 @@ def dump(
     console = Console()
     with connections.open_behind_bar(console, "dumping") as (connection, show_progress):
         name, manifest = dumps.run(connection, target, show_progress)
-    console.print(_describe(location, name, manifest))
+    console.print(_describe(location, name, manifest), soft_wrap=True)
 
 
 def _dump_daily(target: Storage, location: str) -> None:
@@ -223,7 +225,9 @@ def load(
     console = Console()
     with connections.open_behind_bar(console, "loading") as (connection, show_progress):
         loaded, manifest = dumps.load(connection, stored, archive, show_progress, name)
-    console.print(f"The dump {loaded} is loaded: it ends at position {manifest.head:,}.")
+    console.print(
+        f"The dump {loaded} is loaded: it ends at position {manifest.head:,}.", soft_wrap=True
+    )
     rebuild.ensure(connections.connect)
     apply()
 
@@ -247,11 +251,13 @@ def drill_command() -> None:
     hours = (datetime.now(UTC) - done.dump.taken_at) / timedelta(hours=1)
     console.print(
         f"The dump {done.name}, {hours:,.1f} hours old, up to position {done.dump.head:,}, was "
-        f"restored, rebuilt and compared in {done.seconds:,.1f} s."
+        f"restored, rebuilt and compared in {done.seconds:,.1f} s.",
+        soft_wrap=True,
     )
     for name, lack in done.newer.items():
         console.print(
-            f"The newer dump {name} is not whole: {lack}. The last whole one was restored."
+            f"The newer dump {name} is not whole: {lack}. The last whole one was restored.",
+            soft_wrap=True,
         )
     if wrong := done.findings:
         raise ProgressError("; ".join(f"{each.found}: {each.do}" for each in wrong))

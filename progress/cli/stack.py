@@ -45,9 +45,9 @@ def up(
         )
     url = data_folder.running(connections.folder()).addresses["graphql_url"]
     if supervisor is None:
-        console.print(f"The local stack is already running: {url}")
+        console.print(f"The local stack is already running: {url}", soft_wrap=True)
         if port not in {local_stack.DEFAULT_PORT, urlsplit(url).port}:
-            console.print(f"To use port {port}, first run `progress down`.")
+            console.print(f"To use port {port}, first run `progress down`.", soft_wrap=True)
         return
     console.print(f"The local stack is running: {url}")
     page = url.removesuffix("graphql")
@@ -96,7 +96,7 @@ def open_command(
     code = sign_in_codes.issue(folder.codes, user, roles, group or ())
     address = f"{page}#sign-in={code}"
     if _open_browser(address):
-        Console().print(f"The page of {user} is open in the browser.")
+        Console().print(f"The page of {user} is open in the browser.", soft_wrap=True)
     else:
         typer.echo("No browser was found. Open this address within ten minutes (it works once):")
         typer.echo(address)

@@ -133,8 +133,8 @@ def _show_page(
     console.print(
         f"  The {whose}'s page. Open this address within ten minutes; it works only once:"
     )
-    console.print(f"{url.removesuffix('graphql')}#sign-in={code}")
-    console.print(f"  A new address: {_PROGRAM} open {options}")
+    console.print(f"{url.removesuffix('graphql')}#sign-in={code}", soft_wrap=True)
+    console.print(f"  A new address: {_PROGRAM} open {options}", soft_wrap=True)
     for step in (*steps, f"The stack keeps running. To stop it: {_PROGRAM} down"):
         console.print(f"  {step}")
 

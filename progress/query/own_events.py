@@ -1,7 +1,8 @@
 """The recorder of what learners do to their own record: with a post, or with a mutation."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from progress.adapters import request_scope
 from progress.errors import InstanceUnavailable
 from progress.query.read_models.reader import Reader
 
+_WAKE_TIMEOUT_S = 3.0
 _OF_POST = {"is_mutation": False, "expected_version": None, "seen_version": None, "seen": None}
 
 
@@ -61,3 +63,10 @@ class OwnEvents:
         values = _OF_POST | of_mutation
         row = await self.fetch("append", user_id=learner, entries=sent, **values)
         return msgspec.json.decode(row["recorded"], type=Recorded)
+
+
+async def wake(send: Callable[[Any], object], named: Collection[Any]) -> None:
+    """Send wake-ups; if this takes too long, leave them to the sweep."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_WAKE_TIMEOUT_S):
+            await asyncio.to_thread(send, named)

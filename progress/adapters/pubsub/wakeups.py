@@ -11,13 +11,10 @@ Cloud Run that has no request meanwhile has no CPU either: there the thread goes
 request, and an instance that ends leaves it to the sweep.
 """
 
-import asyncio
-import contextlib
 import functools
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
 from uuid import UUID
 
 import msgspec
@@ -31,7 +28,6 @@ from progress.errors import PubSubUnavailable
 TOPIC = "progress-commands"
 _TIMEOUT_S = 2.0
 _PAUSE_S = 5.0  # after a failure
-_LOOP_TIMEOUT_S = 3.0
 _COMMAND_TIMEOUT_S = 20.0  # of a command of `progress`, which first opens the connection
 _EVENT_DELAY = "event_delay_ms"
 
@@ -92,13 +88,6 @@ def read_event_delay(attributes: Mapping[str, str]) -> int:
 def send_operations(operation_ids: Iterable[UUID]) -> bool:
     """Wake a worker for each operation, as `send` does for each shard."""
     return _send([operation_command(each) for each in operation_ids])
-
-
-async def send_within(send: Callable[[Any], object], named: Collection[Any]) -> None:
-    """Send from an event loop; if this takes over three seconds, leave it to the sweep."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_LOOP_TIMEOUT_S):
-            await asyncio.to_thread(send, named)
 
 
 def publish(operation_ids: Iterable[UUID], shards: Iterable[int]) -> None:

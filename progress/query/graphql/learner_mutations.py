@@ -27,7 +27,7 @@ from progress.errors import (
 )
 from progress.event_store import envelope, events
 from progress.event_store.entries import Message, Rejection
-from progress.query import rate_limits
+from progress.query import own_events, rate_limits
 from progress.query.cache.versions import DatabaseVersions
 from progress.query.own_events import OwnEvents
 from progress.query.rate_limits import EVENTS, RateLimiter
@@ -211,7 +211,7 @@ class EventRecorder:
                 raise NotFound("expected a caller who is not erased")
             if recorded.global_position is None:
                 raise InstanceUnavailable("the clock of the database was set back")
-            await wakeups.send_within(wakeups.send, recorded.shards)
+            await own_events.wake(wakeups.send, recorded.shards)
             return "appended" in recorded.outcomes, recorded.global_position
         return False, found["position"]
 

@@ -21,6 +21,7 @@ from progress.operations.export_files import (
     StatisticsTable,
 )
 from progress.operations.records import ARCHIVE_SUBJECT, PLANS, Operation, OperationKind
+from progress.query import own_events
 from progress.query.graphql import arguments, learner_mutations, types
 from progress.query.graphql.context import Info
 from progress.query.graphql.learner_mutations import PublishedEvent
@@ -251,7 +252,7 @@ async def _start(
     _check_accepted(kind, accepted, daily_limit=daily_limit, is_shared=is_shared)
     if not accepted["is_finished"]:
         called = [accepted["operation_id"]]
-        await wakeups.send_within(wakeups.send_operations, called)
+        await own_events.wake(wakeups.send_operations, called)
     return await _existing_operation(info, accepted["operation_id"])
 
 
@@ -287,7 +288,7 @@ async def _change(info: Info, block: str, operation_id: UUID, **values: object) 
     )
     if rows[0]["version"] is None:
         return None
-    await wakeups.send_within(wakeups.send_operations, [operation_id])
+    await own_events.wake(wakeups.send_operations, [operation_id])
     return await _existing_operation(info, operation_id)
 
 

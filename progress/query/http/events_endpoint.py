@@ -21,7 +21,7 @@ from progress.errors import Forbidden, RedisUnavailable, Unavailable
 from progress.event_store import bodies, learner_post_check
 from progress.event_store.learner_post_check import LearnerPost
 from progress.event_store.post_answers import Taken
-from progress.query import rate_limits
+from progress.query import own_events, rate_limits
 from progress.query.execution.execute import RequestLog
 from progress.query.http import protocol
 from progress.query.http.held_bodies import HeldBodies
@@ -136,7 +136,7 @@ class EventsEndpoint:
                     post.refuse(part[n][0], reason, clock)
         finally:
             if shards:  # also if a later part has failed
-                await wakeups.send_within(wakeups.send, shards)
+                await own_events.wake(wakeups.send, shards)
         return is_erased
 
     async def _find_first_day(self, learner: str) -> int | None:
