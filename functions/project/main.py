@@ -4,6 +4,7 @@ It takes the commands of the topic `progress-commands`. Under `progress serve`, 
 the key send them, and as many are run at a time as the database has connections for.
 """
 
+import contextlib
 import hmac
 from uuid import UUID
 
@@ -43,18 +44,12 @@ def project(request: Request) -> ResponseReturnValue:
         if command is None:
             logs.write("WARNING", "expected a command that wakes a shard or runs an operation")
         elif isinstance(command, UUID):
-            _run(command)
+            # Imported here, so that a cold start for a wake-up loads no steps of operations.
+            from progress.operations import runner
+
+            with _turns.operation() if _turns else contextlib.nullcontext():
+                runner.run(command)
         else:
             wake = _turns.wake if _turns else projector.wake
             wake(command, wakeups.read_event_delay(attributes))
     return "", handled.status
-
-
-def _run(operation_id: UUID) -> None:
-    # Imported here, so that a cold start for a wake-up loads no steps of operations.
-    from progress.operations import runner
-
-    if _turns:
-        _turns.run(lambda: runner.run(operation_id))
-    else:
-        runner.run(operation_id)

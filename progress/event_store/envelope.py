@@ -77,9 +77,10 @@ def decode_part(
     *,
     single: bool = False,
     owner: str = "",
-    mask: rejections.Mask = masking.mask_json,
 ) -> ParsedEvent | Rejection:
     """Return the event of one entry, a `single` one or of a list; a masked one has an `owner`."""
+    # What a learner may not record leaves no dead letter.
+    mask: rejections.Mask = (lambda _: "") if message.learner else masking.mask_json
     if len(part) > _MOST_BYTES:
         # An array's elements have been checked: they are JSON. A single entry has not been checked,
         # so it is masked as text.
@@ -183,9 +184,17 @@ class _EventParser:
         if event_type == _CARD and data.get("due") is not None and _CARD in events.EVENT_TYPES:
             with contextlib.suppress(SerializationError):  # `_check_rules` rejects it
                 data = {**data, "due": timestamps.to_stored(data["due"], "$.data.due")}
-        event = _assign_stream(event_id, event_type, occurred_at, data, metadata)
-        event.index = index
-        self.event = event
+        event = self.event = ParsedEvent(
+            index=index,
+            event_id=event_id,
+            event_type=event_type,
+            occurred_at=occurred_at,
+            data=data,
+            metadata=metadata,
+            learner=self.message.learner or None,
+        )
+        if event.learner is None:
+            _assign_stream(event)
         if self.message.is_replay:
             _check_unmasked(event)
         _check_rules(event, has_data=self.data is not None)
@@ -230,41 +239,24 @@ class _EventParser:
         return self.message.published_at
 
 
-def _assign_stream(
-    event_id: str,
-    event_type: str,
-    occurred_at: datetime,
-    data: dict[str, Any],
-    metadata: dict[str, Any],
-) -> ParsedEvent:
-    """Create the event; its stream is the learner's, the session's learner's or `stream_id`."""
-    declared = events.EVENT_TYPES.get(event_type)
-    learner, session_id, stream_id = data.get("user_id"), data.get("session_id"), None
-    if learner is None:
-        learner = metadata.get("user_id")
+def _assign_stream(event: ParsedEvent) -> None:
+    """Set whose stream it is: the learner's, the session's learner's or that of `stream_id`."""
+    declared, data = events.EVENT_TYPES.get(event.event_type), event.data
+    event.learner, event.session_id = data.get("user_id"), data.get("session_id")
+    if event.learner is None:
+        event.learner = event.metadata.get("user_id")
     if declared is None:
-        stream_id = f"other-{event_type}"
+        event.stream_id = f"other-{event.event_type}"
     elif issubclass(declared, events.ItemEvent):
-        learner = session_id = None
-        stream_id = f"item-{data.get('item_id')}"
+        event.learner = event.session_id = None
+        event.stream_id = f"item-{data.get('item_id')}"
     elif issubclass(declared, events.ListEvent):
-        session_id, stream_id = None, f"list-{data.get('list_id')}"
+        event.session_id, event.stream_id = None, f"list-{data.get('list_id')}"
     elif issubclass(declared, events.AssignmentEvent):
-        learner = session_id = None
-        stream_id = f"group-{data.get('group_id')}"
-    if learner is not None and event_type != "SessionStarted":
-        session_id = None
-    return ParsedEvent(
-        index=0,
-        event_id=event_id,
-        event_type=event_type,
-        occurred_at=occurred_at,
-        data=data,
-        metadata=metadata,
-        learner=learner,
-        session_id=session_id,
-        stream_id=stream_id,
-    )
+        event.learner = event.session_id = None
+        event.stream_id = f"group-{data.get('group_id')}"
+    if event.learner is not None and event.event_type != "SessionStarted":
+        event.session_id = None
 
 
 def _check_unmasked(event: ParsedEvent) -> None:

@@ -24,6 +24,7 @@ _MOST_SENT_BYTES = 65_536  # of an entry: six times as many as recorded, for esc
 _MOST_ENTRY_BYTES = 8_192  # as recorded
 _NAMESPACE = uuid5(NAMESPACE_OID, "learner")
 _KEPT = ("user_id", "correlation_id", "causation_id", "source_id")  # of the metadata
+_LIMITED = {"UserPreferencesChanged": "preferences", "EventRetracted": "retractions"}
 _PAUSE_EVERY, _PAUSE_S = 16, 0.000_1  # entries; 16 take less than a millisecond
 
 
@@ -32,18 +33,13 @@ class LearnerPost(msgspec.Struct, frozen=True):
 
     good: dict[int, bytes]
     refused: list[Refused]
-    types: Counter[str]  # of the entries whose type is known, also of refused ones
-    other_bytes: int  # of what is accepted, without changes of lists
-    list_bytes: int  # of these
+    counts: Counter[str]  # of what the learner's limits allow, by the name of the limit
 
-    @property
-    def entries(self) -> int:
-        return len(self.good) + len(self.refused)
-
-    @property
-    def lists(self) -> int:
-        """Return how many entries change a list; they have an allowance of their own."""
-        return sum(self.types[name] for name in OF_LISTS)
+    def refuse(self, index: int, reason: str, clock: datetime | None) -> None:
+        """Note what the log refuses of what is good; `clock` is the one that it is ahead of."""
+        sent_id = msgspec.json.decode(self.good.pop(index))["metadata"]["source_id"]
+        reason = timestamps.describe_future(clock) if clock else reason
+        self.refused.append(Refused(index, reason, sent_id))
 
 
 def check(
@@ -54,34 +50,27 @@ def check(
     In a thread, make short pauses: an event loop, which waits for the interpreter, runs in them.
     """
     message = Message(learner=learner)
-    good: dict[int, bytes] = {}
-    refused: list[Refused] = []
-    types: Counter[str] = Counter()
-    list_bytes = 0
+    post = LearnerPost({}, [], Counter())
     for index, part in bodies.split(body, media_type):
         if in_thread and index % _PAUSE_EVERY == 0:
             time.sleep(_PAUSE_S)
-        recorded, reason = b"", f"expected at most {_MOST_SENT_BYTES:,} bytes as sent - at $"
+        recorded, event_type = b"", None
+        reason = f"expected at most {_MOST_SENT_BYTES:,} bytes as sent - at $"
         if len(part) <= _MOST_SENT_BYTES:
-            entry = envelope.decode_part(part, index, message, mask=lambda _: "")
-            types[entry.event_type or ""] += 1
+            entry = envelope.decode_part(part, index, message)
+            event_type = entry.event_type
             if isinstance(entry, ParsedEvent):
                 recorded, reason = _encode(entry, learner, now)
-                list_bytes += len(recorded) if not reason and entry.event_type in OF_LISTS else 0
             else:
                 reason = entry.reason
+        kind = "lists" if event_type in OF_LISTS else "entries"
+        post.counts.update([kind, _LIMITED.get(event_type or "", "")])
         if reason:
-            refused.append(Refused(index, reason, _sent_id(part)))
+            post.refused.append(Refused(index, reason, _sent_id(part)))
         else:
-            good[index] = recorded
-    size = sum(map(len, good.values())) - list_bytes
-    return LearnerPost(good, refused, types, size, list_bytes)
-
-
-def refuse(index: int, entry: bytes, reason: str, clock: datetime | None) -> Refused:
-    """Return what the log refuses of what is good; `clock` is the one that it is ahead of."""
-    sent_id = msgspec.json.decode(entry)["metadata"]["source_id"]
-    return Refused(index, timestamps.describe_future(clock) if clock else reason, sent_id)
+            post.good[index] = recorded
+            post.counts["list-bytes" if kind == "lists" else "bytes"] += len(recorded)
+    return post
 
 
 def own_id(learner: str, id_: str) -> str:

@@ -197,14 +197,8 @@ def _batch(deliveries: Sequence[Delivery]) -> dict[str, Any]:
             else:
                 entry.message = number
                 events.append(entry)
-    batch: dict[str, Any] = {
-        "messages": [
-            _message_fields(delivery.message)
-            | ({"reserve": delivery.reserve} if delivery.reserve else {})
-            for delivery in deliveries
-        ],
-        "events": events,
-    }
+    messages = [_message_fields(each.message, each.reserve) for each in deliveries]
+    batch: dict[str, Any] = {"messages": messages, "events": events}
     if letters:
         batch["letters"] = letters
     if any(delivery.is_reported for delivery in deliveries):
@@ -215,39 +209,23 @@ def _batch(deliveries: Sequence[Delivery]) -> dict[str, Any]:
 
 
 def _letter_fields(rejection: Rejection, message: int, n: int) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "n": n,
-        "message": message,
-        "index": rejection.index,
-        "kind": rejection.kind,
-        "event_id": rejection.event_id,
-        "event_type": rejection.event_type,
-        "reason": rejection.reason,
-        "payload": rejection.payload,
-        "attributes": rejection.attributes,
-        "owners": rejection.owners,
-    }
-    if rejection.indexes is not None:
-        fields |= {"indexes": rejection.indexes, "texts": rejection.texts}
-    if rejection.event is not None:
-        fields |= {
-            "id": rejection.event.event_id,
-            "stored_type": rejection.event.event_type,
-            "occurred_at": rejection.event.occurred_at,
-            "data": rejection.event.data,
-            "metadata": rejection.event.metadata,
-            "learner": rejection.event.learner,
-        }
+    known = msgspec.structs.asdict(rejection) | {"n": n, "message": message}
+    fields = {name: value for name, value in known.items() if value is not None}
+    if (event := fields.pop("event", None)) is not None:
+        names = ("occurred_at", "data", "metadata", "learner")
+        fields |= {"id": event.event_id, "stored_type": event.event_type}
+        fields |= {name: getattr(event, name) for name in names}
     return fields
 
 
-def _message_fields(message: Message) -> dict[str, Any]:
+def _message_fields(message: Message, reserve: int) -> dict[str, Any]:
     return {
         "topic": message.topic or None,
         "subscription": message.subscription,
         "message_id": message.message_id,
         "published_at": message.published_at,
         **({"poster": message.poster} if message.poster else {}),
+        **({"reserve": reserve} if reserve else {}),
     }
 
 

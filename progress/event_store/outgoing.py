@@ -6,7 +6,7 @@ Those that are posted to WEBHOOK_URL are in structured mode.
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -74,22 +74,34 @@ MESSAGES: dict[Kind, type[msgspec.Struct]] = {
 }
 
 
-def make_attributes(
-    kind: Kind, event_type: str, message_id: uuid.UUID, *, subject: str, time: datetime, source: str
-) -> dict[str, str]:
-    """Return the attributes of a message: those of a CloudEvent, and those for filters."""
-    return {
-        "content-type": "application/json",
-        "ce-specversion": "1.0",
-        "ce-id": str(message_id),
-        "ce-type": event_type,
-        "ce-source": source,
-        "ce-time": time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "ce-subject": subject,
-        "kind": kind,
-        "event_type": event_type,
-        "schema": _SCHEMA,
-    }
+class Row(NamedTuple):
+    """A message, or the end of a window: the checkpoint after it."""
+
+    position: int | None
+    mark: int | None
+    kind: Kind
+    event_type: str
+    event_id: uuid.UUID | None
+    stream_id: str
+    committed_at: datetime
+    data: str | None
+
+    def make_attributes(self, project: str) -> dict[str, str]:
+        """Return the attributes of the message: those of a CloudEvent, and those for filters."""
+        message_id = self.event_id or msgspec.json.decode(self.data or "", type=MilestoneReached).id
+        committed_at = self.committed_at.astimezone(UTC).isoformat(timespec="microseconds")
+        return {
+            "content-type": "application/json",
+            "ce-specversion": "1.0",
+            "ce-id": str(message_id),
+            "ce-type": self.event_type,
+            "ce-source": f"//progress/{project}",
+            "ce-time": committed_at.replace("+00:00", "Z"),
+            "ce-subject": self.stream_id,
+            "kind": self.kind,
+            "event_type": self.event_type,
+            "schema": _SCHEMA,
+        }
 
 
 def make_structured(attributes: Mapping[str, str], data: str) -> bytes:

@@ -20,7 +20,7 @@ from progress.adapters.pubsub.wakeups import Outage
 from progress.adapters.telemetry import logs, tracing
 from progress.errors import PubSubUnavailable
 from progress.event_store import outgoing, windows
-from progress.event_store.windows import Row
+from progress.event_store.outgoing import Row
 from progress.settings import Settings
 
 _AT_MOST = 10_000  # events in one window: many, because a request has the messages of one stream
@@ -40,31 +40,16 @@ def publish(connection: Connection, shard: int, settings: Settings) -> int:
     """Publish what the shard has committed since its checkpoint; return the number of messages.
 
     Return early if another worker is publishing the shard. Raise PubSubUnavailable if a message is
-    not accepted and, of Pub/Sub, for five seconds afterwards; raise DatabaseUnavailable. With
-    WEBHOOK_URL, a function of one machine only wakes its thread that posts, and returns 0.
+    not accepted and, of Pub/Sub, for five seconds afterwards; raise DatabaseUnavailable.
     """
-    if settings.webhook_url:
+    with database.translate_errors():
+        if not windows.has_messages(connection, shard, settings):
+            return 0
+        if not settings.webhook_url:
+            return _publish_windows(connection, shard, settings)
         from progress.event_store import webhook_posts  # its import takes 100 ms
 
-        if settings.serve_key:
-            webhook_posts.wake(shard, settings)
-            return 0
-        return webhook_posts.post_now(connection, shard, settings)
-    published = 0
-    limits = {"at_most": _AT_MOST, "max_bytes": _MAX_BYTES}
-    with (
-        database.translate_errors(),
-        contextlib.closing(windows.lock_each(connection, shard, settings, **limits)) as found,
-    ):
-        for window in found:
-            if not outage().is_over:
-                raise PubSubUnavailable("not published: Pub/Sub failed less than 5 s ago")
-            messages = [row for row in window if row.data is not None]
-            if messages:
-                _send(messages, settings)
-            windows.move(connection, shard, window)
-            published += len(messages)
-    return published
+        return webhook_posts.publish(connection, shard, settings)
 
 
 def publish_shards(connection: Connection, shards: Iterable[int], settings: Settings) -> bool:
@@ -83,49 +68,48 @@ def publish_shards(connection: Connection, shards: Iterable[int], settings: Sett
     return True
 
 
+def _publish_windows(connection: Connection, shard: int, settings: Settings) -> int:
+    published = 0
+    found = windows.lock_each(connection, shard, settings, at_most=_AT_MOST, max_bytes=_MAX_BYTES)
+    with contextlib.closing(found):
+        for window in found:
+            if not outage().is_over:
+                raise PubSubUnavailable("not published: Pub/Sub failed less than 5 s ago")
+            messages = [row for row in window if row.data is not None]
+            if messages:
+                _send(messages, settings)
+            windows.move(connection, shard, window)
+            published += len(messages)
+    return published
+
+
 def _send(messages: Sequence[Row], settings: Settings) -> None:
     """Send the messages; return once Pub/Sub has accepted all of them.
 
     A request has the messages of one stream, because Pub/Sub accepts only one ordering key in a
     request. The streams are independent, so their requests run in parallel.
     """
-    streams: dict[str, list[dict[str, Any]]] = {}
+    project, streams = settings.pubsub_project_id, dict[str, list[dict[str, Any]]]()
     for row in messages:
-        streams.setdefault(row.stream_id, []).append(_encode(row, settings))
-    topic = f"projects/{settings.pubsub_project_id}/topics/{outgoing.TOPIC}"
-    attributes = wakeups.publish_attributes(outgoing.TOPIC)
-
-    emulator = settings.pubsub_emulator_host
+        stream = streams.setdefault(row.stream_id, [])
+        data, order = (row.data or "").encode(), {"ordering_key": row.stream_id}
+        stream.append({"data": data, "attributes": row.make_attributes(project), **order})
+    topic, emulator = f"projects/{project}/topics/{outgoing.TOPIC}", settings.pubsub_emulator_host
 
     def send(stream: list[dict[str, Any]]) -> None:
         for start in range(0, len(stream), _MAX_MESSAGES):
             part = stream[start : start + _MAX_MESSAGES]
             clients.publish(topic, part, emulator=emulator, timeout_s=_TIMEOUT_S)
 
+    attributes = wakeups.publish_attributes(outgoing.TOPIC)
     with tracing.child_span(f"publish {outgoing.TOPIC}", "producer", attributes) as span:
         span.set_attribute("messaging.batch.message_count", len(messages))
+        pool = ThreadPoolExecutor(min(_REQUESTS, len(streams)))
         try:
-            _run_all(send, [*streams.values()])
+            for sent in [pool.submit(send, stream) for stream in streams.values()]:
+                sent.result()
         except PubSubUnavailable:
             outage().begin()
             raise
-
-
-def _run_all(send: Any, streams: list[Any]) -> None:
-    """Call `send` with each stream. After an error, begin no further call; wait for the others."""
-    if len(streams) == 1:
-        send(streams[0])
-        return
-    with ThreadPoolExecutor(min(_REQUESTS, len(streams))) as pool:
-        running = [pool.submit(send, stream) for stream in streams]
-        try:
-            for sent in running:
-                sent.result()
         finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _encode(row: Row, settings: Settings) -> dict[str, Any]:
-    attributes = row.make_attributes(settings)
-    data = (row.data or "").encode()
-    return {"data": data, "attributes": attributes, "ordering_key": row.stream_id}
+            pool.shutdown(cancel_futures=True)  # after an error, begin no further call

@@ -34,16 +34,13 @@ async def post(
 
     Raise WebhookUnavailable if the receiver does not accept one, and DatabaseUnavailable.
     """
-    limits = {"at_most": _AT_MOST, "max_bytes": _MAX_BYTES}
-    with (
-        database.translate_errors(),
-        contextlib.closing(windows.lock_each(connection, shard, settings, **limits)) as found,
-    ):
+    found = windows.lock_each(connection, shard, settings, at_most=_AT_MOST, max_bytes=_MAX_BYTES)
+    with database.translate_errors(), contextlib.closing(found):
         for window in found:
             stale_at = time.monotonic() + _FRESH_S
             for row in window:
                 if row.data is not None:
-                    attributes = row.make_attributes(settings)
+                    attributes = row.make_attributes(settings.pubsub_project_id)
                     body = outgoing.make_structured(attributes, row.data)
                     try:
                         await webhook.post(session, attributes["ce-id"], body, settings)
@@ -57,8 +54,14 @@ async def post(
                     break
 
 
-def post_now(connection: Connection, shard: int, settings: Settings) -> int:
-    """Post the shard's messages in this thread, as `post`; return their number."""
+def publish(connection: Connection, shard: int, settings: Settings) -> int:
+    """Post the shard's messages, as `post`; return their number.
+
+    A function of one machine only wakes its thread that posts, and returns 0.
+    """
+    if settings.serve_key:
+        wake(shard, settings)
+        return 0
 
     async def count() -> int:
         async with webhook.open_session() as session:

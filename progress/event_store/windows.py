@@ -1,41 +1,18 @@
 """The windows of messages that leave the system: read, and behind the publisher's checkpoint."""
 
 from collections.abc import Generator, Sequence
-from datetime import datetime
-from typing import NamedTuple
-from uuid import UUID
-
-import msgspec
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.event_store import outgoing
+from progress.event_store.outgoing import Row
 from progress.settings import Settings
 
 _FILE = "event_store/publication"
 
 
-class Row(NamedTuple):
-    """A message, or the end of a window: the checkpoint after it."""
-
-    position: int | None
-    mark: int | None
-    kind: outgoing.Kind
-    event_type: str
-    event_id: UUID | None
-    stream_id: str
-    committed_at: datetime
-    data: str | None
-
-    def make_attributes(self, settings: Settings) -> dict[str, str]:
-        """Return the attributes of the row's message."""
-        message_id = (
-            self.event_id or msgspec.json.decode(self.data or "", type=outgoing.MilestoneReached).id
-        )
-        return outgoing.make_attributes(
-            self.kind, self.event_type, message_id, subject=self.stream_id,
-            time=self.committed_at, source=f"//progress/{settings.pubsub_project_id}",
-        )  # fmt: skip
+def has_messages(connection: Connection, shard: int, settings: Settings) -> bool:
+    values = {"shard": shard, "setting": settings.publish_events}
+    return bool(database.run(connection, _FILE, "has messages", **values)[0][0])
 
 
 def lock_each(
@@ -47,15 +24,14 @@ def lock_each(
     """
     is_everything = settings.publish_events == "all"
     limits = {"is_everything": is_everything, "at_most": at_most, "max_bytes": max_bytes}
-    values = {"shard": shard, "setting": settings.publish_events}
-    while database.run(connection, _FILE, "has messages", **values)[0][0]:
-        if not database.run(connection, _FILE, "lock", shard=shard)[0][0]:
-            return
+    while database.run(connection, _FILE, "lock", shard=shard)[0][0]:
         try:
             rows = database.run(connection, _FILE, "next messages", shard=shard, **limits)
             yield [Row(*row) for row in rows]
         finally:
             database.run(connection, _FILE, "unlock", shard=shard)
+        if not has_messages(connection, shard, settings):
+            return
 
 
 def move(connection: Connection, shard: int, rows: Sequence[Row]) -> None:

@@ -40,7 +40,7 @@ class Senders:
         """Return the sender's account; raise Unauthenticated, Forbidden or IssuerUnavailable."""
         if self._has_iam:
             return _read_claim(authorization, "sub")
-        if self._has_key(authorization):
+        if self._key and hmac.compare_digest(authorization.encode(), self._key):
             return _MACHINE
         import asyncio
 
@@ -53,9 +53,6 @@ class Senders:
         if caller.role != "publisher":
             raise Forbidden("expected a token whose only role is publisher")
         return caller.user_id
-
-    def _has_key(self, authorization: str) -> bool:
-        return bool(self._key) and hmac.compare_digest(authorization.encode(), self._key)
 
     def _load(self) -> "Authenticator":
         from progress.auth import Authenticator, load_issuer

@@ -161,7 +161,9 @@ def redact(operation: ClaimedOperation) -> object:
         _redact_rest(operation, connection, learner)
         erasure_rows.redact_letters(connection, learner, operation.report_progress)
         erasure_rows.redact_events(connection, learner, report)
-        _publish_deletion(connection, learner)
+        # The other events are empty by now. If Pub/Sub is down, the step `close` waits.
+        if found := erasure_rows.find_unpublished(connection, learner):
+            publication.publish_shards(connection, found[:1], settings.current())
     return {}
 
 
@@ -270,15 +272,6 @@ def _wait_for_requests(operation: ClaimedOperation, connection: Connection) -> N
         operation.wait()
 
 
-def _publish_deletion(connection: Connection, learner: str) -> None:
-    """Publish the learner's UserDeleted, unless Pub/Sub is down: then, the step `close` waits.
-
-    Call this after all earlier events of the learner have been emptied; they are not published.
-    """
-    if found := erasure_rows.find_unpublished(connection, learner):
-        publication.publish_shards(connection, found[:1], settings.current())
-
-
 def _wait_for_publisher(
     operation: ClaimedOperation, connection: Connection, learner: str
 ) -> dict[str, int]:
@@ -291,9 +284,9 @@ def _wait_for_publisher(
         while found := erasure_rows.find_unpublished(connection, learner):
             if current.webhook_url and asks == _ASKS:
                 raise WebhookUnavailable("the deletion has not left yet")
-            publication.publish(connection, found[0], current)
-            if erasure_rows.find_unpublished(connection, learner):
+            if asks:
                 operation.wait()
+            publication.publish(connection, found[0], current)
             asks += 1
     except WebhookUnavailable:
         forgotten_at = operation.outcomes["forget"]["forgotten_at"]
@@ -321,13 +314,7 @@ def _delete_copies(operation: ClaimedOperation, learner: str) -> None:
 
 
 def _redact_rest(operation: ClaimedOperation, connection: Connection, learner: str) -> None:
-    """Remove what is about the learner, but is no event."""
-    _delete_exports(operation, connection, learner)
-    erasure_rows.redact_rest(connection, learner, operation.report_progress)
-
-
-def _delete_exports(operation: ClaimedOperation, connection: Connection, learner: str) -> None:
-    """End the exports that may hold the learner's rows, and delete their files."""
+    """Remove what is about the learner, but is no event; end the exports that may hold rows."""
     exports = storage.open_storage(export_files.location(settings.current()))
     forgotten_at = operation.outcomes["forget"]["forgotten_at"]
 
@@ -339,6 +326,7 @@ def _delete_exports(operation: ClaimedOperation, connection: Connection, learner
         remove = partial(remove_files, export_id)
         while not erasure_rows.try_end_export(connection, export_id, remove):
             operation.wait()
+    erasure_rows.redact_rest(connection, learner, operation.report_progress)
 
 
 def _learner(operation: ClaimedOperation) -> str:

@@ -3,8 +3,9 @@
 Under `progress serve`, each process calls it by itself, also for what another one called for.
 """
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 
 from progress.errors import OperationClaimed
 from progress.projections import projector
@@ -36,14 +37,15 @@ class Turns:
                 with self._mutex:
                     self._busy.discard(taken[0])
 
-    def run(self, operation: Callable[[], object]) -> None:
-        """Run the operation; raise OperationClaimed, without a note, if others have its place."""
+    @contextlib.contextmanager
+    def operation(self) -> Iterator[None]:
+        """Let the block run one; raise OperationClaimed, without a note, if others are in place."""
         with self._mutex:
             if self._operations == OPERATIONS:
                 raise OperationClaimed(f"{OPERATIONS} other operations run: call again later")
             self._operations += 1
         try:
-            operation()
+            yield
         finally:
             with self._mutex:
                 self._operations -= 1

@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from progress.adapters import request_scope
-from progress.adapters.pubsub import wakeups
 from progress.errors import InstanceUnavailable
 from progress.query.read_models.reader import Reader
 
@@ -66,8 +65,8 @@ class OwnEvents:
         return msgspec.json.decode(row["recorded"], type=Recorded)
 
 
-async def wake(shards: Collection[int]) -> None:
-    """Wake the shards; if this takes too long, leave it to the sweep."""
+async def wake(send: Callable[[Any], object], named: Collection[Any]) -> None:
+    """Send wake-ups; if this takes too long, leave them to the sweep."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_WAKE_TIMEOUT_S):
-            await asyncio.to_thread(wakeups.send, shards)
+            await asyncio.to_thread(send, named)

@@ -1,9 +1,8 @@
 """Ports on this machine, and the processes that listen there."""
 
-import asyncio
 import contextlib
 import socket
-from urllib.parse import urlsplit
+from typing import Any
 
 from progress.errors import StackError
 
@@ -51,13 +50,12 @@ def is_listening(port: int) -> bool:
     return False
 
 
-async def ask(url: str, request: bytes, *, timeout_s: float) -> int | None:
+async def ask(method: str, url: str, *, timeout_s: float, **request: Any) -> int | None:
     """Send an HTTP request; return the status of the response, or None without one in time."""
-    parts = urlsplit(url)
-    with contextlib.suppress(OSError, ValueError, IndexError):  # it may end during the request
-        async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-            with contextlib.closing(writer):
-                writer.write(request)
-                return int((await reader.readline()).split()[1])
+    import aiohttp  # takes 100 ms
+
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError):  # it may end during the request
+        timeout = aiohttp.ClientTimeout(timeout_s)
+        async with aiohttp.request(method, url, timeout=timeout, **request) as response:
+            return response.status
     return None

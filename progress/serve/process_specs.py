@@ -74,5 +74,4 @@ async def accepts(port: int) -> bool:
 
 
 async def _is_healthy(port: int, path: str) -> bool:
-    request = f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
-    return await ports.ask(f"http://{HOST}:{port}", request.encode(), timeout_s=2) == 200
+    return await ports.ask("GET", f"http://{HOST}:{port}{path}", timeout_s=2) == 200

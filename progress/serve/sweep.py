@@ -5,6 +5,7 @@ sweep also repeats operations that failed, as Pub/Sub does in the cloud.
 """
 
 import asyncio
+import contextlib
 from typing import NamedTuple, NoReturn
 
 import asyncpg
@@ -49,24 +50,19 @@ class Sweep:
         self._pauses: dict[bytes, tuple[float, float]] = {}  # seconds, and when the pause ends
 
     async def keep(self) -> NoReturn:
-        async with asyncio.TaskGroup() as group:
-            try:
-                await self._repeat(group)
-            finally:
-                self._end_session()
-
-    async def _repeat(self, group: asyncio.TaskGroup) -> NoReturn:
         is_told = False
-        while True:
-            try:
-                self._call_all(group, await self._find())
-                is_told = False
-            except (DatabaseUnavailable, OSError, *_ERRORS) as error:
-                self._end_session()
-                if not is_told:
-                    logs.write("WARNING", f"the database does not say what is due: {error}")
-                is_told = True
-            await asyncio.sleep(_INTERVAL_S)
+        async with asyncio.TaskGroup() as group, contextlib.AsyncExitStack() as ends:
+            ends.callback(self._end_session)
+            while True:
+                try:
+                    self._call_all(group, await self._find())
+                    is_told = False
+                except (DatabaseUnavailable, OSError, *_ERRORS) as error:
+                    self._end_session()
+                    if not is_told:
+                        logs.write("WARNING", f"the database does not say what is due: {error}")
+                    is_told = True
+                await asyncio.sleep(_INTERVAL_S)
 
     def _end_session(self) -> None:
         if self._session:
@@ -104,9 +100,8 @@ class Sweep:
             group.create_task(self._call(command, rhythm))
 
     async def _call(self, command: bytes, rhythm: _Rhythm) -> None:
-        body = wakeups.push_body(command, {})
-        request = loopback.encode_post(self._project_url, body, self._key)
-        status = await ports.ask(self._project_url, request, timeout_s=_DEADLINE_S)
+        push = {"data": wakeups.push_body(command, {}), "headers": loopback.headers(self._key)}
+        status = await ports.ask("POST", self._project_url, timeout_s=_DEADLINE_S, **push)
         del self._calls[command]
         before, _ = self._pauses.pop(command, (rhythm.first_s / 2, 0))
         if status in rhythm.statuses:

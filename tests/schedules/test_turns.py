@@ -57,8 +57,8 @@ def _run(seed: int) -> None:
             work.recorded[shard] += 1
             with contextlib.suppress(PubSubUnavailable):
                 taken.wake(shard, 0)
-            with contextlib.suppress(OperationClaimed):
-                taken.run(work.run)
+            with contextlib.suppress(OperationClaimed), taken.operation():
+                work.run()
             ended.append(shard)
 
         def sweep() -> None:

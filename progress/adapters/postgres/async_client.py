@@ -154,11 +154,8 @@ class Pool:
         if connection.is_closed() or self._is_closed:
             self.discard(connection)
             return
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(connection)
-                return
+        if self._hand_over(connection):
+            return
         now = time.monotonic()
         self._idle.append((connection, now))
         while self._idle[0][1] < now - self._idle_s:
@@ -243,12 +240,17 @@ class Pool:
 
     def _free_place(self) -> None:
         """Allow one more connection; the caller that has waited longest may open it."""
+        if not self._hand_over(None):
+            self._free += 1
+
+    def _hand_over(self, connection: asyncpg.Connection | None) -> bool:
+        """Give it to the caller that has waited longest; return False if nobody waits."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_result(None)
-                return
-        self._free += 1
+                waiter.set_result(connection)
+                return True
+        return False
 
 
 _T = TypeVar("_T")

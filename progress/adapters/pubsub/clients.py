@@ -10,7 +10,7 @@ import functools
 import os
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from progress.errors import PubSubUnavailable
 
@@ -23,30 +23,28 @@ if TYPE_CHECKING:
 _OPTIONS = [("grpc.max_reconnect_backoff_ms", 5_000)]
 
 _lock = threading.Lock()
+_T = TypeVar("_T")
 
 
 def publisher(emulator: str | None) -> "PublisherClient":
     """Return this process's publisher; `emulator` is an address, None means Google Cloud."""
     from google.pubsub_v1 import PublisherClient  # takes 200 ms
 
-    client: PublisherClient = _open(PublisherClient, emulator)
-    return client
+    return _open(PublisherClient, emulator)
 
 
 def subscriber(emulator: str | None) -> "SubscriberClient":
     """Return this process's subscriber; `emulator` is an address, None means Google Cloud."""
     from google.pubsub_v1 import SubscriberClient
 
-    client: SubscriberClient = _open(SubscriberClient, emulator)
-    return client
+    return _open(SubscriberClient, emulator)
 
 
 def metrics(emulator: str | None) -> "MetricServiceClient":
     """Return this process's client of Cloud Monitoring, which the emulator may replace, too."""
     from google.cloud.monitoring_v3 import MetricServiceClient
 
-    client: MetricServiceClient = _open(MetricServiceClient, emulator)
-    return client
+    return _open(MetricServiceClient, emulator)
 
 
 def publish(
@@ -76,15 +74,14 @@ def translate_errors() -> Iterator[None]:
         name = error.grpc_status_code.name if error.grpc_status_code else "UNKNOWN"
         raise PubSubUnavailable(f"{name}: {error.message}") from error
     except GoogleAuthError as error:
-        raise PubSubUnavailable(
-            f"no credentials: {error}; run `gcloud auth login --update-adc`"
-        ) from error
+        why = f"no credentials: {error}; run `gcloud auth login --update-adc`"
+        raise PubSubUnavailable(why) from error
 
 
-def _open(client: Any, emulator: str | None) -> Any:
+def _open(client: type[_T], emulator: str | None) -> _T:
     """Return this process's client of this type; a channel does not survive a fork."""
     with _lock:
-        return _create(client, emulator, os.getpid())
+        return cast("_T", _create(cast("Any", client), emulator, os.getpid()))
 
 
 @functools.cache

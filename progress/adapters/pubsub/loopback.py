@@ -2,7 +2,6 @@
 
 import contextlib
 import http.client
-import socket
 from urllib.parse import urlsplit
 
 from progress.errors import PubSubUnavailable
@@ -12,29 +11,19 @@ from progress.errors import PubSubUnavailable
 IDLE_S = 1.0
 
 
-def encode_post(url: str, body: bytes, key: str) -> bytes:
-    """Return an HTTP request that posts JSON with the key of the system."""
-    parts = urlsplit(url)
-    lines = [
-        f"POST {parts.path or '/'} HTTP/1.1",
-        f"Host: {parts.netloc}",
-        f"Authorization: Bearer {key}",
-        "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
-        "Connection: close",
-    ]
-    return "\r\n".join([*lines, "", ""]).encode() + body
+def headers(key: str) -> dict[str, str]:
+    """Return the headers of a call with the key of the system."""
+    return {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
 
 def send(url: str, body: bytes, key: str, *, timeout_s: float) -> None:
     """Post JSON, and do not wait for the response; raise PubSubUnavailable if nobody listens."""
     parts = urlsplit(url)
-    try:
-        address = (parts.hostname or "", parts.port or 80)
-        with socket.create_connection(address, timeout_s) as connection:
-            connection.sendall(encode_post(url, body, key))
-    except OSError as error:
-        raise PubSubUnavailable(f"nobody listens at {parts.netloc}: {error}") from error
+    with contextlib.closing(http.client.HTTPConnection(parts.netloc, timeout=timeout_s)) as called:
+        try:
+            called.request("POST", parts.path or "/", body, headers(key))
+        except OSError as error:
+            raise PubSubUnavailable(f"nobody listens at {parts.netloc}: {error}") from error
 
 
 def find_status(url: str, *, timeout_s: float) -> int | None:

@@ -16,7 +16,7 @@ METRIC = "pubsub.googleapis.com/subscription/num_undelivered_messages"
 
 _WINDOW_S = 300  # Long enough for several measurements, because one may be missing.
 _OWN = re.compile(
-    r"((learning|algorithm|vocabulary|user|learner)-events-ingest-sub|progress-projection-sub)"
+    r"((learning|algorithm|vocabulary|user)-events-ingest-sub|progress-projection-sub)"
     r"(-dead-letter-sub)?"
 )
 

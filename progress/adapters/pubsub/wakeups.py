@@ -125,30 +125,23 @@ def _send(commands: Collection[bytes], event_delay_ms: int = 0) -> bool:
 
     During the pause after a failure, only keep them. On one machine, keep none.
     """
-    wanted = [*commands]
-    if settings.current().serve_commands_url:
-        return not wanted or _try_to_publish(wanted, str(event_delay_ms))
     if outage().is_over:
-        wanted += outage().take().difference(wanted)
-        if not wanted or _try_to_publish(wanted, str(event_delay_ms)):
-            return True
+        commands = [*commands, *outage().take().difference(commands)]
+        with tracing.child_span(f"publish {TOPIC}", "producer", publish_attributes(TOPIC)) as span:
+            try:
+                _publish(commands, _TIMEOUT_S, **{_EVENT_DELAY: f"{event_delay_ms}"})
+                return True
+            except PubSubUnavailable as error:
+                span.record_error(f"{error}")
+                logs.write("WARNING", f"wake-up not sent: {error}")
+        if settings.current().serve_commands_url:
+            return False
         outage().begin()
-    outage().keep(wanted)
+    outage().keep(commands)
     return False
 
 
-def _try_to_publish(commands: list[bytes], event_delay_ms: str) -> bool:
-    with tracing.child_span(f"publish {TOPIC}", "producer", publish_attributes(TOPIC)) as span:
-        try:
-            _publish(commands, _TIMEOUT_S, **{_EVENT_DELAY: event_delay_ms})
-        except PubSubUnavailable as error:
-            span.record_error(f"{error}")
-            logs.write("WARNING", f"wake-up not sent: {error}")
-            return False
-    return True
-
-
-def _publish(commands: list[bytes], timeout_s: float, **attributes: str) -> None:
+def _publish(commands: Collection[bytes], timeout_s: float, **attributes: str) -> None:
     current, attributes = settings.current(), {**tracing.message_attributes(), **attributes}
     if url := current.serve_commands_url:
         for command in commands:

@@ -47,8 +47,13 @@ def write(fields: Mapping[str, object], trusted: Mapping[str, object] = _NO_FIEL
     )
     if may_hold_secrets(text):
         fields = {name: _mask(value) for name, value in fields.items()}
+    line = {"time": _now(), **fields, **trusted}
+    try:
+        text = _encode(line).decode()
+    except UnicodeEncodeError:  # a lone surrogate, which UTF-8 cannot encode
+        text = json.dumps(line, default=str)
     with contextlib.suppress(OSError):  # no request fails because the disk of the logs is full
-        sys.stdout.write(_to_json({"time": _now(), **fields, **trusted}) + "\n")
+        sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
 
 
@@ -65,13 +70,6 @@ def _format_second(seconds: int) -> str:
 
 def _mask(value: object) -> object:
     return value if isinstance(value, _PLAIN) else mask_secrets(str(value))
-
-
-def _to_json(line: Mapping[str, object]) -> str:
-    try:
-        return _encode(line).decode()
-    except UnicodeEncodeError:  # a lone surrogate, which UTF-8 cannot encode
-        return json.dumps(line, default=str)
 
 
 def may_hold_secrets(text: str) -> bool:

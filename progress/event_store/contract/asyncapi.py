@@ -108,10 +108,10 @@ def _message(name: str) -> _Document:
 def _published_message(kind: outgoing.Kind, declared: type[msgspec.Struct]) -> _Document:
     name, body = declared.__name__, published_example(declared)
     event_type = body.get("event_type", name)
-    attributes = outgoing.make_attributes(
-        kind, event_type, uuid.UUID(body["event_id"]) if "event_id" in body else _MILESTONE.id,
-        subject=f"learner-{_MILESTONE.user_id}", time=_COMMITTED_AT, source="//progress/effect",
-    )  # fmt: skip
+    event_id = uuid.UUID(body["event_id"]) if "event_id" in body else _MILESTONE.id
+    learner = f"learner-{_MILESTONE.user_id}"
+    row = outgoing.Row(None, None, kind, event_type, event_id, learner, _COMMITTED_AT, None)
+    attributes = row.make_attributes("effect")
     rules: dict[str, _Document] = {key: {"type": "string"} for key in attributes}
     rules["kind"] = {"const": kind}
     if "event_type" not in body:

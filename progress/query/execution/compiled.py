@@ -99,7 +99,7 @@ class CompiledField:
         argument.
         """
         query = self._sql.build(at, arguments)
-        parameters = {**whose, **query.parameters}
+        parameters = {**whose, "now": query.moment.now, **query.parameters}
         types = await reader.column_types(query.file, query.block)
         if types is not self._checked_types:
             self._check_types(types)

@@ -16,6 +16,7 @@ from uuid import NAMESPACE_OID, uuid5
 import msgspec
 
 from progress.adapters import request_scope
+from progress.adapters.pubsub import wakeups
 from progress.errors import (
     BadInput,
     InstanceUnavailable,
@@ -210,7 +211,7 @@ class EventRecorder:
                 raise NotFound("expected a caller who is not erased")
             if recorded.global_position is None:
                 raise InstanceUnavailable("the clock of the database was set back")
-            await own_events.wake(recorded.shards)
+            await own_events.wake(wakeups.send, recorded.shards)
             return "appended" in recorded.outcomes, recorded.global_position
         return False, found["position"]
 

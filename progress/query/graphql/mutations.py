@@ -1,7 +1,5 @@
 """The mutations. Each is committed before its response; long work becomes an operation."""
 
-import asyncio
-import contextlib
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Annotated, Any
@@ -23,13 +21,13 @@ from progress.operations.export_files import (
     StatisticsTable,
 )
 from progress.operations.records import ARCHIVE_SUBJECT, PLANS, Operation, OperationKind
+from progress.query import own_events
 from progress.query.graphql import arguments, learner_mutations, types
 from progress.query.graphql.context import Info
 from progress.query.graphql.learner_mutations import PublishedEvent
 from progress.query.graphql.whose import Whose
 from progress.query.read_models import administration
 
-_PUBLISH_TIMEOUT_S = 3.0
 _MAX_EXPORTS = 5  # exports of a learner's record within 24 hours
 
 
@@ -253,7 +251,8 @@ async def _start(
     (accepted,) = await reader.fetch("operations/operations", "accept", **values)
     _check_accepted(kind, accepted, daily_limit=daily_limit, is_shared=is_shared)
     if not accepted["is_finished"]:
-        await _call_worker(accepted["operation_id"])
+        called = [accepted["operation_id"]]
+        await own_events.wake(wakeups.send_operations, called)
     return await _existing_operation(info, accepted["operation_id"])
 
 
@@ -289,7 +288,7 @@ async def _change(info: Info, block: str, operation_id: UUID, **values: object) 
     )
     if rows[0]["version"] is None:
         return None
-    await _call_worker(operation_id)
+    await own_events.wake(wakeups.send_operations, [operation_id])
     return await _existing_operation(info, operation_id)
 
 
@@ -299,13 +298,6 @@ async def _existing_operation(info: Info, operation_id: UUID) -> Operation:
     if operation is None:
         raise NotFound(f"id: expected the id of an operation - found {operation_id}")
     return operation
-
-
-async def _call_worker(operation_id: UUID) -> None:
-    """Publish the operation's command; if this takes too long, leave it to the batch job."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_PUBLISH_TIMEOUT_S):
-            await asyncio.to_thread(wakeups.send_operations, [operation_id])
 
 
 async def _existing_letters(info: Info, ids: list[ID]) -> list[int]:

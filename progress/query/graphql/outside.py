@@ -34,10 +34,14 @@ class Outside:
         is_in_cloud = project != LOCAL_PROJECT and not is_on_one_machine
         if is_in_cloud or settings.cloud_scheduler_emulator_host:
             region = settings.scheduler_region
-            self.schedules = Latest(lambda: _list_schedules(project, region), ttl_s=_TTL_S)
+            self.schedules = Latest(
+                lambda: cloud_scheduler.Scheduler(project, region).all(), ttl_s=_TTL_S
+            )
         else:
-            folder = Path(settings.progress_data_dir)
-            self.schedules = Latest(lambda: _read_local_schedule(folder), ttl_s=0)
+            folder = Path(settings.progress_data_dir)  # a container has none
+            self.schedules = Latest(
+                lambda: [local_schedule.read(folder)] if folder.is_dir() else None, ttl_s=0
+            )
 
 
 class Latest(Generic[_T]):
@@ -66,11 +70,3 @@ class Latest(Generic[_T]):
         except TimeoutError:
             logs.write("WARNING", f"Google Cloud does not respond within {_TIMEOUT_S} s")
         return None
-
-
-def _list_schedules(project: str, region: str) -> list[Schedule]:
-    return cloud_scheduler.Scheduler(project, region).all()
-
-
-def _read_local_schedule(folder: Path) -> list[Schedule] | None:
-    return [local_schedule.read(folder)] if folder.is_dir() else None  # a container has no folder

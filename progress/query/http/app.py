@@ -17,7 +17,7 @@ from progress.adapters import request_scope, startup
 from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.spans import Span
 from progress.auth import Caller
-from progress.errors import RequestRejected, Unavailable
+from progress.errors import Forbidden, RequestRejected, Unavailable
 from progress.operations.export_files import MEDIA_TYPES
 from progress.query.cache.responses import ResponseCache
 from progress.query.execution import documents, execute
@@ -50,12 +50,13 @@ _Handler = Callable[[Request, Headers, RequestLog], Awaitable[Response]]
 
 _ALLOWED_METHODS = ("POST", "GET", "HEAD")
 _LOGGED = {"/graphql": "query", "/graphql/stream": "stream"}  # paths whose requests are logged
-_ROUTES = {*_LOGGED, "/events", "/health", "/ready", startup.PATH}
+_POSTS = "/events"
+_ROUTES = {*_LOGGED, _POSTS, "/health", "/ready", startup.PATH}
 # A span records a method that is not in this set as `_OTHER`.
 _KNOWN_METHODS = {*_ALLOWED_METHODS, "OPTIONS", "PUT", "DELETE", "PATCH"}
 _ALLOW_POST = ((b"allow", b"POST"),)
 _ALLOW = b"GET, HEAD, OPTIONS, POST"
-_ALLOW_AT = {"/health": b"GET, HEAD, OPTIONS", "/events": b"OPTIONS, POST"}
+_ALLOW_AT = {"/health": b"GET, HEAD, OPTIONS", _POSTS: b"OPTIONS, POST"}
 _POSTS_ONLY = GraphQLResponse(b"null", [protocol.format_error(auth.POSTS_ONLY, "FORBIDDEN")])
 _EXPORT_HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -94,9 +95,15 @@ class QueryApi:
         self._outside = Outside(settings)
         self._bodies = HeldBodies()
         own = OwnEvents(reader, settings.database_pool_size)
-        self._posts = EventsEndpoint(
+        posts = EventsEndpoint(
             settings, self._redis, self._authenticator, self._bodies, own=own, clock=clock
         )
+        self._handlers: dict[str, _Handler] = {
+            "/graphql": self._execute,
+            "/graphql/stream": self._stream,
+            "/health": health.say_time,
+            _POSTS: posts.answer,
+        }
         self._events = EventRecorder(own, self._redis, self._cache.versions)
         self._page = StaticPage(settings)
         introspection = settings.graphql_introspection
@@ -130,55 +137,28 @@ class QueryApi:
         return response
 
     async def _respond(self, request: Request, headers: Headers, log: RequestLog) -> Response:
+        path = request.scope["path"]
+        handler = self._handlers.get(path)
         try:
-            return await self._route(request, headers, log)
-        except Exception as error:  # noqa: BLE001 - any error is masked and logged
-            formatted = execute.format_error(GraphQLError("", original_error=error), log)
-            if request.scope["path"] == "/events":
-                response = protocol.refuse(formatted["message"], 500)
-            else:
-                response = protocol.from_error(500, formatted, headers)
+            if handler is None:
+                return await self._open(request)
+            if request.scope["method"] == "OPTIONS":
+                return self._cors.preflight(headers, _ALLOW_AT.get(path, _ALLOW))
+            response = await handler(request, headers, log)
+        except Exception as error:  # noqa: BLE001 - any error becomes a response
+            response = _explain(error, path, headers, log)
         self._cors.add_headers(headers, response)
         return response
 
-    async def _route(self, request: Request, headers: Headers, log: RequestLog) -> Response:
-        match request.scope["path"]:
-            case "/graphql":
-                return await self._handle(request, headers, log, self._execute)
-            case "/graphql/stream":
-                return await self._handle(request, headers, log, self._stream)
-            case "/health":
-                return await self._handle(request, headers, log, health.say_time)
-            case "/ready" | startup.PATH:
-                return await health.probe(request, self._readiness)
-            case "/events":
-                return await self._handle(request, headers, log, self._post)
+    async def _open(self, request: Request) -> Response:
+        if request.scope["path"] in ("/ready", startup.PATH):
+            return await health.probe(request, self._readiness)
         return (
             self._page.answer(request)
             or self._developer_files.answer(request)
             or _open_export(request, self._downloads)
             or protocol.refuse("there is nothing at this path: use /graphql", 404)
         )
-
-    async def _handle(
-        self, request: Request, headers: Headers, log: RequestLog, handler: _Handler
-    ) -> Response:
-        """Run the handler, convert its errors to responses, and add the CORS headers."""
-        if request.scope["method"] == "OPTIONS":
-            allow = _ALLOW_AT.get(request.scope["path"], _ALLOW)
-            return self._cors.preflight(headers, allow)
-        try:
-            response = await handler(request, headers, log)
-        except RequestRejected as error:
-            response = protocol.reject(error, headers)
-        except Unavailable as error:
-            logs.write("WARNING", f"not answered: {error}")
-            response = protocol.unavailable(error, headers)
-        self._cors.add_headers(headers, response)
-        return response
-
-    async def _post(self, request: Request, headers: Headers, _log: RequestLog) -> Response:
-        return await self._posts.answer(request, headers)
 
     async def _execute(self, request: Request, headers: Headers, log: RequestLog) -> Response:
         if self._introspection and request.method == "GET" and _is_browser(request):
@@ -232,15 +212,9 @@ class QueryApi:
                 graphql_request = await self._admit(caller, protocol.to_request(parameters))
                 # The headers are not for this operation: browsers open a socket with `no-cache`.
                 answer = await self._subscribe(graphql_request, context, {}, log, place=place)
-            except RequestRejected as error:
-                answer, status = _reject(protocol.format_error(error, error.code)), error.status
-            except Unavailable as error:
-                logs.write("WARNING", f"not answered: {error}")
-                unavailable = protocol.format_error(protocol.UNAVAILABLE, "UNAVAILABLE")
-                answer, status = _reject(unavailable), 503
-            except Exception as error:  # noqa: BLE001 - any error is masked and logged
-                masked = execute.format_error(GraphQLError("", original_error=error), log)
-                answer, status = _reject(masked), 500
+            except Exception as error:  # noqa: BLE001 - any error is told
+                status, formatted = _format(error, log)
+                answer = GraphQLResponse(None, [formatted], executed=False)
             log.write(status)
             span.set_attribute("progress.operation", log.operation)
             if log.has_failed:
@@ -316,8 +290,26 @@ def _open_redis(url: str) -> "Client":
     return Client(url)
 
 
-def _reject(error: dict[str, Any]) -> GraphQLResponse:
-    return GraphQLResponse(None, [error], executed=False)
+def _explain(error: Exception, path: str, headers: Headers, log: RequestLog) -> Response:
+    status, formatted = _format(error, log, path)
+    lines = protocol.error_lines(error, headers)
+    if path == _POSTS:
+        return protocol.refuse(formatted["message"], status, lines)
+    return protocol.from_error(status, formatted, headers, lines)
+
+
+def _format(error: Exception, log: RequestLog, path: str = "") -> tuple[int, dict[str, Any]]:
+    """Return the status and the formatted error; one that nobody expects is masked and logged."""
+    if isinstance(error, RequestRejected):
+        is_forbidden = isinstance(error, Forbidden) and path == _POSTS
+        return 403 if is_forbidden else error.status, protocol.format_error(error, error.code)
+    if not isinstance(error, Unavailable):
+        return 500, execute.format_error(GraphQLError("", original_error=error), log)
+    if path == _POSTS:
+        logs.write("WARNING", f"not recorded: {error}", operation="post", outcome="error")
+    else:
+        logs.write("WARNING", f"not answered: {error}")
+    return 503, protocol.format_error(protocol.UNAVAILABLE, "UNAVAILABLE")
 
 
 def _set_attributes(span: Span, request: Request, response: Response) -> None:

@@ -12,20 +12,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from progress.adapters import request_scope
+from progress.adapters.pubsub import wakeups
 from progress.adapters.redis import commands
 from progress.adapters.redis.commands import Reply
 from progress.adapters.telemetry import logs
 from progress.auth import Authenticator
-from progress.errors import (
-    Forbidden,
-    RedisUnavailable,
-    RequestRejected,
-    Unavailable,
-)
+from progress.errors import Forbidden, RedisUnavailable, Unavailable
 from progress.event_store import bodies, learner_post_check
 from progress.event_store.learner_post_check import LearnerPost
-from progress.event_store.post_answers import Refused, Taken
+from progress.event_store.post_answers import Taken
 from progress.query import own_events, rate_limits
+from progress.query.execution.execute import RequestLog
 from progress.query.http import protocol
 from progress.query.http.held_bodies import HeldBodies
 from progress.query.http.ingest_forwarding import IngestForwarding
@@ -54,6 +51,7 @@ _MOST = {
     rate_limits.RETRACTIONS: 1_000,
 }
 _DAY = 86_400
+_BODY = (b"content-type", b"content-encoding")
 
 
 class EventsEndpoint:
@@ -79,23 +77,11 @@ class EventsEndpoint:
             counted: RateLimiter(redis, number, counted) for counted, number in most.items()
         }
 
-    async def answer(self, request: Request, headers: Headers) -> Response:
-        """Return 202 once what is good is on disk, or say why nothing is taken.
+    async def answer(self, request: Request, headers: Headers, _log: RequestLog) -> Response:
+        """Return 202 once what is good is on disk; raise RequestRejected if nothing is taken.
 
-        After 503, some of it may be; a repetition is harmless.
+        After Unavailable, some of it may be; a repetition is harmless.
         """
-        try:
-            return await self._take(request, headers)
-        except RequestRejected as error:
-            status = 403 if isinstance(error, Forbidden) else error.status
-            lines = protocol.rejection_lines(error, headers)
-            return protocol.refuse(error, status, lines)
-        except Unavailable as error:
-            logs.write("WARNING", f"not recorded: {error}", operation="post", outcome="error")
-            lines = ((b"retry-after", b"%d" % error.retry_after_s),)
-            return protocol.refuse(protocol.UNAVAILABLE, 503, lines)
-
-    async def _take(self, request: Request, headers: Headers) -> Response:
         authorization = headers.get(b"authorization", b"").decode("latin-1")
         caller = await self._authenticator.authenticate(authorization)
         if caller.role == "publisher":
@@ -106,12 +92,8 @@ class EventsEndpoint:
             raise Forbidden(OFF)
         if request.method != "POST":
             return protocol.refuse("expected POST", 405, ((b"allow", b"OPTIONS, POST"),))
-        kind, encoding = (
-            headers.get(name, b"").decode("latin-1")
-            for name in (b"content-type", b"content-encoding")
-        )
-        media_type = bodies.media_type(kind, encoding)
-        if not media_type:
+        kind, encoding = (headers.get(name, b"").decode("latin-1") for name in _BODY)
+        if not (media_type := bodies.media_type(kind, encoding)):
             return protocol.refuse(_TYPES, 415)
         now, learner = self._clock(), caller.user_id
         posts: Numbers = [(self._limiters[rate_limits.POSTS], learner, 1)]
@@ -121,14 +103,15 @@ class EventsEndpoint:
         async with self._bodies.hold(learner) as resize:
             body = await protocol.read_body(request, headers, resize, learner_post_check.MOST_BYTES)
             is_long = len(body) > _LONG
-            check = functools.partial(learner_post_check.check, body, media_type, learner, now)
-            check = functools.partial(check, in_thread=is_long)
+            check = functools.partial(
+                learner_post_check.check, body, media_type, learner, now, in_thread=is_long
+            )
             post = await self._bodies.decode(learner, len(body), check) if is_long else check()
         is_new = first_day is None or first_day >= _day(now)
         numbers = self._numbers(post, learner, is_new=is_new)
         total = await rate_limits.count_all(self._redis, numbers, now)
         try:
-            late, is_erased = await self._record(learner, post)
+            is_erased = await self._record(learner, post)
         except Unavailable:
             await rate_limits.take_back(self._redis, [*posts, *numbers], now)
             raise
@@ -136,13 +119,11 @@ class EventsEndpoint:
             self._redis.send(commands.mark_poster(learner, _day(now)))
         share = total / self._settings.learner_entries_per_day
         logs.write("INFO", "posted", operation="post", outcome="ok", learner_share=share)
-        refused = sorted([*post.refused, *late], key=lambda each: each.index)
-        taken = Taken(len(post.good) - len(late), refused)
+        taken = Taken(len(post.good), sorted(post.refused, key=lambda each: each.index))
         return protocol.json(msgspec.to_builtins(taken), 202)
 
-    async def _record(self, learner: str, post: LearnerPost) -> tuple[list[Refused], bool]:
-        """Record what is good; return what the log refuses, and whether the learner is erased."""
-        refused: list[Refused] = []
+    async def _record(self, learner: str, post: LearnerPost) -> bool:
+        """Record what is good, unless the log refuses it; return whether the learner is erased."""
         good, shards, is_erased = list(post.good.items()), set[int](), False
         try:
             for at in range(0, len(good), _PART):
@@ -152,11 +133,11 @@ class EventsEndpoint:
                 shards.update(recorded.shards)
                 is_erased = is_erased or "erased" in recorded.outcomes
                 for n, reason, clock in recorded.refused:
-                    refused.append(learner_post_check.refuse(*part[n], reason, clock))
+                    post.refuse(part[n][0], reason, clock)
         finally:
             if shards:  # also if a later part has failed
-                await own_events.wake(shards)
-        return refused, is_erased
+                await own_events.wake(wakeups.send, shards)
+        return is_erased
 
     async def _find_first_day(self, learner: str) -> int | None:
         """Return the UTC day on which the learner posted first; None if Redis does not know it.
@@ -174,18 +155,14 @@ class EventsEndpoint:
 
         What is refused counts for its sender alone, or few could use up what is for all.
         """
-        numbers = [
-            (rate_limits.EVERYBODY, "", len(post.good)),
-            (rate_limits.NEWCOMERS, "", len(post.good) if is_new else 0),
-            (rate_limits.ENTRIES, learner, post.entries - post.lists),
-            (rate_limits.BYTES, learner, post.other_bytes),
-            (rate_limits.LISTS, learner, post.lists),
-            (rate_limits.LIST_BYTES, learner, post.list_bytes),
-            (rate_limits.PREFERENCES, learner, post.types["UserPreferencesChanged"]),
-            (rate_limits.RETRACTIONS, learner, post.types["EventRetracted"]),
-        ]
-        everybody, *others = ((self._limiters[counted], who, n) for counted, who, n in numbers)
-        return [everybody, *(each for each in others if each[2])]
+        good = len(post.good)
+        numbers = [(self._limiters[rate_limits.EVERYBODY], "", good)]
+        if is_new and good:
+            numbers.append((self._limiters[rate_limits.NEWCOMERS], "", good))
+        for counted, limiter in self._limiters.items():
+            if number := post.counts[counted.key]:
+                numbers.append((limiter, learner, number))
+        return numbers
 
 
 def _day(at: datetime) -> int:

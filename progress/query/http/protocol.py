@@ -5,15 +5,15 @@ import functools
 import hashlib
 import re
 import zlib
-from collections.abc import Coroutine, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Scope
+from starlette.types import Scope
 
 from progress.adapters.telemetry import tracing
 from progress.errors import (
@@ -21,7 +21,6 @@ from progress.errors import (
     InstanceFull,
     PersistedQueryNotSupported,
     RateLimited,
-    RequestRejected,
     RequestTooLarge,
     RequestTooSlow,
     SettingsError,
@@ -115,45 +114,32 @@ async def read_body(
     request: Request, headers: Headers, resize: Resize, most: int = MAX_BODY
 ) -> bytes:
     """Return the body; raise RequestTooLarge over `most` bytes, RequestTooSlow after 10 s."""
-    if _is_too_large(headers.get(b"content-length", b""), most):
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and (len(length) > 9 or int(length) > most):
         raise RequestTooLarge(f"expected a body of at most {most} bytes")
-    message = _poll_message(request)
-    if message and not message.get("more_body", False):
-        return await _collect(request, message, resize, most)
-    reading = asyncio.create_task(_collect(request, message, resize, most))
+    loop = asyncio.get_running_loop()
     try:
-        for timeout in (_BODY_TIMEOUT_S, _STALL_GRACE_S):
-            done, _ = await asyncio.wait({reading}, timeout=timeout)
-            if done:
-                return reading.result()
-    finally:
-        reading.cancel()
-    raise RequestTooSlow(f"expected the whole body within {_BODY_TIMEOUT_S} seconds")
+        async with asyncio.timeout(None) as limit:
+            timer = loop.call_later(
+                _BODY_TIMEOUT_S, lambda: limit.reschedule(loop.time() + _STALL_GRACE_S)
+            )
+            try:
+                return await _collect(request, resize, most)
+            finally:
+                timer.cancel()
+    except TimeoutError:
+        why = f"expected the whole body within {_BODY_TIMEOUT_S} seconds"
+        raise RequestTooSlow(why) from None
 
 
-def _is_too_large(length: bytes, most: int) -> bool:
-    return length.isdigit() and (len(length) > 9 or int(length) > most)
-
-
-def _poll_message(request: Request) -> Message | None:
-    """Return the body's first message; None if it has not arrived, and the caller needs a timer."""
-    receive = cast("Coroutine[Any, Any, Message]", request.receive())
-    try:
-        receive.send(None)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-    receive.close()
-    return None
-
-
-async def _collect(request: Request, message: Message | None, resize: Resize, most: int) -> bytes:
-    """Return the whole body; `message` is the body's first message, or None before it arrives.
+async def _collect(request: Request, resize: Resize, most: int) -> bytes:
+    """Return the whole body.
 
     One block grows with it: parts would be between other memory, which the system never gets back.
     """
     body, more = bytearray(), True
     while more:
-        message = message or await request.receive()
+        message = await request.receive()
         if message["type"] == "http.disconnect":
             raise BadInput("the client disconnected before the end of the body")
         body += message.get("body", b"")
@@ -161,7 +147,6 @@ async def _collect(request: Request, message: Message | None, resize: Resize, mo
         if len(body) > most:
             raise RequestTooLarge(f"expected a body of at most {most} bytes")
         resize(len(body))
-        message = None
     return bytes(body)
 
 
@@ -278,31 +263,23 @@ def body(answer: GraphQLResponse) -> bytes:
     return b"{" + b",".join(entries) + b"}"
 
 
-def reject(rejection: RequestRejected, headers: Headers) -> Response:
-    lines = rejection_lines(rejection, headers)
-    return error(rejection.status, rejection, headers, code=rejection.code, lines=lines)
-
-
-def rejection_lines(rejection: RequestRejected, headers: Headers) -> Lines:
+def error_lines(error: Exception, headers: Headers) -> Lines:
     """Return the headers that tell the client what to do."""
-    match rejection:
+    match error:
+        case Unavailable():
+            return ((b"retry-after", b"%d" % error.retry_after_s),)
         case Unauthenticated():
             challenge = b'Bearer realm="progress"'
             if b"authorization" in headers:
                 challenge += b', error="invalid_token"'
             return ((b"www-authenticate", challenge),)
         case RateLimited():
-            is_full = isinstance(rejection, InstanceFull)  # the rest of the body is not read
+            is_full = isinstance(error, InstanceFull)  # the rest of the body is not read
             lines = ((b"connection", b"close"),) if is_full else ()
-            if rejection.allowance:
-                lines = ((b"progress-limit", rejection.allowance.encode()), *lines)
-            return ((b"retry-after", b"%d" % rejection.seconds), *lines)
+            if error.allowance:
+                lines = ((b"progress-limit", error.allowance.encode()), *lines)
+            return ((b"retry-after", b"%d" % error.seconds), *lines)
     return ()
-
-
-def unavailable(cause: Unavailable, headers: Headers) -> Response:
-    lines = ((b"retry-after", b"%d" % cause.retry_after_s),)
-    return error(503, UNAVAILABLE, headers, code="UNAVAILABLE", lines=lines)
 
 
 def error(

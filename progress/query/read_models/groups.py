@@ -249,8 +249,7 @@ async def _fetch(
     as_of: datetime | None,
     **parameters: object,
 ) -> Sequence[Mapping[str, Any]]:
-    moment = Moment(at, as_of)
-    return await reader.fetch_at(moment, *block, group_id=group_id, now=moment.now, **parameters)
+    return await reader.fetch_at(Moment(at, as_of), *block, group_id=group_id, **parameters)
 
 
 async def _get_standings(
@@ -326,14 +325,12 @@ async def get_learners(
         learner: Learner = convert(member | past, PastLearner if as_of else Learner)
         return LearnerKey(tuple(row["sort_key"]), row["user_id"]), learner
 
-    moment = Moment(at, as_of)
-
     return await reader.fetch_page(
         "read_models/group_members",
         "learners",
         build,
         id_column="user_id",
-        moment=moment,
+        moment=Moment(at, as_of),
         group_id=group_id,
         groups=[group_id],
         order_by=order_by,
@@ -341,7 +338,6 @@ async def get_learners(
         last_answers=last_answers,
         weeks=weeks,
         first=first,
-        now=moment.now,
         **parameters_after(LearnerKey, after),
     )
 

@@ -124,14 +124,13 @@ class Queries:
         `span` is the first and the last day of a dated filter; without it, such a filter lists
         nothing.
         """
-        asked = _moment(**moment)
         first_day, last_day = span or (None, None)
         return await self.reader.fetch_page(
             "read_models/item_stats",
             "list",
             _with_key,
             {"filter": filter, "order_by": order_by},
-            moment=asked,
+            moment=_moment(**moment),
             user_id=user_id,
             is_learner=is_learner,
             level=level,
@@ -142,7 +141,6 @@ class Queries:
             first_day=first_day,
             last_day=last_day,
             first=first,
-            now=asked.now,
             days=1,  # the filter DUE needs only today's due items
             **rows.parameters_after(rows.ItemKey, after),
         )
@@ -170,20 +168,18 @@ class Queries:
         These are all lists of the scale or, without one, those that are assigned to the learner's
         groups, of which only `groups` count unless it is None; and the learner's own.
         """
-        asked = _moment(**moment)
         return await self.reader.fetch_page(
             "read_models/lists",
             "numbers",
             _with_list_key,
             id_column="id",
-            moment=asked,
+            moment=_moment(**moment),
             user_id=user_id,
             is_learner=is_learner,
             list_id=None,
             in_scale=scale,
             groups=groups,
             first=first,
-            now=asked.now,
             days=1,
             **rows.parameters_after(rows.ListKey, after),
         )
@@ -207,17 +203,15 @@ class Queries:
         **moment: Unpack[_Moment],
     ) -> Page[tuple[rows.MemberKey, rows.ItemStats]]:
         """Return at most `first` members of the list after `after`, in the list's order."""
-        asked = _moment(**moment)
         return await self.reader.fetch_page(
             "read_models/lists",
             "members",
             _with_member_key,
-            moment=asked,
+            moment=_moment(**moment),
             user_id=user_id,
             is_learner=is_learner,
             list_id=list_id,
             first=first,
-            now=asked.now,
             **rows.parameters_after(rows.MemberKey, after),
         )
 
@@ -264,14 +258,12 @@ class Queries:
         self, user_id: str, item_id: str, **moment: Unpack[_Moment]
     ) -> rows.ItemHistory:
         """Return the item's reviews and its answers by day, both for the last 731 local days."""
-        asked = _moment(**moment)
         found = await self.reader.fetch_at(
-            asked,
+            _moment(**moment),
             "read_models/item_days",
             "history",
             user_id=user_id,
             item_id=item_id,
-            now=asked.now,
         )
         return rows.ItemHistory(
             [convert(dict(row), rows.ItemReview) for row in found if row["at"] is not None],
@@ -290,15 +282,13 @@ class Queries:
 
         Raise BadInput unless the day is today or at most 3,650 days later.
         """
-        asked = _moment(**moment)
         found = await self.reader.fetch_at(
-            asked,
+            _moment(**moment),
             "read_models/memory",
             "knowledge",
             user_id=user_id,
             on=on,
             language=language,
-            now=asked.now,
         )
         today, last = found[0]["today"], found[0]["today"] + _MAX_AHEAD
         if on is not None and not today <= on <= last:
@@ -456,9 +446,8 @@ class Queries:
 
     async def get_today(self, user_id: str, **moment: Unpack[_Moment]) -> date:
         """Return the learner's local day at the moment; in UTC if the learner has no zone."""
-        asked = _moment(**moment)
         found = await self.reader.fetch_at(
-            asked, "read_models/preferences", "today", user_id=user_id, now=asked.now
+            _moment(**moment), "read_models/preferences", "today", user_id=user_id
         )
         today: date = found[0]["day"]
         return today

@@ -132,8 +132,10 @@ class Reader:
 
         The block is about one learner (`user_id`), or about a group's present members (`group_id`),
         who have no `known_at`. At a past moment, use only events that had happened by `as_of` and
-        had been recorded by `known_at`. None means the present.
+        had been recorded by `known_at`. None means the present. `now` is the moment's.
         """
+        if moment is not None:
+            parameters["now"] = moment.now
         if moment is None or not moment.is_past:
             return await self.fetch(file, block, constants, **parameters)
         if moment.as_of and "group_id" in parameters:
@@ -173,18 +175,13 @@ class Reader:
         self, statement: NumberedStatement, parameters: Parameters
     ) -> list[asyncpg.Record]:
         arguments, scope = statement.arguments(parameters), request_scope.current()
-
-        async def fetch(connection: asyncpg.Connection) -> list[asyncpg.Record]:
-            rows: list[asyncpg.Record] = await connection.fetch(
-                statement.text, *arguments, timeout=scope.remaining()
+        with tracing.child_span(statement.name, "client", _SQL):
+            found: list[asyncpg.Record] = await self._database.run(
+                lambda session: session.fetch(
+                    statement.text, *arguments, timeout=scope.remaining()
+                ),
+                scope,
             )
-            return rows
-
-        if not tracing.is_exporting():
-            found = await self._database.run(fetch, scope)
-        else:
-            with tracing.child_span(statement.name, "client", _SQL):
-                found = await self._database.run(fetch, scope)
         if self._note_due_at is not None and time.monotonic() >= self._note_due_at:
             self._note_due_at = time.monotonic() + _NOTE_S
             noted = self._note_read()

@@ -632,13 +632,12 @@ class RowQuery(NamedTuple, Generic[_T]):
     moment: Moment
     file: str
     block: str
-    parameters: Mapping[str, object]  # without `user_id` and `is_learner`
+    parameters: Mapping[str, object]  # without `user_id`, `is_learner` and `now`
     record: Callable[[_Row], _T]
 
 
 def select_user_progress(moment: Moment) -> RowQuery[UserProgress]:
-    parameters = {"now": moment.now}
-    return RowQuery(moment, "read_models/user_progress", "current", parameters, _user_progress)
+    return RowQuery(moment, "read_models/user_progress", "current", {}, _user_progress)
 
 
 def select_daily_stats(
@@ -662,13 +661,12 @@ def select_monthly_stats(moment: Moment, first_day: date, last_day: date) -> Row
 
 
 def select_item(moment: Moment, item_id: str) -> RowQuery[ItemStats]:
-    parameters = {"item_id": item_id, "now": moment.now}
-    return RowQuery(moment, "read_models/item_stats", "item", parameters, convert_item)
+    return RowQuery(moment, "read_models/item_stats", "item", {"item_id": item_id}, convert_item)
 
 
 def select_list(moment: Moment, user_id: str, list_id: str) -> RowQuery[FoundList]:
     lists = {"in_scale": None, "groups": None, **parameters_after(ListKey, None)}
-    parameters = {**lists, "list_id": list_id, "first": 1, "now": moment.now, "days": 1}
+    parameters = {**lists, "list_id": list_id, "first": 1, "days": 1}
 
     def record(row: _Row) -> FoundList:
         values = {name: row[name] for name in WordList.__struct_fields__}
@@ -678,13 +676,12 @@ def select_list(moment: Moment, user_id: str, list_id: str) -> RowQuery[FoundLis
 
 
 def select_item_forgetting(moment: Moment, item_id: str, days: int) -> RowQuery[RecallPoint]:
-    parameters = {"item_id": item_id, "days": days, "now": moment.now}
+    parameters = {"item_id": item_id, "days": days}
     return RowQuery(moment, "read_models/memory", "forgetting", parameters, _fill(RecallPoint))
 
 
 def select_item_distribution(moment: Moment) -> RowQuery[ItemCount]:
-    parameters = {"now": moment.now}
-    return RowQuery(moment, "read_models/memory", "distribution", parameters, _convert(ItemCount))
+    return RowQuery(moment, "read_models/memory", "distribution", {}, _convert(ItemCount))
 
 
 def select_domain_stats(moment: Moment, language: str | None = None) -> RowQuery[DomainStats]:
@@ -695,7 +692,7 @@ def select_domain_stats(moment: Moment, language: str | None = None) -> RowQuery
 
 
 def select_level_stats(moment: Moment, language: str | None = None) -> RowQuery[LevelStats]:
-    parameters = {"language": language, "now": moment.now}
+    parameters = {"language": language}
     return RowQuery(moment, "read_models/level_stats", "by level", parameters, _convert(LevelStats))
 
 
@@ -715,8 +712,7 @@ def select_retention(
 
 
 def select_streak(moment: Moment) -> RowQuery[Streak]:
-    parameters = {"now": moment.now}
-    return RowQuery(moment, "read_models/learning_streaks", "streak", parameters, _fill(Streak))
+    return RowQuery(moment, "read_models/learning_streaks", "streak", {}, _fill(Streak))
 
 
 def select_rest_days(moment: Moment, first_day: date, last_day: date) -> RowQuery[date]:
@@ -727,17 +723,15 @@ def select_rest_days(moment: Moment, first_day: date, last_day: date) -> RowQuer
 
 
 def select_goal(moment: Moment) -> RowQuery[Goal]:
-    return RowQuery(moment, "read_models/goals", "goal", {"now": moment.now}, _fill(Goal))
+    return RowQuery(moment, "read_models/goals", "goal", {}, _fill(Goal))
 
 
 def select_due_forecast(moment: Moment, days: int) -> RowQuery[DueDay]:
-    parameters = {"days": days, "now": moment.now}
-    return RowQuery(moment, "read_models/item_stats", "forecast", parameters, _fill(DueDay))
+    return RowQuery(moment, "read_models/item_stats", "forecast", {"days": days}, _fill(DueDay))
 
 
 def select_workload(moment: Moment) -> RowQuery[Workload]:
-    parameters = {"days": 1, "now": moment.now}
-    return RowQuery(moment, "read_models/item_stats", "workload", parameters, _fill(Workload))
+    return RowQuery(moment, "read_models/item_stats", "workload", {"days": 1}, _fill(Workload))
 
 
 def _fill(record: Callable[..., _T]) -> Callable[[_Row], _T]:

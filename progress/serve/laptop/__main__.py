@@ -11,6 +11,8 @@ import logging
 import os
 import sys
 
+from aiohttp import web
+
 from progress import settings
 from progress.adapters.postgres import database
 from progress.errors import ProgressError
@@ -39,7 +41,8 @@ async def run(folder: DataFolder, port: int, current: Settings) -> None:
     supervisor = Supervisor(folder, plan.addresses, plan.key, *_NAMES)
     development_key.ensure(folder.key)
     own_issuer = Issuer(folder, port=number, page_port=port)
-    server = await asyncio.start_server(own_issuer.answer, HOST, number)
+    answers = web.Server(own_issuer.answer, access_log=None)
+    server = await asyncio.get_running_loop().create_server(answers, HOST, number)
     try:
         await supervisor.run_until_stopped(
             _run(supervisor, plan, current), _wait_for_removal(folder)

@@ -9,7 +9,6 @@ no such page and reject these tokens.
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import html
 import json
@@ -17,6 +16,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
+
+from aiohttp import web
 
 from progress import auth
 from progress.serve import development_key
@@ -31,9 +32,7 @@ _AUTHORIZE, _TOKEN = "/authorize", "/token"
 _ROLES = ("learner", "teacher", "support", "admin")
 _PAGE = Path(__file__).with_name("sign_in.html").read_text(encoding="utf-8")
 _STYLE = _PAGE.partition("<style>")[2].partition("</style>")[0]
-_MAX_FORM_BYTES = 10_000
 _READ_TIMEOUT_S = 5.0
-_STATUS = {200: "OK", 303: "See Other", 400: "Bad Request", 403: "Forbidden", 410: "Gone"}
 _THIS_MACHINE = re.compile(rf"http://({re.escape(HOST)}|localhost):\d{{1,5}}")
 _STATE = re.compile(r"[0-9A-Za-z_-]{16,128}")
 
@@ -65,25 +64,15 @@ class Issuer:
         self._own = _origins(port)
         self._pages = _origins(page_port)
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(
-            ConnectionError,
-            TimeoutError,
-            ValueError,
-            asyncio.IncompleteReadError,
-            asyncio.LimitOverrunError,
-        ):
-            async with asyncio.timeout(_READ_TIMEOUT_S):
-                writer.write(_encode(*await self._respond(reader)))
-                await writer.drain()
-        writer.close()
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        try:
+            status, headers, body = await self._respond(request)
+        except ValueError:  # a URL or a form that cannot be parsed
+            return web.Response(status=400)
+        return web.Response(status=status, headers=headers, body=body)
 
-    async def _respond(self, reader: asyncio.StreamReader) -> _Response:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        first, *lines = head.split("\r\n")
-        method, target = first.split(" ")[:2]
-        headers = {n.strip().lower(): v.strip() for n, _, v in (x.partition(":") for x in lines)}
-        path, _, query = target.partition("?")
+    async def _respond(self, request: web.BaseRequest) -> _Response:
+        path, query, headers = request.path, request.query_string, request.headers
         if path == DISCOVERY:
             return 200, _JSON, self._describe()
         if document := documents.render(path):
@@ -92,14 +81,14 @@ class Issuer:
             return 200, {"Content-Type": "application/json"}, self._jwks
         if not self._is_ours({"host": headers.get("host", "")} if path == _TOKEN else headers):
             return self._form(403, "", "Open this page at 127.0.0.1 or localhost.")
-        if method != "POST":
+        if request.method != "POST":
             page = _field(query, "return")
             if path == _AUTHORIZE:
                 asked = {name: _field(query, name) for name in ("state", "code_challenge")}
                 page = f"{_field(query, 'redirect_uri')}?{urlencode(asked)}"
             return self._start_sign_in(page, _field(query, "login_hint"))
-        size = min(int(headers.get("content-length", "0")), _MAX_FORM_BYTES)
-        form = (await reader.readexactly(size)).decode()
+        async with asyncio.timeout(_READ_TIMEOUT_S):
+            form = (await request.read()).decode()
         return self._exchange_code(form) if path == _TOKEN else self._submit_form(form)
 
     def _describe(self) -> bytes:
@@ -202,10 +191,3 @@ def _origins(port: int) -> tuple[str, ...]:
 
 def _field(form: str, name: str) -> str:
     return parse_qs(form).get(name, [""])[0].strip()
-
-
-def _encode(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
-    lines = [f"HTTP/1.1 {status} {_STATUS[status]}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
-    return "\r\n".join(lines).encode() + body
