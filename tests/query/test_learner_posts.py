@@ -417,12 +417,6 @@ def test_each_type_of_the_list_is_taken(world: World) -> None:
     assert [reason for _, reason in refused] == [TYPE] * len(others)
 
 
-def test_lines_are_taken_too(world: World) -> None:
-    lines = b"\n\n".join(json.dumps(answer()).encode() for _ in range(3))
-    response = world.send(lines, **{"content-type": "Application/X-NDJSON; charset=UTF-8"})
-    assert api.read(response) == {"accepted": 3, "refused": []}
-
-
 def test_any_role_but_publisher_posts_about_oneself(world: World) -> None:
     for role in ("learner", "support", "admin"):
         assert world.send([entry()], role, [role]).status_code == 202
@@ -533,13 +527,6 @@ def test_posts_and_mutations_leave_half_of_the_connections_to_queries(
         world.connection.run(lock.format("", key))
         world.api.run(run())
         assert len(world.rows()) == 3
-
-
-def test_while_pubsub_is_down_a_post_is_taken(world: World) -> None:
-    world.sent.is_down = True
-    for n in range(3):
-        assert world.post(entry()) == []
-        assert len(world.rows()) == n + 1
 
 
 LIMITED = {"clock": lambda: NOW}  # all counts belong to one minute
