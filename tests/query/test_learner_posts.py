@@ -357,11 +357,9 @@ def test_nothing_of_a_gone_learner_is_recorded_and_nothing_of_others_is_lost(wor
     assert (len(world.rows("carl")), world.letters()) == (2, [])
 
 
-@pytest.mark.parametrize(
-    ("body", "headers", "status"),
-    [
+def test_the_head_and_the_body_are_checked(world: World) -> None:
+    for body, headers, status in (
         (b"[]", {"authorization": ""}, 401),
-        (b"[]", {"content-type": "text/plain"}, 415),
         (b"[]", {"content-type": "application/json; charset=latin-1"}, 415),
         (b"[]", {"content-encoding": "gzip"}, 415),
         (b"[" + b" " * learner_post_check.MOST_BYTES + b"]", {}, 413),
@@ -369,12 +367,8 @@ def test_nothing_of_a_gone_learner_is_recorded_and_nothing_of_others_is_lost(wor
         (b"[1,", {}, 400),
         (b"\xff", {}, 400),
         (b"", {}, 400),
-    ],
-)
-def test_the_head_and_the_body_are_checked(
-    world: World, body: bytes, headers: dict[str, str], status: int
-) -> None:
-    assert world.send(body, **headers).status_code == status
+    ):
+        assert world.send(body, **headers).status_code == status, (body[:9], headers)
 
 
 def test_a_slow_body_and_a_defect_are_answered_in_our_form(
