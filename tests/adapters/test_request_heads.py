@@ -2,7 +2,8 @@
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
+from http.client import HTTPConnection
 
 import pytest
 
@@ -99,6 +100,16 @@ def test_clients_that_do_not_close_their_connections_do_not_delay_a_response(ser
         assert responds(running)
         for connection in faulty:
             assert connection.recv(13) == b"HTTP/1.1 400 "
+
+
+def test_methods_other_than_get_and_post_get_405(serve: Serve) -> None:
+    """Before the database is asked: there is none here."""
+    running = serve(ENOUGH_S)
+    for method in ("HEAD", "PUT", "DELETE"):
+        with closing(HTTPConnection("127.0.0.1", running.port, timeout=30)) as connection:
+            connection.request(method, "/", b"" if method == "HEAD" else b"x")
+            response = connection.getresponse()
+            assert (response.status, response.getheader("Allow")) == (405, "GET, POST")
 
 
 @pytest.mark.first_in_gate

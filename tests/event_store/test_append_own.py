@@ -119,10 +119,6 @@ def test_the_role_has_no_other_append(log: Log) -> None:
         "append_own",
         "record_accesses",
     ]
-    for table in ("events", "sessions", "pending", "dead_letters", "learner_conflicts"):
-        for right in ("INSERT", "UPDATE", "DELETE"):
-            has = "SELECT has_table_privilege(:name, :right)"
-            assert log.query.run(has, name=f"event_store.{table}", right=right) == [[False]]
 
 
 def test_exactly_the_types_that_learners_post_are_taken(log: Log) -> None:

@@ -23,7 +23,7 @@ from progress.projections import batch, gauges, schema
 from progress.projections.projector import SHARDS, Projector
 from progress.serve import process_specs
 from tests.conftest import Store
-from tests.support import fake_publisher, model_rows, pulled_pubsub, sample_events, stage
+from tests.support import fake_publisher, model_rows, sample_events, stage
 from tests.support.erasure_fixtures import erase
 from tests.support.export_fixtures import export
 from tests.support.fake_publisher import FakePublisher
@@ -314,14 +314,8 @@ class Job:
 
 
 @pytest.fixture
-def pulled() -> Iterator[str]:
-    with pulled_pubsub.serve() as address:
-        yield address
-
-
-@pytest.fixture
 def job(
-    pulled: str,
+    fake_publisher: FakePublisher,
     store: Store,
     connection: Connection,
     monkeypatch: pytest.MonkeyPatch,
@@ -332,8 +326,8 @@ def job(
     made = Job({}, store, connection, monkeypatch, capsys)
     made.configure(
         DATABASE_URL=NOWHERE,
-        PUBSUB_EMULATOR_HOST=pulled,
-        CHANGES_SUBSCRIPTION=pulled_pubsub.SUBSCRIPTION,
+        PUBSUB_EMULATOR_HOST=fake_publisher.address,
+        CHANGES_SUBSCRIPTION=FakePublisher.SUBSCRIPTION,
     )
     yield made
     forget_caches()

@@ -3,15 +3,12 @@
 import contextlib
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
-from http.client import HTTPConnection
 from uuid import UUID
 
 import pytest
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.pubsub import wakeups
 from progress.adapters.pubsub.push_request import HandledDelivery
 from progress.errors import OperationClaimed, ProgressError
 from progress.operations import batch_job, claimed_operations, runner
@@ -87,17 +84,6 @@ def project() -> Iterator[FunctionProcess]:
         yield running
 
 
-@pytest.mark.first_in_gate
-@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])
-def test_project_responds_with_405_to_methods_other_than_get_and_post(
-    project: FunctionProcess, method: str
-) -> None:
-    with closing(HTTPConnection("127.0.0.1", project.port, timeout=30)) as connection:
-        connection.request(method, "/", b"" if method == "HEAD" else b"x")
-        response = connection.getresponse()
-        assert (response.status, response.getheader("Allow")) == (405, "GET, POST")
-
-
 def test_a_request_whose_body_does_not_arrive_in_time_gets_400(project: FunctionProcess) -> None:
     for length, begin in ((1_000, b"x"), (None, b"3e8\r\nx")):  # without a length, in chunks
         with clients(project, 2) as (slow, other):
@@ -105,17 +91,6 @@ def test_a_request_whose_body_does_not_arrive_in_time_gets_400(project: Function
             slow.send(begin)
             assert slow.status() == 400
             assert other.post(b"not a command") == 204
-
-
-def test_no_command_is_sent_shortly_after_pubsub_failed(operator: Operator) -> None:
-    wakeups.outage().begin()
-    try:
-        assert not wakeups.send_operations([uuid.uuid4()])
-        assert operator.called() == []
-    finally:
-        forget_outages()
-    assert wakeups.send_operations([uuid.uuid4()])
-    assert len(operator.called()) == 1
 
 
 def test_a_push_about_an_operation_that_another_worker_runs_gets_429_and_no_log_line(

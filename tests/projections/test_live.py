@@ -13,7 +13,6 @@ from progress.errors import DatabaseUnavailable, ProjectionError
 from progress.event_store import dead_letters
 from progress.projections import batch, live, projector, replacement, replay, schema
 from progress.projections.projector import SHARDS
-from progress.projections.schema import BATCH, REALTIME
 from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import api, model_rows, sample_events
@@ -223,21 +222,6 @@ def test_every_live_schema_marks_milestones_and_the_key_makes_each_once(
     woken.run(f"ALTER TABLE {OWN}.item_days_gone RENAME TO item_days")
     projector.wake(shard)
     assert woken.run(marks) == told
-
-
-REPORTED = [model.name for model in (*REALTIME, *BATCH) if model.field]
-
-
-def test_lag_counts_the_events_that_are_not_folded(
-    connection: Connection, fetch: QueryClient
-) -> None:
-    sample_events.record_lessons(connection, "ann")
-    recorded = model_rows.read_value(connection, "head")
-    before = {name: fetch(fetch.queries.check_lag(name)) for name in REPORTED}
-    assert {lag.events_behind for lag in before.values()} == {recorded}
-    batch.run(connection)
-    after = {name: fetch(fetch.queries.check_lag(name)) for name in REPORTED}
-    assert {(lag.events_behind, lag.status) for lag in after.values()} == {(0, "NORMAL")}
 
 
 def test_the_limits_of_the_lag_are_five_seconds_and_ten_minutes_or_settings(

@@ -65,19 +65,15 @@ class World:
         """Return what the mutations have recorded: type, data, time and metadata."""
         rows: list[Any] = self.connection.run(
             "SELECT event_type, event_data, occurred_at, metadata FROM event_store.events "
-            "WHERE event_type IN ('GoalSet', 'RestDayTaken', 'EventRetracted') "
+            "WHERE event_type IN ('GoalSet', 'RestDayTaken', 'EventRetracted', 'ItemSetAside',"
+            " 'ItemResumed') "
             "ORDER BY global_position"
         )
         return rows
 
     def times(self, kind: str) -> list[Any]:
         """Return when the events of a type occurred, and their metadata."""
-        rows: list[Any] = self.connection.run(
-            "SELECT occurred_at, metadata FROM event_store.events WHERE event_type = :kind "
-            "ORDER BY global_position",
-            kind=kind,
-        )
-        return rows
+        return [row[2:] for row in self.rows() if row[0] == kind]
 
     @contextmanager
     def hang(self) -> Iterator[None]:
@@ -100,7 +96,8 @@ class World:
     def move(self, user: str, zone: str, ago: timedelta = timedelta()) -> None:
         data = {"user_id": user, "timezone": zone}
         at = datetime.now(UTC) - ago
-        append(self.connection, [sample_events.envelope("UserPreferencesChanged", data, at=at)])
+        with self._folding:  # a wake-up of an earlier call may fold now
+            append(self.connection, [sample_events.envelope("UserPreferencesChanged", data, at=at)])
         self.fold()
 
     def today(self, user: str) -> date:
@@ -337,16 +334,6 @@ def list_days(today: date) -> list[date]:
     return max(weeks, key=len)
 
 
-def test_a_goal_and_a_day_outside_their_bounds_are_refused(world: World) -> None:
-    user = world.add_learner()
-    today = world.today(user)
-    for day in (today - timedelta(days=1), today + timedelta(days=8), date.min, date.max):
-        assert world.take(user, day) == REFUSED
-    for answers, key in ((-1, "k"), (1_001, "k"), (1, "k" * 201)):
-        assert world.set_goal(user, answers, key) == REFUSED
-    assert world.rows() == []
-
-
 def test_a_goal_makes_a_learner_known(world: World) -> None:
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
     assert world.take("new", tomorrow) == "NOT_FOUND"
@@ -417,20 +404,10 @@ def test_all_waits_of_a_request_end_before_its_deadline(
     assert list(data.values()) == [{"counted": False}] * 3
 
 
-@pytest.mark.parametrize("world", ["redis"], indirect=True)
-def test_concurrent_calls_with_one_key_record_one_event(world: World, store: Store) -> None:
-    user, url = world.add_learner(), url_of(store.url, "query")
-    with api.serve(url, **world.options) as other:
-        told = call_at_once((world.api, other), user, SET_GOAL, [{"n": 9, "key": "k"}] * 8)
-    assert told == [told[0]] * 8
-    assert len(world.recorded(user)) == 1
-    assert dead_letters.list_letters(world.connection) == []
-
-
 def test_of_twenty_callers_at_once_two_have_a_rest_day_in_the_week(
     world: World, store: Store
 ) -> None:
-    """They call two instances, while the learner's device posts; each is told the truth."""
+    """Each of two instances gets each call, while a device posts; a repeated key is one event."""
     with (
         api.serve(url_of(store.url, "query"), **world.options) as other,
         ThreadPoolExecutor(1) as pool,
@@ -438,12 +415,15 @@ def test_of_twenty_callers_at_once_two_have_a_rest_day_in_the_week(
         for _ in range(3):
             user = world.add_learner()
             days = list_days(world.today(user))
-            calls = [{"day": f"{days[n % len(days)]}", "key": f"{n}"} for n in range(20)]
-            posting = pool.submit(append_each, world.connection, sample_events.lesson(user, 1))
+            calls = [
+                {"day": f"{days[n % len(days)]}", "key": f"{n}"} for n in range(10) for _ in "ab"
+            ]
+            posting = pool.submit(append_each, store, sample_events.lesson(user, 1))
             told = call_at_once((world.api, other), user, TAKE_REST_DAY, calls)
             posting.result()
-            taken = [call["day"] for call, result in told if result != REFUSED]
-            assert len(taken) == 2, told
+            taken = {call["day"] for call, result in told if result != REFUSED}
+            events = {str(result) for _, result in told if result != REFUSED}
+            assert len(taken) == len(events) == 2, told
             assert world.rest_days(user) == sorted(taken)
 
 
@@ -467,16 +447,17 @@ def call_at_once(
         return [each for some in told for each in some]
 
 
-def append_each(connection: Any, envelopes: list[Any]) -> None:
-    for each in envelopes:
-        append(connection, [each])
+def append_each(store: Store, envelopes: list[Any]) -> None:
+    with closing(connect(store.url)) as connection:
+        for each in envelopes:
+            append(connection, [each])
 
 
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["goal", "rest"]),
-        st.integers(0, 8),  # the goal, or the days from today
-        st.sampled_from("abcd"),  # the key
+        st.integers(-1, 8) | st.sampled_from([-9_999, 1_001]),  # the goal, or the days from today
+        st.sampled_from(["a", "b", "c", "d", "k" * 201]),
         st.booleans(),  # whether the log is folded then
     ),
     max_size=12,
@@ -497,7 +478,9 @@ def test_any_calls_record_each_accepted_event_once(
             day = f"{today + timedelta(days=number)}"
             result = outcome(world.api.post(BRIEF_REST, user, day=day, key=key))
         is_accepted = expected.get((kind, key), number) == number and (
-            (kind, key) in expected or kind == "goal" or is_free(today, number, expected)
+            (kind, key) in expected
+            or (len(key) == 1 and kind == "goal" and 0 <= number <= 1_000)
+            or (len(key) == 1 and kind == "rest" and is_free(today, number, expected))
         )
         assert isinstance(result, dict) == is_accepted, result
         if is_accepted:
@@ -519,7 +502,7 @@ def is_free(today: date, ahead: int, taken: dict[tuple[str, str], int]) -> bool:
     week = (today + timedelta(days=ahead)).isocalendar()[:2]
     days = [number for (kind, _), number in taken.items() if kind == "rest"]
     same = [d for d in days if (today + timedelta(days=d)).isocalendar()[:2] == week]
-    return ahead <= 7 and ahead not in days and len(same) < 2
+    return 0 <= ahead <= 7 and ahead not in days and len(same) < 2
 
 
 @pytest.mark.first_in_gate

@@ -192,8 +192,8 @@ def _rank(order: str, row: oracle.Row) -> float | None:
     return rank
 
 
-def _passes(world: oracle.World, user: str, name: str, item_id: str, row: oracle.Row) -> bool:
-    passes: Mapping[str, Callable[[], bool]] = {
+def passes(world: oracle.World, user: str, name: str, item_id: str, row: oracle.Row) -> bool:
+    decide: Mapping[str, Callable[[], bool]] = {
         "ALL": lambda: True,
         "LEARNING": lambda: row["mastery"] == "LEARNING",
         "MASTERED": lambda: row["mastery"] in MASTERED,
@@ -203,7 +203,7 @@ def _passes(world: oracle.World, user: str, name: str, item_id: str, row: oracle
         "SET_ASIDE": lambda: row["set_aside"],
         "FADING": lambda: item_id in oracle.fading(world, user),
     }
-    return passes[name]()
+    return decide[name]()
 
 
 def _is_listed(
@@ -211,18 +211,18 @@ def _is_listed(
 ) -> Callable[[str, oracle.Row], bool]:
     name, today = asked["filter"], oracle.day_of(world, user, world.now)
     if name not in DATED:
-        return functools.partial(_passes, world, user, name)
+        return functools.partial(passes, world, user, name)
     span = (asked["start"] or today, asked["end"] or today)
     listed = oracle.items_on(world, user, name, *span)
     return lambda item_id, _: item_id in listed
 
 
-def _items(
-    world: oracle.World, user: str, passes: Callable[[str, oracle.Row], bool], order: str = "RECENT"
+def list_items(
+    world: oracle.World, user: str, is_one: Callable[[str, oracle.Row], bool], order: str = "RECENT"
 ) -> Json:
     stats = oracle.item_stats(world, user)
     rows = {
-        i: {**r, **oracle.item_memory(world, user, i)} for i, r in stats.items() if passes(i, r)
+        i: {**r, **oracle.item_memory(world, user, i)} for i, r in stats.items() if is_one(i, r)
     }
 
     def key(item_id: str) -> tuple[float, str]:
@@ -304,10 +304,10 @@ def expect(world: oracle.World, user: str, asked: Mapping[str, Any]) -> list[Jso
         return language in (None, oracle.language_of(world, item_id))
 
     listed = {
-        "itemStats": _items(world, user, _is_listed(world, user, asked), asked["orderBy"]),
-        "itemStats1": _items(world, user, is_found),
-        "itemStats2": _items(world, user, lambda _, row: asked["domain"] in row["domains"]),
-        "itemStats3": _items(world, user, is_spoken),
+        "itemStats": list_items(world, user, _is_listed(world, user, asked), asked["orderBy"]),
+        "itemStats1": list_items(world, user, is_found),
+        "itemStats2": list_items(world, user, lambda _, row: asked["domain"] in row["domains"]),
+        "itemStats3": list_items(world, user, is_spoken),
         "sessions": _sessions(world, user, 3),
         **{f"session{n}": _session(world, user, one) for n, one in enumerate(SESSIONS[:2])},
     }

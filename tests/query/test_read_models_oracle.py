@@ -18,6 +18,7 @@ from progress.query.read_models.groups import ItemDifficulty, LearnerOrder, Lear
 from progress.query.read_models.rows import CefrLevel, Domain, ItemOrder, PeriodLength
 from tests import oracle
 from tests.oracle.events import CARD, CATALOGUE, MEMBERSHIPS, SETTINGS_ASIDE
+from tests.query import test_past_fields as past_fields
 from tests.query.test_lists import EVERYONE, PLAINLY, full, paged
 from tests.support import model_rows, sample_events
 from tests.support.api import QueryClient, plain
@@ -26,6 +27,8 @@ from tests.support.stage import Stage
 
 DAY = timedelta(days=1)
 DATED = ("ANSWERED", "MISSED", "NEWLY_MASTERED", "SLIPPED_BACK")
+FILTERS = ("ALL", "LEARNING", "MASTERED", "STRUGGLING", "LEECH", "SET_ASIDE", "ALL")
+ORDERS = ("LAPSES", "DUE", "ACCURACY", "RECENT")
 MORE_EXAMPLES = settings(
     max_examples=5 * settings().max_examples // 2, suppress_health_check=list(HealthCheck)
 )
@@ -189,6 +192,12 @@ def test_items_domains_and_levels_equal_the_oracle_s_results(
         stats = oracle.item_stats(world, user)
         assert listed == {item for item in stats if oracle.language_of(world, item) == language}
     for user in EVERYONE:
+        for name, order in zip(FILTERS, itertools.cycle(ORDERS)):
+            chosen: Any = {"filter": name, "order_by": order, "first": 200, "at": log.now}
+            page = fetch(fetch.queries.get_item_stats(user, **chosen))
+            is_one = functools.partial(past_fields.passes, world, user, name)
+            edges = past_fields.list_items(world, user, is_one, order)["edges"]
+            assert [i.item_id for _, i in page.items] == [one["node"]["item_id"] for one in edges]
         for at in (log.now - 8 * DAY, log.now, log.now + 40 * DAY):
             then, span = replace(world, now=at), (at.date() - 60 * DAY, at.date() + 9 * DAY)
             curve = fetch(fetch.queries.get_mastery_curve(user, *span, at=at))

@@ -169,13 +169,6 @@ def test_no_event_is_lost_or_repeated_if_any_process_is_killed(system: Served) -
     test_faults.kill_each(system, chance, victims, VICTIMS, system.post_events)
 
 
-def test_wake_ups_fold_events_while_project_is_restarted(system: Served) -> None:
-    system.signal("project", signal.SIGKILL)
-    system.post_events(*test_faults.delivery(random.Random(8)))
-    system.await_projection()
-    system.check()
-
-
 def test_a_terminated_system_finishes_what_it_has_accepted(system: Served) -> None:
     """SIGTERM comes right after events were accepted: they are folded, and only JSON is logged.
 

@@ -254,26 +254,17 @@ def test_data_of_a_newer_version_is_rejected_and_stays_unchanged(stack: Stack, n
     assert file.read_text() == "99\n"
 
 
-def test_the_error_names_the_data_folder_if_its_path_is_a_file(stack: Stack) -> None:
-    stack.folder.path.write_text("a file, where the folder should be")
-    cli.expect_failure(stack.try_up(), str(stack.folder.path), "PROGRESS_DATA_DIR")
-
-
-def test_the_error_names_the_data_folder_if_the_folder_is_read_only(stack: Stack) -> None:
-    stack.folder.path.mkdir(mode=0o500)
-    if os.access(stack.folder.path, os.W_OK):
-        pytest.skip("needs a user other than root")
-    cli.expect_failure(
-        stack.try_up(), str(stack.folder.path), "Permission denied", "PROGRESS_DATA_DIR"
-    )
-
-
-def test_the_error_names_the_data_folder_if_the_disk_is_full(
-    stack: Stack,
-) -> None:
-    stack.folder.path.mkdir()
-    with folders.mount(stack.folder.path, "size=8m"):
-        cli.expect_failure(stack.try_up(), str(stack.folder.path), " MB free, and 200 are needed")
+def test_the_error_names_a_data_folder_that_is_a_file_or_read_only_or_full(stack: Stack) -> None:
+    folder = stack.folder.path
+    folder.write_text("a file, where the folder should be")
+    cli.expect_failure(stack.try_up(), str(folder), "PROGRESS_DATA_DIR")
+    folder.unlink()
+    folder.mkdir(mode=0o500)
+    if not os.access(folder, os.W_OK):  # root may write
+        cli.expect_failure(stack.try_up(), str(folder), "Permission denied", "PROGRESS_DATA_DIR")
+    folder.chmod(0o700)
+    with folders.mount(folder, "size=8m"):
+        cli.expect_failure(stack.try_up(), str(folder), " MB free, and 200 are needed")
         assert not data_folder.is_held(stack.folder)
 
 

@@ -12,7 +12,8 @@ import grpc
 import pytest
 from google import pubsub_v1
 from google.cloud.monitoring_v3 import types
-from google.pubsub_v1.types import PublishRequest, PublishResponse, PubsubMessage
+from google.protobuf.empty_pb2 import Empty
+from google.pubsub_v1.types import PublishRequest, PublishResponse, PubsubMessage, PullResponse
 
 from progress.adapters.pubsub import wakeups
 from progress.event_store import publication
@@ -24,8 +25,11 @@ class FakePublisher:
 
     Like Google's, it refuses a request with several ordering keys, or with more than 1,000
     messages. A callback that raises ConnectionError makes the request fail, before or after its
-    messages are stored.
+    messages are stored. Those that are pulled, from one subscription, no longer wait, unless they
+    are given back.
     """
+
+    SUBSCRIPTION = "changes"
 
     def __init__(self, certificate: Certificate | None = None) -> None:
         self.requests: list[PublishRequest] = []
@@ -35,10 +39,20 @@ class FakePublisher:
         self.on_request: Callable[[PublishRequest], None] = lambda _request: None
         self.on_stored: Callable[[PublishRequest], None] = lambda _request: None
         self.attempts = 0  # the number of requests, including failed ones
-        self._storing = threading.Lock()
-        service = describe("google.pubsub.v1.Publisher", pubsub_v1.types, Publish=self._publish)
+        self._stored = threading.Condition()
+        self._waiting: list[PubsubMessage] = []
+        self._pulled: dict[str, PubsubMessage] = {}
+        publisher = describe("google.pubsub.v1.Publisher", pubsub_v1.types, Publish=self._publish)
+        subscriber = describe(
+            "google.pubsub.v1.Subscriber",
+            pubsub_v1.types,
+            Pull=self._pull,
+            Acknowledge=lambda _request, _context: Empty(),
+            ModifyAckDeadline=self._give_back,
+        )
+        serving = serve_grpc(publisher, subscriber, certificate=certificate)
         self._serving = ExitStack()
-        self.address = self._serving.enter_context(serve_grpc(service, certificate=certificate))
+        self.address = self._serving.enter_context(serving)
         self.close = self._serving.close
 
     def _publish(self, request: PublishRequest, context: grpc.ServicerContext) -> PublishResponse:
@@ -55,14 +69,35 @@ class FakePublisher:
             context.abort(grpc.StatusCode.UNAVAILABLE, str(error) or "the connection broke")
         return PublishResponse(message_ids=["1"] * len(request.messages))
 
+    def _pull(self, request: Any, context: grpc.ServicerContext) -> PullResponse:
+        if not request.subscription.endswith(f"/{self.SUBSCRIPTION}"):
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such subscription")
+        with self._stored:
+            self._stored.wait_for(lambda: bool(self._waiting), timeout=context.time_remaining())
+            # A client that has given up would lose the messages that others have given back since.
+            most = request.max_messages if context.is_active() else 0
+            taken, self._waiting = self._waiting[:most], self._waiting[most:]
+            pulled = {str(len(self._pulled) + n): message for n, message in enumerate(taken)}
+            self._pulled |= pulled
+        received = [{"ack_id": ack_id, "message": message} for ack_id, message in pulled.items()]
+        return PullResponse(received_messages=received)
+
+    def _give_back(self, request: Any, _context: grpc.ServicerContext) -> Empty:
+        with self._stored:
+            self._waiting = [*map(self._pulled.__getitem__, request.ack_ids), *self._waiting]
+            self._stored.notify_all()
+        return Empty()
+
     def accept(self, request: PublishRequest) -> None:
         self.attempts += 1
         if self.is_down:
             raise ConnectionError("down")
         self.on_request(request)
-        with self._storing:
+        with self._stored:
             self.times.append(datetime.now(UTC))
             self.requests.append(request)
+            self._waiting += request.messages
+            self._stored.notify_all()
         self.on_stored(request)
 
     def shards(self) -> list[int]:
