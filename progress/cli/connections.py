@@ -161,17 +161,27 @@ def pubsub() -> tuple[str, str | None]:
 
 
 def ingest() -> Ingest:
-    """Return where commands post events: to EVENTS_URL, else to the system on the data folder."""
+    """Return where commands post events: to EVENTS_URL, else to the system on the data folder.
+
+    Raise SettingsError if the settings name another database than that of a local stack, because
+    the command may look there for what is recorded.
+    """
     current = settings.current()
     if current.events_url and current.events_token:
         return Ingest(current.events_url, current.events_token)
     if current.events_url or current.events_token:
         missing = "EVENTS_TOKEN" if current.events_url else "EVENTS_URL"
         raise SettingsError(f"{missing} is not set: set both to post events elsewhere")
+    others = "set EVENTS_URL and EVENTS_TOKEN, or add --pubsub"
     try:
-        return own_ingest()
+        own = own_ingest()
     except StackError as error:
-        raise SettingsError(f"{error}, set EVENTS_URL and EVENTS_TOKEN, or add --pubsub") from None
+        raise SettingsError(f"{error}, {others}") from None
+    target = Target()
+    is_local = target.has_database and not target.is_server
+    if is_local and current.database_url != target.stack("DATABASE_URL")["database_url"]:
+        raise SettingsError(f"DATABASE_URL is not that of the local stack: unset it, {others}")
+    return own
 
 
 def own_ingest() -> Ingest:

@@ -13,6 +13,7 @@ from progress.errors import InstanceUnavailable
 from progress.query.read_models.reader import Reader
 
 _WAKE_TIMEOUT_S = 3.0
+_ANSWER_S = 0.5  # of a call's time, for the answer that it has waited for other appends in vain
 _OF_POST = {"is_mutation": False, "expected_version": None, "seen_version": None, "seen": None}
 
 
@@ -44,8 +45,9 @@ class OwnEvents:
         except TimeoutError:
             raise InstanceUnavailable("no connection for events became free") from None
         try:
+            seconds = max(0.001, request_scope.current().remaining() - _ANSWER_S)
             rows: list[Mapping[str, Any]] = await self._reader.fetch(
-                "query/own_events", block, **values
+                "query/own_events", block, **values, lock_timeout=f"{1_000 * seconds:.0f}ms"
             )
         finally:
             self._places.release()

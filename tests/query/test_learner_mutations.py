@@ -52,14 +52,15 @@ class World:
         self, store: Store, sent: FakePublisher, served: Api, options: dict[str, Any]
     ) -> None:
         self.api, self.sent, self.options = served, sent, options
-        self.connection = connect(store.url)
+        self._url, self.connection = store.url, connect(store.url)
         self.is_folding = True
         self._folding = threading.Lock()
         sent.on_stored = lambda _request: self.fold() if self.is_folding else None
 
     def fold(self) -> None:
-        with self._folding:
-            Projector(self.connection).catch_up_all()
+        # A wake-up that nobody waits for any longer may fold while the test uses its connection.
+        with self._folding, closing(connect(self._url)) as connection:
+            Projector(connection).catch_up_all()
 
     def rows(self) -> list[Any]:
         """Return what the mutations have recorded: type, data, time and metadata."""

@@ -493,6 +493,31 @@ def test_while_the_database_does_not_answer_nothing_is_taken_or_counted(
         http_client.assert_ours(response.body, response.headers)
 
 
+def test_posts_that_wait_for_another_append_do_not_stop_queries(
+    store: Store, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_POOL_SIZE", "8")
+    monkeypatch.setattr(endpoint, "_TIMEOUT_S", 1.5)  # longer than what counts as an outage
+    with serve(store, fake_publisher, database_pool_size=8) as world:
+        world.post(entry())
+        posted, asked = json.dumps([entry()]).encode(), b'{"query": "{ streak { current } }"}'
+
+        async def run() -> None:
+            calls = [
+                world.api.answer("POST", "/events", posted, api.headers()) for _ in range(2 * 4)
+            ]
+            assert {(await call).status_code for call in asyncio.as_completed(calls)} == {503}
+            answer = await world.api.answer("POST", "/graphql", asked, api.headers())
+            assert "errors" not in api.read(answer), api.read(answer)
+
+        with database.transaction(world.connection):
+            world.connection.run(
+                "SELECT pg_advisory_xact_lock(hashtextextended('event_store.append', 0))"
+            )
+            world.api.run(run())
+        assert world.post(entry()) == []
+
+
 def test_posts_and_mutations_leave_half_of_the_connections_to_queries(
     store: Store, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

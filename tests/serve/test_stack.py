@@ -52,6 +52,17 @@ def stack() -> Iterator[Stack]:
         yield made
 
 
+def assert_one_system(stack: Stack, line: str) -> None:
+    """No command posts to the stack and looks into another database."""
+    other = {"DATABASE_URL": "postgresql:///other?host=/nowhere"}
+    importing = ("import", "list", "/dev/stdin", "--name", "Body")
+    for text, command in ((line, ("publish", "-")), ("house", importing)):
+        refused = stack.run(*command, text=text, **other)
+        cli.expect_failure(refused, "DATABASE_URL is not that of the local stack")
+    own = stack.run("publish", "-", text=line, DATABASE_URL=stack.database_url)
+    assert own.stdout.endswith("1 redelivered\n"), own.stderr
+
+
 def env_of(stack: Stack) -> dict[str, Any]:
     env: dict[str, Any] = json.loads(stack.progress("env", "--json"))
     return env
@@ -163,6 +174,7 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
     assert conflicting.returncode == 1, conflicting.stdout + conflicting.stderr
     assert conflicting.stdout == "6 published\n0 appended, 4 redelivered, 2 dead letters\n"
     assert "2 events became dead letters" in conflicting.stderr
+    assert_one_system(stack, lines[1])
 
     def has_counted() -> bool:
         status = json.loads(stack.run("status", "--json").stdout)

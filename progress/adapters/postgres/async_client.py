@@ -262,6 +262,7 @@ _STATEMENT_TIMEOUT = f"{request_scope.TIMEOUT_S:.0f}s"
 # know the type of a value.
 _ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _TIMEOUTS = (TimeoutError, asyncpg.QueryCanceledError)
+_LOCKED = asyncpg.LockNotAvailableError  # the database responds, and another session has the lock
 _ONE_ROW = "SELECT 1"  # the status of a text whose last statement returns one row
 _MISSING = ("42P01", "3F000")  # no such table or schema, because the first deploy is still running
 
@@ -352,7 +353,8 @@ class Database:
             return await self._run_once(work, scope)
         except _ERRORS as error:
             translated = _translate(_read(error))
-            is_transient = isinstance(translated, Unavailable) and not isinstance(error, _TIMEOUTS)
+            has_waited = isinstance(error, (*_TIMEOUTS, _LOCKED))
+            is_transient = isinstance(translated, Unavailable) and not has_waited
             if not is_transient or self._breaker.is_open or self._is_closed:
                 raise translated from error
         try:
@@ -465,7 +467,7 @@ def _is_failure(error: DatabaseUnavailable, seconds: float) -> bool:
     cause = error.__cause__
     if isinstance(cause, _TIMEOUTS):
         return seconds >= _MIN_TIME_S
-    return getattr(cause, "sqlstate", None) not in _MISSING
+    return not isinstance(cause, _LOCKED) and getattr(cause, "sqlstate", None) not in _MISSING
 
 
 def _translate(failure: Failure) -> DatabaseUnavailable | StatementFailed:

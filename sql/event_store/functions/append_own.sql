@@ -15,7 +15,6 @@ CREATE OR REPLACE FUNCTION event_store.append_own(
 )
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-SET lock_timeout = '10s'
 SET plan_cache_mode = force_generic_plan  -- as in append
 SET enable_seqscan = off
 AS $$
