@@ -24,7 +24,7 @@ from progress.settings import Settings
 log = logging.getLogger("progress.serve")
 
 _FILE = "serve/own_database"
-_PATIENCE_S = 10.0  # for another system's end, and for a lock that is lost
+_PATIENCE_S = 10.0  # for another system's end
 _PAUSE_S = 0.25
 _SAY_S = 10.0  # between two lines that say what the start waits for
 _CHECK_S = 10.0
@@ -74,17 +74,12 @@ class Lock:
             await asyncio.sleep(_PAUSE_S)
 
     async def keep(self) -> NoReturn:
-        """Take the lock again whenever its session is lost; raise StackError if that fails."""
+        """Take the lock again whenever its session is lost; wait and raise as `take` does."""
         while True:
             await self._lost.wait()
             log.warning("the session that has the lock of the database is lost: taking it again")
             self.release()
-            try:
-                async with asyncio.timeout(_PATIENCE_S):
-                    await self.take()
-            except TimeoutError:
-                why = f"the database has not given its lock again within {_PATIENCE_S:.0f} s"
-                raise StackError(f"{why}: the system ends") from None
+            await self.take()
 
     def release(self) -> None:
         if self._session:

@@ -1,6 +1,7 @@
 """`progress serve` has its database for itself, waits for it, and counts its connections."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 from pathlib import Path
@@ -81,6 +82,30 @@ def test_one_system_has_the_database_and_takes_a_lost_lock_again(
         with pytest.raises(DatabaseUnavailable, match="nobody"):
             await keeping
         second.release()
+
+    asyncio.run(run())
+
+
+def test_a_system_waits_for_a_database_that_is_away_for_longer_than_for_another_system(
+    bare_server: OwnServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(own_database, "_PATIENCE_S", 0)
+
+    async def run() -> None:
+        lock = Lock(bare_server.url, HERE)
+        await lock.take()
+        keeping = asyncio.create_task(lock.keep())
+        await asyncio.to_thread(bare_server.stop)
+        async with asyncio.timeout(30):
+            while "waiting for the database" not in caplog.text:
+                assert not keeping.done(), keeping.exception()
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(bare_server.start)
+            with contextlib.closing(database.connect(bare_server.url)) as connection:
+                while not connection.run(HOLDERS):
+                    await asyncio.sleep(0.01)
+        keeping.cancel()
+        lock.release()
 
     asyncio.run(run())
 

@@ -38,7 +38,6 @@ def system() -> Iterator[Served]:
 
 def test_one_address_takes_an_answer_and_shows_it(system: Served) -> None:
     events = sample_events.lesson("reader", 1, items=4)
-    system.envelopes += events
     poster = http_client.headers(system.token("app", "publisher"))
     lines = {"content-type": "application/x-ndjson"}
     text = "\n".join(map(json.dumps, events)).encode()
@@ -98,6 +97,7 @@ def test_a_client_that_leaves_is_no_error(system: Served) -> None:
 def test_what_a_learner_posts_is_kept_by_the_client_while_the_database_is_down(
     system: Served,
 ) -> None:
+    system.begin()
     headers = http_client.headers(system.token("phone", "learner"))
     id_ = str(uuid.uuid4())
     sent = sample_events.envelope("GoalSet", {"answers_per_day": 7}, at=datetime.now(UTC))
@@ -164,6 +164,7 @@ VICTIMS: test_faults.Kills = {
 
 @pytest.mark.exhaustive
 def test_no_event_is_lost_or_repeated_if_any_process_is_killed(system: Served) -> None:
+    system.begin()
     chance = random.Random(7)
     victims = (*VICTIMS, *chance.sample(sorted(VICTIMS), 3))
     test_faults.kill_each(system, chance, victims, VICTIMS, system.post_events)
@@ -174,6 +175,7 @@ def test_a_terminated_system_finishes_what_it_has_accepted(system: Served) -> No
 
     The next start dumps them.
     """
+    system.begin()
     system.post_events(*test_faults.delivery(random.Random(9)))
     assert system.end() == 0
     system.up()

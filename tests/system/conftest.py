@@ -3,5 +3,12 @@
 import pytest
 
 from tests.support import local_stack
+from tests.support.local_stack import Stack
 
-stack = pytest.fixture(local_stack.started, scope="session", name="stack")
+running = pytest.fixture(local_stack.started, scope="session", name="running")
+
+
+@pytest.fixture
+def stack(running: Stack) -> Stack:
+    running.begin()
+    return running

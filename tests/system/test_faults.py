@@ -23,7 +23,7 @@ COMPLETED = "{ userProgress { totalSessionsCompleted } }"
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def stack(stack: Stack) -> Stack:
     stack.push([sample_events.item_published(f"i{n}") for n in range(4)])
     return stack
@@ -57,12 +57,14 @@ def wake(shard: int) -> bytes:
 
 def kill_command(stack: Stack, name: str) -> None:
     process = stack.start(name)
-    readiness.wait(
-        lambda: process.poll() is not None or bool(stack.count("at work", name="progress-cli")),
-        name,
-    )
-    process.kill()
-    process.wait()
+    try:
+        readiness.wait(
+            lambda: process.poll() is not None or bool(stack.count("at work", name="progress-cli")),
+            name,
+        )
+    finally:
+        process.kill()
+        process.wait()
 
 
 def kill_backend(stack: Stack) -> None:
