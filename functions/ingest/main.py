@@ -1,4 +1,4 @@
-"""The ingest function (Cloud Functions), triggered by Pub/Sub: it appends events to the log."""
+"""The ingest function, triggered by Pub/Sub: it appends events to the log."""
 
 import functools
 import sys

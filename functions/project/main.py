@@ -1,4 +1,4 @@
-"""The project function (Cloud Functions), triggered by Pub/Sub: it updates realtime projections.
+"""The project function, triggered by Pub/Sub: it updates realtime projections.
 
 It takes the commands of the topic `progress-commands`. Under `progress serve`, processes that know
 the key send them, and as many are run at a time as the database has connections for.

@@ -1,4 +1,4 @@
-"""The query function (Cloud Functions), triggered by HTTP: it serves GraphQL and the page."""
+"""The query function, triggered by HTTP: it serves GraphQL and the page."""
 
 import gc
 import sys

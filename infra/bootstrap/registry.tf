@@ -1,16 +1,9 @@
 # The registries of images, and the accounts that build them. GitHub Actions build once for all environments, in the
-# images' project. An environment whose tfvars name no image has a registry of its own, in which an operator builds.
-
-locals {
-  published = jsondecode(file("${local.folder}/image.tf.json")).variable.image.default
-  registries = toset(concat(
-    [for name, file in local.files : name if try(file.image, local.published) == null],
-    var.github == null ? [] : ["images"],
-  ))
-}
+# images' project. Each environment has a registry of its own, too, in which an operator builds: it stays when a later
+# version names a published image, because jobs and revisions run what was built. An empty one costs nothing.
 
 resource "google_artifact_registry_repository" "images" {
-  for_each = local.registries
+  for_each = local.projects
 
   project       = google_project.this[each.key].project_id
   repository_id = "progress"
@@ -63,7 +56,7 @@ resource "google_artifact_registry_repository_iam_member" "reader" {
 }
 
 resource "google_service_account" "build" {
-  for_each = local.registries
+  for_each = local.projects
 
   project      = google_project.this[each.key].project_id
   account_id   = "progress-build"
@@ -73,7 +66,7 @@ resource "google_service_account" "build" {
 }
 
 resource "google_project_iam_member" "build" {
-  for_each = local.registries
+  for_each = local.projects
 
   project = google_project.this[each.key].project_id
   role    = "roles/logging.logWriter"
@@ -81,7 +74,7 @@ resource "google_project_iam_member" "build" {
 }
 
 resource "google_artifact_registry_repository_iam_member" "build" {
-  for_each = local.registries
+  for_each = local.projects
 
   project    = google_artifact_registry_repository.images[each.key].project
   repository = google_artifact_registry_repository.images[each.key].name
@@ -121,7 +114,7 @@ resource "google_service_account_iam_member" "builds_as" {
 # The source archives of the builds: gcloud uploads them with the account of the pipeline or the operator. A bucket that
 # it would create itself has no uniform access, which new organisations refuse.
 resource "google_storage_bucket" "sources" {
-  for_each = local.registries
+  for_each = local.projects
 
   project                     = google_project.this[each.key].project_id
   name                        = "${local.projects[each.key]}-sources"
@@ -143,7 +136,7 @@ resource "google_storage_bucket" "sources" {
 }
 
 resource "google_storage_bucket_iam_member" "build" {
-  for_each = local.registries
+  for_each = local.projects
 
   bucket = google_storage_bucket.sources[each.key].name
   role   = "roles/storage.objectViewer"

@@ -68,5 +68,7 @@ resource "google_service_networking_connection" "private_services" {
   reserved_peering_ranges = [google_compute_global_address.private_services[0].name]
   deletion_policy         = "ABANDON" # Google refuses to delete the peering for days after an instance's deletion
 
+  update_on_creation_fail = true # after a destroy, the peering is still there
+
   depends_on = [google_project_service.api]
 }

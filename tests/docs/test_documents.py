@@ -72,6 +72,22 @@ def test_the_glossary_has_the_words_and_rules_of_the_page() -> None:
 
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_products_of_google_are_named_where_they_run_and_redis_as_what_it_is() -> None:
+    mains = [file.read_text("utf-8") for file in (ROOT / "functions").glob("*/main.py")]
+    assert mains
+    assert not [text for text in mains if "Cloud Functions" in text]
+    for name in ("README.md", "README.ja.md"):
+        before_the_picture = (ROOT / name).read_text("utf-8").split("\n![")[0]
+        assert re.search(r"batch_aggregates`.*Cloud Scheduler", before_the_picture)
+    packages = (ROOT / "requirements.txt").read_text("utf-8")
+    (use,) = re.findall(r"^#   redis +(.+)$", packages, re.MULTILINE)
+    picture = (ROOT / "docs/architecture.svg").read_text("utf-8")
+    (told,) = re.findall(r"[^,.]+ in Redis|WebSocket, from Redis", picture)
+    assert (use, told.strip()) == ("the cache, and limits", "keeps answers and limits in Redis")
+
+
 SETTINGS = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
 
 

@@ -1,13 +1,15 @@
 """The workflows of .github: their syntax, rights, variables and releases."""
 
 import importlib.metadata
+import itertools
 import json
 import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -249,10 +251,69 @@ def test_a_delivery_stops_before_an_environment_without_reviewers(
 ) -> None:
     (step,) = jobs(FOLDER / "deliver.yaml")["approvals"]["steps"]
     assert step["if"] == "vars.RELEASE_WITHOUT_APPROVAL != 'true'"
-    replaced = {"run": step["run"].replace("in staging", f"in {name}")}
-    done = run_step(tmp_path, replaced, "gh", _GH, GITHUB_REPOSITORY="ours/progress")
+    (place,) = re.findall(r"\$\{STAGING:\+(\w+)\}", step["run"])
+    replaced = {"run": step["run"].replace(f":+{place}", f":+{name}")}
+    values = {"GITHUB_REPOSITORY": "ours/progress", "STAGING": "true"}
+    done = run_step(tmp_path, replaced, "gh", _GH, **values)
     assert done.returncode == code
     assert (f"::error::Nobody would approve a release to {name} " in done.stdout) == bool(code)
+
+
+def deliver(environments: Iterable[str], failed: str | None = None) -> dict[str, str]:
+    """Return the result of each job of a delivery, as the conditions of deliver.yaml give it.
+
+    As at GitHub, a condition without a status function means `success()` besides, and a status
+    function looks at all jobs before this one.
+    """
+    results: dict[str, str] = {}
+    before: dict[str, set[str]] = {}
+    for name, job in jobs(FOLDER / "deliver.yaml").items():  # in the order of their needs
+        needs = {*([job["needs"]] if isinstance(job.get("needs"), str) else job.get("needs", ()))}
+        before[name] = needs.union(*(before[need] for need in needs))
+        earlier = {results[other] for other in before[name]}
+        text = job.get("if", "success()").strip("${} ")
+        if not re.search(r"\b(success|failure|cancelled|always)\(\)", text):
+            text = f"success() && ({text})"
+        text = re.sub(r"contains\(fromJSON\(vars\.ENVIRONMENTS \|\| '\[\]'\), ", "listed(", text)
+        text = re.sub(r"needs\.([\w-]+)\.result", r"results['\1']", text)
+        assert {*re.findall(r"results\['([\w-]+)'\]", text)} <= needs
+        for sign, word in (("&&", " and "), ("||", " or "), ("!", " not ")):
+            text = text.replace(sign, word)
+        names = {
+            "success": partial(set.issubset, earlier, {"success"}),
+            "failure": partial(set.__contains__, earlier, "failure"),
+            "cancelled": bool,
+            "listed": {"images", *environments}.__contains__,
+            "results": results,
+        }
+        runs = eval(text.strip(), {"__builtins__": {}}, names)  # noqa: S307 - this file's own text
+        results[name] = ("failure" if name == failed else "success") if runs else "skipped"
+    return results
+
+
+_DELIVERED = ("dev", "staging", "production")
+
+
+@pytest.mark.parametrize("failed", [None, "checks", "build", "approvals", *_DELIVERED])
+@pytest.mark.parametrize(
+    "chosen", [s for n in (1, 2, 3) for s in itertools.combinations(_DELIVERED, n)], ids="-".join
+)
+def test_a_delivery_reaches_each_environment_that_exists_until_something_fails(
+    chosen: tuple[str, ...], failed: str | None
+) -> None:
+    needed = {
+        "dev": ["dev"],
+        "staging": ["staging"],
+        "production": ["production-plan", "production"],
+    }
+    order = ["checks", "build"]
+    for name in chosen:
+        order += [] if name == "dev" or "approvals" in order else ["approvals"]
+        order += needed[name]
+    if failed in order:
+        order = order[: order.index(failed) + 1]
+    results = deliver(chosen, failed)
+    assert [name for name in results if results[name] != "skipped"] == order
 
 
 def test_a_delivery_builds_one_image_and_releases_its_digest(

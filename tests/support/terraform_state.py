@@ -74,6 +74,16 @@ class Deployment:
         return {name: output["value"] for name, output in self.state["outputs"].items()}
 
 
+def list_provider_calls(project: Values) -> list[tuple[str, str]]:
+    """Return what the provider calls after it has made a project: the API and the request.
+
+    If a call fails, which is common in a project so new, Terraform marks the project as tainted.
+    """
+    if project["auto_create_network"]:
+        return []
+    return [("serviceusage", "enable compute"), ("compute", "delete the network default")]
+
+
 def find_attributes(state: Values, kind: str) -> Iterator[Values]:
     for block in state["resources"]:
         if block["type"] == kind and block["mode"] == "managed":

@@ -72,8 +72,14 @@ def test_each_resource_waits_for_its_api(order: Order) -> None:
     } == set()
 
 
+def test_a_peering_that_a_destroy_left_behind_is_taken_again(deployment: Deployment) -> None:
+    peerings = deployment.applied.of("google_service_networking_connection").values()
+    assert all(peering["update_on_creation_fail"] for peering in peerings)
+    assert bool(peerings) is ("google_compute_network.this[0]" in deployment.applied)
+
+
 def test_each_api_in_use_is_enabled_and_no_other(deployment: Deployment) -> None:
-    """The API of Compute Engine would create an account that may edit the project."""
+    """Compute Engine's API creates an account that Google may let edit the project."""
     resources = deployment.applied
     kinds = {address.partition(".")[0].removeprefix("google_") for address in resources}
     kinds -= {"project_service", "terraform_data", "data"}

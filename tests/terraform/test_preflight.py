@@ -17,17 +17,24 @@ from tests.support.terraform import REPOSITORY
 from tests.support.terraform_environments import Environments
 
 _INFRA = REPOSITORY / "infra"
-# Answers a call with the file that is named after the call's first words. Without one, it fails.
+# Answers a call with the file that is named after the call's first words, or after the quota that
+# it asks for. Without one, it fails.
 _GCLOUD = """#!/bin/sh
 printf '%s\\n' "$*" >> "$FAKE/calls"
 [ "$1" = --quiet ] || exit 1
 shift
+[ "$1 $2" != "beta quotas" ] || set -- beta "$5"
 cat "$FAKE/$1 $2" 2>/dev/null || { echo "no such call" >&2; exit 1; }
 """
-_QUOTA = {"applicableLocations": ["europe-west1"], "details": {"value": "68000"}}
+_CPUS, _MEMORY = "beta CpuAllocPerProjectRegion", "beta MemAllocPerProjectRegion"
 _ORGANISATION = "organizations/123456789012"
 _GRANT = {"role": "roles/editor", "members": ["user:ana@example.com"]}
 _DEFAULT = "serviceAccount:1-compute@developer.gserviceaccount.com"
+
+
+def quota(value: int) -> dict[str, object]:
+    row = {"applicableLocations": ["europe-west1"], "details": {"value": str(value)}}
+    return {"dimensionsInfos": [row]}
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,8 @@ def preflight(request: pytest.FixtureRequest, tmp_path: Path) -> Preflight:
     made.answer("projects list", projects)
     made.answer("organizations list", [{"name": _ORGANISATION}])
     made.answer("billing projects", projects)
-    made.answer("beta quotas", {"dimensionsInfos": [_QUOTA]})
+    made.answer(_CPUS, quota(68_000))  # in thousandths
+    made.answer(_MEMORY, quota(51 * 2**30))
     made.answer("projects get-iam-policy", {"bindings": [_GRANT]})
     made.answer("storage cat", {"resources": []})
     return made
@@ -131,9 +139,14 @@ def test_an_example_that_the_profile_does_not_use_is_not_asked_for(preflight: Pr
             "limit of projects: a new billing account pays for 5 projects",
         ),
         (
-            "beta quotas",
-            {"dimensionsInfos": [{**_QUOTA, "details": {"value": "67000"}}]},
+            _CPUS,
+            quota(67_000),
             "CPU quota: the functions and the largest job may need 68 CPUs, and Cloud Run grants",
+        ),
+        (
+            _MEMORY,
+            quota(40 * 2**30),
+            "need 51 GiB of memory, and Cloud Run grants 40 in europe-west1: upgrade a trial",
         ),
         (
             "projects get-iam-policy",
@@ -153,8 +166,8 @@ def test_what_would_stop_the_apply_is_reported(
 
 
 def test_the_quota_of_a_new_project_is_enough_for_dev_and_staging(preflight: Preflight) -> None:
-    new = {"dimensionsInfos": [{**_QUOTA, "details": {"value": "20000"}}]}
-    preflight.answer("beta quotas", new)
+    preflight.answer(_CPUS, quota(20_000))
+    preflight.answer(_MEMORY, quota(40 * 2**30))
     assert preflight.run("dev") == (0, [])
     assert preflight.run("staging") == (0, [])
 
@@ -168,7 +181,8 @@ def test_a_raised_limit_of_projects_is_no_limit(preflight: Preflight, linked: in
 
 def test_before_the_project_exists_nothing_in_it_is_asked(preflight: Preflight) -> None:
     preflight.answer("projects list", [])
-    (preflight.folder / "beta quotas").unlink()
+    for each in (_CPUS, _MEMORY):
+        (preflight.folder / each).unlink()
     (preflight.folder / "projects get-iam-policy").unlink()
     (preflight.folder / "storage cat").unlink()
     assert preflight.run("dev") == (0, [])
