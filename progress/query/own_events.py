@@ -8,9 +8,7 @@ from typing import Any
 
 import msgspec
 
-from progress.adapters import request_scope
 from progress.adapters.pubsub import wakeups
-from progress.errors import InstanceUnavailable
 from progress.query.read_models.reader import Reader
 
 _WAKE_TIMEOUT_S = 3.0
@@ -31,25 +29,16 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 class OwnEvents:
-    """The half of the connections with which learners' events are recorded, and no more."""
+    """The statements with which learners' events are recorded."""
 
-    def __init__(self, reader: Reader, connections: int) -> None:
+    def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._places = asyncio.Semaphore(max(1, connections // 2))
 
     async def fetch(self, block: str, **values: object) -> Mapping[str, Any]:
         """Return the row of a block; raise Unavailable at the request's deadline."""
-        try:
-            async with asyncio.timeout(request_scope.current().remaining()):
-                await self._places.acquire()
-        except TimeoutError:
-            raise InstanceUnavailable("no connection for events became free") from None
-        try:
-            rows: list[Mapping[str, Any]] = await self._reader.fetch(
-                "query/own_events", block, **values
-            )
-        finally:
-            self._places.release()
+        rows: list[Mapping[str, Any]] = await self._reader.fetch(
+            "query/own_events", block, **values
+        )
         return rows[0]
 
     async def append(
