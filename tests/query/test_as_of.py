@@ -95,12 +95,16 @@ def test_only_a_few_as_of_queries_run_concurrently_and_other_queries_do_not_wait
     record(connection, *sample_events.lesson("ann", 0))
     assert count_sessions(fetch, as_of=noon_of_day(0)) == 1
 
+    async def ask(user: str, day: int) -> Any:
+        with request_scope.begin(request_scope.TIMEOUT_S, user):
+            return await fetch.queries.get_streak(user, as_of=noon_of_day(day))
+
     async def crowd() -> list[Any]:
-        queries: list[asyncio.Future[Any]] = []
-        for user in ("ann", "nobody"):  # one caller cannot occupy all sessions
-            with request_scope.begin(request_scope.TIMEOUT_S, user):
-                asked = (fetch.queries.get_streak(user, as_of=noon_of_day(n)) for n in range(4))
-                queries += map(asyncio.ensure_future, asked)
+        queries = [
+            asyncio.ensure_future(ask(user, day))
+            for user in ("ann", "nobody")  # one caller cannot occupy all sessions
+            for day in range(4)
+        ]
         while (await _waiting(store)) < SESSIONS:
             assert not any(query.done() for query in queries)
         assert (await fetch.queries.get_streak("ann", at=noon_of_day(0))).current == 1
