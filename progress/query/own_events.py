@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from progress.adapters import request_scope
+from progress.adapters.postgres.shares import Places
 from progress.adapters.pubsub import wakeups
 from progress.query.read_models.reader import Reader
 
@@ -29,16 +32,24 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 class OwnEvents:
-    """The statements with which learners' events are recorded."""
+    """The half of the connections with which learners' events are recorded, and no more."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, connections: int) -> None:
         self._reader = reader
+        self._places = Places(max(1, connections // 2))
 
     async def fetch(self, block: str, **values: object) -> Mapping[str, Any]:
         """Return the row of a block; raise Unavailable at the request's deadline."""
-        rows: list[Mapping[str, Any]] = await self._reader.fetch(
-            "query/own_events", block, **values
-        )
+        scope = request_scope.current()
+        deadline = asyncio.get_running_loop().time() + scope.remaining()
+        await self._places.take(scope.caller, deadline)
+        since = time.monotonic()
+        try:
+            rows: list[Mapping[str, Any]] = await self._reader.fetch(
+                "query/own_events", block, **values
+            )
+        finally:
+            self._places.give_back(scope.caller, since)
         return rows[0]
 
     async def append(

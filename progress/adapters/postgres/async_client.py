@@ -25,12 +25,11 @@ from progress.adapters import request_scope
 from progress.adapters.postgres import errors, session_settings
 from progress.adapters.postgres import url as postgres_url
 from progress.adapters.postgres.errors import Failure
-from progress.adapters.postgres.shares import Shares
+from progress.adapters.postgres.shares import Places
 from progress.adapters.request_scope import RequestScope
 from progress.adapters.telemetry import logs
 from progress.errors import (
     DatabaseUnavailable,
-    InstanceUnavailable,
     SettingsError,
     StatementFailed,
     StatementTimedOut,
@@ -126,7 +125,7 @@ class Pool:
     ) -> None:
         self._connect = connect
         self._idle_s = idle_s
-        self._shares = Shares[asyncio.Future[None]](size)
+        self._places = Places(size)
         self._lent: dict[asyncpg.Connection, tuple[str, float]] = {}  # to whom, since when
         self._idle: deque[tuple[asyncpg.Connection, float]] = deque()
         self._closing = set() if closing is None else closing
@@ -139,11 +138,10 @@ class Pool:
         for one, and CallerBusy if too many of the caller do.
         """
         deadline = asyncio.get_running_loop().time() + seconds
-        if not self._shares.take(caller):
-            await self._wait(caller, deadline)
+        await self._places.take(caller, deadline)
         since = time.monotonic()
         with contextlib.ExitStack() as on_failure:
-            on_failure.callback(self._give_back, caller, since)
+            on_failure.callback(self._places.give_back, caller, since)
             connection = self._pop_idle(since)
             if connection is None:
                 async with asyncio.timeout_at(deadline):
@@ -161,13 +159,13 @@ class Pool:
         self._idle.append((connection, now))
         while self._idle[0][1] < now - self._idle_s:
             self._idle.popleft()[0].terminate()
-        self._give_back(*self._lent.pop(connection))
+        self._places.give_back(*self._lent.pop(connection))
 
     def discard(self, connection: asyncpg.Connection) -> None:
         """Take back a broken connection; a second call does nothing."""
         connection.terminate()
         if connection in self._lent:
-            self._give_back(*self._lent.pop(connection))
+            self._places.give_back(*self._lent.pop(connection))
 
     def cancel(self, connection: asyncpg.Connection) -> None:
         """Take back a connection that is running a statement, and cancel the statement.
@@ -188,9 +186,7 @@ class Pool:
         Callers that wait for a connection get DatabaseUnavailable.
         """
         self._is_closed = True
-        for call in self._shares.calls():
-            if not call.done():
-                call.set_exception(DatabaseUnavailable("the connections were closed"))
+        self._places.end_waits(DatabaseUnavailable("the connections were closed"))
         self.close_idle()
 
     def close_idle(self) -> None:
@@ -214,37 +210,6 @@ class Pool:
                 return connection
             connection.terminate()
         return None
-
-    async def _wait(self, caller: str, deadline: float) -> None:
-        """Wait until the caller may have one more connection."""
-        call = asyncio.get_running_loop().create_future()
-        given_up = self._shares.wait(caller, call)
-        if given_up and not given_up.done():
-            given_up.set_exception(InstanceUnavailable("too many calls wait for a connection"))
-        try:
-            async with asyncio.timeout_at(deadline):
-                await call
-        except BaseException as error:
-            self._shares.leave(caller, call)
-            if call.done() and not call.cancelled() and call.exception() is None:
-                self._give_back(caller, time.monotonic())
-            self._take_next()
-            if isinstance(error, TimeoutError):
-                raise InstanceUnavailable("no connection to the database became free") from None
-            raise
-
-    def _give_back(self, caller: str, since: float) -> None:
-        self._shares.give_back(caller, time.monotonic() - since)
-        self._take_next()
-
-    def _take_next(self) -> None:
-        """Let the calls go on that may now have a connection."""
-        while found := self._shares.take_next():
-            caller, call = found
-            if call.done():  # cancelled, or the pool is closed
-                self._shares.give_back(caller, 0)
-            else:
-                call.set_result(None)
 
 
 _T = TypeVar("_T")

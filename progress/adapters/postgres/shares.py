@@ -7,11 +7,13 @@ is taken to have used as much as the one who has used least, so that a caller in
 overtaken for ever.
 """
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from progress.errors import CallerBusy
+from progress.errors import CallerBusy, InstanceUnavailable, Unavailable
 
 _MAX_WAITING, _MAX_OF_CALLER = 200, 120  # calls
 _MAX_SHARE = 3  # places
@@ -96,3 +98,53 @@ class Shares(Generic[T]):
     def _may_take(self, caller: str) -> bool:
         is_alone = not self._waiting or self._waiting.keys() == {caller}
         return self._free > 0 and self._places[caller] < (self._alone if is_alone else self._share)
+
+
+class Places:
+    """The places of a pool: `Shares` decides which call takes the next one."""
+
+    def __init__(self, size: int) -> None:
+        self._shares = Shares[asyncio.Future[None]](size)
+
+    async def take(self, caller: str, deadline: float) -> None:
+        """Take a place, by a time of the loop.
+
+        Raise InstanceUnavailable if none becomes free in time, or if too many calls wait for one,
+        and CallerBusy if too many of the caller do.
+        """
+        if self._shares.take(caller):
+            return
+        call = asyncio.get_running_loop().create_future()
+        given_up = self._shares.wait(caller, call)
+        if given_up and not given_up.done():
+            given_up.set_exception(InstanceUnavailable("too many calls wait for a connection"))
+        try:
+            async with asyncio.timeout_at(deadline):
+                await call
+        except BaseException as error:
+            self._shares.leave(caller, call)
+            if call.done() and not call.cancelled() and call.exception() is None:
+                self._shares.give_back(caller, 0)
+            self._take_next()
+            if isinstance(error, TimeoutError):
+                raise InstanceUnavailable("no connection to the database became free") from None
+            raise
+
+    def give_back(self, caller: str, since: float) -> None:
+        """Give back a place that the caller has had since this monotonic time."""
+        self._shares.give_back(caller, time.monotonic() - since)
+        self._take_next()
+
+    def end_waits(self, error: Unavailable) -> None:
+        for call in self._shares.calls():
+            if not call.done():
+                call.set_exception(error)
+
+    def _take_next(self) -> None:
+        """Let the calls go on that may now have a place."""
+        while found := self._shares.take_next():
+            caller, call = found
+            if call.done():  # cancelled, or the pool is closed
+                self._shares.give_back(caller, 0)
+            else:
+                call.set_result(None)

@@ -93,7 +93,7 @@ class QueryApi:
         self._downloads = Downloads(settings)
         self._outside = Outside(settings)
         self._bodies = HeldBodies()
-        own = OwnEvents(reader)
+        own = OwnEvents(reader, settings.database_pool_size)
         self._posts = EventsEndpoint(
             settings, self._redis, self._authenticator, self._bodies, own=own, clock=clock
         )
