@@ -94,8 +94,8 @@ class BoundedProtocol(InTurns, StallLimit, HttpToolsProtocol):
         if self._head_bytes > _MAX_BYTES:
             self._reject()
 
-    def is_in_body(self) -> bool:
-        return self._has_request()
+    def speed(self) -> int:
+        return 16 if self._has_request() else 4  # a body, or a head
 
     def is_ended(self) -> bool:
         return self._is_upgraded or super().is_ended()

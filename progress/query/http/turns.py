@@ -6,9 +6,10 @@ So nobody waits until all is parsed that somebody else has sent, on however many
 import asyncio
 from collections import deque
 
-_TURN_BYTES = 4 << 10  # at most 700 frames of sockets, or lines of heads
+_TURN_BYTES = 4 << 10  # of sockets: at most 700 frames
 _PART_BYTES = 512  # of a connection, while others wait
-_BODY_BYTES = 16  # that are parsed as fast as a byte of a frame or a head
+_MOST_WAITING = 250  # connections that may hold as much unparsed as one read returns
+_MOST_UNPARSED = 16 << 10  # bytes of each other
 _MOST_MESSAGES, _PAUSES_S = 100, 10  # a second, and for how long
 _LATE_S = 3  # by which a busy loop may look late
 
@@ -23,6 +24,9 @@ class Turns:
     def add(self, connection: "InTurns") -> None:
         self._waiting.append(connection)
         self._parse(connection.loop)
+
+    def is_crowded(self) -> bool:
+        return len(self._waiting) > _MOST_WAITING
 
     def _parse(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not loop:
@@ -57,11 +61,13 @@ class InTurns(asyncio.Protocol):
             self.turns.add(self)
         if self._unparsed:
             self.pause()
+            if len(self._unparsed) > _MOST_UNPARSED and self.turns.is_crowded():
+                self.transport.abort()
 
     def parse_part(self, most: int) -> int:
         """Parse a part; return what it has cost. If there is more, the connection is waiting."""
-        cost = _BODY_BYTES if self.is_in_body() else 1
-        part = self._unparsed[: most * cost]
+        speed = self.speed()
+        part = self._unparsed[: most * speed]
         self._unparsed = self._unparsed[len(part) :]
         if not self.is_ended():
             self.parse(part)
@@ -72,7 +78,7 @@ class InTurns(asyncio.Protocol):
             self.pause()
         elif not self.is_ended():
             self.resume()
-        return len(part) // cost
+        return len(part) // speed
 
     def parse(self, data: bytes) -> None:
         """Parse the next bytes."""
@@ -82,9 +88,9 @@ class InTurns(asyncio.Protocol):
         """Return whether nothing more is parsed."""
         return self.transport.is_closing()
 
-    def is_in_body(self) -> bool:
-        """Return whether the next bytes are of a body, which is parsed quickly."""
-        return False
+    def speed(self) -> int:
+        """Return how many of the next bytes take as long as one byte of a socket."""
+        return 1
 
     def pause(self) -> None:
         """Read no more until all that was read is parsed."""
