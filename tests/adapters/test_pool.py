@@ -98,6 +98,25 @@ async def test_a_caller_that_waits_too_long_is_rejected_and_leaves_the_queue(
 
 
 @in_event_loop
+async def test_a_call_that_gives_up_lets_another_caller_have_more_than_the_share(
+    server: _Server,
+) -> None:
+    pool = Pool(server.connect, 3, IDLE_S)
+    lent = [await pool.acquire(caller, seconds=5) for caller in ("ben", "ben", "ann")]
+    waiting, cancelled = (asyncio.create_task(_session(pool, each)) for each in ("ann", "ben"))
+    await asyncio.sleep(0)
+    pool.release(lent[0])
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    cancelled.cancel()
+    async with asyncio.timeout(5):
+        assert await waiting
+    for connection in lent[1:]:
+        pool.release(connection)
+    pool.close()
+
+
+@in_event_loop
 async def test_a_closed_pool_rejects_waiting_callers_and_closes_returned_connections(
     server: _Server,
 ) -> None:

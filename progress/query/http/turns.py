@@ -9,7 +9,7 @@ from collections import deque
 _TURN_BYTES = 4 << 10  # of sockets: at most 700 frames
 _PART_BYTES = 512  # of a connection, while others wait
 _MOST_WAITING = 250  # connections that may hold as much unparsed as one read returns
-_MOST_UNPARSED = 16 << 10  # bytes of each other
+_MOST_BYTES = 16 << 10  # that each other may hold, and that are parsed at once
 _MOST_MESSAGES, _PAUSES_S = 100, 10  # a second, and for how long
 _LATE_S = 3  # by which a busy loop may look late
 
@@ -61,13 +61,13 @@ class InTurns(asyncio.Protocol):
             self.turns.add(self)
         if self._unparsed:
             self.pause()
-            if len(self._unparsed) > _MOST_UNPARSED and self.turns.is_crowded():
+            if len(self._unparsed) > _MOST_BYTES and self.turns.is_crowded():
                 self.transport.abort()
 
     def parse_part(self, most: int) -> int:
         """Parse a part; return what it has cost. If there is more, the connection is waiting."""
         speed = self.speed()
-        part = self._unparsed[: most * speed]
+        part = self._unparsed[: min(most * speed, _MOST_BYTES)]
         self._unparsed = self._unparsed[len(part) :]
         if not self.is_ended():
             self.parse(part)
