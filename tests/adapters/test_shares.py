@@ -80,7 +80,7 @@ def test_nobody_has_more_than_the_share_and_nobody_waits_for_ever(
     size: int, seed: int, burden: int
 ) -> None:
     source = Random(seed)
-    for _ in range(20):
+    for _ in range(60):
         model = Model(size)
         for _ in range(100):
             running = list((+model.places).elements())
