@@ -43,6 +43,10 @@ class DatabaseUnavailable(Unavailable):
     retry_after_s = 2  # the longest pause of the circuit breaker between two probes
 
 
+class StatementTimedOut(DatabaseUnavailable):
+    """A statement ran into its time limit; the log names the field, and a developer reads it."""
+
+
 class PubSubUnavailable(Unavailable):
     """Pub/Sub is unreachable, or there are no credentials for it."""
 
@@ -171,6 +175,13 @@ class InstanceFull(RateLimited):
 
     def __init__(self) -> None:
         super().__init__("this instance is full: send the request again later", 1)
+
+
+class CallerBusy(RateLimited, Unavailable):
+    """Too many statements of the caller wait for the database; the caller lets some of them end."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, 1)
 
 
 class Unauthenticated(RequestRejected):

@@ -1,4 +1,4 @@
-"""The scope of a request: its deadline, and the computations about the past that its fields share.
+"""The scope of a request: its deadline, its caller, and the computations that its fields share.
 
 The scope covers all tasks that a request starts. After the deadline, no task waits for a connection
 or a statement.
@@ -17,15 +17,16 @@ TIMEOUT_S = 10.0
 
 
 class RequestScope:
-    """A request's deadline on the monotonic clock, and its computations about the past.
+    """A request's deadline on the monotonic clock, its caller, and computations about the past.
 
-    Inside a `with` block, it is the current scope.
+    Inside a `with` block, it is the current scope. The statements of the scope are its caller's;
+    those of several callers, or of none, are the instance's ("").
     """
 
-    __slots__ = ("_before", "computations", "deadline")
+    __slots__ = ("_before", "caller", "computations", "deadline")
 
-    def __init__(self, seconds: float) -> None:
-        self.deadline = time.monotonic() + seconds
+    def __init__(self, seconds: float, caller: str) -> None:
+        self.deadline, self.caller = time.monotonic() + seconds, caller
         self.computations: dict[object, Any] = {}
 
     def __enter__(self) -> Self:
@@ -46,14 +47,17 @@ class RequestScope:
 _current: ContextVar[RequestScope | None] = ContextVar("_current", default=None)
 
 
-def begin(seconds: float) -> RequestScope:
-    """Return a context manager whose block is a request with a deadline `seconds` from now."""
-    return RequestScope(seconds)
+def begin(seconds: float, caller: str | None = None) -> RequestScope:
+    """Return a context manager whose block is a request with a deadline `seconds` from now.
+
+    Without `caller`, it is that of the current scope.
+    """
+    return RequestScope(seconds, current().caller if caller is None else caller)
 
 
 def current() -> RequestScope:
     """Return the current request's scope, or a new scope if there is no request."""
-    return _current.get() or RequestScope(TIMEOUT_S)
+    return _current.get() or RequestScope(TIMEOUT_S, "")
 
 
 def detached_context() -> Context:

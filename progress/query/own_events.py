@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import msgspec
 
 from progress.adapters import request_scope
-from progress.errors import InstanceUnavailable
+from progress.adapters.postgres.shares import Places
 from progress.query.read_models.reader import Reader
 
 _WAKE_TIMEOUT_S = 3.0
@@ -35,22 +36,21 @@ class OwnEvents:
 
     def __init__(self, reader: Reader, connections: int) -> None:
         self._reader = reader
-        self._places = asyncio.Semaphore(max(1, connections // 2))
+        self._places = Places(max(1, connections // 2))
 
     async def fetch(self, block: str, **values: object) -> Mapping[str, Any]:
         """Return the row of a block; raise Unavailable at the request's deadline."""
+        scope = request_scope.current()
+        deadline = asyncio.get_running_loop().time() + scope.remaining()
+        await self._places.take(scope.caller, deadline)
+        since = time.monotonic()
         try:
-            async with asyncio.timeout(request_scope.current().remaining()):
-                await self._places.acquire()
-        except TimeoutError:
-            raise InstanceUnavailable("no connection for events became free") from None
-        try:
-            seconds = max(0.001, request_scope.current().remaining() - _ANSWER_S)
+            seconds = max(0.001, scope.remaining() - _ANSWER_S)
             rows: list[Mapping[str, Any]] = await self._reader.fetch(
                 "query/own_events", block, **values, lock_timeout=f"{1_000 * seconds:.0f}ms"
             )
         finally:
-            self._places.release()
+            self._places.give_back(scope.caller, since)
         return rows[0]
 
     async def append(

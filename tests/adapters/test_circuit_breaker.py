@@ -15,7 +15,7 @@ import pytest
 from progress.adapters import request_scope
 from progress.adapters.postgres import async_client
 from progress.adapters.postgres.async_client import Database
-from progress.errors import DatabaseUnavailable, StatementFailed
+from progress.errors import DatabaseUnavailable, StatementFailed, StatementTimedOut
 from tests.support.event_loop import in_event_loop
 from tests.support.postgres_wire import Wire
 
@@ -50,8 +50,8 @@ async def select(session: asyncpg.Connection) -> Any:
     return await session.fetchval("SELECT 1", timeout=request_scope.current().remaining())
 
 
-async def ask(database: Database, seconds: float = LONG) -> Any:
-    with request_scope.begin(seconds):
+async def ask(database: Database, seconds: float = LONG, caller: str = "") -> Any:
+    with request_scope.begin(seconds, caller):
         return await database.run(select)
 
 
@@ -61,19 +61,51 @@ async def fail(database: Database, times: int, seconds: float = LONG) -> None:
             await ask(database, seconds)
 
 
-@pytest.mark.parametrize("fault", ["refuses", "hangs", "loses_requests"])
+async def open_breaker(database: Database, seconds: float = LONG) -> None:
+    """Fail three times, and wait for the probe, which fails, too."""
+    await fail(database, 3, seconds)
+    while not database._breaker.is_open:
+        await asyncio.sleep(0)
+
+
 @pytest.mark.usefixtures("pauses")
 @closing
 async def test_after_three_failures_calls_are_rejected_without_an_attempt_to_connect(
     wire: Wire, database: Database, fault: str
 ) -> None:
-    if fault != "refuses":  # a timeout counts, too
-        assert await ask(database) == 1
-    setattr(wire, fault, True)
-    await fail(database, 3, LONG if fault == "refuses" else SHORT)
-    before, began = wire.connections, time.monotonic()
+    wire.refuses = True
+    await open_breaker(database)
+    assert wire.connections == 3 + 1
+    began = time.monotonic()
     await fail(database, 100)
     assert time.monotonic() - began < 100 * 0.05
+    assert wire.connections == 3 + 1
+
+
+@pytest.mark.usefixtures("pauses")
+@closing
+async def test_timeouts_of_one_caller_reject_nobody_if_a_new_session_opens(
+    wire: Wire, database: Database
+) -> None:
+    for _ in range(3):
+        with request_scope.begin(SHORT, "eve"), pytest.raises(StatementTimedOut):
+            await database.run(lambda session: session.fetch("SELECT pg_sleep(60)", timeout=SHORT))
+    before = wire.connections
+    while database._breaker.failures:
+        assert await ask(database) == 1
+        assert not database._breaker.is_open
+    assert wire.connections >= before
+
+
+@pytest.mark.parametrize("lost", ["hangs", "loses_requests"])
+@pytest.mark.usefixtures("pauses")
+@closing
+async def test_a_timeout_counts_as_a_failure(wire: Wire, database: Database, lost: str) -> None:
+    assert await ask(database) == 1
+    setattr(wire, lost, True)
+    await open_breaker(database, SHORT)
+    before = wire.connections
+    await fail(database, 1)
     assert wire.connections == before
 
 
@@ -93,7 +125,7 @@ async def test_all_calls_of_the_request_that_probes_the_database_are_served(
 ) -> None:
     pauses.setattr(async_client, "_FIRST_PAUSE_S", 0)
     wire.refuses = True
-    await fail(database, 3)
+    await open_breaker(database)
     wire.refuses = False
     with request_scope.begin(LONG):
         assert await asyncio.gather(*(database.run(select) for _ in range(3))) == [1, 1, 1]
@@ -106,7 +138,7 @@ async def test_a_call_of_another_request_does_not_wait_for_the_probe(
 ) -> None:
     pauses.setattr(async_client, "_FIRST_PAUSE_S", 0)
     wire.refuses = True
-    await fail(database, 3)
+    await open_breaker(database)
     wire.refuses, wire.hangs = False, True
     probing = asyncio.create_task(ask(database))
     await asyncio.sleep(0)
@@ -124,10 +156,10 @@ async def test_calls_that_hang_or_wait_do_not_delay_new_calls_after_the_recovery
     database._size = 4
     assert await ask(database) == 1
     wire.hangs = True
-    hanging = asyncio.create_task(ask(database))
+    hanging = asyncio.create_task(ask(database, LONG, "ann"))
     failing = [asyncio.create_task(fail(database, 1, SHORT)) for _ in range(3)]
     await asyncio.sleep(0)
-    waiting = [asyncio.create_task(ask(database)) for _ in range(4)]
+    waiting = [asyncio.create_task(ask(database, LONG, str(n))) for n in range(4)]
     await asyncio.gather(*failing)
     async with asyncio.timeout(30):
         # The last waiting call is rejected. The first three waiting calls may replace the sessions

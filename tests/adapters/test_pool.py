@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from progress.adapters.postgres import async_client
+from progress.adapters.postgres import shares
 from progress.adapters.postgres import url as postgres_url
 from progress.adapters.postgres.async_client import Pool
 from progress.errors import DatabaseUnavailable, InstanceUnavailable
@@ -33,8 +33,8 @@ def server(store: Store) -> _Server:
     return _Server(store.url)
 
 
-async def _session(pool: Pool) -> int:
-    connection = await pool.acquire(seconds=5)
+async def _session(pool: Pool, caller: str = "ann") -> int:
+    connection = await pool.acquire(caller, seconds=5)
     try:
         session: int = await connection.fetchval("SELECT pg_backend_pid()")
         return session
@@ -45,7 +45,7 @@ async def _session(pool: Pool) -> int:
 @in_event_loop
 async def test_a_closed_or_failed_connection_is_replaced_by_a_new_one(server: _Server) -> None:
     pool = Pool(server.connect, 1, IDLE_S)
-    connection = await pool.acquire(seconds=5)
+    connection = await pool.acquire("ann", seconds=5)
     waiting = asyncio.create_task(_session(pool))
     await asyncio.sleep(0)
     connection.terminate()
@@ -53,27 +53,29 @@ async def test_a_closed_or_failed_connection_is_replaced_by_a_new_one(server: _S
     async with asyncio.timeout(5):
         first = await waiting
         server.refuses = True
-        idle = await pool.acquire(seconds=5)
+        idle = await pool.acquire("ann", seconds=5)
         idle.terminate()
         pool.release(idle)
         with pytest.raises(OSError, match="refused"):
-            await pool.acquire(seconds=5)
+            await pool.acquire("ann", seconds=5)
         server.refuses = False
         assert await _session(pool) != first
     pool.close()
 
 
 @in_event_loop
-async def test_a_caller_is_rejected_while_200_callers_wait(server: _Server) -> None:
+async def test_the_newest_call_of_who_has_most_is_given_up_while_200_wait(server: _Server) -> None:
     pool = Pool(server.connect, 1, IDLE_S)
-    connection = await pool.acquire(seconds=5)
-    waiting = [asyncio.create_task(_session(pool)) for _ in range(200)]
+    connection = await pool.acquire("ann", seconds=5)
+    callers = ["ann", "ben"] * 100
+    waiting = [asyncio.create_task(_session(pool, caller)) for caller in callers]
     await asyncio.sleep(0)
-    with pytest.raises(InstanceUnavailable, match="200 calls already wait"):
-        await pool.acquire(seconds=5)
+    waiting.append(asyncio.create_task(_session(pool, "eve")))
+    with pytest.raises(InstanceUnavailable, match="too many calls"):
+        await waiting.pop(198)
     waiting.pop().cancel()
     await asyncio.sleep(0)
-    waiting.append(asyncio.create_task(_session(pool)))
+    waiting.append(asyncio.create_task(_session(pool, "eve")))
     pool.release(connection)
     assert len(set(await asyncio.gather(*waiting))) == 1
     pool.close()
@@ -83,15 +85,34 @@ async def test_a_caller_is_rejected_while_200_callers_wait(server: _Server) -> N
 async def test_a_caller_that_waits_too_long_is_rejected_and_leaves_the_queue(
     server: _Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(async_client, "_MAX_WAITING", 1)
+    monkeypatch.setattr(shares, "_MAX_OF_CALLER", 1)
     pool = Pool(server.connect, 1, IDLE_S)
-    connection = await pool.acquire(seconds=5)
+    connection = await pool.acquire("ann", seconds=5)
     for _ in range(3):
         with pytest.raises(InstanceUnavailable, match="became free"):
-            await pool.acquire(seconds=0.01)
+            await pool.acquire("ann", seconds=0.01)
     pool.release(connection)
-    assert await pool.acquire(seconds=5) is connection
+    assert await pool.acquire("ann", seconds=5) is connection
     pool.release(connection)
+    pool.close()
+
+
+@in_event_loop
+async def test_a_call_that_gives_up_lets_another_caller_have_more_than_the_share(
+    server: _Server,
+) -> None:
+    pool = Pool(server.connect, 3, IDLE_S)
+    lent = [await pool.acquire(caller, seconds=5) for caller in ("ben", "ben", "ann")]
+    waiting, cancelled = (asyncio.create_task(_session(pool, each)) for each in ("ann", "ben"))
+    await asyncio.sleep(0)
+    pool.release(lent[0])
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    cancelled.cancel()
+    async with asyncio.timeout(5):
+        assert await waiting
+    for connection in lent[1:]:
+        pool.release(connection)
     pool.close()
 
 
@@ -100,7 +121,7 @@ async def test_a_closed_pool_rejects_waiting_callers_and_closes_returned_connect
     server: _Server,
 ) -> None:
     pool = Pool(server.connect, 1, IDLE_S)
-    connection = await pool.acquire(seconds=5)
+    connection = await pool.acquire("ann", seconds=5)
     waiting, *cancelled = (asyncio.create_task(_session(pool)) for _ in range(3))
     await asyncio.sleep(0)
     cancelled[0].cancel()

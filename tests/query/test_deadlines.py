@@ -1,6 +1,7 @@
 """A query has ten seconds from its arrival; waits and retries do not exceed this deadline."""
 
 import asyncio
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from starlette.requests import Request
+from starlette.responses import Response
 
 from progress.adapters import request_scope
 from progress.adapters.postgres import async_client
@@ -68,8 +70,12 @@ def busy(store: Store) -> list[str]:
     ],
     ids=["compiled", "by a resolver", "of the catalogue", "about the past"],
 )
-def test_a_hanging_statement_runs_once_and_is_cancelled(
-    patient: pytest.MonkeyPatch, queried: Api, store: Store, hanging: tuple[str, str]
+def test_a_hanging_statement_runs_once_is_cancelled_and_is_logged_with_its_field(
+    patient: pytest.MonkeyPatch,
+    queried: Api,
+    store: Store,
+    hanging: tuple[str, str],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     field, table = hanging
     failures: list[BaseException] = []
@@ -91,8 +97,41 @@ def test_a_hanging_statement_runs_once_and_is_cancelled(
         locking.run(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         assert queried.error(f"{{ {field} }}")[0] == "UNAVAILABLE"
         assert len(failures) == 1
+        name = re.split(r"\W", field)[0]
+        assert f"its time limit: {name}" in capsys.readouterr().out
         while busy(store):  # until PostgreSQL has cancelled the statement that waits for the lock
             queried._runner.run(asyncio.sleep(0))
+
+
+def test_a_caller_leaves_a_connection_to_others_and_has_at_most_120_statements_that_wait(
+    queried: Api, store: Store
+) -> None:
+    def ask(user: str, query: str) -> asyncio.Task[Response]:
+        body, headers = msgspec.json.encode({"query": query}), api.headers(user)
+        return asyncio.create_task(queried.answer("POST", "/graphql", body, headers))
+
+    async def crowd() -> list[Response]:
+        alias = 'a%d: dailyStats(from: "2024-01-%02d", to: "2024-03-%02d") { date }'
+        texts = (" ".join(alias % (n, n, to) for n in range(1, 31)) for to in range(1, 6))
+        eve = [ask("eve", f"{{ {text} }}") for text in texts]
+        while len(await asyncio.to_thread(busy, store)) < 9:
+            assert not any(each.done() for each in eve[:4])
+        for _ in range(3):
+            answer = api.read(await ask("ann", "{ itemStats { totalCount } }"))
+            assert answer["data"] == {"itemStats": {"totalCount": 0}}
+        assert len(await asyncio.to_thread(busy, store)) == 9
+        locking.run("ROLLBACK")
+        return await asyncio.gather(*eve)
+
+    queried.post(f"{{ {DAYS} itemStats {{ totalCount }} }}")
+    with closing(connect(store.url)) as locking:
+        locking.run("BEGIN")
+        locking.run("LOCK TABLE daily_stats IN ACCESS EXCLUSIVE MODE")
+        answers = queried.run(crowd())
+    assert [each.status_code for each in answers] == [200] * 4 + [429]
+    assert answers[-1].headers["Retry-After"] == "1"
+    (error,) = api.read(answers[-1])["errors"]
+    assert error["extensions"]["code"] == "RATE_LIMITED"
 
 
 def test_questions_about_readiness_share_an_answer_and_no_place_of_a_query(
@@ -179,13 +218,13 @@ def test_the_deadline_includes_the_wait_for_an_as_of_session(
         of_ann = {"as_of": sample_events.BEGIN + timedelta(hours=12)}
         many = [
             asyncio.create_task(fetch.queries.get_streak("ann", **of_ann))
-            for _ in range(as_of._SESSIONS_PER_LEARNER)
+            for _ in range(2)  # of three sessions: one is for another caller
         ]
-        while len(await asyncio.to_thread(busy, store)) < as_of._SESSIONS_PER_LEARNER:
+        while len(await asyncio.to_thread(busy, store)) < 2:
             await asyncio.sleep(0)
         with (
             request_scope.begin(SHORT),
-            pytest.raises(Unavailable, match="too many queries about this learner"),
+            pytest.raises(Unavailable, match="no connection"),
         ):
             await fetch.queries.get_streak("ann", **of_ann)
         connection.run("ROLLBACK")

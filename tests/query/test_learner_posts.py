@@ -537,7 +537,7 @@ def test_posts_and_mutations_leave_half_of_the_connections_to_queries(
                 for path, body in sent
             ]
             await asyncio.sleep(0)
-            answer = await world.api.answer("POST", "/graphql", asked, api.headers())
+            answer = await world.api.answer("POST", "/graphql", asked, api.headers("ben"))
             assert "errors" not in api.read(answer)
             assert not any(call.done() for call in calls)
             world.connection.run(lock.format("un", key))

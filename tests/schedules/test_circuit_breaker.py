@@ -42,7 +42,8 @@ class _Outages:
         assert self._probes == 1, "two probes at once"
         try:
             await self._reach()
-            self._closed_at = time.monotonic()
+            if self.breaker.is_open:
+                self._closed_at = time.monotonic()
         finally:
             self._probes -= 1
 

@@ -56,19 +56,19 @@ class _Connection:
 async def _use_pool(source: random.Random) -> None:
     server = _Server(source)
     pool = async_client.Pool(server.connect, _SIZE, 1.0)
-    callers = (_call(pool, source) for _ in range(_CALLERS))
+    callers = (_call(pool, source, "abc"[n % 3]) for n in range(_CALLERS))
     await event_loop.gather(source, *callers, cancelled=0.3, seconds=0.5)
     await asyncio.sleep(10)  # until the cancelled statements have ended
     # No place is lost: as many callers as the pool has places get a connection at once.
     server.source = random.Random(1)  # from now on, nothing is refused
     server.source.random = lambda: 1.0  # type: ignore[method-assign]
-    await asyncio.gather(*(pool.acquire(seconds=1) for _ in range(_SIZE)))
+    await asyncio.gather(*(pool.acquire(str(n), seconds=1) for n in range(_SIZE)))
 
 
-async def _call(pool: async_client.Pool, source: random.Random) -> None:
+async def _call(pool: async_client.Pool, source: random.Random, caller: str) -> None:
     await pause(source, 0.5)
     try:
-        connection = await pool.acquire(seconds=source.choice((0.05, 0.5, 5)))
+        connection = await pool.acquire(caller, seconds=source.choice((0.05, 0.5, 5)))
     except (InstanceUnavailable, TimeoutError, OSError):
         return
     assert not connection.is_lent, "two callers have the same connection"

@@ -3,11 +3,11 @@
 The pool lends each connection to one caller at a time. asyncpg's own pool is not used, because it
 would double the Python time of a query.
 
-The circuit breaker lets calls fail immediately while the database does not respond. Three failures
-in a row open the breaker. The first request that arrives at least 1 s later probes the database and
-waits for the result. If the probe succeeds, the breaker closes. If the probe fails, the next probe
-may start 2 s after the failed probe started. While the breaker is open, all other requests are
-rejected.
+The circuit breaker lets calls fail immediately while the database does not respond. After three
+failures in a row, which may be one caller's long statements, a probe opens the breaker if it fails,
+too. The first request that arrives at least 1 s later probes the database again and waits for the
+result. If the probe succeeds, the breaker closes. If the probe fails, the next probe may start 2 s
+after the failed probe started. While the breaker is open, all other requests are rejected.
 """
 
 import asyncio
@@ -25,13 +25,14 @@ from progress.adapters import request_scope
 from progress.adapters.postgres import errors, session_settings
 from progress.adapters.postgres import url as postgres_url
 from progress.adapters.postgres.errors import Failure
+from progress.adapters.postgres.shares import Places
 from progress.adapters.request_scope import RequestScope
 from progress.adapters.telemetry import logs
 from progress.errors import (
     DatabaseUnavailable,
-    InstanceUnavailable,
     SettingsError,
     StatementFailed,
+    StatementTimedOut,
     Unavailable,
 )
 from progress.settings import Settings
@@ -42,7 +43,7 @@ _PROBE_TIMEOUT_S = 1.0
 
 
 class CircuitBreaker:
-    """A breaker that closes when `probe` returns, and stays open if `probe` raises an error.
+    """A breaker that closes when `probe` returns, and opens if `probe` raises an error.
 
     `on_open` is called each time the breaker opens.
     """
@@ -76,7 +77,7 @@ class CircuitBreaker:
             logs.write("INFO", "the database responds again")
 
     def record_failure(self, *, started_at: float) -> None:
-        """Count a failure; open the breaker after the third in a row.
+        """Count a failure; after the third in a row, probe whether the breaker must open.
 
         If the call started before the breaker last closed, the earlier outage may have caused the
         failure. Such a failure is not counted.
@@ -84,11 +85,8 @@ class CircuitBreaker:
         if started_at < self._closed_at:
             return
         self.failures += 1
-        if self.failures >= _MAX_FAILURES and not self.is_open:
-            self.is_open = True
-            self._next_probe_at = time.monotonic() + _FIRST_PAUSE_S
-            logs.write("WARNING", "the database does not respond: queries are rejected")
-            self._on_open()
+        if self.failures >= _MAX_FAILURES and not self.is_open and self._probing is None:
+            self._probing = asyncio.create_task(self._run_probe())
 
     async def _run_probe(self) -> None:
         self._next_probe_at = time.monotonic() + _PAUSE_S
@@ -97,12 +95,15 @@ class CircuitBreaker:
                 await self._probe()
             self.record_success()
         except (DatabaseUnavailable, TimeoutError):
-            return
+            if self.failures >= _MAX_FAILURES and not self.is_open:
+                self.is_open = True
+                self._next_probe_at = time.monotonic() + _FIRST_PAUSE_S
+                logs.write("WARNING", "the database does not respond: queries are rejected")
+                self._on_open()
         finally:
             self._probing = self._prober = None
 
 
-_MAX_WAITING = 200
 _CANCEL_TIMEOUT_S = 2.0  # the time limit for cancelling a statement and closing its connection
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
@@ -111,7 +112,8 @@ Connect = Callable[[], Awaitable[asyncpg.Connection]]
 class Pool:
     """A pool of at most `size` connections, opened on demand, and closed if idle for `idle_s`.
 
-    While the pool cancels a statement, the task that does so is in `closing`.
+    Each caller has a share of them (see `Shares`). While the pool cancels a statement, the task
+    that does so is in `closing`.
     """
 
     def __init__(
@@ -123,55 +125,53 @@ class Pool:
     ) -> None:
         self._connect = connect
         self._idle_s = idle_s
-        self._free = size  # connections that may still be opened
+        self._places = Places(size)
+        self._lent: dict[asyncpg.Connection, tuple[str, float]] = {}  # to whom, since when
         self._idle: deque[tuple[asyncpg.Connection, float]] = deque()
-        self._waiting: deque[asyncio.Future[asyncpg.Connection | None]] = deque()
         self._closing = set() if closing is None else closing
         self._is_closed = False
 
-    async def acquire(self, *, seconds: float) -> asyncpg.Connection:
+    async def acquire(self, caller: str, *, seconds: float) -> asyncpg.Connection:
         """Return a connection; raise TimeoutError if the server does not open one in time.
 
-        Raise InstanceUnavailable if no connection becomes free in time, or if 200 callers already
-        wait for one.
+        Raise InstanceUnavailable if no connection becomes free in time, or if too many calls wait
+        for one, and CallerBusy if too many of the caller do.
         """
-        while self._idle:
-            connection, since = self._idle.pop()
-            if since >= time.monotonic() - self._idle_s and not connection.is_closed():
-                return connection
-            connection.terminate()
-            self._free += 1
         deadline = asyncio.get_running_loop().time() + seconds
-        if self._free > 0:
-            self._free -= 1
-        elif connection := await self._wait_for_release(deadline):
-            return connection
-        async with asyncio.timeout_at(deadline):
-            return await self._open()
+        await self._places.take(caller, deadline)
+        since = time.monotonic()
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(self._places.give_back, caller, since)
+            connection = self._pop_idle(since)
+            if connection is None:
+                async with asyncio.timeout_at(deadline):
+                    connection = await self._connect()
+            on_failure.pop_all()
+        self._lent[connection] = caller, since
+        return connection
 
     def release(self, connection: asyncpg.Connection) -> None:
         """Take back a connection that is idle or closed."""
         if connection.is_closed() or self._is_closed:
             self.discard(connection)
             return
-        if self._hand_over(connection):
-            return
         now = time.monotonic()
         self._idle.append((connection, now))
         while self._idle[0][1] < now - self._idle_s:
             self._idle.popleft()[0].terminate()
-            self._free += 1
+        self._places.give_back(*self._lent.pop(connection))
 
     def discard(self, connection: asyncpg.Connection) -> None:
-        """Take back a broken connection."""
+        """Take back a broken connection; a second call does nothing."""
         connection.terminate()
-        self._free_place()
+        if connection in self._lent:
+            self._places.give_back(*self._lent.pop(connection))
 
     def cancel(self, connection: asyncpg.Connection) -> None:
         """Take back a connection that is running a statement, and cancel the statement.
 
-        Until the connection is closed, the pool does not replace it by a new connection, because
-        the server may still be busy with the statement.
+        Until the connection is closed, its caller keeps the place, because the server may still be
+        busy with the statement.
         """
         if connection.is_closed():
             self.discard(connection)
@@ -186,12 +186,12 @@ class Pool:
         Callers that wait for a connection get DatabaseUnavailable.
         """
         self._is_closed = True
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_exception(DatabaseUnavailable("the connections were closed"))
+        self._places.end_waits(DatabaseUnavailable("the connections were closed"))
+        self.close_idle()
+
+    def close_idle(self) -> None:
         while self._idle:
-            self.discard(self._idle.pop()[0])
+            self._idle.pop()[0].terminate()
 
     async def _cancel_and_close(self, connection: asyncpg.Connection) -> None:
         try:
@@ -203,54 +203,13 @@ class Pool:
         finally:
             self.discard(connection)
 
-    async def _open(self) -> asyncpg.Connection:
-        with contextlib.ExitStack() as on_failure:
-            on_failure.callback(self._free_place)
-            connection = await self._connect()
-            on_failure.pop_all()
-            return connection
-
-    async def _wait_for_release(self, deadline: float) -> asyncpg.Connection | None:
-        """Return the next released connection; None if the caller may open one instead."""
-        if len(self._waiting) >= _MAX_WAITING:
-            raise InstanceUnavailable(f"{_MAX_WAITING} calls already wait for a connection")
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await self._wait()
-        except TimeoutError:
-            raise InstanceUnavailable("no connection to the database became free") from None
-
-    async def _wait(self) -> asyncpg.Connection | None:
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
-            elif not waiter.cancelled() and waiter.exception() is None:
-                self._pass_on(waiter.result())
-            raise
-
-    def _pass_on(self, connection: asyncpg.Connection | None) -> None:
-        if connection is None:
-            self._free_place()
-        else:
-            self.release(connection)
-
-    def _free_place(self) -> None:
-        """Allow one more connection; the caller that has waited longest may open it."""
-        if not self._hand_over(None):
-            self._free += 1
-
-    def _hand_over(self, connection: asyncpg.Connection | None) -> bool:
-        """Give it to the caller that has waited longest; return False if nobody waits."""
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(connection)
-                return True
-        return False
+    def _pop_idle(self, now: float) -> asyncpg.Connection | None:
+        while self._idle:
+            connection, since = self._idle.pop()
+            if since >= now - self._idle_s and not connection.is_closed():
+                return connection
+            connection.terminate()
+        return None
 
 
 _T = TypeVar("_T")
@@ -367,7 +326,7 @@ class Database:
         if pool is None:
             pool = self._pool = Pool(self._connector(), self._size, self._idle_s, self._closing)
         try:
-            connection = await pool.acquire(seconds=scope.remaining())
+            connection = await pool.acquire(scope.caller, seconds=scope.remaining())
         except _ERRORS as error:
             raise DatabaseUnavailable(f"no connection to the database: {error}") from error
         if self._is_closed:
@@ -398,12 +357,17 @@ class Database:
         return result
 
     async def _probe(self) -> None:
-        """Open a new session, because the pool's sessions may be waiting for a lost server."""
+        """Open a new session, because the pool's sessions may be waiting for a lost server.
+
+        If one opens, close those that are idle: they may be of the lost server.
+        """
         try:
             session = await self._connector()()
         except _ERRORS as error:
             raise DatabaseUnavailable(f"no connection to the database: {error}") from error
         session.terminate()
+        if self._pool is not None:
+            self._pool.close_idle()
 
     def _connector(self) -> Connect:
         address, connect = _connect_function(self._target)
@@ -471,6 +435,8 @@ def _is_failure(error: DatabaseUnavailable, seconds: float) -> bool:
 
 
 def _translate(failure: Failure) -> DatabaseUnavailable | StatementFailed:
+    if isinstance(failure.error, _TIMEOUTS):
+        return StatementTimedOut("a statement ran into its time limit")
     if failure.sqlstate in _MISSING:
         return DatabaseUnavailable("the read models do not exist yet: deploy the project function")
     return failure.to_unavailable() or StatementFailed(failure.message, failure.sqlstate)

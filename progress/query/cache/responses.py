@@ -7,8 +7,8 @@ versions in the database when it commits (`sql/projections/versions.sql`).
   entries. No copy of them is kept.
 - A cache entry has a validator with the versions that were read before the data. The data may be
   newer than these versions, but never older. An entry with other versions is not used.
-- Concurrent callers share a computation. A caller does not join a computation that started before
-  the caller's versions were read.
+- Concurrent requests of a caller share a computation. A request does not join a computation that
+  started before its versions were read.
 - While Redis does not respond, results come from the database.
 - If the versions cannot be read, no result is returned.
 
@@ -107,9 +107,11 @@ class ResponseCache:
         if lookup.failure:
             raise lookup.failure
         computation = functools.partial(self._compute, lookup, key, compute)
+        # Of the caller: nobody waits in the queue of another caller's statements.
+        flight = request_scope.current().caller, key
         if lookup.bypass:
-            return await self._flights.start(key, computation)
-        return await self._flights.join(key, computation, since=lookup.since)
+            return await self._flights.start(flight, computation)
+        return await self._flights.join(flight, computation, since=lookup.since)
 
     async def _use_entries(
         self, redis: "Client", lookup: Lookup, caller: str, keys: Sequence[CacheKey], requests: int

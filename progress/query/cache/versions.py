@@ -10,6 +10,7 @@ import msgspec
 from strawberry.dataloader import DataLoader
 
 from progress.adapters import request_scope
+from progress.adapters.request_scope import RequestScope
 from progress.query.cache.keys import CacheKey
 from progress.query.cache.single_flight import MAX_LEAD_S, SingleFlight
 from progress.query.read_models.reader import Reader
@@ -23,7 +24,7 @@ class _Asked(NamedTuple):
 
     user_ids: Collection[str]
     now: datetime | None
-    deadline: float
+    scope: RequestScope
 
 
 class Versions(NamedTuple):
@@ -75,10 +76,10 @@ class DatabaseVersions:
         Operations that ask at the same time share a statement. It ends at the earliest of their
         deadlines, so one with a much earlier deadline has a statement of its own.
         """
-        deadline = request_scope.current().deadline
+        scope = request_scope.current()
         now = at if any(key.policy.clock for key in keys) else None
-        asked = _Asked({key.user_id for key in keys}, now, deadline)
-        if deadline - time.monotonic() < request_scope.TIMEOUT_S - MAX_LEAD_S:
+        asked = _Asked({key.user_id for key in keys}, now, scope)
+        if scope.deadline - time.monotonic() < request_scope.TIMEOUT_S - MAX_LEAD_S:
             return (await self._read([asked]))[0]
         versions: Versions = await self._operations.load(asked)
         return versions
@@ -86,7 +87,9 @@ class DatabaseVersions:
     async def _read(self, asked: list[_Asked]) -> list[Versions]:
         pairs = ((user_id, each.now) for each in asked for user_id in each.user_ids)
         user_ids, times = zip(*pairs, strict=True)
-        with request_scope.begin(min(each.deadline for each in asked) - time.monotonic()):
+        seconds = min(each.scope.deadline for each in asked) - time.monotonic()
+        callers = {each.scope.caller for each in asked}
+        with request_scope.begin(seconds, callers.pop() if len(callers) == 1 else ""):
             found = await self._reader.fetch(
                 "projections/versions", "read", user_ids=user_ids, times=times
             )
@@ -114,5 +117,7 @@ class DatabaseVersions:
 
     async def _read_position(self) -> Position:
         known_at = time.monotonic()
-        (row,) = await self._reader.fetch("projections/versions", "position")
+        seconds = request_scope.current().remaining()
+        with request_scope.begin(seconds, ""):  # requests of other callers wait for it
+            (row,) = await self._reader.fetch("projections/versions", "position")
         return Position(row["position"], row["recorded_at"], known_at)

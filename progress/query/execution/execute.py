@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 import orjson
-from graphql import ExecutionResult, GraphQLError, OperationType
+from graphql import ExecutionResult, FieldNode, GraphQLError, OperationType
 
 from progress.adapters.telemetry import logs, tracing
 from progress.errors import (
@@ -27,6 +27,7 @@ from progress.errors import (
     PubSubUnavailable,
     QueryTooComplex,
     RequestRejected,
+    StatementTimedOut,
     StorageUnavailable,
     Unavailable,
 )
@@ -198,6 +199,7 @@ def to_response(result: ExecutionResult, log: RequestLog) -> GraphQLResponse:
     errors = result.errors
     if not errors:
         return GraphQLResponse(orjson.dumps(result.data))
+    _log_timeouts(errors)
     if all(error.path is None for error in errors):  # a condition is null
         return reject(Rejected.of(errors))
     is_forbidden = any(isinstance(error.original_error, Forbidden) for error in errors)
@@ -208,7 +210,7 @@ def to_response(result: ExecutionResult, log: RequestLog) -> GraphQLResponse:
 def format_error(error: GraphQLError, log: RequestLog) -> dict[str, Any]:
     """Format an error raised during execution; log the error unless the caller caused it."""
     cause = error.original_error
-    if isinstance(cause, Unavailable):
+    if isinstance(cause, Unavailable) and not isinstance(cause, RequestRejected):
         log.has_failed = True
         with tracing.use_trace(log.traceparent):
             logs.write("WARNING", f"not answered: {cause}")
@@ -234,7 +236,17 @@ def _raise_if_unavailable(errors: Sequence[GraphQLError]) -> None:
         and len(transient) == len(causes)
         and not any(isinstance(c, HistoryTooLong) for c in transient)
     ):
+        _log_timeouts(errors)
         raise transient[0]
+
+
+def _log_timeouts(errors: Sequence[GraphQLError]) -> None:
+    """Log the names of the fields whose statements ran into their limit."""
+    slow = [error for error in errors if isinstance(error.original_error, StatementTimedOut)]
+    nodes = [node for error in slow for node in error.nodes or ()]
+    names = {node.name.value for node in nodes if isinstance(node, FieldNode)}
+    if names:
+        logs.write("WARNING", f"a statement ran into its time limit: {', '.join(sorted(names))}")
 
 
 def _describe(outage: Unavailable) -> str:

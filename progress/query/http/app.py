@@ -202,7 +202,7 @@ class QueryApi:
     ) -> GraphQLResponse | OpenSubscription:
         """Run one operation of a socket, opened with `headers`; return its errors, too."""
         with (
-            request_scope.begin(request_scope.TIMEOUT_S),
+            request_scope.begin(request_scope.TIMEOUT_S, caller.user_id),
             tracing.start_span("query", protocol.traceparent(headers), "server") as span,
         ):
             log = RequestLog("query", tracing.current_traceparent() or "")
@@ -269,6 +269,7 @@ class QueryApi:
         """Return the caller, and the request as `_admit` returns it."""
         authorization = headers.get(b"authorization", b"").decode("latin-1")
         caller = await self._authenticator.authenticate(authorization)
+        request_scope.current().caller = caller.user_id
         async with self._bodies.hold(caller.user_id) as resize:
             graphql_request = await protocol.read(request, headers, resize)
         return caller, await self._admit(caller, graphql_request)

@@ -96,6 +96,7 @@ class EventsEndpoint:
         if not (media_type := bodies.media_type(kind, encoding)):
             return protocol.refuse(_TYPES, 415)
         now, learner = self._clock(), caller.user_id
+        request_scope.current().caller = learner
         posts: Numbers = [(self._limiters[rate_limits.POSTS], learner, 1)]
         _, first_day = await asyncio.gather(  # in one round trip to Redis
             rate_limits.count_all(self._redis, posts, now), self._find_first_day(learner)

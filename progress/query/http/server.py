@@ -21,13 +21,13 @@ from uvicorn_worker import UvicornWorker
 
 from progress.query.http import protocol
 from progress.query.http.stall_limit import STALL_S, StallLimit
+from progress.query.http.turns import InTurns
 
 TIMEOUT_S = 10.0  # the same deadline as in ingest and project
 PING_S = 12.0  # between two pings of a socket; streams have heartbeats as often
 
 _MAX_BYTES = 64 << 10  # Eight times the size that tokens and cookies need.
 _MOST_WAITING = 100  # requests of a connection that wait for the answers to those before them
-_CHUNK_BYTES = 16 << 10  # Bytes parsed per call. A head exceeds the limit by at most this number.
 _RESPONSE = (
     b"HTTP/1.1 %b\r\ncontent-type: application/json\r\nprogress-error: 1\r\n"
     b'content-length: %d\r\nconnection: close\r\n\r\n{"error": "%b"}'
@@ -50,7 +50,7 @@ class _Parser(httptools.HttpRequestParser):
             self._connection.parse_again(data[offer.args[0] :])
 
 
-class BoundedProtocol(StallLimit, HttpToolsProtocol):
+class BoundedProtocol(InTurns, StallLimit, HttpToolsProtocol):
     """A connection with a size limit and a deadline for request heads."""
 
     timeout_s = TIMEOUT_S
@@ -83,12 +83,9 @@ class BoundedProtocol(StallLimit, HttpToolsProtocol):
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
-    def data_received(self, data: bytes) -> None:
-        if len(data) > _CHUNK_BYTES:
-            self._split(data)
-            return
+    def parse(self, data: bytes) -> None:
         before = self.scope
-        super().data_received(data)
+        super().parse(data)
         self._check_deadline()
         if self.scope is not before:  # a message started
             self._head_bytes = len(data)
@@ -97,11 +94,15 @@ class BoundedProtocol(StallLimit, HttpToolsProtocol):
         if self._head_bytes > _MAX_BYTES:
             self._reject()
 
-    def _split(self, data: bytes) -> None:
-        for start in range(0, len(data), _CHUNK_BYTES):
-            self.data_received(data[start : start + _CHUNK_BYTES])
-            if self.transport.is_closing() or self._is_upgraded:
-                return
+    def speed(self) -> int:
+        return 16 if self._has_request() else 4  # a body, or a head
+
+    def is_ended(self) -> bool:
+        return self._is_upgraded or super().is_ended()
+
+    def resume(self) -> None:
+        if not self.flow.read_paused:
+            super().resume()
 
     def _should_upgrade(self) -> bool:
         """Return whether uvicorn leaves the request alone: a socket, or what `_Parser` reads again.

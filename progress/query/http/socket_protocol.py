@@ -12,43 +12,68 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode, Frame
 
 from progress.query.http.stall_limit import StallLimit
+from progress.query.http.turns import InTurns, MessageRate
 
 _MAX_FRAGMENTS = 1_000  # of a message; the size limit does not count empty fragments
 _MAX_CONTROL_FRAMES = 100  # between two pings of the server; clients send one or two
 _MAX_BYTES = 64 << 10  # before `connection_init`, as of the head of a request
-_TURN_BYTES = 4 << 10  # parsed in one turn of the loop, at most 700 frames
+_TOO_MANY = 4429
 
 
-class SocketProtocol(StallLimit, WebSocketsSansIOProtocol):
+class SocketProtocol(InTurns, StallLimit, WebSocketsSansIOProtocol):
     """A connection that calls `application`, because the framework's own routes serve only HTTP."""
 
     def __init__(self, application: ASGIApp, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.app = application
-        self._unparsed = b""
         self._bytes = self._control_frames = 0
 
     def data_received(self, data: bytes) -> None:
-        """Parse the head at once, and of what follows a small part in each turn of the loop."""
-        if self.transport.is_closing():
-            return
-        size = _TURN_BYTES if self.handshake_initiated else len(data)
-        data, self._unparsed = (self._unparsed + data)[:size], (self._unparsed + data)[size:]
-        super().data_received(data)
+        """Parse the head at once, and what follows in turns."""
+        if self.handshake_initiated:
+            super().data_received(data)
+        else:
+            self.parse(data)
+
+    def parse_part(self, most: int) -> int:
+        """Parse a part, unless the caller has sent too many messages in this second."""
+        rate = None if self.is_ended() else self._rate()
+        if rate and (seconds := rate.pause(self.loop.time())):
+            if not rate.is_exceeded():
+                self.is_waiting = False
+                self.loop.call_later(seconds, self.turns.add, self)
+                return 0
+            self._fail(_TOO_MANY, "over 100 messages a second for ten seconds")
+        return super().parse_part(most)
+
+    def parse(self, data: bytes) -> None:
+        super().parse(data)
         self._bytes += len(data)
         if not self.handshake_initiated:  # a line of the head is too long for websockets
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.transport.close()
         elif self._bytes > _MAX_BYTES and not self.scope["state"].get("has_init"):
             self._fail(CloseCode.POLICY_VIOLATION, f"over {_MAX_BYTES} bytes, no connection_init")
-        if self._unparsed:
-            self.loop.call_soon(self.data_received, b"")
-        # If this is true, uvicorn reads on once the application has received all.
-        self.read_paused = not (self._unparsed or self.queue.empty() or self.close_sent)
-        if self._unparsed or self.read_paused:
+
+    def pause(self) -> None:
+        self.read_paused = False  # uvicorn would read on once the application has received all
+        super().pause()
+
+    def resume(self) -> None:
+        """Read on; if the application has not received all, uvicorn does so later."""
+        self.read_paused = not (self.queue.empty() or self.close_sent)
+        if self.read_paused:
             self.transport.pause_reading()
         else:
-            self.transport.resume_reading()
+            super().resume()
+
+    def _rate(self) -> MessageRate | None:
+        """Return the rate of the caller, once the caller is known."""
+        return self.scope["state"].get("rate")
+
+    def _count_message(self) -> None:
+        if rate := self._rate():
+            rate.count()
 
     def handle_cont(self, event: Frame) -> None:
         if len(self.frames) < _MAX_FRAGMENTS:
@@ -58,6 +83,7 @@ class SocketProtocol(StallLimit, WebSocketsSansIOProtocol):
 
     def send_receive_event_to_app(self) -> None:
         """Pass a message on, unless it is text that is not UTF-8: uvicorn would log an error."""
+        self._count_message()
         try:
             if self.curr_msg_data_type == "text":
                 b"".join(self.frames).decode()
@@ -66,7 +92,7 @@ class SocketProtocol(StallLimit, WebSocketsSansIOProtocol):
         else:
             super().send_receive_event_to_app()
 
-    def _fail(self, code: CloseCode, reason: str) -> None:
+    def _fail(self, code: int, reason: str) -> None:
         """Close the socket; end the connection of a client that goes on after that."""
         if self.close_sent:
             self.transport.abort()
@@ -86,6 +112,7 @@ class SocketProtocol(StallLimit, WebSocketsSansIOProtocol):
         self._count_control_frame()
 
     def _count_control_frame(self) -> None:
+        self._count_message()
         self._control_frames += 1
         if self._control_frames > _MAX_CONTROL_FRAMES:
             self._fail(CloseCode.POLICY_VIOLATION, f"over {_MAX_CONTROL_FRAMES} control frames")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 import orjson
@@ -20,6 +21,7 @@ from progress.query.execution.execute import GraphQLResponse
 from progress.query.http import protocol
 from progress.query.http.protocol import Cors, Headers, Parameters
 from progress.query.http.subscriptions import OpenSubscription, Place, Streams
+from progress.query.http.turns import MessageRate
 
 _PATH = "/graphql"
 _PROTOCOL = "graphql-transport-ws"
@@ -96,6 +98,7 @@ class Sockets:
     ) -> None:
         self.authenticator, self.streams, self.run = authenticator, streams, run
         self._cors, self._trusted_proxies = cors, trusted_proxies
+        self.rates: WeakValueDictionary[str, MessageRate] = WeakValueDictionary()  # by caller
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve an upgraded connection until it ends: this is an ASGI application."""
@@ -186,6 +189,8 @@ class _Socket:
             raise _Closed(_TOO_MANY, str(error)) from None
         except Unavailable:
             raise _Closed(_TRY_AGAIN_LATER, protocol.UNAVAILABLE) from None
+        rate = MessageRate(asyncio.get_running_loop().time())
+        self._scope["state"]["rate"] = self._sockets.rates.setdefault(caller.user_id, rate)
         await self._send(b'{"type":"connection_ack"}')
         return caller
 

@@ -372,22 +372,23 @@ class _Results:
         Leave out a result that is equal to the one before it, except in a feed. Raise Unavailable
         if the traces cannot be written.
         """
-        while True:
-            state: object
-            try:
-                state = await anext(self._subscription)
-            except Forbidden as error:
-                self._subscription.close()  # ends the stream after this error
-                state = error
-            result = await execute_state(self._executor, state)
-            response = execute.to_response(result, self._log)
-            body = protocol.body(response)
-            if body != self._last or self._is_feed:
-                if response.has_data:
-                    with request_scope.begin(request_scope.TIMEOUT_S):  # the request's has passed
-                        await traces.write(self._coerced, self._context, result)
-                self._last = body
-                return body
+        with request_scope.begin(request_scope.TIMEOUT_S, self._context.caller.user_id):
+            while True:
+                state: object
+                try:
+                    state = await anext(self._subscription)
+                except Forbidden as error:
+                    self._subscription.close()  # ends the stream after this error
+                    state = error
+                with request_scope.begin(request_scope.TIMEOUT_S):  # the wait may have been long
+                    result = await execute_state(self._executor, state)
+                    response = execute.to_response(result, self._log)
+                    body = protocol.body(response)
+                    if body != self._last or self._is_feed:
+                        if response.has_data:
+                            await traces.write(self._coerced, self._context, result)
+                        self._last = body
+                        return body
 
 
 async def execute_state(executor: Executor[Any], state: object) -> ExecutionResult:

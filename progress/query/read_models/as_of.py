@@ -6,18 +6,16 @@ only the relations that these queries read. If the time leaves out no event of t
 learner's live rows take the place of the definitions.
 
 A request may contain at most three different pairs of a learner and a past time. A process has
-three sessions for these statements (DATABASE_PAST_SESSIONS). The statements of one learner use at
-most two sessions, so that other learners can use the third.
+three sessions for these statements (DATABASE_PAST_SESSIONS).
 """
 
 import asyncio
-import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary
 
 import asyncpg
 
@@ -27,13 +25,12 @@ from progress.adapters.postgres.async_client import Database
 from progress.adapters.postgres.statements import NumberedStatement
 from progress.adapters.request_scope import RequestScope
 from progress.adapters.telemetry import tracing
-from progress.errors import HistoryTooLong, InstanceUnavailable, QueryTooComplex
+from progress.errors import HistoryTooLong, QueryTooComplex
 from progress.projections import definitions, schema
 from progress.settings import Settings
 
 MAX_MOMENTS = 3  # per request
 
-_SESSIONS_PER_LEARNER = 2
 _MAX_EVENTS = 210_000  # of a learner, or of the members of a group, whose past may be queried
 _FILE = "projections/as_of"
 _SQL = {"db.system.name": "postgresql"}
@@ -78,7 +75,6 @@ class AsOfReader:
             idle_s=settings.database_pool_idle_seconds,
             **_SETTINGS,
         )
-        self._semaphores: WeakValueDictionary[object, asyncio.Semaphore] = WeakValueDictionary()
         # asyncpg learns the types of a block's columns when a session prepares the block, and only
         # for this session.
         self._columns: WeakKeyDictionary[asyncpg.Connection, _Columns] = WeakKeyDictionary()
@@ -130,33 +126,15 @@ class AsOfReader:
                 rows = await fetch(_of_group(block, memory=memory, settled=False))
             return rows
 
-        async with self._acquire(parameters["group_id"], scope):
-            with tracing.child_span("projections/as_of group", "client", _SQL):
-                return await self._database.run(run)
+        with tracing.child_span("projections/as_of group", "client", _SQL):
+            return await self._database.run(run)
 
     async def _run(self, computation: "_Computation") -> "_Results":
         async def run(connection: asyncpg.Connection) -> _Results:
             return await computation.run(connection, self._columns.setdefault(connection, {}))
 
-        async with self._acquire(computation.user_id, computation.scope):
-            with tracing.child_span("projections/as_of", "client", _SQL):
-                return await self._database.run(run)
-
-    @contextlib.asynccontextmanager
-    async def _acquire(self, user_id: object, scope: RequestScope) -> AsyncIterator[None]:
-        """Hold a session for the learner; raise InstanceUnavailable if none is free in time."""
-        semaphore = self._semaphores.setdefault(user_id, asyncio.Semaphore(_SESSIONS_PER_LEARNER))
-        try:
-            async with asyncio.timeout(scope.remaining()):
-                await semaphore.acquire()
-        except TimeoutError:
-            raise InstanceUnavailable(
-                "too many queries about this learner's past are running: try again"
-            ) from None
-        try:
-            yield
-        finally:
-            semaphore.release()
+        with tracing.child_span("projections/as_of", "client", _SQL):
+            return await self._database.run(run)
 
     async def close(self) -> None:
         await self._database.close()

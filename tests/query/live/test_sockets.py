@@ -257,6 +257,9 @@ MISTAKES: dict[str, tuple[dict[str, Any], Callable[[Socket], None], tuple[int, s
     "more bytes than a head before connection_init": (
         NO_INIT, raw(frame(b" ", length=90_000), bytes(70_000)), (1008, "over 65536 bytes, no ")
     ),
+    "messages that go on": (
+        {}, raw(frame(b'{"type":"complete","id":"x"}') * 5_000), (4429, "over 100 messages a sec")
+    ),
     "a flood after the end": ({}, raw(frame(b"\xff"), *[frame(b"{}")] * 50_000), (1007, "")),
 }  # fmt: skip
 
