@@ -164,12 +164,17 @@ GROUP BY group_id, item_id
 -- The items that at least 3 members have answered, at least 5 times in total, the lowest accuracy first. Archived items
 -- are left out.
 WITH sums AS (
-    SELECT item_id, {read_models/item_difficulty sums}
-    FROM group_items
-    WHERE group_id = :group_id AND item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
-    GROUP BY item_id
-    HAVING sum(CAST(learners AS double precision)) >= 3 AND sum(CAST(answers AS double precision)) >= 5
-    ORDER BY accuracy_rate, item_id
+    SELECT s.*
+    FROM (
+        SELECT item_id, {read_models/item_difficulty sums}
+        FROM group_items
+        WHERE group_id = :group_id
+        GROUP BY item_id
+        HAVING sum(CAST(learners AS double precision)) >= 3 AND sum(CAST(answers AS double precision)) >= 5
+    ) AS s
+    WHERE NOT EXISTS (SELECT FROM items i WHERE i.item_id = s.item_id AND NOT i.in_catalogue)
+      AND {read_models/item_stats few}
+    ORDER BY s.accuracy_rate, s.item_id
     LIMIT CAST(:first AS bigint)
 )
 SELECT s.item_id, {read_models/item_difficulty difficulty_fields}

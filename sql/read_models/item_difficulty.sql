@@ -152,6 +152,9 @@ WITH sums AS (
 listed AS (
     SELECT s.*
     FROM sums s
+    LEFT JOIN (
+        SELECT * FROM items i WHERE coalesce(CAST(:level AS text), CAST(:domain AS text)) IS NOT NULL
+    ) AS i ON i.item_id = s.item_id
     WHERE {read_models/items level_and_domain}
 ),
 page AS (

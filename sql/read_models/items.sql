@@ -118,28 +118,18 @@ GROUP BY 1
 ORDER BY 2 DESC, 1;
 
 -- in_language --
--- True if the item of a row s passes the filter by language. `und` selects the items without a language or description.
-CASE
-    WHEN CAST(:language AS text) IS NULL THEN TRUE
-    WHEN :language = 'und' THEN s.item_id NOT IN (
-        SELECT i.item_id FROM items i WHERE {read_models/items primary_language} <> 'und')
-    ELSE s.item_id IN (SELECT i.item_id FROM items i WHERE {read_models/items primary_language} = :language)
-END
+-- True if the description i, which may be missing, passes the filter by language. `und` selects the items without a
+-- language or description.
+(CAST(:language AS text) IS NULL OR {read_models/items primary_language} = :language)
 
 -- level_and_domain --
--- True if the item of a row s passes the filters by level and domain. The level UNKNOWN selects the items without a
--- level, and the domain UNKNOWN the items without a domain. Without a filter, the catalogue is not read. With IN,
--- PostgreSQL reads it once; with EXISTS, it may read all of it for each row, as a past catalogue has no index.
-CASE
-    WHEN CAST(:level AS text) IS NULL THEN TRUE
-    WHEN :level = 'UNKNOWN' THEN s.item_id NOT IN (SELECT i.item_id FROM items i WHERE i.level IS NOT NULL)
-    ELSE s.item_id IN (SELECT i.item_id FROM items i WHERE i.level = :level)
-END
+-- True if the description i, which may be missing, passes the filters by level and domain. The level UNKNOWN selects
+-- the items without a level, and the domain UNKNOWN the items without a domain.
+(CAST(:level AS text) IS NULL OR coalesce(i.level, 'UNKNOWN') = :level)
 AND CASE
     WHEN CAST(:domain AS text) IS NULL THEN TRUE
-    WHEN :domain = 'UNKNOWN' THEN s.item_id NOT IN (
-        SELECT i.item_id FROM items i WHERE cardinality(i.domains) > 0)
-    ELSE s.item_id IN (SELECT i.item_id FROM items i WHERE :domain = ANY (i.domains))
+    WHEN :domain = 'UNKNOWN' THEN coalesce(cardinality(i.domains), 0) = 0
+    ELSE :domain = ANY (i.domains)
 END
 
 -- as_of --
@@ -152,7 +142,8 @@ WITH waiting AS MATERIALIZED (
 SELECT item_id, headword, level, array_to_string(domains, '') AS domains, described_at, described_id, decided_at,
     decided_id, in_catalogue, language, kind
 FROM items
-WHERE CAST(:known_at AS timestamptz) IS NULL AND decided_at <= :as_of AND item_id NOT IN (SELECT item_id FROM waiting)
+WHERE CAST(:known_at AS timestamptz) IS NULL AND decided_at <= :as_of
+  AND NOT EXISTS (SELECT FROM waiting w WHERE w.item_id = items.item_id)
 UNION ALL
 SELECT substr(d.stream_id, 6) AS item_id,   -- after 'item-'
     d.headword, d.level,

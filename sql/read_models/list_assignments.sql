@@ -55,7 +55,7 @@ tasks AS MATERIALIZED (
         SELECT count(*) FROM (
             SELECT FROM listed_items l
             WHERE l.list_id = p.list_id AND l.is_listed
-              AND l.item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
+              AND NOT EXISTS (SELECT FROM items i WHERE i.item_id = l.item_id AND NOT i.in_catalogue)
             LIMIT 20000
         ) AS l) AS items
     FROM (
@@ -76,12 +76,13 @@ tasks AS MATERIALIZED (
 -- `known` has, up to 2,000 listed items, how many of them each learner of `learners` knew up to the task's day,
 -- knows now, and is expected to know at the end of that day or, if it is past, of `today`, unless it is null; no row
 -- without an answer. Of a learner, the rows of the tasks' items are looked up, or all are read if they are fewer.
-cards AS MATERIALIZED (   -- OFFSET 0 makes the planner look up each list and each item
-    SELECT p.list_id, {read_models/lists card_fields}
+cards AS MATERIALIZED (   -- OFFSET 0 makes the planner look up each list
+    SELECT c.*
     FROM (SELECT DISTINCT list_id FROM tasks) AS p
-    CROSS JOIN LATERAL (SELECT * FROM listed_items n WHERE n.list_id = p.list_id AND n.is_listed OFFSET 0) AS l
-    LEFT JOIN LATERAL (SELECT * FROM items d WHERE d.item_id = l.item_id OFFSET 0) AS i ON TRUE
-    WHERE i.in_catalogue IS NOT FALSE
+    CROSS JOIN LATERAL (
+                {read_models/lists cards}
+                OFFSET 0
+    ) AS c
 ),
 listed_pairs AS MATERIALIZED (
     SELECT DISTINCT pair FROM cards
@@ -102,7 +103,7 @@ got AS (
     {read_models/lists got}
 ),
 gets AS MATERIALIZED (
-    SELECT pairs, list_id, least(count(*), 20000) AS items, array_agg(item_id) AS item_ids
+    SELECT pairs, list_id, count(*) AS items, array_agg(item_id) AS item_ids
     FROM got
     GROUP BY pairs, list_id
 ),
