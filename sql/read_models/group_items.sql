@@ -171,9 +171,10 @@ WITH sums AS (
         WHERE group_id = :group_id
         GROUP BY item_id
         HAVING sum(CAST(learners AS double precision)) >= 3 AND sum(CAST(answers AS double precision)) >= 5
+        OFFSET 0
     ) AS s
-    WHERE NOT EXISTS (SELECT FROM items i WHERE i.item_id = s.item_id AND NOT i.in_catalogue)
-      AND {read_models/item_stats few}
+    {read_models/items of_row}
+    WHERE i.in_catalogue IS NOT FALSE
     ORDER BY s.accuracy_rate, s.item_id
     LIMIT CAST(:first AS bigint)
 )
@@ -183,5 +184,5 @@ CROSS JOIN LATERAL (
     SELECT {read_models/item_difficulty page_sums} FROM group_items g
     WHERE g.group_id = :group_id AND g.item_id = s.item_id
 ) AS r
-{read_models/item_difficulty description}
+{read_models/items of_row}
 ORDER BY s.accuracy_rate, s.item_id;

@@ -394,7 +394,6 @@ collected AS (
     WHERE s.user_id = :user_id
       AND {read_models/item_stats due_date} <= (SELECT last_day FROM bounds)
       AND {read_models/item_stats in_play}
-      AND {read_models/item_stats few}
 ),
 shifts AS MATERIALIZED (
     SELECT starts_at, ends_at, shift
@@ -464,15 +463,11 @@ coalesce(CAST(s.sent_due_at AS date), s.reviewed_on + CAST({read_models/item_sta
 archived.item_id IS NULL AND aside.item_id IS NULL
 
 -- out_of_play --
--- Joins the rows that take the item of a row s out of play. PostgreSQL looks each up or, if they are few, hashes them.
--- It would compare each item with all of a subquery after NOT IN that outgrows the memory for a hash.
-LEFT JOIN items archived ON archived.item_id = s.item_id AND NOT archived.in_catalogue
-{read_models/set_aside_items of_item}
-
--- few --
--- A condition that is always true. It makes the planner expect few rows s, and look up what a large catalogue has of
--- them, instead of hashing it. Statements about the past join without nested loops.
-s.answers + 0 = s.answers
+-- Joins the rows that take the item of a row s out of play. The first are looked up, as in `of_row` of items.
+LEFT JOIN LATERAL (
+        SELECT d.item_id FROM items d WHERE d.item_id = s.item_id AND NOT d.in_catalogue OFFSET 0
+    ) AS archived ON TRUE
+    {read_models/set_aside_items of_item}
 
 -- is_due --
 -- True if the item of a row s is in today's row of the forecast, in a statement that begins with `due_items`.
@@ -487,7 +482,8 @@ aside.item_id IS NOT NULL AS set_aside,
 i.in_catalogue IS NOT FALSE AND aside.item_id IS NULL AS in_play
 
 -- shown_joins --
--- Joins what `shown_fields` reads besides s and i.
+-- Joins what `shown_fields` reads besides s.
+{read_models/items of_asked}
 {read_models/own_words of_item}
 LEFT JOIN set_aside_items aside ON aside.user_id = :user_id AND aside.item_id = asked.item_id AND aside.is_set_aside
 
@@ -529,24 +525,26 @@ listed AS (
           AND (CAST(:filter AS text) NOT IN ('SET_ASIDE', 'ANSWERED', 'MISSED', 'SLIPPED_BACK')
                OR c.item_id IS NOT NULL)
           AND (CAST(:list_id AS text) IS NULL OR m.item_id IS NOT NULL)
-        OFFSET 0   -- `few` is not about these joins
     ) s
     CROSS JOIN today AS moment
-    LEFT JOIN (
-        SELECT i.item_id
-        FROM items i
-        WHERE NOT i.in_catalogue AND CAST(:filter AS text) IN ('STRUGGLING', 'DUE', 'LEECH', 'FADING')
-    ) AS archived ON archived.item_id = s.item_id
+    LEFT JOIN LATERAL (
+        SELECT d.item_id
+        FROM items d
+        WHERE d.item_id = s.item_id AND NOT d.in_catalogue
+          AND CAST(:filter AS text) IN ('STRUGGLING', 'DUE', 'LEECH', 'FADING')
+        OFFSET 0
+    ) AS archived ON TRUE
     {read_models/set_aside_items of_item}
-    LEFT JOIN (
+    LEFT JOIN LATERAL (
         SELECT *
-        FROM items i
-        WHERE coalesce(CAST(:level AS text), CAST(:domain AS text), CAST(:language AS text)) IS NOT NULL
-           OR CAST(:search AS text) <> ''
-    ) AS i ON i.item_id = s.item_id
+        FROM items d
+        WHERE d.item_id = s.item_id AND (
+            coalesce(CAST(:level AS text), CAST(:domain AS text), CAST(:language AS text)) IS NOT NULL
+            OR CAST(:search AS text) <> '')
+        OFFSET 0
+    ) AS i ON TRUE
     LEFT JOIN own_words o ON o.user_id = :user_id AND o.item_id = s.item_id AND CAST(:is_learner AS boolean)
-    WHERE {read_models/item_stats few}
-      AND CASE CAST(:filter AS text)
+    WHERE CASE CAST(:filter AS text)
             WHEN 'LEARNING' THEN coalesce(s.interval_days, 0) < 7
             WHEN 'MASTERED' THEN s.interval_days >= 7
             WHEN 'STRUGGLING' THEN s.answers >= 3 AND s.correct_answers * 5 < s.answers * 3
@@ -582,7 +580,6 @@ FROM (SELECT count(*) AS items FROM listed) AS total
 CROSS JOIN today AS moment
 LEFT JOIN page asked ON TRUE
 LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = asked.item_id
-LEFT JOIN items i ON i.item_id = asked.item_id
 {read_models/item_stats shown_joins}
 ORDER BY asked.sort_key NULLS LAST, asked.item_id;
 
@@ -610,7 +607,6 @@ SELECT
     {read_models/item_stats shown_fields}
 FROM (SELECT CAST(:item_id AS text) AS item_id) AS asked
 CROSS JOIN ({read_models/preferences today}) AS moment
-LEFT JOIN items i ON i.item_id = asked.item_id
 LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = asked.item_id
 {read_models/item_stats shown_joins}
 WHERE i.described_at IS NOT NULL OR s.item_id IS NOT NULL OR w.own;
@@ -666,10 +662,10 @@ FROM (
     SELECT i.language, CASE WHEN own.counts THEN o.kind ELSE i.kind END AS kind,
         i.described_at IS NOT NULL OR own.counts AS has_kind, count(*) AS items, sum(asked.answers) AS answers
     FROM item_stats asked
-    LEFT JOIN items i ON i.item_id = asked.item_id
+    {read_models/items of_asked}
     {read_models/own_words of_item}
     CROSS JOIN LATERAL (SELECT w.own AND {read_models/items primary_language} = 'und' AS counts) AS own
-    WHERE asked.user_id = :user_id AND asked.answers + 0 = asked.answers   -- as `few`
+    WHERE asked.user_id = :user_id
     GROUP BY 1, 2, 3
 ) AS i
 GROUP BY 1

@@ -202,9 +202,9 @@ estimated AS (
             {read_models/memory estimated_recall} AS recall
         FROM item_stats s
         CROSS JOIN moment
-        LEFT JOIN items i ON i.item_id = s.item_id
+        {read_models/items of_row}
         {read_models/set_aside_items of_item}
-        WHERE s.user_id = :user_id AND s.stability IS NOT NULL AND {read_models/item_stats few}
+        WHERE s.user_id = :user_id AND s.stability IS NOT NULL
           AND CASE WHEN CAST(:language AS text) IS NULL
                    THEN TRUE ELSE {read_models/items primary_language} = :language END
         OFFSET 0   -- compute each estimate once
@@ -374,9 +374,9 @@ faded AS (
     LEFT JOIN aside a ON a.user_id = m.user_id AND a.item_id = s.item_id
     GROUP BY s.item_id
 )
-SELECT f.item_id, nullif(i.headword, '') AS headword, coalesce(i.level, 'UNKNOWN') AS level, f.learners, f.answered
-FROM faded f
-LEFT JOIN items i ON i.item_id = f.item_id
-WHERE f.learners >= 3 AND i.in_catalogue IS NOT FALSE AND f.learners + 0 = f.learners   -- as `few` of item_stats
-ORDER BY f.learners DESC, f.item_id
+SELECT s.item_id, nullif(i.headword, '') AS headword, coalesce(i.level, 'UNKNOWN') AS level, s.learners, s.answered
+FROM (SELECT * FROM faded WHERE learners >= 3 OFFSET 0) AS s
+{read_models/items of_row}
+WHERE i.in_catalogue IS NOT FALSE
+ORDER BY s.learners DESC, s.item_id
 LIMIT CAST(:first AS bigint);

@@ -275,7 +275,7 @@ def _of_group(block: Block, *, memory: bool, settled: bool) -> NumberedStatement
     text = statements.fill(
         _FILE,
         "of group statement",
-        **_fill_relations(relations, live=("given_answers",) if settled else ()),
+        **_fill_relations(relations, live=("given_answers", "items") if settled else ("items",)),
         query=query,
         condition=statements.blocks(_FILE)["of group is settled"] if settled else "",
     )
@@ -307,7 +307,7 @@ def _join(blocks: tuple[Block, ...], *, live: bool = False) -> NumberedStatement
     text = statements.fill(
         _FILE,
         "statement",
-        **_fill_relations(relations, live=definitions.REALTIME if live else definitions.OWN),
+        **_fill_relations(relations, live=("items", *(definitions.REALTIME if live else definitions.OWN))),
         answers=",\n".join(answers),
     )
     return statements.number(text, _FILE)
