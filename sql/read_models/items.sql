@@ -155,28 +155,28 @@ FROM items
 WHERE CAST(:known_at AS timestamptz) IS NULL AND decided_at <= :as_of
   AND NOT EXISTS (SELECT FROM waiting w WHERE w.item_id = items.item_id)
 UNION ALL
-SELECT d.item_id, d.headword, d.level,
+SELECT o.item_id, d.headword, d.level,
     CASE WHEN d.domains ? 'R' THEN 'R' ELSE '' END || CASE WHEN d.domains ? 'W' THEN 'W' ELSE '' END
         || CASE WHEN d.domains ? 'L' THEN 'L' ELSE '' END || CASE WHEN d.domains ? 'S' THEN 'S' ELSE '' END,
     d.described_at, d.described_id, d.occurred_at, d.event_id, d.described, d.language,
     nullif(d.item_kind, '')
 FROM (
+    SELECT i.item_id
+    FROM items i
+    WHERE (CAST(:known_at AS timestamptz) IS NOT NULL OR i.decided_at > :as_of)
+      AND NOT EXISTS (SELECT FROM waiting w WHERE w.item_id = i.item_id)
+    UNION ALL
+    SELECT CAST(w.item_id AS text) COLLATE "C" FROM waiting w
+) AS o
+CROSS JOIN LATERAL (
     SELECT d.*, CASE WHEN d.event_type <> 'ItemArchived' THEN d.event_data -> 'domains' END AS domains,
         {catalogue_values}
     FROM (
-        SELECT o.item_id, c.occurred_at, c.event_id, c.event_type <> 'ItemArchived' AS described,
+        SELECT c.occurred_at, c.event_id, c.event_type <> 'ItemArchived' AS described,
             coalesce(b.event_type, c.event_type) AS event_type, coalesce(b.event_data, c.event_data) AS event_data,
             CASE WHEN c.event_type <> 'ItemArchived' THEN c.occurred_at ELSE b.occurred_at END AS described_at,
             CASE WHEN c.event_type <> 'ItemArchived' THEN c.event_id ELSE b.event_id END AS described_id
         FROM (
-            SELECT i.item_id
-            FROM items i
-            WHERE (CAST(:known_at AS timestamptz) IS NOT NULL OR i.decided_at > :as_of)
-              AND NOT EXISTS (SELECT FROM waiting w WHERE w.item_id = i.item_id)
-            UNION ALL
-            SELECT CAST(item_id AS text) COLLATE "C" FROM waiting
-        ) o
-        CROSS JOIN LATERAL (
             SELECT e.stream_id, e.occurred_at, e.event_id, e.event_type, e.event_data
             FROM event_store.events e
             WHERE e.stream_id = 'item-' || o.item_id AND {read_models/items happened}
