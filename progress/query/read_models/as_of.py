@@ -307,7 +307,9 @@ def _join(blocks: tuple[Block, ...], *, live: bool = False) -> NumberedStatement
     text = statements.fill(
         _FILE,
         "statement",
-        **_fill_relations(relations, live=("items", *(definitions.REALTIME if live else definitions.OWN))),
+        **_fill_relations(
+            relations, live=("items", *(definitions.REALTIME if live else definitions.OWN))
+        ),
         answers=",\n".join(answers),
     )
     return statements.number(text, _FILE)
