@@ -135,11 +135,11 @@ WHERE EXISTS (SELECT FROM group_members m WHERE m.group_id = g.group_id AND m.is
 
 -- sizes --
 -- The members of the groups :groups, or of all if it is null, and the group's share of a large one, with 10,000 members
--- or 100,000 items and answers: a tenth at least. At most 10,001 members are read. With :of_tasks, also how many items
--- of the group's tasks its members may know, in thousands: of each the items learned, but at most those of the lists.
+-- or 100,000 items and answers: a tenth at least. At most 10,001 members are read. With :of_tasks, also how many rows
+-- its tasks read, in thousands: 8 for each item of a member that they compare, at most those of the lists.
 SELECT m.group_id, count(*) AS members,
        greatest(0.1, least(1, count(*) / 1e4 + coalesce(sum(p.size), 0) / 1e5)) AS share,
-       coalesce(sum(least(p.items_learned, t.items)) / 1e3, 0) AS task_rows
+       coalesce(sum(least(p.items_learned, t.items)) * 8 / 1e3, 0) AS task_rows
 FROM (
     SELECT group_id, user_id FROM group_members
     WHERE is_member AND (CAST(:groups AS text[]) IS NULL OR group_id = ANY (CAST(:groups AS text[])))

@@ -140,7 +140,7 @@ sets AS (
             FROM own_listed_items l
             WHERE p.own AND l.user_id = :user_id AND l.list_id = p.list_id AND l.is_listed
             ORDER BY coalesce(l.position, 2147483648), l.item_id
-            LIMIT 20000
+            LIMIT (SELECT 20000)   -- unknown to the planner, which then reads in order
         ) AS l
         UNION ALL
         SELECT l.item_id, l.position
@@ -162,7 +162,7 @@ SELECT l.list_id, {read_models/lists card_fields}
                 LEFT JOIN LATERAL (SELECT * FROM items d WHERE d.item_id = l.item_id OFFSET 0) AS i ON TRUE
                 WHERE l.list_id = p.list_id AND l.is_listed AND i.in_catalogue IS NOT FALSE
                 ORDER BY coalesce(l.position, 2147483648), l.item_id
-                LIMIT 20000
+                LIMIT (SELECT 20000)
 
 -- members of list --
 -- The members of the list :list_id; none if the reader sees no such list.
