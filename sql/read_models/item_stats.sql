@@ -463,9 +463,10 @@ coalesce(CAST(s.sent_due_at AS date), s.reviewed_on + CAST({read_models/item_sta
 archived.item_id IS NULL AND aside.item_id IS NULL
 
 -- out_of_play --
--- Joins the rows that take the item of a row s out of play. The first are looked up, as in `of_row` of items.
+-- Joins the rows that take the item of a row s out of play. In the present, PostgreSQL hashes the archived items if they
+-- are few, and looks them up if they are many; in the past, it looks them up (`each` in projections/as_of.sql).
 LEFT JOIN LATERAL (
-        SELECT d.item_id FROM items d WHERE d.item_id = s.item_id AND NOT d.in_catalogue OFFSET 0
+        SELECT d.item_id FROM items d WHERE d.item_id = s.item_id AND NOT d.in_catalogue /* each */
     ) AS archived ON TRUE
     {read_models/set_aside_items of_item}
 
@@ -662,7 +663,7 @@ FROM (
     SELECT i.language, CASE WHEN own.counts THEN o.kind ELSE i.kind END AS kind,
         i.described_at IS NOT NULL OR own.counts AS has_kind, count(*) AS items, sum(asked.answers) AS answers
     FROM item_stats asked
-    {read_models/items of_asked}
+    LEFT JOIN LATERAL (SELECT * FROM items d WHERE d.item_id = asked.item_id /* each */) AS i ON TRUE
     {read_models/own_words of_item}
     CROSS JOIN LATERAL (SELECT w.own AND {read_models/items primary_language} = 'und' AS counts) AS own
     WHERE asked.user_id = :user_id

@@ -289,7 +289,11 @@ def _join(blocks: tuple[Block, ...], *, live: bool = False) -> NumberedStatement
     The parameters of a block end with its number, except `user_id`. With `live`, the learner's live
     rows take the place of the definitions, and the column `is_live` tells whether they may.
     """
-    texts = [statements.blocks(block.file)[block.name].rstrip(";") for block in blocks]
+    each = statements.blocks(_FILE)["each"].rpartition("\n")[2]
+    texts = [
+        statements.blocks(block.file)[block.name].rstrip(";").replace("/* each */", each)
+        for block in blocks
+    ]
     relations = definitions.as_of_relations("\n".join(texts), live=live)
     answers = [
         statements.fill(
