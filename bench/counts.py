@@ -318,10 +318,10 @@ def _count_requests(paths: Paths, store: Store, meter: Meter) -> Iterator[tuple[
         yield "page's first request", meter.count(kinds, works[1:])
         works = paths.ask(served, _OF_ITEMS, [years] * (_TIMES + 1), **no_cache)
         works[0]()
-        yield "fields of items", meter.count(kinds[:2], works[1:])
+        yield "fields of items", meter.count(kinds[1:2], works[1:])
         paths.age_catalogue()
         works[0]()
-        yield "fields of items in an old catalogue", meter.count(kinds[:2], works[1:])
+        yield "fields of items in an old catalogue", meter.count(kinds[1:2], works[1:])
 
 
 def measure() -> Counts:

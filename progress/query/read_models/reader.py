@@ -46,13 +46,8 @@ class Reader:
 
     def __init__(self, target: Settings | str) -> None:
         settings = target if isinstance(target, Settings) else current()
-        # Rows are read by key, even if the statistics say that most rows are one learner's.
         self._open = functools.partial(
-            Database,
-            target,
-            name="query",
-            search_path=f"{schema.schema_name()}, event_store",
-            enable_seqscan="off",
+            Database, target, name="query", search_path=f"{schema.schema_name()}, event_store"
         )
         self._database = self._open(
             size=settings.database_pool_size, idle_s=settings.database_pool_idle_seconds
