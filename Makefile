@@ -53,6 +53,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/count_lines.py
+	$(BIN)/python .ci/check_subqueries.py
 
 bench: setup
 	@$(BIN)/python -m bench $(ARGS)

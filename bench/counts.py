@@ -70,6 +70,14 @@ _FOLD = (
     "WAL bytes",
 )
 _REQUEST = ("Python calls", "Redis commands", "Redis bytes in", "Redis bytes out")
+# What depends on the catalogue's items, but not on how many others it has.
+_OF_ITEMS = """query Items($from: Date!, $to: Date!) {
+    workload { due } dueForecast { items } languages { itemsStudied } knowledge { fading }
+    due: itemStats(filter: DUE) { totalCount } level: itemStats(level: UNKNOWN) { totalCount }
+    lists { totalCount } tasks { pageInfo { endCursor } }
+    past: workload(asOf: "2025-02-01T00:00:00Z") { due }
+    missed: itemStats(filter: MISSED, from: $from, to: $to, language: "und") { totalCount }
+}"""
 # The event loop's calls depend on when the sockets become ready.
 _UNCOUNTED = ("/asyncio/", "/selectors.py", "/bench/", "/tests/")
 
@@ -204,6 +212,11 @@ class Paths:
             yield functools.partial(runner.run, operation_id)
             ab_rows.expect_success(self._connection, operation_id)
 
+    def age_catalogue(self) -> None:
+        """Add 100,000 archived items, 100,000 described ones and 10,000 lists."""
+        for block in ("old items", "old lists", "settle"):
+            self._connection.run(blocks("counts")[block])
+
     def ask(
         self, served: api.Api, document: str, spans: Iterable[Span], **headers: str
     ) -> list[Work]:
@@ -303,6 +316,12 @@ def _count_requests(paths: Paths, store: Store, meter: Meter) -> Iterator[tuple[
         works[0]()
         kinds = ("statements", "buffers", "bytes")
         yield "page's first request", meter.count(kinds, works[1:])
+        works = paths.ask(served, _OF_ITEMS, [years] * (_TIMES + 1), **no_cache)
+        works[0]()
+        yield "fields of items", meter.count(kinds[1:2], works[1:])
+        paths.age_catalogue()
+        works[0]()
+        yield "fields of items in an old catalogue", meter.count(kinds[1:2], works[1:])
 
 
 def measure() -> Counts:

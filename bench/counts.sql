@@ -20,5 +20,16 @@ FROM generate_series(1, 1000) AS n
 WHERE event_store.shard_of('learner-learner-' || n) = 0
 LIMIT 45;
 
+-- old items --
+INSERT INTO items (item_id, headword, level, domains, described_at, decided_at, decided_id, in_catalogue)
+SELECT 'an item of the former word list ' || n, 'word', 'A1', '{}', '2020-01-01', '2020-01-01', gen_random_uuid(), n > 100000
+FROM generate_series(1, 200000) AS n;
+
+-- old lists --
+INSERT INTO lists (list_id, is_archived, name) SELECT 'list ' || n, FALSE, 'List' FROM generate_series(1, 10000) AS n;
+
+-- settle --
+VACUUM (ANALYZE);
+
 -- indexes --
 SELECT count(*) FROM pg_index WHERE indrelid = CAST('event_store.' || CAST(:name AS text) AS regclass);

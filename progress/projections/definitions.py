@@ -169,11 +169,18 @@ def _as_of_queries(*, live: bool, items: str) -> dict[str, str]:
             name: fill(f"read_models/{name}", "as_of", **facts.parts())
             for name in ("deleted_learners", "items", "reviews")
         },
+        "waiting": blocks("read_models/items")["waiting"],
         "item_stats": fill("read_models/item_stats", items, **facts.parts()),
         **{name: fill("projections/as_of", "own rows", name=name) for name in OWN},
     }
     if live:
-        kept = (*BATCH, "zone_offsets", "segments", *(n for n in CATALOGUE if n in queries))
+        kept = (
+            *BATCH,
+            "zone_offsets",
+            "segments",
+            "waiting",
+            *(n for n in CATALOGUE if n in queries),
+        )
         of_weeks = ("answered_weeks", "returned_answers", "remembered_returns")
         queries = {name: queries[name] for name in (*kept, *of_weeks)}
         for name in REALTIME:

@@ -17,6 +17,10 @@ SELECT {answers}
 {query}
 )
 
+-- each --
+-- In place of the comment /* each */: look up each row, because a join would compute the whole past catalogue.
+OFFSET 0
+
 -- all rows --
 SELECT * FROM {name}
 

@@ -265,5 +265,9 @@ WHERE zone = ANY (ARRAY(SELECT timezone FROM zones_in_force))
 
 -- as_of item_places --
 -- The places of the items that the learner met.
+WITH items AS (
+    SELECT i.*
+    FROM (SELECT DISTINCT item_id FROM item_stats) AS s
+    CROSS JOIN LATERAL (SELECT * FROM items d WHERE d.item_id = s.item_id OFFSET 0) AS i
+)
 {projections/definitions item_places}
-WHERE i.item_id IN (SELECT item_id FROM item_stats)

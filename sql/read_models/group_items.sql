@@ -164,12 +164,18 @@ GROUP BY group_id, item_id
 -- The items that at least 3 members have answered, at least 5 times in total, the lowest accuracy first. Archived items
 -- are left out.
 WITH sums AS (
-    SELECT item_id, {read_models/item_difficulty sums}
-    FROM group_items
-    WHERE group_id = :group_id AND item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
-    GROUP BY item_id
-    HAVING sum(CAST(learners AS double precision)) >= 3 AND sum(CAST(answers AS double precision)) >= 5
-    ORDER BY accuracy_rate, item_id
+    SELECT s.*
+    FROM (
+        SELECT item_id, {read_models/item_difficulty sums}
+        FROM group_items
+        WHERE group_id = :group_id
+        GROUP BY item_id
+        HAVING sum(CAST(learners AS double precision)) >= 3 AND sum(CAST(answers AS double precision)) >= 5
+        OFFSET 0
+    ) AS s
+    {read_models/items of_row}
+    WHERE i.in_catalogue IS NOT FALSE
+    ORDER BY s.accuracy_rate, s.item_id
     LIMIT CAST(:first AS bigint)
 )
 SELECT s.item_id, {read_models/item_difficulty difficulty_fields}
@@ -178,5 +184,5 @@ CROSS JOIN LATERAL (
     SELECT {read_models/item_difficulty page_sums} FROM group_items g
     WHERE g.group_id = :group_id AND g.item_id = s.item_id
 ) AS r
-{read_models/item_difficulty description}
+{read_models/items of_row}
 ORDER BY s.accuracy_rate, s.item_id;

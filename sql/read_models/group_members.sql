@@ -135,19 +135,31 @@ WHERE EXISTS (SELECT FROM group_members m WHERE m.group_id = g.group_id AND m.is
 
 -- sizes --
 -- The members of the groups :groups, or of all if it is null, and the group's share of a large one, with 10,000 members
--- or 100,000 items and answers: a tenth at least. At most 10,001 members are read.
+-- or 100,000 items and answers: a tenth at least. At most 10,001 members are read. With :of_tasks, also how many rows
+-- its tasks read, in thousands: 8 for each item of a member that they compare, at most those of the lists.
 SELECT m.group_id, count(*) AS members,
-       greatest(0.1, least(1, count(*) / 1e4 + coalesce(sum(p.size), 0) / 1e5)) AS share
+       greatest(0.1, least(1, count(*) / 1e4 + coalesce(sum(p.size), 0) / 1e5)) AS share,
+       coalesce(sum(least(p.items_learned, t.items)) * 8 / 1e3, 0) AS task_rows
 FROM (
     SELECT group_id, user_id FROM group_members
     WHERE is_member AND (CAST(:groups AS text[]) IS NULL OR group_id = ANY (CAST(:groups AS text[])))
     LIMIT 10001
 ) m
 LEFT JOIN LATERAL (
-    SELECT u.answers + u.learning + u.short_term + u.long_term AS size
+    SELECT u.answers + u.learning + u.short_term + u.long_term AS size, u.items_learned
     FROM user_progress u WHERE u.user_id = m.user_id
     OFFSET 0
 ) p ON TRUE
+LEFT JOIN (
+    SELECT a.group_id, sum(n.items) AS items
+    FROM list_assignments a
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS items
+        FROM (SELECT FROM listed_items l WHERE l.list_id = a.list_id AND l.is_listed LIMIT 2000) AS l
+    ) AS n
+    WHERE CAST(:of_tasks AS boolean) AND a.is_assigned AND a.group_id = ANY (CAST(:groups AS text[]))
+    GROUP BY a.group_id
+) t ON t.group_id = m.group_id
 GROUP BY m.group_id;
 
 -- teachers --

@@ -101,11 +101,6 @@ FROM dated_facts
 WHERE kind = 'answer'
 GROUP BY user_id, item_id, day
 
--- in_range --
--- The learner's items with an answer on a day from :first_day to :last_day.
-SELECT d.item_id FROM item_days d
-WHERE d.user_id = :user_id AND d.day BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date)
-
 -- snapshot --
 (SELECT jsonb_object_agg(item_id, days)
  FROM (

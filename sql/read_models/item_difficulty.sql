@@ -136,10 +136,6 @@ s.accuracy_rate,
 CAST(r.response_ms AS double precision) / nullif(r.timed_answers, 0) AS average_response_ms,
 r.lapses
 
--- description --
--- Joins the description of each item s of a page. OFFSET 0 makes the planner look up each item.
-LEFT JOIN LATERAL (SELECT c.headword, c.level FROM items c WHERE c.item_id = s.item_id OFFSET 0) AS i ON TRUE
-
 -- list --
 -- One page of the items that 5 or more learners have answered, lowest accuracy first. The page begins after the given
 -- key. Each row also has the number of all items that pass the filters.
@@ -152,6 +148,9 @@ WITH sums AS (
 listed AS (
     SELECT s.*
     FROM sums s
+    LEFT JOIN (
+        SELECT * FROM items i WHERE coalesce(CAST(:level AS text), CAST(:domain AS text)) IS NOT NULL
+    ) AS i ON i.item_id = s.item_id
     WHERE {read_models/items level_and_domain}
 ),
 page AS (
@@ -168,5 +167,5 @@ LEFT JOIN page s ON TRUE
 CROSS JOIN LATERAL (
     SELECT {read_models/item_difficulty page_sums} FROM item_difficulty d WHERE d.item_id = s.item_id
 ) AS r
-{read_models/item_difficulty description}
+{read_models/items of_row}
 ORDER BY s.accuracy_rate, s.item_id;

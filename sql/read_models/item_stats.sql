@@ -390,6 +390,7 @@ collected AS (
         array_agg({read_models/item_stats due_at})
             FILTER (WHERE {read_models/item_stats due_date} >= (SELECT first_day FROM bounds)) AS times
     FROM item_stats s
+    {read_models/item_stats out_of_play}
     WHERE s.user_id = :user_id
       AND {read_models/item_stats due_date} <= (SELECT last_day FROM bounds)
       AND {read_models/item_stats in_play}
@@ -458,21 +459,34 @@ coalesce(CAST(s.sent_due_at AS date), s.reviewed_on + CAST({read_models/item_sta
 
 -- in_play --
 -- True if the item of a row s is a task of the learner: the catalogue has not archived it, and the learner has not set
--- it aside. NOT IN is faster than NOT EXISTS, for which PostgreSQL may look up each item.
-s.item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
-AND s.item_id NOT IN ({read_models/set_aside_items of_learner})
+-- it aside. The statement has the joins of `out_of_play`.
+archived.item_id IS NULL AND aside.item_id IS NULL
+
+-- out_of_play --
+-- Joins the rows that take the item of a row s out of play. In the present, PostgreSQL hashes the archived items if they
+-- are few, and looks them up if they are many; in the past, it looks them up (`each` in projections/as_of.sql).
+LEFT JOIN LATERAL (
+        SELECT d.item_id FROM items d WHERE d.item_id = s.item_id AND NOT d.in_catalogue /* each */
+    ) AS archived ON TRUE
+    {read_models/set_aside_items of_item}
 
 -- is_due --
 -- True if the item of a row s is in today's row of the forecast, in a statement that begins with `due_items`.
 {read_models/item_stats in_play} AND (
     {read_models/item_stats due_date} < (SELECT first_day FROM bounds)
     OR width_bucket({read_models/item_stats due_at}, (SELECT times FROM edges))
-       IN (SELECT spans.number FROM spans JOIN today USING (day)))
+       = ANY (ARRAY(SELECT spans.number FROM spans JOIN today USING (day))))
 
 -- in_play_fields --
 -- Whether the item `asked`, which the learner may never have met, is set aside and in play.
-asked.item_id IN ({read_models/set_aside_items of_learner}) AS set_aside,
-i.in_catalogue IS NOT FALSE AND asked.item_id NOT IN ({read_models/set_aside_items of_learner}) AS in_play
+aside.item_id IS NOT NULL AS set_aside,
+i.in_catalogue IS NOT FALSE AND aside.item_id IS NULL AS in_play
+
+-- shown_joins --
+-- Joins what `shown_fields` reads besides s.
+{read_models/items of_asked}
+{read_models/own_words of_item}
+LEFT JOIN set_aside_items aside ON aside.user_id = :user_id AND aside.item_id = asked.item_id AND aside.is_set_aside
 
 -- shown_fields --
 -- The result columns of the item `asked`, as a reader is shown it: of its row s, its description i and its word w.
@@ -499,10 +513,39 @@ listed AS (
                 coalesce(s.last_answered_at, s.reviewed_at),
                 coalesce(s.reviewed_at, s.last_answered_at))) * 1000000 AS double precision)
         END AS sort_key
-    FROM item_stats s
+    FROM (
+        SELECT s.*
+        FROM item_stats s
+        LEFT JOIN ({read_models/item_stats chosen}) AS c ON c.item_id = s.item_id
+        LEFT JOIN (
+            SELECT m.item_id
+            FROM ({read_models/lists members of list}) AS m
+            WHERE CAST(:list_id AS text) IS NOT NULL
+        ) AS m ON m.item_id = s.item_id
+        WHERE s.user_id = :user_id
+          AND (CAST(:filter AS text) NOT IN ('SET_ASIDE', 'ANSWERED', 'MISSED', 'SLIPPED_BACK')
+               OR c.item_id IS NOT NULL)
+          AND (CAST(:list_id AS text) IS NULL OR m.item_id IS NOT NULL)
+    ) s
     CROSS JOIN today AS moment
-    WHERE s.user_id = :user_id
-      AND CASE CAST(:filter AS text)
+    LEFT JOIN LATERAL (
+        SELECT d.item_id
+        FROM items d
+        WHERE d.item_id = s.item_id AND NOT d.in_catalogue
+          AND CAST(:filter AS text) IN ('STRUGGLING', 'DUE', 'LEECH', 'FADING')
+        OFFSET 0
+    ) AS archived ON TRUE
+    {read_models/set_aside_items of_item}
+    LEFT JOIN LATERAL (
+        SELECT *
+        FROM items d
+        WHERE d.item_id = s.item_id AND (
+            coalesce(CAST(:level AS text), CAST(:domain AS text), CAST(:language AS text)) IS NOT NULL
+            OR CAST(:search AS text) <> '')
+        OFFSET 0
+    ) AS i ON TRUE
+    LEFT JOIN own_words o ON o.user_id = :user_id AND o.item_id = s.item_id AND CAST(:is_learner AS boolean)
+    WHERE CASE CAST(:filter AS text)
             WHEN 'LEARNING' THEN coalesce(s.interval_days, 0) < 7
             WHEN 'MASTERED' THEN s.interval_days >= 7
             WHEN 'STRUGGLING' THEN s.answers >= 3 AND s.correct_answers * 5 < s.answers * 3
@@ -510,25 +553,12 @@ listed AS (
             WHEN 'DUE' THEN {read_models/item_stats is_due}
             WHEN 'LEECH' THEN s.lapses >= 8 AND {read_models/item_stats in_play}
             WHEN 'FADING' THEN {read_models/item_stats in_play} AND {read_models/memory has_faded}
-            WHEN 'SET_ASIDE' THEN s.item_id IN ({read_models/set_aside_items of_learner})
-            WHEN 'ANSWERED' THEN s.item_id IN ({read_models/item_days in_range})
-            WHEN 'MISSED' THEN s.item_id IN ({read_models/item_days in_range} AND d.correct_answers < d.answers)
             WHEN 'NEWLY_MASTERED' THEN s.first_mastered_on BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date)
-            WHEN 'SLIPPED_BACK' THEN s.item_id IN (
-                SELECT f.item_id FROM ({read_models/reviews slipped back}) f
-                WHERE f.day BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date))
             ELSE TRUE
           END
       AND {read_models/items level_and_domain}
       AND {read_models/items in_language}
-      AND CASE
-            WHEN CAST(:list_id AS text) IS NULL THEN TRUE
-            ELSE s.item_id IN (SELECT m.item_id FROM ({read_models/lists members of list}) AS m)
-          END
-      AND CASE
-            WHEN CAST(:search AS text) = '' THEN TRUE
-            ELSE s.item_id IN ({read_models/own_words found})
-          END
+      AND {read_models/own_words found}
 ),
 page AS (
     SELECT * FROM listed
@@ -551,9 +581,25 @@ FROM (SELECT count(*) AS items FROM listed) AS total
 CROSS JOIN today AS moment
 LEFT JOIN page asked ON TRUE
 LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = asked.item_id
-LEFT JOIN items i ON i.item_id = asked.item_id
-{read_models/own_words of_item}
+{read_models/item_stats shown_joins}
 ORDER BY asked.sort_key NULLS LAST, asked.item_id;
+
+-- chosen --
+-- The items that pass a filter about other tables; none of another filter, which is a constant.
+SELECT DISTINCT item_id
+FROM (
+    SELECT a.item_id FROM set_aside_items a
+    WHERE a.user_id = :user_id AND a.is_set_aside AND CAST(:filter AS text) = 'SET_ASIDE'
+    UNION ALL
+    SELECT d.item_id FROM item_days d
+    WHERE d.user_id = :user_id AND d.day BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date)
+      AND CASE CAST(:filter AS text) WHEN 'ANSWERED' THEN TRUE WHEN 'MISSED' THEN d.correct_answers < d.answers
+          ELSE FALSE END
+    UNION ALL
+    SELECT f.item_id FROM ({read_models/reviews slipped back}) f
+    WHERE f.day BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date)
+      AND CAST(:filter AS text) = 'SLIPPED_BACK'
+) AS named
 
 -- item --
 -- One item of a learner; no row if it was neither described nor answered nor reviewed, and no own word is shown.
@@ -562,9 +608,8 @@ SELECT
     {read_models/item_stats shown_fields}
 FROM (SELECT CAST(:item_id AS text) AS item_id) AS asked
 CROSS JOIN ({read_models/preferences today}) AS moment
-LEFT JOIN items i ON i.item_id = asked.item_id
 LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = asked.item_id
-{read_models/own_words of_item}
+{read_models/item_stats shown_joins}
 WHERE i.described_at IS NOT NULL OR s.item_id IS NOT NULL OR w.own;
 
 -- forecast --
@@ -618,7 +663,7 @@ FROM (
     SELECT i.language, CASE WHEN own.counts THEN o.kind ELSE i.kind END AS kind,
         i.described_at IS NOT NULL OR own.counts AS has_kind, count(*) AS items, sum(asked.answers) AS answers
     FROM item_stats asked
-    LEFT JOIN items i ON i.item_id = asked.item_id
+    LEFT JOIN LATERAL (SELECT * FROM items d WHERE d.item_id = asked.item_id /* each */) AS i ON TRUE
     {read_models/own_words of_item}
     CROSS JOIN LATERAL (SELECT w.own AND {read_models/items primary_language} = 'und' AS counts) AS own
     WHERE asked.user_id = :user_id

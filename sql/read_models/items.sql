@@ -118,67 +118,70 @@ GROUP BY 1
 ORDER BY 2 DESC, 1;
 
 -- in_language --
--- True if the item of a row s passes the filter by language. `und` selects the items without a language or description.
-CASE
-    WHEN CAST(:language AS text) IS NULL THEN TRUE
-    WHEN :language = 'und' THEN s.item_id NOT IN (
-        SELECT i.item_id FROM items i WHERE {read_models/items primary_language} <> 'und')
-    ELSE s.item_id IN (SELECT i.item_id FROM items i WHERE {read_models/items primary_language} = :language)
-END
+-- True if the description i, which may be missing, passes the filter by language. `und` selects the items without a
+-- language or description.
+(CAST(:language AS text) IS NULL OR {read_models/items primary_language} = :language)
 
 -- level_and_domain --
--- True if the item of a row s passes the filters by level and domain. The level UNKNOWN selects the items without a
--- level, and the domain UNKNOWN the items without a domain. Without a filter, the catalogue is not read. With IN,
--- PostgreSQL reads it once; with EXISTS, it may read all of it for each row, as a past catalogue has no index.
-CASE
-    WHEN CAST(:level AS text) IS NULL THEN TRUE
-    WHEN :level = 'UNKNOWN' THEN s.item_id NOT IN (SELECT i.item_id FROM items i WHERE i.level IS NOT NULL)
-    ELSE s.item_id IN (SELECT i.item_id FROM items i WHERE i.level = :level)
-END
+-- True if the description i, which may be missing, passes the filters by level and domain. The level UNKNOWN selects
+-- the items without a level, and the domain UNKNOWN the items without a domain.
+(CAST(:level AS text) IS NULL OR coalesce(i.level, 'UNKNOWN') = :level)
 AND CASE
     WHEN CAST(:domain AS text) IS NULL THEN TRUE
-    WHEN :domain = 'UNKNOWN' THEN s.item_id NOT IN (
-        SELECT i.item_id FROM items i WHERE cardinality(i.domains) > 0)
-    ELSE s.item_id IN (SELECT i.item_id FROM items i WHERE :domain = ANY (i.domains))
+    WHEN :domain = 'UNKNOWN' THEN coalesce(cardinality(i.domains), 0) = 0
+    ELSE :domain = ANY (i.domains)
 END
+
+-- of_row --
+-- Joins the description i of the item of a row s. OFFSET 0 makes the planner look up each item, whatever the size of the
+-- catalogue: a past one, too, of which a statement computes only the items that it looks up.
+LEFT JOIN LATERAL (SELECT * FROM items d WHERE d.item_id = s.item_id OFFSET 0) AS i ON TRUE
+
+-- of_asked --
+-- The same of a row `asked`.
+LEFT JOIN LATERAL (SELECT * FROM items d WHERE d.item_id = asked.item_id OFFSET 0) AS i ON TRUE
+
+-- waiting --
+-- The items with catalogue events that are not folded.
+SELECT w.item_id FROM waiting_items() AS w (item_id)
 
 -- as_of --
 -- The catalogue at a past time, in the form of the definition. If an item's latest catalogue event is folded and
 -- occurred by this time, the live row is the answer, unless knownAt is given: live rows do not tell when events were
--- recorded. Of the other items, the events are read. The index has them in the order of DISTINCT ON.
-WITH waiting AS MATERIALIZED (
-    SELECT w.item_id FROM waiting_items() AS w (item_id)
-)
+-- recorded. Of the other items, the events are read.
 SELECT item_id, headword, level, array_to_string(domains, '') AS domains, described_at, described_id, decided_at,
     decided_id, in_catalogue, language, kind
 FROM items
-WHERE CAST(:known_at AS timestamptz) IS NULL AND decided_at <= :as_of AND item_id NOT IN (SELECT item_id FROM waiting)
+WHERE CAST(:known_at AS timestamptz) IS NULL AND decided_at <= :as_of
+  AND NOT EXISTS (SELECT FROM waiting w WHERE w.item_id = items.item_id)
 UNION ALL
-SELECT substr(d.stream_id, 6) AS item_id,   -- after 'item-'
-    d.headword, d.level,
+SELECT o.item_id, d.headword, d.level,
     CASE WHEN d.domains ? 'R' THEN 'R' ELSE '' END || CASE WHEN d.domains ? 'W' THEN 'W' ELSE '' END
         || CASE WHEN d.domains ? 'L' THEN 'L' ELSE '' END || CASE WHEN d.domains ? 'S' THEN 'S' ELSE '' END,
     d.described_at, d.described_id, d.occurred_at, d.event_id, d.described, d.language,
     nullif(d.item_kind, '')
 FROM (
+    SELECT i.item_id
+    FROM items i
+    WHERE (CAST(:known_at AS timestamptz) IS NOT NULL OR i.decided_at > :as_of)
+      AND NOT EXISTS (SELECT FROM waiting w WHERE w.item_id = i.item_id)
+    UNION ALL
+    SELECT CAST(w.item_id AS text) COLLATE "C" FROM waiting w
+) AS o
+CROSS JOIN LATERAL (
     SELECT d.*, CASE WHEN d.event_type <> 'ItemArchived' THEN d.event_data -> 'domains' END AS domains,
         {catalogue_values}
     FROM (
-        SELECT c.stream_id, c.occurred_at, c.event_id, c.event_type <> 'ItemArchived' AS described,
+        SELECT c.occurred_at, c.event_id, c.event_type <> 'ItemArchived' AS described,
             coalesce(b.event_type, c.event_type) AS event_type, coalesce(b.event_data, c.event_data) AS event_data,
             CASE WHEN c.event_type <> 'ItemArchived' THEN c.occurred_at ELSE b.occurred_at END AS described_at,
             CASE WHEN c.event_type <> 'ItemArchived' THEN c.event_id ELSE b.event_id END AS described_id
         FROM (
-            SELECT DISTINCT ON (e.stream_id) e.stream_id, e.occurred_at, e.event_id, e.event_type, e.event_data
+            SELECT e.stream_id, e.occurred_at, e.event_id, e.event_type, e.event_data
             FROM event_store.events e
-            WHERE e.stream_id = ANY (ARRAY(
-                    SELECT 'item-' || i.item_id
-                    FROM items i
-                    WHERE CAST(:known_at AS timestamptz) IS NOT NULL OR i.decided_at > :as_of
-                    UNION ALL
-                    SELECT 'item-' || item_id FROM waiting))
-              AND {read_models/items happened}
-            ORDER BY e.stream_id, e.occurred_at DESC, e.event_id DESC
+            WHERE e.stream_id = 'item-' || o.item_id AND {read_models/items happened}
+            ORDER BY e.occurred_at DESC, e.event_id DESC
+            LIMIT 1
         ) c
         LEFT JOIN LATERAL (
             SELECT e.occurred_at, e.event_id, e.event_type, e.event_data

@@ -389,7 +389,7 @@ LEFT JOIN LATERAL (
     ) f
     JOIN event_store.events e ON e.event_id = f.event_id
 ) asked ON TRUE
-LEFT JOIN items i ON i.item_id = asked.item_id
+{read_models/items of_asked}
 {read_models/own_words of_item}
 ORDER BY asked.at, asked.event_id;
 

@@ -55,7 +55,7 @@ tasks AS MATERIALIZED (
         SELECT count(*) FROM (
             SELECT FROM listed_items l
             WHERE l.list_id = p.list_id AND l.is_listed
-              AND l.item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
+              AND NOT EXISTS (SELECT FROM items i WHERE i.item_id = l.item_id AND NOT i.in_catalogue)
             LIMIT 20000
         ) AS l) AS items
     FROM (
@@ -76,12 +76,13 @@ tasks AS MATERIALIZED (
 -- `known` has, up to 2,000 listed items, how many of them each learner of `learners` knew up to the task's day,
 -- knows now, and is expected to know at the end of that day or, if it is past, of `today`, unless it is null; no row
 -- without an answer. Of a learner, the rows of the tasks' items are looked up, or all are read if they are fewer.
-cards AS MATERIALIZED (   -- OFFSET 0 makes the planner look up each list and each item
-    SELECT p.list_id, {read_models/lists card_fields}
+cards AS MATERIALIZED (   -- OFFSET 0 makes the planner look up each list
+    SELECT c.*
     FROM (SELECT DISTINCT list_id FROM tasks) AS p
-    CROSS JOIN LATERAL (SELECT * FROM listed_items n WHERE n.list_id = p.list_id AND n.is_listed OFFSET 0) AS l
-    LEFT JOIN LATERAL (SELECT * FROM items d WHERE d.item_id = l.item_id OFFSET 0) AS i ON TRUE
-    WHERE i.in_catalogue IS NOT FALSE
+    CROSS JOIN LATERAL (
+                {read_models/lists cards}
+                OFFSET 0
+    ) AS c
 ),
 listed_pairs AS MATERIALIZED (
     SELECT DISTINCT pair FROM cards
@@ -102,7 +103,7 @@ got AS (
     {read_models/lists got}
 ),
 gets AS MATERIALIZED (
-    SELECT pairs, list_id, least(count(*), 20000) AS items, array_agg(item_id) AS item_ids
+    SELECT pairs, list_id, count(*) AS items, array_agg(item_id) AS item_ids
     FROM got
     GROUP BY pairs, list_id
 ),
@@ -170,7 +171,7 @@ LEFT JOIN known k ON k.group_id = p.group_id AND k.list_id = p.list_id
 ORDER BY p.due_on DESC, p.list_id, p.group_id;
 
 -- of group --
--- One page of the group's tasks, with the number of members who have done each.
+-- One page of the group's tasks and, if :is_counted, the number of members who have done each.
 WITH assigned AS (
     SELECT group_id, list_id, due_on FROM list_assignments WHERE is_assigned AND group_id = :group_id
 ),
@@ -179,15 +180,16 @@ learners AS (
     SELECT user_id, CAST(NULL AS date) AS today FROM group_members WHERE group_id = :group_id AND is_member
 ),
 {read_models/list_assignments known}
-SELECT p.*, CASE WHEN p.items BETWEEN 1 AND 2000 THEN (
+SELECT p.*, CASE WHEN CAST(:is_counted AS boolean) AND p.items BETWEEN 1 AND 2000 THEN (
         SELECT count(*) FROM known k JOIN gets g USING (pairs, list_id)
         WHERE k.list_id = p.list_id AND k.known = g.items) END AS done
 FROM tasks p
 ORDER BY p.due_on DESC, p.list_id;
 
 -- members --
--- For each of the asked tasks, in their order: one page of the members with what they know of it, fewest items first.
--- The page has :firsts members, and begins after the given one.
+-- For each of the asked tasks, in their order: one page of the members with what they know of it, fewest items first,
+-- and the number of members who have done it. The page has :firsts members, and begins after the given one; if it is
+-- empty, there is one row.
 WITH {read_models/group_members members},
 asked AS MATERIALIZED (
     SELECT *
@@ -202,11 +204,19 @@ tasks AS (
 learners AS (
     SELECT DISTINCT user_id, today FROM members
 ),
-{read_models/list_assignments known}
-SELECT p.place, m.user_id, (SELECT d.display_name FROM display_names d WHERE d.user_id = m.user_id) AS display_name,
+{read_models/list_assignments known},
+finished AS MATERIALIZED (
+    SELECT k.group_id, k.list_id, count(*) AS members
+    FROM known k
+    JOIN gets g USING (pairs, list_id)
+    WHERE k.known = g.items
+    GROUP BY k.group_id, k.list_id
+)
+SELECT p.place, coalesce(f.members, 0) AS finished, m.user_id, (SELECT d.display_name FROM display_names d WHERE d.user_id = m.user_id) AS display_name,
     {read_models/list_assignments known_fields}
 FROM asked p
-CROSS JOIN LATERAL (
+LEFT JOIN finished f ON f.group_id = p.group_id AND f.list_id = p.list_id
+LEFT JOIN LATERAL (
     SELECT m.user_id, k.known, k.known_now, k.expected
     FROM members m
     LEFT JOIN known k ON k.group_id = m.group_id AND k.list_id = p.list_id AND k.user_id = m.user_id
@@ -214,8 +224,8 @@ CROSS JOIN LATERAL (
       AND (p.after_user_id IS NULL OR (coalesce(k.known, 0), m.user_id) > (coalesce(p.after_known, 0), p.after_user_id))
     ORDER BY coalesce(k.known, 0), m.user_id
     LIMIT p.first
-) AS m
+) AS m ON TRUE
 CROSS JOIN LATERAL (SELECT m.known, m.known_now, m.expected) AS k
-JOIN paired w ON w.user_id = m.user_id
+LEFT JOIN paired w ON w.user_id = m.user_id
 LEFT JOIN gets o ON o.list_id = p.list_id AND o.pairs = w.pairs
 ORDER BY p.place, coalesce(m.known, 0), m.user_id;

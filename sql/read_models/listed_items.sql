@@ -13,6 +13,9 @@ CREATE TABLE listed_items (
 
 CREATE INDEX listed_items_by_item ON listed_items (item_id) WHERE is_listed;
 
+-- The order of a list's members, so that a long list is read up to its last one.
+CREATE INDEX listed_items_in_order ON listed_items (list_id, coalesce(position, 2147483648), item_id) WHERE is_listed;
+
 -- functions --
 CREATE FUNCTION fold_listed_items(positions bigint[]) RETURNS void LANGUAGE plpgsql AS $items$
 BEGIN

@@ -14,6 +14,8 @@ CREATE TABLE lists (
     rank         bigint                    -- its place in the scale; null: none
 );
 
+CREATE INDEX lists_by_scale ON lists (scale) WHERE scale IS NOT NULL AND NOT is_archived;
+
 -- functions --
 -- Fold these events: add to the rows what follows from the events alone.
 CREATE FUNCTION fold_lists(positions bigint[]) RETURNS void LANGUAGE plpgsql AS $lists$
@@ -83,11 +85,17 @@ WHERE user_id IS NULL
 
 -- visible --
 -- The lists that the reader sees: those of the catalogue and, if :is_learner, those of the learner's own.
+{read_models/lists own}
+    UNION ALL
+    {read_models/lists published}
+
+-- own --
 SELECT 'own:' || l.list_id AS id, TRUE AS own, l.list_id, l.name, l.scale, l.rank, l.is_archived AS archived
     FROM own_lists l
     WHERE l.user_id = :user_id AND CAST(:is_learner AS boolean)
-    UNION ALL
-    SELECT l.list_id, FALSE, l.list_id, l.name, l.scale, l.rank, l.is_archived
+
+-- published --
+SELECT l.list_id AS id, FALSE AS own, l.list_id, l.name, l.scale, l.rank, l.is_archived AS archived
     FROM lists l
 
 -- order --
@@ -98,7 +106,7 @@ coalesce(l.scale, '') COLLATE "C", coalesce(CAST(l.rank AS bigint), 2147483648),
 -- card_fields --
 -- The columns of an item l that is listed, with the word and the pair, as in catalogue_shares, of its description i,
 -- which may be missing. Items without a position are last.
-l.item_id, coalesce(CAST(l.position AS bigint), 2147483648) AS position,
+l.item_id, coalesce(l.position, 2147483648) AS position,
         {read_models/items primary_language} AS language, nullif(i.headword, '') COLLATE "C" AS headword,
         {read_models/items primary_language} || ' ' || {read_models/items kind} AS pair
 
@@ -124,21 +132,21 @@ sets AS (
 )
 
 -- items --
--- What the learner gets of a list p. OFFSET 0 makes the planner look up each list. A condition that is always true
--- makes it expect few items, and look up each, too; statements about the past join without nested loops.
+-- What the learner gets of a list p. OFFSET 0 makes the planner look up each list.
 (
-        SELECT l.item_id, coalesce(CAST(l.position AS bigint), 2147483648) AS position
-        FROM own_listed_items l
-        WHERE p.own AND l.user_id = :user_id AND l.list_id = p.list_id AND l.is_listed
+        SELECT *
+        FROM (
+            SELECT l.item_id, coalesce(l.position, 2147483648) AS position
+            FROM own_listed_items l
+            WHERE p.own AND l.user_id = :user_id AND l.list_id = p.list_id AND l.is_listed
+            ORDER BY coalesce(l.position, 2147483648), l.item_id
+            LIMIT (SELECT 20000)   -- unknown to the planner, which then reads in order
+        ) AS l
         UNION ALL
         SELECT l.item_id, l.position
         FROM (
             WITH cards AS (
-                SELECT l.list_id, {read_models/lists card_fields}
-                FROM listed_items l
-                LEFT JOIN items i ON i.item_id = l.item_id
-                WHERE l.list_id = p.list_id AND l.is_listed AND l.item_id || '' = l.item_id
-                  AND i.in_catalogue IS NOT FALSE
+                {read_models/lists cards}
             )
             {read_models/lists got}
         ) AS l
@@ -146,8 +154,18 @@ sets AS (
         OFFSET 0
     )
 
+-- cards --
+-- The first 20,000 items of a list p that the catalogue has not archived; the index has them in order, and each is
+-- looked up, as in `of_row` of items.
+SELECT l.list_id, {read_models/lists card_fields}
+                FROM listed_items l
+                LEFT JOIN LATERAL (SELECT * FROM items d WHERE d.item_id = l.item_id OFFSET 0) AS i ON TRUE
+                WHERE l.list_id = p.list_id AND l.is_listed AND i.in_catalogue IS NOT FALSE
+                ORDER BY coalesce(l.position, 2147483648), l.item_id
+                LIMIT (SELECT 20000)
+
 -- members of list --
--- The members of the list :list_id, in its order; none if the reader sees no such list.
+-- The members of the list :list_id; none if the reader sees no such list.
 WITH {read_models/lists sets}
 SELECT l.item_id, l.position
 FROM (
@@ -155,27 +173,37 @@ FROM (
 ) AS p
 CROSS JOIN LATERAL {read_models/lists items} AS l
 WHERE p.id = :list_id
-ORDER BY l.position, l.item_id
-LIMIT 20000
 
 -- numbers --
 -- One page of lists with the learner's numbers over their members: the list :list_id or, if it is null, those of the
 -- scale :in_scale or, if it is null, too, the learner's own and those of the groups. Each row also has the number of
--- all these lists. The members of a list are its first 20,000 items.
+-- all these lists.
 {read_models/item_stats due_items},
 {read_models/lists sets},
-visible AS (
-    {read_models/lists visible}
-),
 chosen AS MATERIALIZED (
     SELECT l.*
-    FROM visible l
-    WHERE CASE
-        WHEN CAST(:list_id AS text) IS NOT NULL THEN l.id = :list_id
-        WHEN l.archived OR NOT EXISTS (SELECT FROM user_progress p WHERE p.user_id = :user_id) THEN FALSE
-        WHEN CAST(:in_scale AS text) IS NOT NULL THEN l.scale = :in_scale
-        ELSE l.own OR l.list_id IN (
-            SELECT a.list_id FROM {read_models/list_assignments of_learner}) END
+    FROM ({read_models/lists visible}) AS l
+    WHERE l.id = :list_id
+    UNION ALL
+    SELECT l.*
+    FROM (
+        SELECT l.*
+        FROM ({read_models/lists visible}) AS l
+        WHERE l.scale = :in_scale
+        UNION ALL
+        SELECT l.*
+        FROM ({read_models/lists own}) AS l
+        WHERE CAST(:in_scale AS text) IS NULL
+        UNION ALL
+        SELECT l.*
+        FROM (SELECT DISTINCT a.list_id FROM {read_models/list_assignments of_learner}) AS a
+        CROSS JOIN LATERAL (
+            SELECT l.* FROM ({read_models/lists published}) AS l WHERE l.list_id = a.list_id OFFSET 0
+        ) AS l
+        WHERE CAST(:in_scale AS text) IS NULL
+    ) AS l
+    WHERE CAST(:list_id AS text) IS NULL AND NOT l.archived
+      AND EXISTS (SELECT FROM user_progress p WHERE p.user_id = :user_id)
 ),
 page AS MATERIALIZED (
     SELECT l.*
@@ -186,19 +214,6 @@ page AS MATERIALIZED (
             CAST(:after_name AS text) AS name, CAST(:after_id AS text) AS id) AS l)
     ORDER BY {read_models/lists order}
     LIMIT CAST(:first AS bigint)
-),
-ends AS MATERIALIZED (  -- the last member of each list that may have more items
-    SELECT p.id, e.position, e.item_id
-    FROM page p
-    CROSS JOIN LATERAL (
-        SELECT l.position, l.item_id
-        FROM {read_models/lists items} AS l
-        ORDER BY l.position, l.item_id
-        OFFSET 19999 LIMIT 1
-    ) AS e
-    WHERE CASE WHEN p.own
-        THEN EXISTS (SELECT FROM own_listed_items l WHERE l.user_id = :user_id AND l.list_id = p.list_id OFFSET 20000)
-        ELSE EXISTS (SELECT FROM listed_items l WHERE l.list_id = p.list_id OFFSET 20000) END
 ),
 counted AS MATERIALIZED (
     SELECT p.id, count(*) AS items, count(s.item_id) AS items_studied, CAST(sum(s.answers) AS bigint) AS answers,
@@ -212,10 +227,9 @@ counted AS MATERIALIZED (
         sum({read_models/memory estimated_recall}) AS expected
     FROM page p
     CROSS JOIN LATERAL {read_models/lists items} AS l
-    LEFT JOIN ends e ON e.id = p.id
     LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = l.item_id
+    {read_models/item_stats out_of_play}
     CROSS JOIN today AS moment
-    WHERE e.id IS NULL OR (l.position, l.item_id) <= (e.position, e.item_id)
     GROUP BY p.id
 )
 SELECT total.lists AS total_count, l.id, l.own, l.name, l.scale, l.rank, l.archived,
@@ -263,26 +277,29 @@ FROM (SELECT count(*) AS items FROM members) AS total
 CROSS JOIN ({read_models/preferences today}) AS moment
 LEFT JOIN page asked ON TRUE
 LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = asked.item_id
-LEFT JOIN items i ON i.item_id = asked.item_id
-{read_models/own_words of_item}
+{read_models/item_stats shown_joins}
 ORDER BY asked.position, asked.item_id;
 
 -- of item --
 -- The lists that name the item :item_id, at most 50: the catalogue's and, if :is_learner, the learner's own.
+-- OFFSET 0 makes the planner look up each.
 SELECT l.id, l.own, l.name, l.scale, l.rank
 FROM (
-    SELECT TRUE AS own, n.list_id
+    SELECT l.*
     FROM own_listed_items n
+    CROSS JOIN LATERAL (
+        SELECT l.* FROM ({read_models/lists own}) AS l WHERE l.list_id = n.list_id OFFSET 0
+    ) AS l
     WHERE n.user_id = :user_id AND n.item_id = :item_id AND n.is_listed
     UNION ALL
-    SELECT FALSE, n.list_id
+    SELECT l.*
     FROM listed_items n
+    CROSS JOIN LATERAL (
+        SELECT l.* FROM ({read_models/lists published}) AS l WHERE l.list_id = n.list_id OFFSET 0
+    ) AS l
     WHERE n.item_id = :item_id AND n.is_listed
       AND NOT EXISTS (SELECT FROM items i WHERE i.item_id = n.item_id AND NOT i.in_catalogue)
-) AS naming
-JOIN (
-    {read_models/lists visible}
-) AS l USING (own, list_id)
+) AS l
 WHERE NOT l.archived
 ORDER BY {read_models/lists order}
 LIMIT 50;

@@ -198,11 +198,12 @@ estimated AS (
             AND s.in_play AS is_fading
     FROM (
         SELECT coalesce(i.level, 'UNKNOWN') AS level, s.correct_answers,
-            i.in_catalogue IS NOT FALSE AND s.item_id NOT IN ({read_models/set_aside_items of_learner}) AS in_play,
+            i.in_catalogue IS NOT FALSE AND aside.item_id IS NULL AS in_play,
             {read_models/memory estimated_recall} AS recall
         FROM item_stats s
         CROSS JOIN moment
-        LEFT JOIN items i ON i.item_id = s.item_id
+        {read_models/items of_row}
+        {read_models/set_aside_items of_item}
         WHERE s.user_id = :user_id AND s.stability IS NOT NULL
           AND CASE WHEN CAST(:language AS text) IS NULL
                    THEN TRUE ELSE {read_models/items primary_language} = :language END
@@ -366,15 +367,16 @@ aside AS (
     WHERE a.user_id IN (SELECT user_id FROM members) AND a.is_set_aside
 ),
 faded AS (
-    SELECT s.item_id, count(*) AS answered, count(*) FILTER (
-            WHERE {read_models/memory has_faded} AND (m.user_id, s.item_id) NOT IN (SELECT * FROM aside)) AS learners
+    SELECT s.item_id, count(*) AS answered,
+        count(*) FILTER (WHERE {read_models/memory has_faded} AND a.item_id IS NULL) AS learners
     FROM members m
     {read_models/memory of members}
+    LEFT JOIN aside a ON a.user_id = m.user_id AND a.item_id = s.item_id
     GROUP BY s.item_id
 )
-SELECT f.item_id, nullif(i.headword, '') AS headword, coalesce(i.level, 'UNKNOWN') AS level, f.learners, f.answered
-FROM faded f
-LEFT JOIN items i ON i.item_id = f.item_id
-WHERE f.learners >= 3 AND i.in_catalogue IS NOT FALSE
-ORDER BY f.learners DESC, f.item_id
+SELECT s.item_id, nullif(i.headword, '') AS headword, coalesce(i.level, 'UNKNOWN') AS level, s.learners, s.answered
+FROM (SELECT * FROM faded WHERE learners >= 3 OFFSET 0) AS s
+{read_models/items of_row}
+WHERE i.in_catalogue IS NOT FALSE
+ORDER BY s.learners DESC, s.item_id
 LIMIT CAST(:first AS bigint);

@@ -14,6 +14,10 @@ CREATE TABLE own_listed_items (
 
 CREATE INDEX own_listed_items_by_item ON own_listed_items (user_id, item_id) WHERE is_listed;
 
+-- As listed_items_in_order.
+CREATE INDEX own_listed_items_in_order ON own_listed_items (
+    user_id, list_id, coalesce(position, 2147483648), item_id) WHERE is_listed;
+
 -- functions --
 CREATE FUNCTION fold_own_listed_items(positions bigint[]) RETURNS void LANGUAGE plpgsql AS $items$
 BEGIN

@@ -56,19 +56,10 @@ CROSS JOIN LATERAL (
 ) AS w
 
 -- found --
--- The items whose headwords, as the reader is shown them, contain the text :search.
-SELECT i.item_id
-                FROM items i
-                WHERE strpos(event_store.fold_case(i.headword), {read_models/own_words searched}) > 0
-                UNION ALL
-                SELECT o.item_id
-                FROM own_words o
-                LEFT JOIN items i ON i.item_id = o.item_id
-                WHERE o.user_id = :user_id AND CAST(:is_learner AS boolean) AND coalesce(i.headword, '') = ''
-                  AND strpos(event_store.fold_case(o.headword), {read_models/own_words searched}) > 0
-
--- searched --
-(SELECT event_store.fold_case(CAST(:search AS text)))
+-- True if the headword, as the reader is shown it, contains the text :search. It is that of the description i or of the
+-- own word o, each of which may be missing.
+(CAST(:search AS text) = '' OR strpos(event_store.fold_case(coalesce(nullif(i.headword, ''), o.headword)),
+          (SELECT event_store.fold_case(CAST(:search AS text)))) > 0)
 
 -- export words --
 COPY (

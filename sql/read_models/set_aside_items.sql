@@ -34,6 +34,6 @@ FROM (
 ) decided
 WHERE place = 1
 
--- of_learner --
--- The items that the learner has set aside.
-SELECT a.item_id FROM set_aside_items a WHERE a.user_id = :user_id AND a.is_set_aside
+-- of_item --
+-- Joins the row `aside` if the learner has set the item of the row s aside.
+LEFT JOIN set_aside_items aside ON aside.user_id = :user_id AND aside.item_id = s.item_id AND aside.is_set_aside

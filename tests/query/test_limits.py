@@ -194,9 +194,7 @@ def test_the_documented_rows_of_groups_are_those_of_the_code() -> None:
     text = (ROOT / "docs/api.md").read_text("utf-8").partition("### Rows to read")[2]
     documented = re.findall(r"^\| `(\w+)` \| ([\d,]+),000 \|$", text, re.MULTILINE)
     roots = {name: FIELDS[name].cost.rows for name in ("group", "learners")}
-    assert {name: int(rows) for name, rows in documented} == (
-        types.ROWS_OF_GROUP | types.ROWS_OF_TASKS | roots
-    )
+    assert {name: int(rows) for name, rows in documented} == (types.ROWS_OF_GROUP | roots)
 
 
 @pytest.mark.parametrize(

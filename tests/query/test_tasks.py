@@ -238,3 +238,25 @@ def test_members_count_with_their_number_in_the_document(query_api: Api, first: 
         return "QUERY_TOO_COMPLEX" in str(query_api.post(query, roles=["admin"]))
 
     assert [rejected(1), rejected(20)] == [False, first != "-9000"]
+
+
+def test_tasks_of_too_many_members_and_items_are_refused(
+    query_api: Api, connection: Connection
+) -> None:
+    """Its size is that of the items which the members know, not of the group alone."""
+    decided = {"decided_at": sample_events.BEGIN, "decided_id": str(UUID(int=1))}
+    members = [{"user_id": f"m{n}", "group_id": "g1", **decided} for n in range(100)]
+    items = [{"list_id": "l1", "item_id": f"i{n}", **decided} for n in range(1_500)]
+    known = {"last_updated": sample_events.BEGIN, "items_learned": 5_000}
+    assigned = {"group_id": "g1", "list_id": "l1", "is_assigned": True, "due_on": DAYS[0]}
+    for table, rows in (
+        ("group_members", [{**row, "is_member": True} for row in members]),
+        ("listed_items", [{**row, "is_listed": True, "position": None} for row in items]),
+        ("user_progress", [{"user_id": row["user_id"], **known} for row in members]),
+        ("list_assignments", [{**assigned, **decided}]),
+    ):
+        rows_by_hand.insert(connection, table, *rows)
+    query = '{ group(groupId: "g1") { tasks { edges { node { done } } } } }'
+    (error,) = query_api.post(query, roles=["admin"])["errors"]
+    found = 1_200 + round(0.1 * 100)  # 8 rows for each of 150,000 items
+    assert error["message"].endswith(f"at most 1000 - found {found}")

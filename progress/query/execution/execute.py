@@ -163,7 +163,8 @@ def reject(rejected: Rejected) -> GraphQLResponse:
 
 async def _weigh_groups(prepared: Prepared, context: Context) -> GraphQLResponse | None:
     """Return the response if the operation costs too much with groups of this size."""
-    shares = await context.find_shares(fields.groups_of(prepared.coerced))
+    of_tasks = any(each.planned.tasks for each in prepared.coerced)
+    shares = await context.find_shares(fields.groups_of(prepared.coerced), of_tasks=of_tasks)
     try:
         fields.check_cost(prepared.coerced, shares)
     except QueryTooComplex as error:

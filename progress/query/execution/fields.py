@@ -21,11 +21,11 @@ from progress.query.execution.compiled import CompiledField, compile_field
 from progress.query.execution.selection import Field
 from progress.query.graphql.arguments import parse_language
 from progress.query.graphql.schema import FIELDS, UNDECLARED
-from progress.query.read_models import as_of
+from progress.query.read_models import as_of, groups
 
 Place = tuple[str | int, ...]  # the response keys from the root to a root field or a part
 Values = Mapping[str, Any]
-Shares = Mapping[str, float]  # of groups, see `groups.get_shares`
+Shares = Mapping[str, groups.Share]  # see `groups.get_shares`
 
 _OF_GROUPS = ("group", "groups", "learners")  # fields whose rows depend on the size of groups
 
@@ -64,6 +64,7 @@ class PlannedField:
             self.compiled = compile_field(field, declaration.sql)
         self._weight, self._entry_weight = limits.weigh(field)
         self._nested_rows, self._entry_rows = limits.rows_of_selections(self.cost.rows_of, field)
+        self.tasks = sum(each.name == "tasks" for each in field.selections)  # of a group
 
     def arguments(self, variables: VariableValues) -> dict[str, Any] | None:
         """Return the arguments that have a value or a default, by name.
@@ -94,9 +95,12 @@ class PlannedField:
         entries: float = limits.count_entries(self.cost, arguments) if self._entry_rows else 0
         if shares is not None and self.name in _OF_GROUPS:
             if "groupId" in arguments:
-                rows *= shares.get(arguments["groupId"], 0)
+                share = shares.get(arguments["groupId"], groups.Share())
+                rows -= self.tasks * self.cost.rows_of.get("tasks", 0)
+                rows = rows * share.size + self.tasks * share.task_rows
             else:
-                entries = sum(sorted(shares.values(), reverse=True)[: int(entries)])
+                sizes = sorted((share.size for share in shares.values()), reverse=True)
+                entries = sum(sizes[: int(entries)])
         return round(rows + self._entry_rows * entries)
 
 

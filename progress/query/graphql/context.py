@@ -66,11 +66,9 @@ class Context(msgspec.Struct, frozen=True, dict=True):
         return DataLoader(read)
 
     @functools.cached_property
-    def task_members(self) -> "DataLoader[_TaskPage, list[groups.TaskMember]]":
-        """Pages of the members of tasks; one statement reads them for all tasks of a list."""
-        return DataLoader(
-            functools.partial(groups.get_task_members, self.queries.reader, at=self.at)
-        )
+    def task_pages(self) -> "DataLoader[_TaskPage, tuple[int, list[groups.TaskMember]]]":
+        """Who has done tasks, and pages of their members; one statement for all of a list."""
+        return DataLoader(functools.partial(groups.get_task_pages, self.queries.reader, at=self.at))
 
     async def resolve_learner(self, user_id: str | None, part: Part = "data") -> str:
         """Return the requested learner; raise Forbidden if the caller may not read their data."""
@@ -137,7 +135,9 @@ class Context(msgspec.Struct, frozen=True, dict=True):
         self.caller.check_group(parsed)
         return strawberry.ID(parsed)
 
-    async def find_shares(self, asked: Collection[str | None]) -> dict[str, float] | None:
+    async def find_shares(
+        self, asked: Collection[str | None], *, of_tasks: bool
+    ) -> dict[str, groups.Share] | None:
         """Return the shares of the groups that the caller may read; None stands for all groups.
 
         Return None if their members are too many to count.
@@ -147,7 +147,7 @@ class Context(msgspec.Struct, frozen=True, dict=True):
             with contextlib.suppress(RequestRejected):
                 visible.append(self.authorize_group(group_id or ""))
         ids = None if None in asked and self.is_support else visible
-        return await groups.get_shares(self.queries.reader, ids)
+        return await groups.get_shares(self.queries.reader, ids, of_tasks=of_tasks)
 
     def check_support(self) -> None:
         if not self.is_support:

@@ -702,7 +702,7 @@ async def learner(
 @declare(
     types.Group | None,
     Whose.NOBODY,
-    cost=Cost(types.GROUP_ROWS, rows_of=types.ROWS_OF_GROUP | types.ROWS_OF_TASKS),
+    cost=Cost(types.GROUP_ROWS, rows_of=types.ROWS_OF_GROUP),
 )
 async def group(info: Info, group_id: ID, as_of: datetime | None = UNSET) -> groups.Group | None:
     group_id, reader = info.context.authorize_group(group_id), info.context.queries.reader
@@ -769,7 +769,7 @@ def _find(node: Selection, name: str) -> Iterator[SelectedField]:
 @declare(
     types.GroupConnection,
     Whose.NOBODY,
-    cost=Cost(200, rows_of=types.ROWS_OF_GROUP),
+    cost=Cost(200, rows_of=types.ROWS_OF_GROUP | {"tasks": 0}),  # they are null here
 )
 async def groups_(
     info: Info,

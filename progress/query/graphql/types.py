@@ -181,8 +181,8 @@ ROWS_OF_GROUP = {
     "knowledge": 300,
     "itemsFading": 400,
     "weeks": 120,
+    "tasks": 950,  # too many with the group itself: those of its tasks are counted
 }
-ROWS_OF_TASKS = {"tasks": 600}  # in `group` alone: elsewhere, they are null
 
 
 @contextlib.contextmanager
@@ -235,15 +235,23 @@ async def _get_task_members(
 ) -> Any:
     size = arguments.parse_page_size(first)
     place = pagination.decode_key(after, groups.TaskMemberKey)
-    found = await info.context.task_members.load((root, size + 1, place))
+    _, found = await info.context.task_pages.load((root, size + 1, place))
     info.context.note(member.user_id for member in found[:size])
     return pagination.build_record_page(found, after, size, groups.TaskMemberKey)
+
+
+async def _count_done(root: groups.FoundTask, info: Info) -> int | None:
+    if not 1 <= root.items <= groups.MOST_ITEMS:
+        return None
+    done, _ = await info.context.task_pages.load((root, 0, None))
+    return done
 
 
 TaskMember = type_of(groups.TaskMember, id_field="user_id")
 GroupTask = type_of(
     groups.GroupTask,
     id_field="list_id",
+    done=_resolved(_count_done, Whose.NOBODY),
     members=_resolved(_get_task_members, Whose.LISTED, _connection("TaskMember", TaskMember)),
 )
 GroupTaskConnection = _connection("GroupTask", GroupTask)
@@ -261,6 +269,7 @@ async def _get_tasks(
         root.group_id,
         first=size + 1,
         after=pagination.decode_key(after, rows.TaskKey),
+        is_counted=False,
     )
     return pagination.build_record_page(found, after, size, rows.TaskKey)
 

@@ -253,7 +253,7 @@ def _of_group(block: Block, *, memory: bool, settled: bool) -> NumberedStatement
     text = statements.fill(
         _FILE,
         "of group statement",
-        **_fill_relations(relations, live=("given_answers",) if settled else ()),
+        **_fill_relations(relations, live=("given_answers", "items") if settled else ("items",)),
         query=query,
         condition=statements.blocks(_FILE)["of group is settled"] if settled else "",
     )
@@ -267,7 +267,11 @@ def _join(blocks: tuple[Block, ...], *, live: bool = False) -> NumberedStatement
     The parameters of a block end with its number, except `user_id`. With `live`, the learner's live
     rows take the place of the definitions, and the column `is_live` tells whether they may.
     """
-    texts = [statements.blocks(block.file)[block.name].rstrip(";") for block in blocks]
+    each = statements.blocks(_FILE)["each"].rpartition("\n")[2]
+    texts = [
+        statements.blocks(block.file)[block.name].rstrip(";").replace("/* each */", each)
+        for block in blocks
+    ]
     relations = definitions.as_of_relations("\n".join(texts), live=live)
     answers = [
         statements.fill(
@@ -285,7 +289,9 @@ def _join(blocks: tuple[Block, ...], *, live: bool = False) -> NumberedStatement
     text = statements.fill(
         _FILE,
         "statement",
-        **_fill_relations(relations, live=definitions.REALTIME if live else definitions.OWN),
+        **_fill_relations(
+            relations, live=("items", *(definitions.REALTIME if live else definitions.OWN))
+        ),
         answers=",\n".join(answers),
     )
     return statements.number(text, _FILE)

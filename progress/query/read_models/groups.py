@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import convert
@@ -19,6 +19,7 @@ from progress.query.read_models.rows import (
     parameters_after,
 )
 
+MOST_ITEMS = 2_000  # of a task about which it is said who knows them
 _MAX_PAST_MEMBERS = 50
 _MOST_COUNTED = 10_000  # members
 
@@ -182,6 +183,13 @@ class TaskMemberKey(msgspec.Struct, frozen=True):
     user_id: str
 
 
+class Share(NamedTuple):
+    """A group's share of a large one, and the rows that its tasks read, in thousands."""
+
+    size: float = 0
+    task_rows: float = 0
+
+
 class LearnerName(msgspec.Struct, frozen=True):
     """A known learner; the display name is None if none was published."""
 
@@ -213,21 +221,30 @@ async def is_member(reader: Reader, user_id: str, groups: Sequence[str]) -> bool
 
 async def check_past(reader: Reader, group_id: str) -> None:
     """Raise BadInput if the group has too many members for a question about the past."""
-    rows = await reader.fetch("read_models/group_members", "sizes", groups=[group_id])
+    rows = await _fetch_sizes(reader, [group_id])
     if rows and rows[0]["members"] > _MAX_PAST_MEMBERS:
         found = f"found {rows[0]['members']}: leave it out"
         raise BadInput(f"asOf: expected a group of at most {_MAX_PAST_MEMBERS} members - {found}")
 
 
-async def get_shares(reader: Reader, ids: Sequence[str] | None) -> dict[str, float] | None:
+async def _fetch_sizes(
+    reader: Reader, ids: Sequence[str] | None, *, of_tasks: bool = False
+) -> Sequence[Mapping[str, Any]]:
+    file, block = "read_models/group_members", "sizes"
+    return await reader.fetch(file, block, groups=ids, of_tasks=of_tasks)
+
+
+async def get_shares(
+    reader: Reader, ids: Sequence[str] | None, *, of_tasks: bool
+) -> dict[str, Share] | None:
     """Return the share of a large group that each has, of these or of all that have a member.
 
-    Return None if their members are too many to count.
+    Return None if their members are too many to count. Without `of_tasks`, `task_rows` are 0.
     """
-    rows = await reader.fetch("read_models/group_members", "sizes", groups=ids)
+    rows = await _fetch_sizes(reader, ids, of_tasks=of_tasks)
     if sum(row["members"] for row in rows) > _MOST_COUNTED:
         return None
-    return {row["group_id"]: float(row["share"]) for row in rows}
+    return {row["group_id"]: Share(float(row["share"]), float(row["task_rows"])) for row in rows}
 
 
 async def get_group(
@@ -430,18 +447,33 @@ async def get_items_fading(
 
 
 async def get_tasks(
-    reader: Reader, group_id: str, *, first: int, after: TaskKey | None = None
+    reader: Reader,
+    group_id: str,
+    *,
+    first: int,
+    after: TaskKey | None = None,
+    is_counted: bool = True,
 ) -> list[FoundTask]:
-    """Return at most `first` tasks of the group after `after`, latest day first."""
+    """Return at most `first` tasks of the group after `after`, latest day first.
+
+    Unless `is_counted`, `done` is None, and what the members know is not read.
+    """
     block, place = ("read_models/list_assignments", "of group"), parameters_after(TaskKey, after)
-    found = await reader.fetch(*block, group_id=group_id, first=first, **place)
-    return [FoundTask(**row) for row in found]
+    asked = {"group_id": group_id, "first": first, "is_counted": is_counted}
+    return [FoundTask(**row) for row in await reader.fetch(*block, **asked, **place)]
 
 
 async def get_task_members(
     reader: Reader, asked: Sequence[tuple[FoundTask, int, TaskMemberKey | None]], *, at: datetime
 ) -> list[list[TaskMember]]:
     """Return, for each task, at most so many members after the key, fewest known first."""
+    return [members for _, members in await get_task_pages(reader, asked, at=at)]
+
+
+async def get_task_pages(
+    reader: Reader, asked: Sequence[tuple[FoundTask, int, TaskMemberKey | None]], *, at: datetime
+) -> list[tuple[int, list[TaskMember]]]:
+    """Return the same, after the number of members who have done the task."""
     tasks, firsts, places = zip(*asked, strict=True)
     found = await reader.fetch(
         *("read_models/list_assignments", "members"),
@@ -454,10 +486,12 @@ async def get_task_members(
         after_known=[place and place.known for place in places],
         after_user_id=[place and place.user_id for place in places],
     )
-    pages: list[list[TaskMember]] = [[] for _ in asked]
-    for place, *values in found:
-        pages[place - 1].append(TaskMember(*values))
-    return pages
+    done, pages = [0] * len(asked), list[list[TaskMember]]([] for _ in asked)
+    for place, finished, *values in found:
+        done[place - 1] = finished
+        if values[0] is not None:
+            pages[place - 1].append(TaskMember(*values))
+    return [*zip(done, pages, strict=True)]
 
 
 async def get_item_difficulty(

@@ -134,7 +134,7 @@ BEGIN
     )
     SELECT
         ARRAY(SELECT i.n FROM incoming i LEFT JOIN session s ON s.session_id = i.session_id
-              WHERE i.learner IN (SELECT g.learner FROM gone g) OR s.learner IN (SELECT g.learner FROM gone g)),
+              WHERE EXISTS (SELECT FROM gone g WHERE g.learner IN (i.learner, s.learner))),
         ARRAY(SELECT s.session_id FROM session s
               WHERE s.is_new AND s.learner IN (SELECT g.learner FROM gone g) ORDER BY s.session_id)
     INTO dropped, new_sessions;
@@ -308,7 +308,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 SELECT p.event_id
 FROM event_store.pending p
 WHERE learner IN (p.event_data ->> 'user_id', p.metadata ->> 'user_id')
-   OR p.session_id IN (SELECT s.session_id FROM event_store.sessions s WHERE s.user_id = learner)
+   OR EXISTS (SELECT FROM event_store.sessions s WHERE s.session_id = p.session_id AND s.user_id = learner)
    OR EXISTS (SELECT FROM event_store.sessions s
               WHERE s.session_id = encode(event_store.erasure_digest(p.session_id), 'hex') AND s.user_id = '')
 $$;
