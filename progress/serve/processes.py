@@ -44,7 +44,9 @@ def start(
     On Linux, the process receives the signal `at_parent_death` when the calling thread ends or is
     killed. If `at_parent_death` is None, the process outlives its parent.
     """
-    on_start = functools.partial(die_with_parent, at_parent_death) if at_parent_death else None
+    on_start = None
+    if at_parent_death:
+        on_start = functools.partial(die_with_parent, at_parent_death, os.getpid())
     return subprocess.Popen(
         [str(part) for part in command],
         stdin=subprocess.DEVNULL,
@@ -61,9 +63,16 @@ def start(
     )
 
 
-def die_with_parent(with_signal: signal.Signals) -> None:
+def die_with_parent(with_signal: signal.Signals, parent: int) -> None:
+    """Get the signal when the parent ends, and now if it has ended.
+
+    Until it runs its command, a child has the handlers of its parent, which would lose the signal.
+    """
     if _LIBC is not None:
+        signal.signal(with_signal, signal.SIG_DFL)
         _LIBC.prctl(_PR_SET_PDEATHSIG, int(with_signal))
+        if os.getppid() != parent:
+            os.kill(os.getpid(), with_signal)
 
 
 def end(process: subprocess.Popen[bytes], *, by: signal.Signals, seconds: float) -> None:

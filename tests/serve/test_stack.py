@@ -280,22 +280,38 @@ def test_the_error_names_a_data_folder_that_is_a_file_or_read_only_or_full(stack
         assert not data_folder.is_held(stack.folder)
 
 
+# A supervisor handles the signal, and may be killed before or after its child asks for the signal.
 PARENT = """
-import subprocess, time
+import os, signal, subprocess, sys, time
 from progress.serve import processes
-print(processes.start(["sleep", "60"], output=subprocess.DEVNULL).pid, flush=True)
+signal.signal(signal.SIGTERM, lambda *_: None)
+parent, output, ask = os.getpid(), os.dup(1), processes.die_with_parent
+def kill(when):
+    if when == sys.argv[1]:
+        os.kill(parent, signal.SIGKILL)
+        while os.getppid() == parent:
+            pass
+def ask_beside_a_kill(*given):
+    os.write(output, b"%d\\n" % os.getpid())
+    kill("before")
+    ask(*given)
+    kill("after")
+processes.die_with_parent = ask_beside_a_kill
+processes.start(["sleep", "60"], output=subprocess.DEVNULL)
 time.sleep(60)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux sends a signal at a parent's death")
-def test_a_process_ends_with_its_killed_parent() -> None:
-    command = [sys.executable, "-c", PARENT]
+@pytest.mark.parametrize("when", ["before", "after", "later"])
+def test_a_process_ends_with_its_killed_parent(when: str) -> None:
+    command = [sys.executable, "-c", PARENT, when]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout
         child = processes.identify(int(parent.stdout.readline()))
-        assert processes.is_alive(child)
-        parent.kill()
+        if when == "later":
+            assert processes.is_alive(child)
+            parent.kill()
     readiness.wait(lambda: not processes.is_alive(child), "the end of the child")
 
 

@@ -46,7 +46,7 @@ def run(
     module: str, streams: list[str], arguments: list[str], environment: Mapping[str, str]
 ) -> None:
     os.setsid()
-    processes.die_with_parent(signal.SIGTERM)
+    processes.die_with_parent(signal.SIGTERM, os.getppid())
     for number, name in enumerate(streams):
         os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), number)
     sys.stdin, sys.stdout, sys.stderr = (
