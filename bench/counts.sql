@@ -22,7 +22,8 @@ LIMIT 45;
 
 -- old items --
 INSERT INTO items (item_id, headword, level, domains, described_at, decided_at, decided_id, in_catalogue)
-SELECT 'an item of the former word list ' || n, 'word', 'A1', '{}', '2020-01-01', '2020-01-01', gen_random_uuid(), n > 100000
+SELECT 'an item of the former word list ' || n, 'word', 'A1', '{}', '2020-01-01', '2020-01-01', gen_random_uuid(),
+    n > 100000
 FROM generate_series(1, 200000) AS n;
 
 -- old lists --

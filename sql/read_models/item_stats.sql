@@ -463,8 +463,8 @@ coalesce(CAST(s.sent_due_at AS date), s.reviewed_on + CAST({read_models/item_sta
 archived.item_id IS NULL AND aside.item_id IS NULL
 
 -- out_of_play --
--- Joins the rows that take the item of a row s out of play. In the present, PostgreSQL hashes the archived items if they
--- are few, and looks them up if they are many; in the past, it looks them up (`each` in projections/as_of.sql).
+-- Joins the rows that take the item of a row s out of play. In the present, PostgreSQL hashes the archived items if
+-- they are few, and looks them up if they are many; in the past, it looks them up (`each` in projections/as_of.sql).
 LEFT JOIN LATERAL (
         SELECT d.item_id FROM items d WHERE d.item_id = s.item_id AND NOT d.in_catalogue /* each */
     ) AS archived ON TRUE

@@ -133,8 +133,8 @@ AND CASE
 END
 
 -- of_row --
--- Joins the description i of the item of a row s. OFFSET 0 makes the planner look up each item, whatever the size of the
--- catalogue: a past one, too, of which a statement computes only the items that it looks up.
+-- Joins the description i of the item of a row s. OFFSET 0 makes the planner look up each item, whatever the size of
+-- the catalogue: a past one, too, of which a statement computes only the items that it looks up.
 LEFT JOIN LATERAL (SELECT * FROM items d WHERE d.item_id = s.item_id OFFSET 0) AS i ON TRUE
 
 -- of_asked --

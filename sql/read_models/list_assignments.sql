@@ -212,7 +212,8 @@ finished AS MATERIALIZED (
     WHERE k.known = g.items
     GROUP BY k.group_id, k.list_id
 )
-SELECT p.place, coalesce(f.members, 0) AS finished, m.user_id, (SELECT d.display_name FROM display_names d WHERE d.user_id = m.user_id) AS display_name,
+SELECT p.place, coalesce(f.members, 0) AS finished, m.user_id,
+    (SELECT d.display_name FROM display_names d WHERE d.user_id = m.user_id) AS display_name,
     {read_models/list_assignments known_fields}
 FROM asked p
 LEFT JOIN finished f ON f.group_id = p.group_id AND f.list_id = p.list_id

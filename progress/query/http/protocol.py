@@ -266,8 +266,6 @@ def body(answer: GraphQLResponse) -> bytes:
 def error_lines(error: Exception, headers: Headers) -> Lines:
     """Return the headers that tell the client what to do."""
     match error:
-        case Unavailable():
-            return ((b"retry-after", b"%d" % error.retry_after_s),)
         case Unauthenticated():
             challenge = b'Bearer realm="progress"'
             if b"authorization" in headers:
@@ -279,6 +277,8 @@ def error_lines(error: Exception, headers: Headers) -> Lines:
             if error.allowance:
                 lines = ((b"progress-limit", error.allowance.encode()), *lines)
             return ((b"retry-after", b"%d" % error.seconds), *lines)
+        case Unavailable():
+            return ((b"retry-after", b"%d" % error.retry_after_s),)
     return ()
 
 
