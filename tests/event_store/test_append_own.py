@@ -109,18 +109,6 @@ def test_a_post_needs_a_learner_and_a_mutation_one_choice_without_a_time(log: Lo
     assert log.count("events") == 0
 
 
-def test_the_role_has_no_other_append(log: Log) -> None:
-    ((routines,),) = log.query.run(
-        "SELECT array_agg(p.proname::text ORDER BY p.proname) FROM pg_proc p "
-        "WHERE p.pronamespace = 'event_store'::regnamespace AND p.prorettype <> 'trigger'::regtype "
-        "AND has_function_privilege(p.oid, 'EXECUTE')"
-    )
-    assert [name for name in routines if "append" in name or "record_" in name] == [
-        "append_own",
-        "record_accesses",
-    ]
-
-
 def test_exactly_the_types_that_learners_post_are_taken(log: Log) -> None:
     for name in (*events.EVENT_TYPES, "Undeclared", None):
         sent = entry(session_id=f"{uuid.uuid4()}") | {"event_type": name}

@@ -80,6 +80,7 @@ def test_no_role_may_read_the_server_s_files(log: Connection) -> None:
 CALLS = {
     'event_store.append(\'{"messages": [], "events": []}\')': "ingest project batch",
     "event_store.record_batch('[]', true)": "",
+    "event_store.append_own('ann', '[]', NULL, false, NULL, NULL)": "query",
     "event_store.quarantine(1, 'x')": "project batch",
     "event_store.mark_poisoned('f', 1, 'x')": "project batch",
     "event_store.discard_letters('{1}', 'x')": "query",
