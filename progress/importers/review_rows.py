@@ -39,6 +39,7 @@ _MOST_LINES = 100  # of a row whose cells have line breaks
 _PARQUET = b"PAR1"
 _AT_A_TIME = 1_000
 _LONGEST = 1_000  # characters of a cell that are kept; each field has fewer
+_FAULT = f": expected at most {_MOST:,} characters in a cell"
 _TOO_LONG = "\0…"  # stands for a cell that is longer than csv allows
 _NESTED_TYPES = {"array", "geometry", "list", "map", "struct", "union", "variant"}
 _DURATION, _MILLISECOND = 18, 1  # a type and a unit of Apache Arrow
@@ -155,8 +156,7 @@ def _read_parquet(file: Path, columns: Collection[str]) -> Iterator[_Found]:
             numbers = itertools.count(1)
             for cells in _select(duck, run["parquet"], file, names) if names else ():
                 texts = [*map(_convert, cells, names, map(units.get, names))]
-                fault = f": expected at most {_MOST:,} characters in a cell"
-                yield next(numbers), fault if _TOO_LONG in texts else texts + nested
+                yield next(numbers), _FAULT if _TOO_LONG in texts else texts + nested
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
         raise ReviewLogError(f"{file}: expected a review log in Parquet: {reason}") from None
