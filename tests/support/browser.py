@@ -68,6 +68,23 @@ _MOVE = """at => location.hash === at || new Promise((resolve) => {
   link.click();
   link.remove();
 })"""
+# True once each part of the view has arrived, also those that are loaded when they are seen: an
+# observer that begins now is told no earlier than those of the page. To be called in each frame.
+_HAS_SETTLED = """() => {
+  const view = ':root:not([data-arriving]) main[aria-busy=false]:not(:has(.skeleton))';
+  if (!document.querySelector(view)) window.settling = null;
+  else if (!window.settling) window.settling = { frames: 0 };
+  else if (window.settling.frames > 1) return !(window.settling = null);
+  else if (!window.settling.observer) {
+    const settling = window.settling;
+    settling.observer = new IntersectionObserver(() => {
+      settling.observer.disconnect();
+      Object.assign(settling, { frames: settling.frames + 1, observer: null });
+    });
+    settling.observer.observe(document.body);
+  }
+  return false;
+}"""
 # The page accepts a token only in a tab that stored this state when the sign-in started.
 STATE = "f" * 32
 _STATE_SCRIPT = f"""
@@ -165,7 +182,8 @@ class Visit:
 }});""")
 
     def settle(self) -> None:
-        self.page.wait_for_selector("main[aria-busy=false]:not(:has(.skeleton))")
+        """Wait until each part of the view that is shown has arrived."""
+        self.page.wait_for_function(_HAS_SETTLED)
 
     def ask(self, query: str, user: str = "sam", role: str = "support") -> Any:
         fresh = {"cache-control": "no-cache"}
@@ -191,9 +209,6 @@ class Visit:
 
     def wait_for(self, query: str, data: object, *caller: str) -> None:
         readiness.wait(lambda: self.ask(query, *caller) == data, query, seconds=30)
-
-    def settle_last(self) -> None:
-        self.page.wait_for_selector("[data-key=known] div:not(.ghost) > .bar")
 
     def shifts(self) -> list[list[Any]]:
         shifts: list[list[Any]] = self.page.evaluate("window.shifts")

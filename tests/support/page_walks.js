@@ -62,7 +62,7 @@
   });
   // Each view has a heading; between two views, there is none.
   const isBusy = () => running || !document.querySelector('main h1')
-    || document.querySelector('[aria-busy=true], main .skeleton')
+    || document.querySelector('[data-arriving], [aria-busy=true], main .skeleton')
     || (navigator.onLine && document.querySelector('[data-key=problem-offline], #live.offline:not([hidden])'));
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const textOf = (element) => element.textContent.replace(/\s+/g, ' ').trim();

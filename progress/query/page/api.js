@@ -1,5 +1,6 @@
 // Requests to the API, and the problems that can make them fail.
 
+import { arriving } from './loads.js';
 import * as session from './signed_in.js';
 
 const TIMEOUT_MS = 12_000; // the server answers within ten seconds
@@ -28,7 +29,9 @@ const KINDS = {
 };
 
 /** Run a query. Return its data and extensions, or throw a Problem if there is any error. */
-export async function runQuery(query, variables, signal) {
+export const runQuery = (query, variables, signal) => arriving(request(query, variables, signal));
+
+async function request(query, variables, signal) {
   const response = await post('graphql', 'application/json', { query, variables }, TIMEOUT_MS, signal);
   const answer = await response.json().catch(() => null);
   const problem = problemOf(response, answer);

@@ -1,4 +1,26 @@
-// Runs the loads of a view when its table says so, and its timers, which all end with it.
+// Runs the loads of a view when its table says so, and its timers, which all end with it; knows what has not arrived.
+
+const awaited = new Set(); // what the view that is shown still waits for
+
+const mark = () => document.documentElement.toggleAttribute('data-arriving', awaited.size > 0);
+
+/** Mark the document until a part of the view has arrived or failed. Return what the part's promise returns. */
+export async function arriving(part) {
+  awaited.add(part);
+  mark();
+  try {
+    return await part;
+  } finally {
+    awaited.delete(part);
+    mark();
+  }
+}
+
+/** Wait no longer for the parts of a view that is left. */
+export function leaveArriving() {
+  awaited.clear();
+  mark();
+}
 
 const statesOf = (table) => Object.fromEntries(Object.keys(table).map((name) => [name, { startedAt: -Infinity }]));
 
@@ -56,7 +78,7 @@ export class Loads {
     const wait = state.startedAt + (this.table[name].least ?? 0) - performance.now();
     if (state.running) state.isOutdated = true;
     else if (wait > 0) this.after(name, wait, () => this.load(name));
-    else state.running = this.run(name, state);
+    else state.running = arriving(this.run(name, state));
     return state.running;
   }
 

@@ -7,6 +7,7 @@ import { language, loadTexts, selectLanguage, speakOf, t } from './i18n.js';
 import { chooseLanguage, inLanguage, languageOf } from './languages.js';
 import { mark } from './layout.js';
 import { Learner } from './learner.js';
+import { arriving, leaveArriving } from './loads.js';
 import { chooseGroup, forgetNames, inGroup, learnName, nameOf } from './names.js';
 import { isAway, onPresence } from './presence.js';
 import { View, forget } from './problems.js';
@@ -313,6 +314,7 @@ function tokenForm(reason) {
 
 function closeView() {
   openings += 1;
+  leaveArriving();
   currentView?.close();
   currentView = sought = null;
   for (const dialog of document.querySelectorAll('dialog')) dialog.close();
@@ -344,7 +346,7 @@ async function route() {
   showDay(view);
   showTitle(view);
   learnWhetherStudies();
-  await open(view);
+  await arriving(open(view));
 }
 
 async function learnWhetherStudies() {

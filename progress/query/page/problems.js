@@ -4,6 +4,7 @@ import { Problem } from './api.js';
 import { h, show } from './dom.js';
 import { clock, localDate, moment } from './format.js';
 import { sentences, t } from './i18n.js';
+import { arriving } from './loads.js';
 import { isAway } from './presence.js';
 import * as session from './signed_in.js';
 import { banner, withParameter } from './past_day.js';
@@ -187,7 +188,7 @@ export class View {
 
   /** Return the result of what needs a module that is not loaded yet. */
   use(action) {
-    return action().catch((error) => this.fail(error));
+    return arriving(action()).catch((error) => this.fail(error));
   }
 
   succeed() {

@@ -263,7 +263,6 @@ def test_the_layout_stays_when_the_numbers_arrive(visit: Visits, screen: dict[st
     page.evaluate(_DRAWN)
     release()
     visitor.settle()
-    visitor.settle_last()
     page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)))")
     shifts = visitor.shifts()
     expect(page.locator(".pills")).to_have_css("position", "fixed")  # so that they move nothing

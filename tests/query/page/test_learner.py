@@ -87,7 +87,6 @@ def test_the_section_bar_marks_the_section_that_is_read_and_a_view_opens_at_its_
     visitor: Visit,
 ) -> None:
     page = visitor.open()
-    visitor.settle_last()
     height = "[data-key=mastered]", "card => card.offsetHeight"
     before = page.eval_on_selector(*height)
     page.locator("[data-key=weeks] summary").click()
@@ -353,8 +352,8 @@ def test_the_year_is_a_grid_with_a_label_for_each_day_also_if_the_browser_s_cloc
 
 
 def test_the_keyboard_moves_through_the_grid_of_days(visitor: Visit) -> None:
-    release = visitor.hold("/graphql$", "Earlier")
-    page = visitor.open()
+    page, release = visitor.page, visitor.hold("/graphql$", "Earlier")
+    page.goto(visitor.return_url(visitor.stack.token(browser.DEMO)))
     page.locator(f"[data-day='{LAST_DAY}']").focus()
     page.keyboard.press("ArrowUp")
     release()

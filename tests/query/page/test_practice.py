@@ -84,7 +84,6 @@ def test_the_app_is_told_the_words_that_the_page_lists(visitor: Visit) -> None:
 
 def test_each_number_of_the_start_page_is_that_of_its_words(visitor: Visit) -> None:
     page = visitor.open()
-    visitor.settle_last()
     page.locator("[data-key=states]").scroll_into_view_if_needed()
     expect(page.locator("[data-key=states] .chart")).to_be_visible()
     for card in (".next", *(f"[data-key={key}]" for key in ("news", "levels", "states", "due"))):

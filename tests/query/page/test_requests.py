@@ -236,8 +236,6 @@ def test_a_view_that_was_left_is_shown_again_offline_with_its_time_until_the_use
     page, shown = visitor.open(), dict[str, Any]()
     for at in ("#/items", "#/?on=2024-09-20", "#/knowledge", "#/"):
         visitor.move(at)
-        if at in ("#/", "#/?on=2024-09-20"):
-            visitor.settle_last()
         shown[at] = page.evaluate(SHOWN)
     visitor.move("#/glossary")
     visitor.context.set_offline(True)
@@ -261,6 +259,20 @@ def test_a_view_that_was_left_is_shown_again_offline_with_its_time_until_the_use
         expect(alert).to_contain_text(unseen)
     visitor.context.set_offline(False)
     expect(alert).to_have_count(0)
+
+
+def test_the_document_is_marked_until_the_last_part_of_a_view_has_arrived(visitor: Visit) -> None:
+    page = visitor.open()
+    complete, mark = page.evaluate(SHOWN), page.locator("html[data-arriving]")
+    for query in ("query Earlier(", "query Frame(", "query MetDays("):
+        visitor.move("#/glossary")
+        release = visitor.hold("/graphql$", query)
+        page.evaluate("location.hash = '#/'")
+        expect(page.get_by_role("region", name="The year")).to_be_visible()
+        expect(mark).to_have_count(1)
+        release()
+        visitor.settle()
+        assert page.evaluate(SHOWN) == complete
 
 
 def test_the_numbers_stay_visible_during_an_outage(visitor: Visit, demo: Stack) -> None:

@@ -31,7 +31,7 @@ export async function pageIn({ language = 'en-GB', zone = 'UTC' }, ...names) {
   Object.assign(globalThis, {
     fetch, location: { hash: '' }, history: {}, addEventListener() {}, removeEventListener() {}, setInterval() {},
     document: {
-      baseURI: 'http://localhost/', documentElement: { lang: language }, activeElement: null,
+      baseURI: 'http://localhost/', documentElement: { lang: language, toggleAttribute() {} }, activeElement: null,
       getElementById: () => ({ textContent }), querySelector: () => ({ content: '' }), addEventListener() {},
       createElement: (name) => new Element(name), createElementNS: (_, name) => new Element(name),
     },
