@@ -58,7 +58,7 @@ const table = (view) => ({
   },
   readers: { at: 'readers', run: () => view.readers ?? view.loadReaders() },
   moreReaders: { on: ['more readers'], run: () => view.loadReaders() },
-  review: { on: ['review'], run: () => view.loadReview() },
+  review: { on: ['reviewed'], run: () => view.loadReview() },
   before: { on: ['all time'], run: () => view.loadBefore() },
   earlier: { on: ['year', 'page'], run: () => view.loadYear() },
 });
@@ -74,7 +74,7 @@ export class Learner extends Dashboard {
     this.loads = new Loads(table(this), (problem) => this.fail(problem));
     this.on('click', (event) => this.click(event));
     this.on('toggle', ({ target }) =>
-      target.dataset.key === 'reviewed' && !this.view.review && this.loads.happen('review'), true);
+      target.dataset.key === 'reviewed' && !this.view.review && this.loads.happen('reviewed'), true);
     listenForLanguage(this, () => {
       delete this.more.chosen;
       this.loads.forget();

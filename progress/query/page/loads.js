@@ -16,7 +16,7 @@ export async function arriving(part) {
   }
 }
 
-/** Wait no longer for the parts of a view that is left. */
+/** Wait no longer for parts that are loaded again, or whose view is left. */
 export function leaveArriving() {
   awaited.clear();
   mark();
@@ -46,6 +46,7 @@ export class Loads {
 
   /** Forget when what was loaded, what is loading, and what was seen: all is loaded again when it happens. */
   forget() {
+    leaveArriving();
     this.states = statesOf(this.table);
     this.seeing.disconnect();
   }
