@@ -108,6 +108,10 @@ _LISTENERS = """
 window.violations = [];
 addEventListener('securitypolicyviolation', (event) =>
   violations.push(`${event.effectiveDirective} ${event.blockedURI} ${event.sample}`));
+window.announced = [];
+addEventListener('DOMContentLoaded', () => new MutationObserver(([{ target }]) =>
+  announced.push(target.textContent)).observe(document.getElementById('status') ?? document,
+  { childList: true }));
 window.shifts = [];
 new PerformanceObserver((list) => shifts.push(...list.getEntries()
   .filter((entry) => !entry.hadRecentInput)
@@ -209,6 +213,10 @@ class Visit:
 
     def wait_for(self, query: str, data: object, *caller: str) -> None:
         readiness.wait(lambda: self.ask(query, *caller) == data, query, seconds=30)
+
+    def hear(self, text: str) -> None:
+        """Wait until the page has announced a text, which another one may have replaced."""
+        self.page.wait_for_function("text => window.announced.includes(text)", arg=text)
 
     def shifts(self) -> list[list[Any]]:
         shifts: list[list[Any]] = self.page.evaluate("window.shifts")

@@ -160,9 +160,10 @@ class Stack:
         return value
 
     def publish(self, *events: Envelope) -> None:
-        """Post the events, which are then recorded."""
+        """Post the events; return once they are recorded and folded."""
         most = bodies.MOST_ENTRIES
         self.post_events(*([*events[at : at + most]] for at in range(0, len(events), most)))
+        self.await_projection(seconds=60)
 
     def push(self, *messages: Message) -> None:
         self.envelopes += [envelope for message in messages for envelope in message]

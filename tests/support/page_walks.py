@@ -328,10 +328,12 @@ class Walk:
         learner = user if user == "nobody-yet" else classes.FIRST
         items = itertools.islice(itertools.cycle(_read_items()), right, right + 4)
         self._explorer.published_at = time.monotonic()
-        self._explorer.stack.publish(
-            *itertools.chain.from_iterable(
-                browser.lesson(learner, right, 1, ago=timedelta(minutes=n), item=item)
-                for n, item in enumerate(items)
+        self._explorer.stack.post_events(
+            list(
+                itertools.chain.from_iterable(
+                    browser.lesson(learner, right, 1, ago=timedelta(minutes=n), item=item)
+                    for n, item in enumerate(items)
+                )
             )
         )
 
