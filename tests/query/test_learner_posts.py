@@ -587,6 +587,7 @@ def test_every_entry_counts_whatever_becomes_of_it(limited: World) -> None:
     assert limited.send([entry()], "bob").status_code == 202
 
 
+@pytest.mark.first_in_gate
 def test_changes_of_lists_have_an_allowance_of_their_own(limited: World) -> None:
     """A large deck holds up no answer, and answers hold up no deck. What is refused counts, too."""
     kinds = ("ListPublished", "ListArchived", "ItemListed", "ItemUnlisted")
