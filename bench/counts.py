@@ -1,8 +1,8 @@
 """Count what an hour of the machine does not change: `python -m bench.counts [write]`.
 
 Fail if a count is not as in the table `counts.csv`, in either direction; `write` writes the table.
-Each count is the middle of 20, of 5 for erasures, except objects in cycles. The server log gives
-the counts of plans.
+Each count is the middle of 20, of 5 for erasures and repeated documents, except objects in cycles.
+The server log gives the counts of plans.
 """
 
 import contextlib
@@ -55,7 +55,7 @@ Span = tuple[date, date]
 
 TABLE = ROOT / "bench" / "counts.csv"
 _TIMES = 20
-_ERASURES = 5
+_FEW = 5
 _SINCE = datetime(2025, 1, 1, tzinfo=UTC)
 _SETTINGS = (
     *("fsync=off", "full_page_writes=off", "autovacuum=off", "synchronize_seqscans=off"),
@@ -205,7 +205,7 @@ class Paths:
             yield self._fold_new([envelopes.change_zone(self._learners[0], zone, at, number)])
 
     def erase(self) -> Iterator[Work]:
-        for number, learner in enumerate(self._learners[:_ERASURES]):
+        for number, learner in enumerate(self._learners[:_FEW]):
             self._append(self._study([learner] * 3, number)[:100])
             self._projector.catch_up_all()
             operation_id = ab_rows.accept_erasure(self._connection, learner)
@@ -312,11 +312,11 @@ def _count_requests(paths: Paths, store: Store, meter: Meter) -> Iterator[tuple[
                 work()
             yield name, counts | {"cycles": round(gc.collect() / len(works[_TIMES:]))}
         no_cache = {"Cache-Control": "no-cache"}
-        works = paths.ask(served, page.document(), [years] * (_TIMES + 1), **no_cache)
+        works = paths.ask(served, page.document(), [years] * (_FEW + 1), **no_cache)
         works[0]()
         kinds = ("statements", "buffers", "bytes")
         yield "page's first request", meter.count(kinds, works[1:])
-        works = paths.ask(served, _OF_ITEMS, [years] * (_TIMES + 1), **no_cache)
+        works = paths.ask(served, _OF_ITEMS, [years] * (_FEW + 1), **no_cache)
         works[0]()
         yield "fields of items", meter.count(kinds[1:2], works[1:])
         paths.age_catalogue()
