@@ -76,6 +76,11 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile(
     "quick", hypothesis.settings.get_profile("full"), derandomize=True, max_examples=4
 )
+hypothesis.settings.register_profile(  # for a first choice of tests: whether, not how little, fails
+    "unshrunk",
+    hypothesis.settings.get_profile("quick"),
+    phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 

@@ -73,6 +73,31 @@ def import_new(connection: Connection, file: Record) -> list[anki_events.Envelop
     return [event for message in new for event in message.events]
 
 
+@given(log_=logs, cut=st.integers(0, 30), is_dated=st.booleans())
+def test_a_prefix_and_then_the_whole_make_the_reviews_of_the_whole_at_once(
+    log_: list[Answer], cut: int, is_dated: bool
+) -> None:
+    whole = read(log_, ({*CARDS}, not is_dated), Learner("ann")).answers
+
+    def reviews(answers: list[Answer], known: list[Answer]) -> list[Any]:
+        keys = {(answer.at, answer.card_id) for answer in known}
+        made = anki_events.messages(
+            Learner("ann"),
+            answers,
+            find_recorded=lambda answer: "" if (answer.at, answer.card_id) in keys else None,
+        )
+        sent = [event for message in made for event in message.events]
+        return [
+            {name: event["data"].get(name) for name in ("item_id", "rating", "interval_days")}
+            | {"at": event["occurred_at"]}
+            for event in sent
+            if event["event_type"] == "CardReviewed"
+        ]
+
+    first = whole[:cut]
+    assert reviews(first, []) + reviews(whole, first) == reviews(whole, [])
+
+
 @given(logs)
 def test_each_answer_becomes_one_event(log_: list[Answer]) -> None:
     messages = Record(learner=Learner("anna"), answers=sorted(log_)).messages()

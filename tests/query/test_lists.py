@@ -1,6 +1,7 @@
 """Lists, their members and own words equal the oracle's results, for each reader, at any moment."""
 
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -254,6 +255,13 @@ EXAMPLE: Told = (
       for one in (*ITEMS, "i5")),
     ("ItemListed", {**OWN, "item_id": "i1", "headword": ""}),
     ("ItemListed", {**OWN, "item_id": "i44", "position": 1}),
+    *(("ItemUnlisted", {**OWN, "item_id": one}) for one in ("i1", "i5")),
+    *((kind, {**data, "user_id": "bob"}) for kind, data in (
+        ("LearnerJoinedGroup", {"group_id": "g1"}),
+        ("ListPublished", {**OWN, "name": "Y", "scale": "HSK 2025"}),
+        *(("ReviewProcessed", {"item_id": one, "new_interval": 30}) for one in (*ITEMS, "i5")),
+        *(("ItemListed", {**OWN, "item_id": one, "headword": "Verbum"}) for one in (*ITEMS, "i5")),
+        ("ItemUnlisted", {**OWN, "item_id": "i2"}))),
     ("ListArchived", {**OWN, **OTHER}),
 )  # fmt: skip
 
@@ -274,8 +282,8 @@ def test_the_lists_of_an_example_equal_the_oracle_s(stage: Stage, fetch: QueryCl
         (LATEST, times[-12]),
     ):
         world = oracle.see(stored, at, as_of=as_of)
-        for reader in READERS:
-            check(fetch, world, "ann", reader, {"at": at, "as_of": as_of})
+        for user, reader in itertools.product(("ann", "bob"), READERS):
+            check(fetch, world, user, reader, {"at": at, "as_of": as_of})
 
 
 def test_a_page_of_members_has_at_most_200(query_api: Api, connection: Connection) -> None:

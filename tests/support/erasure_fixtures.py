@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
@@ -31,6 +32,14 @@ SESSION = f"{LEARNER[:5]}-session"
 RETRACTED = str(uuid5(NAMESPACE_OID, f"{SESSION} goal"))  # the id of an event that is retracted
 NEEDLES = (LEARNER, MARKER, json.dumps(MARKER)[1:-1].replace("\\", r"\\"), SESSION, RETRACTED)
 AT = sample_events.BEGIN
+TAKEN_BACK: tuple[
+    tuple[str, dict[str, Any]], ...
+] = (  # what a deletion of present rows would leave
+    ("ItemListed", {"list_id": "l1", "item_id": "i9", "headword": ""}),
+    ("ItemUnlisted", {"list_id": "l1", "item_id": "i9"}),
+    ("ListArchived", {"list_id": "l1"}),
+    ("LearnerLeftGroup", {"group_id": "g1"}),
+)
 
 
 def push_events(connection: Connection, *events: Any, **options: Any) -> dict[str, int]:
@@ -51,6 +60,10 @@ def list_events(learner: str = LEARNER, session: str = SESSION) -> list[dict[str
     return [
         *events,
         *sample_events.choices(learner),
+        *(
+            sample_events.envelope(kind, {"user_id": learner} | data, at=AT + timedelta(hours=1))
+            for kind, data in TAKEN_BACK
+        ),
         sample_events.envelope("GoalSet", goal, at=AT) | {"event_id": f"{session} goal"},
         # Twice, so that the id is among the most common values in the planner's statistics.
         *(sample_events.envelope("EventRetracted", retracted, at=AT) for _ in range(2)),
@@ -108,7 +121,7 @@ def receipt(done: Any) -> Any:
 def expect_erased(connection: Connection, done: Any) -> None:
     """Assert that the learner's data are gone, and that the other learners' data are complete."""
     counts = receipt(done)["erased"]
-    assert (counts["events"], counts["dead_letters"], counts["sessions"]) == (32, 5, 3)
+    assert (counts["events"], counts["dead_letters"], counts["sessions"]) == (36, 5, 3)
     assert receipt(done)["found"] == 0
     assert find_traces(connection, *NEEDLES) == []
     batch.run(connection)

@@ -1,0 +1,95 @@
+"""Each planted fault is noticed by the test that names the faulty file.
+
+planted.toml has the faults that no comparison of folds finds: in reads, exports, erasures, the
+page, the importers and the client. A heading is a file and what is wrong with it; `by` replaces
+`text`; `test` is what a person who changes the file runs first.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from progress import files
+
+COPIED = (
+    *("bench", "clients", "data", "docs", "examples", "functions", "infra", "jobs", "progress"),
+    *("schemas", "sql", "tests", "pyproject.toml", "CHANGELOG.md", "README.md", "requirements.txt"),
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    name: str
+    file: str
+    text: str
+    by: str
+    test: str
+
+    def change(self, source: str) -> str:
+        assert source.count(self.text) == 1, f"{self.file} has this text {source.count(self.text)}×"
+        return source.replace(self.text, self.by)
+
+
+def load_faults() -> list[Fault]:
+    tables = tomllib.loads((Path(__file__).parent / "planted.toml").read_text(encoding="utf-8"))
+    return [
+        Fault(name, file, **change)
+        for file, faults in tables.items()
+        for name, change in faults.items()
+    ]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return a copy of the project, in which a fault can be planted."""
+    folder = tmp_path_factory.mktemp("planted")
+    ignored = shutil.ignore_patterns("node_modules", "__pycache__", ".terraform")
+    for name in COPIED:
+        source = files.ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=ignored)
+        else:
+            shutil.copy2(source, folder / name)
+    for modules in ("clients/javascript/node_modules", "tests/clients/node_modules"):
+        (folder / modules).symlink_to(files.ROOT / modules)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def passes(clone: Path, test: str) -> bool:
+    """Run tests in the copy; fail unless they run and either pass or fail."""
+    command = [sys.executable, "-m", "pytest", "-xq", "-p", "no:cacheprovider", *test.split()]
+    variables = {**os.environ, "HYPOTHESIS_PROFILE": "unshrunk"}
+    done = subprocess.run(
+        command, cwd=clone, env=variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode in {0, 1}, done.stdout + done.stderr
+    return not done.returncode
+
+
+def test_the_file_contains_the_text_of_each_fault_once() -> None:
+    for fault in load_faults():
+        fault.change((files.ROOT / fault.file).read_text(encoding="utf-8"))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("test", sorted({fault.test for fault in load_faults()}))
+def test_the_first_choice_passes_without_a_fault_and_notices_each(clone: Path, test: str) -> None:
+    assert passes(clone, test)
+    unnoticed = []
+    for fault in load_faults():
+        if fault.test == test:
+            path = clone / fault.file
+            source = path.read_text(encoding="utf-8")
+            path.write_text(fault.change(source), encoding="utf-8")
+            if passes(clone, test):
+                unnoticed.append(fault.name)
+            path.write_text(source, encoding="utf-8")
+    assert not unnoticed
