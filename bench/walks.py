@@ -8,6 +8,7 @@ another worktree, whose modules walk instead: this file uses only what both have
 
 import asyncio
 import contextlib
+import functools
 import io
 import itertools
 import json
@@ -86,6 +87,7 @@ class World:
             "EVENTS_TOKEN": publisher,
         }
         settings.current.cache_clear()
+        vars(api).update(headers=functools.cache(api.headers))  # or a new token is verified
         vars(async_client).update(_TIMEOUT_S=9.0, _HANDSHAKE_TIMEOUT_S=9.0)  # or a hit may miss
         self._connection = stack.enter_context(closing(store.connect()))
         self.clear = stack.enter_context(closing(redis.Redis.from_url(valkey))).flushall

@@ -269,8 +269,9 @@ class Authenticator:
         """Return the caller that the Authorization header identifies, or raise Unauthenticated."""
         if not authorization:
             raise Unauthenticated("a token is missing: expected Authorization: Bearer …")
-        if caller := self.find_cached(authorization):
-            return caller
+        return self.find_cached(authorization) or await self._authenticate_anew(authorization)
+
+    async def _authenticate_anew(self, authorization: str) -> Caller:
         digest, now = _digest(authorization), time.time()
         self._cached.pop(digest, None)
         scheme, _, token = authorization.partition(" ")

@@ -86,17 +86,15 @@ def decode_part(
         # so it is masked as text.
         mask = masking.mask_shapes if single else mask
         owner = owner or owners.find(part, message.attributes)
-        return rejections.reject(
-            part, index, f"expected at most {_MOST_BYTES} bytes - at $", owner, mask
-        )
+        reason = f"expected at most {_MOST_BYTES} bytes - at $"
+        return rejections.reject(part, index, reason, owner, mask)
     try:
         body, unstorable = json_input.decode(part)
     except json_input.NotJson as error:
         return rejections.reject_bytes(part, index, str(error))
     if type(body) is not dict:
-        return rejections.reject(
-            part, index, "expected an object - at $", owner or owners.UNKNOWN, mask
-        )
+        owner = owner or owners.UNKNOWN
+        return rejections.reject(part, index, "expected an object - at $", owner, mask)
     parser = _EventParser(body, message, index, single=single)
     malformed = parser.find_malformed()
     reason = malformed or unstorable
@@ -130,9 +128,7 @@ class _EventParser:
         self.body, self.data, self.event_type = body, body.get("data"), body.get("event_type")
         self.event_id = body.get("event_id")
         if self.event_id is None:
-            self.event_id = self.attributes.get("event_id")
-        if self.event_id is None:
-            self.event_id = message.derive_id(index)
+            self.event_id = self.attributes.get("event_id", message.derive_id(index))
         if self.event_type is None:
             self.event_type = forms.find_type(body, self.attributes)
         if self.event_type in events.ASSIGNMENTS:

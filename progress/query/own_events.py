@@ -42,7 +42,7 @@ class OwnEvents:
         """Return the row of a block; raise Unavailable at the request's deadline."""
         scope = request_scope.current()
         deadline = asyncio.get_running_loop().time() + scope.remaining()
-        await self._places.take(scope.caller, deadline)
+        await self._places.acquire(scope.caller, deadline)
         since = time.monotonic()
         try:
             seconds = max(0.001, scope.remaining() - _ANSWER_S)
@@ -50,7 +50,7 @@ class OwnEvents:
                 "query/own_events", block, **values, lock_timeout=f"{1_000 * seconds:.0f}ms"
             )
         finally:
-            self._places.give_back(scope.caller, since)
+            self._places.release(scope.caller, since)
         return rows[0]
 
     async def append(

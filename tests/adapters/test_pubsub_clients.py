@@ -114,12 +114,13 @@ def test_a_process_that_forks_opens_a_client_of_its_own(fake_publisher: FakePubl
     script = """
 import os
 from progress import settings
+from google.pubsub_v1 import PublisherClient
 from progress.adapters.pubsub import clients, wakeups
-own = clients.publisher(settings.current().pubsub_emulator_host)
+own = clients.find(PublisherClient, settings.current().pubsub_emulator_host)
 assert wakeups.send([1])
 child = os.fork()
 if not child:
-    is_own = own is not clients.publisher(settings.current().pubsub_emulator_host)
+    is_own = own is not clients.find(PublisherClient, settings.current().pubsub_emulator_host)
     os._exit(not (is_own and wakeups.send([2])))
 assert wakeups.send([3])
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

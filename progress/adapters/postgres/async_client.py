@@ -138,10 +138,10 @@ class Pool:
         for one, and CallerBusy if too many of the caller do.
         """
         deadline = asyncio.get_running_loop().time() + seconds
-        await self._places.take(caller, deadline)
+        await self._places.acquire(caller, deadline)
         since = time.monotonic()
         with contextlib.ExitStack() as on_failure:
-            on_failure.callback(self._places.give_back, caller, since)
+            on_failure.callback(self._places.release, caller, since)
             connection = self._pop_idle(since)
             if connection is None:
                 async with asyncio.timeout_at(deadline):
@@ -159,13 +159,13 @@ class Pool:
         self._idle.append((connection, now))
         while self._idle[0][1] < now - self._idle_s:
             self._idle.popleft()[0].terminate()
-        self._places.give_back(*self._lent.pop(connection))
+        self._places.release(*self._lent.pop(connection))
 
     def discard(self, connection: asyncpg.Connection) -> None:
         """Take back a broken connection; a second call does nothing."""
         connection.terminate()
         if connection in self._lent:
-            self._places.give_back(*self._lent.pop(connection))
+            self._places.release(*self._lent.pop(connection))
 
     def cancel(self, connection: asyncpg.Connection) -> None:
         """Take back a connection that is running a statement, and cancel the statement.
@@ -219,7 +219,8 @@ Work = Callable[[asyncpg.Connection], Awaitable[_T]]
 _STATEMENT_TIMEOUT = f"{request_scope.TIMEOUT_S:.0f}s"
 # InternalClientError: the connection broke while it was idle in the pool, or the session does not
 # know the type of a value.
-_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+_OF_DRIVER = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+_ERRORS = (asyncpg.PostgresError, OSError, *_OF_DRIVER)
 _TIMEOUTS = (TimeoutError, asyncpg.QueryCanceledError)
 _LOCKED = asyncpg.LockNotAvailableError  # the database responds, and another session has the lock
 _ONE_ROW = "SELECT 1"  # the status of a text whose last statement returns one row
@@ -333,28 +334,30 @@ class Database:
             pool.discard(connection)
             raise DatabaseUnavailable("the connections were closed")
         self._lent[connection] = pool
-        take_back = pool.cancel  # if the work does not complete, a statement may still be running
         try:
             result = await work(connection)
-            take_back = pool.release
-        except asyncpg.InvalidCachedStatementError:
-            take_back = pool.release  # asyncpg has forgotten the statement
+        except BaseException as error:
+            self._take_back(connection, error)
             raise
-        except asyncpg.PostgresError as error:
-            take_back = pool.release
-            if errors.is_of_session(error.sqlstate or ""):
-                self._close_pool()  # the other sessions probably have the same state
-            raise
-        except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-            if connection.is_closed():
-                self._close_pool()
-                raise
-            take_back = pool.discard
-            raise StatementFailed(f"a value cannot be encoded or decoded: {error}", "") from error
-        finally:
-            del self._lent[connection]
-            take_back(connection)
+        del self._lent[connection]
+        pool.release(connection)
         return result
+
+    def _take_back(self, connection: asyncpg.Connection, error: BaseException) -> None:
+        """Take back the session of work that failed; raise StatementFailed for a faulty value."""
+        pool, is_of_driver = self._lent.pop(connection), isinstance(error, _OF_DRIVER)
+        if isinstance(error, asyncpg.PostgresError):
+            has_forgotten = isinstance(error, asyncpg.InvalidCachedStatementError)
+            if errors.is_of_session(error.sqlstate or "") and not has_forgotten:
+                self._close_pool()  # the other sessions probably have the same state
+            pool.release(connection)
+        elif is_of_driver and not connection.is_closed():
+            pool.discard(connection)
+            raise StatementFailed(f"a value cannot be encoded or decoded: {error}", "") from error
+        else:
+            if is_of_driver:
+                self._close_pool()
+            pool.cancel(connection)  # a statement may still be running
 
     async def _probe(self) -> None:
         """Open a new session, because the pool's sessions may be waiting for a lost server.

@@ -84,8 +84,8 @@ class Shares(Generic[T]):
         self.leave(caller, call)
         return caller, call
 
-    def give_back(self, caller: str, seconds: float) -> None:
-        """Give back a place that the caller had for so long."""
+    def give_back(self, caller: str, seconds: float) -> bool:
+        """Give back a place that the caller had for so long; return whether calls wait."""
         self._free += 1
         self._places[caller] -= 1
         if not self._places[caller]:
@@ -94,57 +94,57 @@ class Shares(Generic[T]):
             self._used[caller] = self._used.get(caller, 0) + seconds
         else:
             self._used.clear()
+        return bool(self._waiting)
 
     def _may_take(self, caller: str) -> bool:
         is_alone = not self._waiting or self._waiting.keys() == {caller}
         return self._free > 0 and self._places[caller] < (self._alone if is_alone else self._share)
 
 
-class Places:
-    """The places of a pool: `Shares` decides which call takes the next one."""
+class Places(Shares[asyncio.Future[None]]):
+    """The places of a pool, and the calls that wait until it is their turn."""
 
-    def __init__(self, size: int) -> None:
-        self._shares = Shares[asyncio.Future[None]](size)
-
-    async def take(self, caller: str, deadline: float) -> None:
+    async def acquire(self, caller: str, deadline: float) -> None:
         """Take a place, by a time of the loop.
 
         Raise InstanceUnavailable if none becomes free in time, or if too many calls wait for one,
         and CallerBusy if too many of the caller do.
         """
-        if self._shares.take(caller):
-            return
+        if not self.take(caller):
+            await self._acquire_later(caller, deadline)
+
+    async def _acquire_later(self, caller: str, deadline: float) -> None:
         call = asyncio.get_running_loop().create_future()
-        given_up = self._shares.wait(caller, call)
+        given_up = self.wait(caller, call)
         if given_up and not given_up.done():
             given_up.set_exception(InstanceUnavailable("too many calls wait for a connection"))
         try:
             async with asyncio.timeout_at(deadline):
                 await call
         except BaseException as error:
-            self._shares.leave(caller, call)
+            self.leave(caller, call)
             if call.done() and not call.cancelled() and call.exception() is None:
-                self._shares.give_back(caller, 0)
-            self._take_next()
+                self.give_back(caller, 0)
+            self._let_go_on()
             if isinstance(error, TimeoutError):
                 raise InstanceUnavailable("no connection to the database became free") from None
             raise
 
-    def give_back(self, caller: str, since: float) -> None:
+    def release(self, caller: str, since: float) -> None:
         """Give back a place that the caller has had since this monotonic time."""
-        self._shares.give_back(caller, time.monotonic() - since)
-        self._take_next()
+        if self.give_back(caller, time.monotonic() - since):
+            self._let_go_on()
 
     def end_waits(self, error: Unavailable) -> None:
-        for call in self._shares.calls():
+        for call in self.calls():
             if not call.done():
                 call.set_exception(error)
 
-    def _take_next(self) -> None:
+    def _let_go_on(self) -> None:
         """Let the calls go on that may now have a place."""
-        while found := self._shares.take_next():
+        while found := self.take_next():
             caller, call = found
             if call.done():  # cancelled, or the pool is closed
-                self._shares.give_back(caller, 0)
+                self.give_back(caller, 0)
             else:
                 call.set_result(None)

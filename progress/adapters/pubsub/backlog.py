@@ -76,8 +76,10 @@ class Backlog:
                 return
 
     def _call(self, method: str, timeout_s: float, **fields: Any) -> Any:
+        from google.pubsub_v1 import SubscriberClient
+
         with clients.translate_errors():
-            call = getattr(clients.subscriber(self._emulator), method)
+            call = getattr(clients.find(SubscriberClient, self._emulator), method)
             return call(subscription=self._subscription, retry=None, timeout=timeout_s, **fields)
 
 

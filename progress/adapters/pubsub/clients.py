@@ -10,41 +10,26 @@ import functools
 import os
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 from progress.errors import PubSubUnavailable
 
 if TYPE_CHECKING:
     import grpc
-    from google.cloud.monitoring_v3 import MetricServiceClient
-    from google.pubsub_v1 import PublisherClient, SubscriberClient
 
 # By default, gRPC waits up to two minutes before it connects again.
 _OPTIONS = [("grpc.max_reconnect_backoff_ms", 5_000)]
 
 _lock = threading.Lock()
-_T = TypeVar("_T")
 
 
-def publisher(emulator: str | None) -> "PublisherClient":
-    """Return this process's publisher; `emulator` is an address, None means Google Cloud."""
-    from google.pubsub_v1 import PublisherClient  # takes 200 ms
+def find(client: Any, emulator: str | None) -> Any:
+    """Return this process's client of a class; a channel does not survive a fork.
 
-    return _open(PublisherClient, emulator)
-
-
-def subscriber(emulator: str | None) -> "SubscriberClient":
-    """Return this process's subscriber; `emulator` is an address, None means Google Cloud."""
-    from google.pubsub_v1 import SubscriberClient
-
-    return _open(SubscriberClient, emulator)
-
-
-def metrics(emulator: str | None) -> "MetricServiceClient":
-    """Return this process's client of Cloud Monitoring, which the emulator may replace, too."""
-    from google.cloud.monitoring_v3 import MetricServiceClient
-
-    return _open(MetricServiceClient, emulator)
+    `emulator` is an address, None means Google Cloud. It may replace Cloud Monitoring, too.
+    """
+    with _lock:
+        return _create(client, emulator, os.getpid())
 
 
 def publish(
@@ -54,9 +39,11 @@ def publish(
 
     Raise PubSubUnavailable if it fails or takes longer than the time limit.
     """
+    from google.pubsub_v1 import PublisherClient  # takes 200 ms
+
     with translate_errors():
         request = {"topic": topic, "messages": messages}
-        publisher(emulator).publish(request, retry=None, timeout=timeout_s)
+        find(PublisherClient, emulator).publish(request, retry=None, timeout=timeout_s)
 
 
 @contextlib.contextmanager
@@ -76,12 +63,6 @@ def translate_errors() -> Iterator[None]:
     except GoogleAuthError as error:
         why = f"no credentials: {error}; run `gcloud auth login --update-adc`"
         raise PubSubUnavailable(why) from error
-
-
-def _open(client: type[_T], emulator: str | None) -> _T:
-    """Return this process's client of this type; a channel does not survive a fork."""
-    with _lock:
-        return cast("_T", _create(cast("Any", client), emulator, os.getpid()))
 
 
 @functools.cache

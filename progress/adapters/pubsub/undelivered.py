@@ -52,6 +52,8 @@ def count(project: str, emulator: str | None) -> list[Undelivered]:
 
 def _read_counts(project: str, emulator: str | None) -> list[Undelivered]:
     """Return each subscription's newest measurement; the points of a series begin with it."""
+    from google.cloud.monitoring_v3 import MetricServiceClient
+
     now = int(time.time())
     interval = {"start_time": {"seconds": now - _WINDOW_S}, "end_time": {"seconds": now}}
     request = {
@@ -60,7 +62,7 @@ def _read_counts(project: str, emulator: str | None) -> list[Undelivered]:
         "interval": interval,
     }
     with clients.translate_errors():
-        listed = clients.metrics(emulator).list_time_series(
+        listed = clients.find(MetricServiceClient, emulator).list_time_series(
             request=request, retry=None, timeout=TIMEOUT_S
         )
         return [

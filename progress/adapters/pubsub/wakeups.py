@@ -30,6 +30,12 @@ _TIMEOUT_S = 2.0
 _PAUSE_S = 5.0  # after a failure
 _COMMAND_TIMEOUT_S = 20.0  # of a command of `progress`, which first opens the connection
 _EVENT_DELAY = "event_delay_ms"
+_SPAN = {
+    "messaging.system": "gcp_pubsub",
+    "messaging.operation.name": "publish",
+    "messaging.operation.type": "send",
+    "messaging.destination.name": TOPIC,
+}
 
 
 class Outage:
@@ -112,12 +118,7 @@ def push_body(command: bytes, attributes: Mapping[str, str]) -> bytes:
 
 def publish_attributes(topic: str) -> Attributes:
     """Return the attributes of a span that publishes to a topic."""
-    return {
-        "messaging.system": "gcp_pubsub",
-        "messaging.operation.name": "publish",
-        "messaging.operation.type": "send",
-        "messaging.destination.name": topic,
-    }
+    return {**_SPAN, "messaging.destination.name": topic}
 
 
 def _send(commands: Collection[bytes], event_delay_ms: int = 0) -> bool:
@@ -127,7 +128,7 @@ def _send(commands: Collection[bytes], event_delay_ms: int = 0) -> bool:
     """
     if outage().is_over:
         commands = [*commands, *outage().take().difference(commands)]
-        with tracing.child_span(f"publish {TOPIC}", "producer", publish_attributes(TOPIC)) as span:
+        with tracing.child_span(f"publish {TOPIC}", "producer", _SPAN) as span:
             try:
                 _publish(commands, _TIMEOUT_S, **{_EVENT_DELAY: f"{event_delay_ms}"})
                 return True

@@ -71,12 +71,16 @@ class HeldBodies:
                 decoded.set_exception(error)
 
     def _resize(self, timeout: asyncio.Timeout, size: int) -> None:
-        """Give up bodies until all have no more than the bound: this one, or where they wait."""
         if timeout not in self._held:
             return  # it is given up
         sender, former = self._held[timeout]
         self._held[timeout] = sender, size
         self._size += size - former
+        if self._size > self._most:
+            self._give_up(timeout)
+
+    def _give_up(self, timeout: asyncio.Timeout) -> None:
+        """Give up bodies until all have no more than the bound: this one, or where they wait."""
         while self._size > self._most:
             sizes: Counter[str] = Counter()
             for holder, held in self._held.values():
