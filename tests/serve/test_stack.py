@@ -170,7 +170,7 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
         "line 5: unknown field 'metdata' (did you mean metadata?); it is not used\n"
     )
     lines[0] = json.dumps(envelopes[0] | {"data": {**envelopes[0]["data"], "item_count": 2}})  # type: ignore[dict-item]
-    conflicting = stack.run("publish", "-", "--force", "--wait", text="\n".join(lines))
+    conflicting = stack.run("publish", "-", "--force", "--strict", text="\n".join(lines))
     assert conflicting.returncode == 1, conflicting.stdout + conflicting.stderr
     assert conflicting.stdout == "6 published\n0 appended, 4 redelivered, 2 dead letters\n"
     assert "2 events became dead letters" in conflicting.stderr
