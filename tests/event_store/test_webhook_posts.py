@@ -127,7 +127,8 @@ def publish_all(publisher: Publisher) -> None:
         except DatabaseUnavailable:
             publisher.restart()
         except WebhookUnavailable as error:
-            assert re.fullmatch(r"127.0.0.1: [^/]+", f"{error}"), error
+            if not re.fullmatch(r"127.0.0.1: [^/]+", f"{error}"):
+                raise
 
 
 def test_the_message_is_that_of_the_topic_and_both_secrets_sign_it(

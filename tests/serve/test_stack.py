@@ -416,15 +416,6 @@ def test_the_token_command_prints_only_a_token_for_the_user(stack: Stack) -> Non
     assert [*stack.folder.path.iterdir()] == [stack.folder.key]
 
 
-def test_the_commands_start_without_importing_the_api() -> None:
-    """The API's modules, PyJWT and asyncpg would more than double the start-up time."""
-    script = "import sys; from progress import cli; cli.build_app(); print(*sys.modules)"
-    output = subprocess.check_output([sys.executable, "-c", script], text=True)
-    names = {name.partition(".")[0] for name in output.split()}
-    assert {"typer", "pg8000"} <= names
-    assert not {"strawberry", "graphql", "jwt", "asyncpg", "valkey", "grpc", "flask"} & names
-
-
 @pytest.mark.parametrize(
     ("code", "advice"),
     [
