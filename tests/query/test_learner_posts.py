@@ -483,14 +483,6 @@ def test_while_the_database_does_not_answer_nothing_is_taken_or_counted(
                 response = world.send([entry()])
                 assert (response.status_code, response.headers["retry-after"]) == (503, "2")
         assert world.post(entry(), entry()) == []
-    with (
-        serve(store, fake_publisher) as world,
-        api.serve(api.NOWHERE, learners_may_post=True) as away,
-    ):
-        body = json.dumps(entry()).encode()
-        response = away.request("POST", "/events", body, api.headers())
-        assert (response.status_code, response.headers["retry-after"]) == (503, "2")
-        http_client.assert_ours(response.body, response.headers)
 
 
 def test_posts_and_mutations_that_wait_for_another_append_do_not_stop_queries(
