@@ -38,9 +38,6 @@ Check = Annotated[
         "--strict, an unknown event type is a fault, too. Needs neither a stack nor a network.",
     ),
 ]
-Wait = Annotated[
-    bool, typer.Option("--wait", hidden=True, help="Deprecated: exit with 1 for a dead letter.")
-]
 Strict = Annotated[
     bool,
     typer.Option(
@@ -71,15 +68,14 @@ def publish(
     force: Force = False,
     strict: Strict = False,
     to_pubsub: ToPubsub = False,
-    wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
     """Check envelopes, then post them to ingest, and print what became of them.
 
     On the machine of `progress up` or `serve`, ingest is the system's, else that of EVENTS_URL.
     """
-    if check and (force or wait):
-        raise typer.BadParameter("expected no --force and no --wait", param_hint="--check")
+    if check and force:
+        raise typer.BadParameter("expected no --force", param_hint="--check")
     if check:
         _check(file, strict=strict, as_json=as_json)
         return
@@ -90,8 +86,8 @@ def publish(
         else:
             typer.echo(f"{publication.count} published")
             publication.tell(places.__getitem__)
-        if publication.recorded and (wait or strict):
-            _require_counted(publication.recorded, strict=strict)
+        if publication.recorded and strict:
+            _require_counted(publication.recorded)
 
 
 def _check(file: str, *, strict: bool, as_json: bool) -> None:
@@ -208,10 +204,10 @@ def _list_others(numbers: Sequence[int]) -> str:
     return f" (also line {listed}{f' and {more:,} more' if more > 0 else ''})"
 
 
-def _require_counted(found: Recorded, *, strict: bool) -> None:
+def _require_counted(found: Recorded) -> None:
     if count := len(found.dead_letters):
         raise ProgressError(f"{count:,} events became dead letters")
-    if strict and found.pending:
+    if found.pending:
         raise ProgressError(f"{found.pending:,} events are pending: publish their SessionStarted")
-    if strict and found.unknown_types:
+    if found.unknown_types:
         raise ProgressError(f"{found.unknown_types:,} events are of unknown types")

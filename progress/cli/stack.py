@@ -24,16 +24,9 @@ _PRINTED = (
 
 Detach = Annotated[bool, typer.Option("--detach", help="Return when the stack is ready.")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="The page's port.")]
-Standin = Annotated[
-    bool, typer.Option("--standin", hidden=True, help="Deprecated: there is nothing to choose.")
-]
 
 
-def up(
-    detach: Detach = False,
-    port: Port = local_stack.DEFAULT_PORT,
-    _standin: Standin = False,
-) -> None:
+def up(detach: Detach = False, port: Port = local_stack.DEFAULT_PORT) -> None:
     """Start the local stack: PostgreSQL, Valkey, the functions and the scheduler."""
     console = Console()
     with console.status("starting the local stack"):

@@ -6,12 +6,10 @@ Drawn callers begin and end calls, and give waiting ones up, in pools of every s
 from collections import Counter
 from random import Random
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.adapters.postgres.shares import Shares
-from progress.errors import CallerBusy
 
 CALLERS = "abcdefgh"
 
@@ -97,18 +95,3 @@ def test_nobody_has_more_than_the_share_and_nobody_waits_for_ever(
             model.start()
         assert not model.waiting
     assert [model.shares.take("a") for _ in range(size)].count(True) == max(1, size - 1)
-
-
-def test_at_most_120_calls_of_a_caller_wait_and_200_in_all() -> None:
-    shares = Shares[tuple[str, int]](1)
-    assert shares.take("eve")
-    for number in range(120):
-        assert shares.wait("eve", ("eve", number)) is None
-    with pytest.raises(CallerBusy, match="120"):
-        shares.wait("eve", ("eve", 120))
-    assert not any(shares.wait("ann", ("ann", number)) for number in range(80))
-    # From here on, the newest of who has most are given up.
-    assert [shares.wait("ben", ("ben", n)) for n in range(40)] == [
-        ("eve", n) for n in range(119, 79, -1)
-    ]
-    assert len(shares.calls()) == 200

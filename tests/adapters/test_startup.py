@@ -18,7 +18,7 @@ from progress.errors import DatabaseUnavailable
 from progress.serve import ports, readiness
 from progress.settings import Settings
 from tests.conftest import Store
-from tests.support import function_process, http_client, token_issuer
+from tests.support import function_process, http_client, programs, token_issuer
 from tests.support.forwarding import Gate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -196,6 +196,37 @@ def test_a_function_fails_its_start_up_probe_until_its_network_is_available(
         assert status(health) == 200  # the liveness probe passes
         closed.open()
         assert status(startup.PATH) == 200
+
+
+# What starts a program, what it imports at once, and what only at first use.
+STARTS = {
+    "query": (
+        "from progress.query.http import app, server; import progress.query.read_models.reader",
+        "asyncpg strawberry",
+        "pg8000 redis grpc duckdb typer",
+    ),
+    "ingest": (
+        "import functions_framework as f; f.create_app('ingest', 'functions/ingest/main.py')",
+        "flask pg8000",
+        "jwt asyncio cryptography",
+    ),
+    "commands": (
+        "from progress import cli; cli.build_app()",
+        "typer pg8000",
+        "strawberry graphql jwt asyncpg valkey grpc flask duckdb",
+    ),
+    "operations": ("import progress.operations.runner", "pg8000", "duckdb"),
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_a_program_starts_without_the_packages_that_it_does_not_need_at_once(name: str) -> None:
+    """Each would lengthen a cold start; the API's would more than double that of a command."""
+    code, needed, spared = STARTS[name]
+    script = f"{code}; import sys; print(*(name.partition('.')[0] for name in sys.modules))"
+    imported = {*programs.run([sys.executable, "-c", script], folder=ROOT).split()}
+    assert imported >= {*needed.split()}
+    assert not imported & {*spared.split()}
 
 
 def test_nothing_that_imports_progress_prints_that_python_is_old() -> None:

@@ -1,9 +1,7 @@
-"""DuckDB is imported at first use, and computes the same sums as PostgreSQL for any rows."""
+"""DuckDB computes the same sums as PostgreSQL for any rows."""
 
 import json
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -26,12 +24,6 @@ ODD = [
     "\ufeff", "\ufffd", "\U0001f600", "日本語", "'; --", "{}", "[]", "null", "1e999", "-0.0",
     "x" * 5_000, "\U0010ffff", "learner-", "%", "$1", "::",
 ]  # fmt: skip
-
-
-def test_the_project_function_and_the_commands_start_without_duckdb() -> None:
-    code = "import sys, progress.operations.runner, progress.cli; print('duckdb' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
 
 
 def test_duckdb_uses_only_built_in_extensions() -> None:

@@ -307,7 +307,7 @@ def test_a_check_explains_its_faults_and_publishes_nothing() -> None:
     done = cli.progress(nowhere, "publish", "--check", "-", text="garbage\n" + line().decode())
     assert (done.returncode, done.stdout) == (1, "")
     assert "line 1, index 0: expected JSON - at character 0\n" in done.stderr
-    assert cli.progress(nowhere, "publish", "--check", "--wait", "-").returncode == 2
+    assert cli.progress(nowhere, "publish", "--check", "--force", "-").returncode == 2
 
 
 def test_the_documented_workflow_finds_the_faults_that_the_document_shows(tmp_path: Path) -> None:

@@ -1,11 +1,7 @@
 """ARCHIVE archives the log, even if a worker dies, or if another run or an erasure interferes."""
 
-from collections.abc import Iterator
-from contextlib import closing
-
 import pytest
 
-from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import check, erased_files, files, merges, runs
@@ -13,10 +9,8 @@ from progress.errors import AttemptFailed, ProgressError
 from progress.operations import batch_job, records, runner
 from progress.operations.claimed_operations import ClaimedOperation
 from progress.projections import batch
-from tests.conftest import Store
 from tests.support import archives, doomed_worker, model_rows, sample_events
 from tests.support.operation_fixtures import Operator, deliver, result
-from tests.support.postgres_servers import url_of
 from tests.support.stage import append
 
 EVER = 'before: "2999-01-01T00:00:00Z",'
@@ -179,12 +173,6 @@ def test_a_second_request_gets_the_unfinished_operation_of_the_first(
     assert start(operator, 'before: "2020-01-01T00:00:00Z",') == first
 
 
-@pytest.fixture
-def batch_connection(store: Store) -> Iterator[Connection]:
-    with closing(database.connect(url_of(store.url, "batch"))) as connection:
-        yield connection
-
-
 def scheduled(connection: Connection) -> list[str]:
     batch_job.start_archive_if_due(connection)
     return [str(operation_id) for operation_id in records.list_unclaimed(connection)]
@@ -194,18 +182,18 @@ def test_the_first_batch_run_of_a_day_archives_a_full_range(
     operator: Operator,
     populated: Connection,
     archive: Storage,
-    batch_connection: Connection,
+    job: Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert scheduled(batch_connection) == []
+    assert scheduled(job) == []
     monkeypatch.setattr(runs, "RANGE", 60)
-    (operation_id,) = scheduled(batch_connection)
+    (operation_id,) = scheduled(job)
     assert result(operator.run(operation_id)) == {"upto": 60, "events": 60}
-    assert scheduled(batch_connection) == []
+    assert scheduled(job) == []
     populated.run(archives.BLOCKS["begin another day"])
-    assert scheduled(batch_connection) == []
+    assert scheduled(job) == []
     monkeypatch.setattr(runs, "RANGE", 30)
-    (operation_id,) = scheduled(batch_connection)
+    (operation_id,) = scheduled(job)
     assert result(operator.run(operation_id)) == {"upto": 90, "events": 30}
     expect_whole(populated, archive, 90)
 
@@ -215,28 +203,28 @@ def test_the_first_batch_run_of_a_day_archives_old_events(
     populated: Connection,
     archive: Storage,
     length: int,
-    batch_connection: Connection,
+    job: Connection,
 ) -> None:
     archives.change(populated, "age events")
-    (operation_id,) = scheduled(batch_connection)
+    (operation_id,) = scheduled(job)
     assert result(operator.run(operation_id)) == {"upto": length, "events": length}
     populated.run(archives.BLOCKS["begin another day"])
-    assert scheduled(batch_connection) == []
+    assert scheduled(job) == []
 
 
 def test_a_batch_run_starts_archive_even_if_one_that_an_administrator_started_has_failed(
-    operator: Operator, populated: Connection, batch_connection: Connection, length: int
+    operator: Operator, populated: Connection, job: Connection, length: int
 ) -> None:
     archives.change(populated, "age events")
     operation_id = start(operator)
-    assert scheduled(batch_connection) == [operation_id]
+    assert scheduled(job) == [operation_id]
     operator.cancel(operation_id)
     assert operator.run_until_it_ends(operation_id)["state"] == "FAILED"
-    (own,) = scheduled(batch_connection)
+    (own,) = scheduled(job)
     assert own != operation_id
     operator.cancel(own)
     assert operator.run_until_it_ends(own)["state"] == "FAILED"
-    assert scheduled(batch_connection) == []
+    assert scheduled(job) == []
 
 
 @pytest.mark.exhaustive
@@ -244,14 +232,14 @@ def test_new_ranges_are_published_even_if_older_ranges_cannot_be_merged(
     operator: Operator,
     populated: Connection,
     archive: Storage,
-    batch_connection: Connection,
+    job: Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     length = model_rows.read_value(populated, "head")
     monkeypatch.setattr(runs, "RANGE", length // 10)
     monkeypatch.setattr(runs, "MAX_AGE_DAYS", 0)
     monkeypatch.setattr(merges, "LARGEST", length)
-    (operation_id,) = scheduled(batch_connection)
+    (operation_id,) = scheduled(job)
 
     def fail(*_: object) -> None:
         raise ProgressError("this call fails")
@@ -265,7 +253,7 @@ def test_new_ranges_are_published_even_if_older_ranges_cannot_be_merged(
     assert done["error"].startswith("merge: ")
     assert archives.ranges(archive)[-1].last == length
     populated.run(archives.BLOCKS["begin another day"])
-    assert scheduled(batch_connection) == []
+    assert scheduled(job) == []
     assert result(operator.run(start(operator)))["upto"] == length
     assert len(archives.ranges(archive)) <= 2
     expect_whole(populated, archive, length)

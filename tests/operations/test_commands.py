@@ -1,6 +1,5 @@
 """The Pub/Sub messages (commands) that make a worker run an operation, and other push requests."""
 
-import contextlib
 import uuid
 from collections.abc import Iterator
 from uuid import UUID
@@ -14,19 +13,17 @@ from progress.errors import OperationClaimed, ProgressError
 from progress.operations import batch_job, claimed_operations, runner
 from progress.projections.projector import parse_push
 from progress.serve import readiness
-from tests.conftest import Store
 from tests.support import api, function_process
 from tests.support.body_client import clients
 from tests.support.fake_publisher import FakePublisher, forget_outages
 from tests.support.function_process import FunctionProcess
 from tests.support.operation_fixtures import Operator
-from tests.support.postgres_servers import url_of
 from tests.support.pushes import encode_push, load_function
 
 
 @pytest.mark.every_postgres
 def test_the_batch_job_sends_a_lost_command_again(
-    operator: Operator, store: Store, worker: Connection, fake_publisher: FakePublisher
+    operator: Operator, job: Connection, worker: Connection, fake_publisher: FakePublisher
 ) -> None:
     fake_publisher.is_down = True
     lost = operator.start("runBatch")["id"]
@@ -35,11 +32,10 @@ def test_the_batch_job_sends_a_lost_command_again(
     assert claimed_operations.claim(worker, UUID(held))
     assert operator.called() == []
     forget_outages()  # the real job runs in another process, which has seen no outage
-    with contextlib.closing(database.connect(url_of(store.url, "batch"))) as job:
-        assert batch_job.call_workers(job) == 1
-        assert operator.called() == [lost]
-        assert operator.run(lost)["state"] == "SUCCEEDED"
-        assert batch_job.call_workers(job) == 0
+    assert batch_job.call_workers(job) == 1
+    assert operator.called() == [lost]
+    assert operator.run(lost)["state"] == "SUCCEEDED"
+    assert batch_job.call_workers(job) == 0
 
 
 def parse(command: bytes | dict[str, object]) -> int | UUID | None:

@@ -431,9 +431,8 @@ def test_unreadable_arguments_end_the_operation_at_the_first_attempt(
     assert ended["error"].startswith("unreadable arguments: Expected `array`")
 
 
-def delete_old(operator: Operator, store: Store) -> list[str]:
-    with closing(database.connect(url_of(store.url, "batch"))) as job:
-        batch_job.delete_old_records(job)
+def delete_old(operator: Operator, job: Connection) -> list[str]:
+    batch_job.delete_old_records(job)
     listed = operator.data("{ operations { edges { node { id } } } }")["operations"]["edges"]
     return [edge["node"]["id"] for edge in listed]
 
@@ -442,7 +441,7 @@ def test_finished_operations_are_deleted_after_400_days_but_a_failed_erasure_aft
     operator: Operator,
     hooks: Hooks,
     connection: Connection,
-    store: Store,
+    job: Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def run(days: int, kind: str = "ERASE_USER") -> str:
@@ -458,9 +457,9 @@ def test_finished_operations_are_deleted_after_400_days_but_a_failed_erasure_aft
     with monkeypatch.context() as limited:
         limit_step(limited, "tidy", 0.0)
         failed = run(900)
-    assert delete_old(operator, store) == [failed, recent]
+    assert delete_old(operator, job) == [failed, recent]
     succeeded = run(0)
-    assert delete_old(operator, store) == [succeeded, recent]
+    assert delete_old(operator, job) == [succeeded, recent]
 
 
 def test_a_batch_run_folds_all_learners(

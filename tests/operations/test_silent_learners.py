@@ -1,8 +1,6 @@
 """A learner about whom nothing is recorded is announced once, and erased 30 days later."""
 
-import contextlib
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -11,7 +9,6 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from progress import settings
-from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.archive import erasure_ledger, manifests
 from progress.errors import SettingsError
@@ -24,7 +21,6 @@ from tests.conftest import Store
 from tests.support import published, sample_events
 from tests.support.erasure_fixtures import apply_ledger, erase, push_events, receipt
 from tests.support.operation_fixtures import BLOCKS, Operator
-from tests.support.postgres_servers import url_of
 from tests.support.published import Publisher
 from tests.support.stage import append
 
@@ -32,12 +28,6 @@ pytestmark = pytest.mark.every_postgres
 
 MONTHS = 12
 SCHEMA = Draft202012Validator(schemas.make_published()["ErasureAnnounced"])
-
-
-@pytest.fixture
-def job(store: Store) -> Iterator[Connection]:
-    with contextlib.closing(database.connect(url_of(store.url, "batch"))) as connected:
-        yield connected
 
 
 def record(connection: Connection, *learners: str, number: int = 0) -> None:

@@ -192,25 +192,6 @@ def test_the_deadline_includes_the_time_spent_on_the_body(queried: Api, store: S
         assert not watching.run("SELECT FROM pg_stat_activity WHERE application_name = 'query'")
 
 
-@in_event_loop
-async def test_the_deadline_includes_the_wait_for_a_connection(store: Store) -> None:
-    made = async_client.Database(store.url, name="query", size=1, search_path="event_store")
-    held, end = asyncio.Event(), asyncio.Event()
-
-    async def hold(_: Any) -> None:
-        held.set()
-        await end.wait()
-
-    holding = asyncio.create_task(made.run(hold))
-    await held.wait()
-    with request_scope.begin(SHORT), pytest.raises(Unavailable, match="no connection"):
-        await made.run(lambda session: session.fetch("SELECT 1"))
-    end.set()
-    await holding
-    assert await made.run(lambda session: session.fetchval("SELECT 1")) == 1
-    await made.close()
-
-
 def test_the_deadline_includes_the_wait_for_an_as_of_session(
     store: Store, connection: Connection, fetch: QueryClient
 ) -> None:

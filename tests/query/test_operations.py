@@ -408,32 +408,26 @@ def test_at_most_16_kib_of_a_payload_are_shown(operator: Operator, connection: C
 QUERY = "{ undelivered { subscription messages } }"
 
 
-def test_the_counts_are_read_once_a_while(postgres: str) -> None:
+def test_the_counts_are_read_once_a_while_and_null_if_monitoring_does_not_respond(
+    postgres: str,
+) -> None:
     requests: list[Any] = []
     counts = {"user-events-ingest-sub": [7], "progress-projection-sub": [0]}
-    with (
-        serve_monitoring(counts, requests) as address,
-        api.serve(postgres, pubsub_emulator_host=address) as query_api,
-    ):
-        for _ in range(2):
-            assert query_api.data(QUERY, roles=["admin"]) == {
-                "undelivered": [
-                    {"subscription": "progress-projection-sub", "messages": 0},
-                    {"subscription": "user-events-ingest-sub", "messages": 7},
-                ]
-            }
-        assert len(requests) == 1
-
-
-def test_the_counts_are_null_if_monitoring_does_not_respond(postgres: str) -> None:
-    nobody = f"127.0.0.1:{ports.reserve()}"
-    with api.serve(postgres, pubsub_emulator_host=nobody) as query_api:
-        assert query_api.data(QUERY, roles=["admin"]) == {"undelivered": None}
-
-
-def test_on_one_machine_no_message_waits(postgres: str) -> None:
-    with api.serve(postgres, serve_commands_url="http://127.0.0.1:1/") as served:
-        assert served.data(QUERY, roles=["admin"]) == {"undelivered": []}
+    told = [
+        {"subscription": "progress-projection-sub", "messages": 0},
+        {"subscription": "user-events-ingest-sub", "messages": 7},
+    ]
+    nobody = {"pubsub_emulator_host": f"127.0.0.1:{ports.reserve()}"}
+    one_machine = {"serve_commands_url": "http://127.0.0.1:1/"}
+    with serve_monitoring(counts, requests) as address:
+        cases: list[tuple[dict[str, Any], Any]] = [
+            ({"pubsub_emulator_host": address}, told), (nobody, None), (one_machine, [])
+        ]  # fmt: skip
+        for options, expected in cases:
+            with api.serve(postgres, **options) as served:
+                for _ in range(2):
+                    assert served.data(QUERY, roles=["admin"]) == {"undelivered": expected}
+    assert len(requests) == 1
 
 
 def test_administrators_see_the_schedules_of_cloud_scheduler(

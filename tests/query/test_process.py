@@ -3,7 +3,6 @@
 import json
 import re
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from http.client import HTTPConnection, HTTPResponse
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 
 from progress.serve import ports
 from tests.conftest import Store
-from tests.support import api, function_process, programs, token_issuer
+from tests.support import api, function_process, token_issuer
 from tests.support.api import Api
 from tests.support.function_process import FunctionProcess
 from tests.support.http_client import fetch_json
@@ -29,21 +28,6 @@ def port(query_process: FunctionProcess) -> int:
     ready = {"status": "ok", "database": "ok", "cache": "off"}
     assert fetch_json(query_process.port, "GET", "/ready") == (200, ready)
     return query_process.port
-
-
-_IMPORT = """
-import sys
-from progress.query.http import app, server
-from progress.query.read_models import reader
-print(*sorted({name.partition(".")[0] for name in sys.modules}))
-"""
-
-
-def test_the_function_starts_without_the_packages_that_it_does_not_need_at_once() -> None:
-    """Each would lengthen a cold start."""
-    imported = {*programs.run([sys.executable, "-c", _IMPORT]).split()}
-    assert imported >= {"asyncpg", "strawberry"}
-    assert not imported & {"pg8000", "redis", "grpc", "duckdb", "typer"}
 
 
 @pytest.mark.first_in_gate

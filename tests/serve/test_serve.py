@@ -144,32 +144,6 @@ def test_no_path_takes_an_invalid_token(system: Served, monkeypatch: pytest.Monk
             assert system.post_to(path, asked, **bad)[0] == 401, (path, name)
 
 
-def kill_system(system: Served) -> None:
-    system.end(by=signal.SIGKILL)
-    system.up()
-
-
-def restart_postgresql(system: Served) -> None:
-    system.database.stop()
-    system.database.start("fsync=off")
-
-
-VICTIMS: test_faults.Kills = {
-    **{part: test_faults.killer(part) for part in ("ingest", "project", "query")},
-    "batch": lambda system: test_faults.kill_command(system, "batch"),
-    "postgresql": restart_postgresql,
-    "system": kill_system,
-}
-
-
-@pytest.mark.exhaustive
-def test_no_event_is_lost_or_repeated_if_any_process_is_killed(system: Served) -> None:
-    system.begin()
-    chance = random.Random(7)
-    victims = (*VICTIMS, *chance.sample(sorted(VICTIMS), 3))
-    test_faults.kill_each(system, chance, victims, VICTIMS, system.post_events)
-
-
 def test_a_terminated_system_finishes_what_it_has_accepted(system: Served) -> None:
     """SIGTERM comes right after events were accepted: they are folded, and only JSON is logged.
 

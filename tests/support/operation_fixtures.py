@@ -27,7 +27,7 @@ from tests.support.pushes import record_push
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
 
-__all__ = ["operator", "populated", "worker"]
+__all__ = ["job", "operator", "populated", "worker"]
 
 FIELDS = """{ id kind state startedBy subject progress error result startedAt finishedAt
   steps { name state attempts error } }"""
@@ -146,6 +146,12 @@ def worker(store: Store) -> Iterator[Connection]:
     made = database.connect(url_of(store.url, "project"), name="operation")
     yield made
     database.close(made)  # if a test has ended the session, `close` ignores the error
+
+
+@pytest.fixture
+def job(store: Store) -> Iterator[Connection]:
+    with contextlib.closing(database.connect(url_of(store.url, "batch"))) as made:
+        yield made
 
 
 def list_changes(connection: Connection) -> list[tuple[int, float, str]]:

@@ -5,9 +5,8 @@ import itertools
 import os
 import random
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
@@ -87,30 +86,26 @@ def kill_all(stack: Stack) -> None:
         stack.signal(part, signal.SIGKILL)
 
 
-Kills = Mapping[str, Callable[[Any], None]]
-Send = Callable[..., None]
-
 PARTS = ("ingest", "project", "query", "valkey", "postgres")
-VICTIMS: Kills = {part: killer(part) for part in PARTS} | {
+VICTIMS: dict[str, Callable[[Stack], None]] = {part: killer(part) for part in PARTS} | {
     "all parts": kill_all,
     "backend": kill_backend,
     "batch": lambda stack: kill_command(stack, "batch"),
     "rebuild": lambda stack: kill_command(stack, "rebuild"),
 }
+KILLS = VICTIMS | {"supervisor": kill_supervisor}
 
 
-def kill_each(
-    stack: Stack, chance: random.Random, victims: Iterable[str], kills: Kills, *senders: Send
-) -> None:
+def kill_each(stack: Stack, chance: random.Random, *victims: str) -> None:
     sending: list[Future[None]] = []
     with ThreadPoolExecutor(16) as pool:
         for victim in victims:
             before = stack.count("appended") or 0
             messages = delivery(chance, learners=len(USERS))
-            for number, send in enumerate(senders):
-                sending.append(pool.submit(send, *messages[number :: len(senders)]))
+            sending.append(pool.submit(stack.push, *messages[::2]))
+            sending.append(pool.submit(stack.post_events, *messages[1::2]))
             readiness.wait(lambda: (stack.count("appended") or 0) > before, victim)  # noqa: B023
-            kills[victim](stack)
+            KILLS[victim](stack)
         for sent in sending:
             sent.result()
     stack.check()
@@ -123,14 +118,12 @@ def test_no_event_is_lost_or_repeated_if_any_process_is_killed_during_a_delivery
 ) -> None:
     """Each process is killed during a delivery of its own, in an order that the seed draws."""
     chance = random.Random(seed)
-    victims = chance.sample(sorted(VICTIMS), len(VICTIMS))
-    kill_each(stack, chance, victims, VICTIMS, stack.push, stack.post_events)
+    kill_each(stack, chance, *chance.sample(sorted(VICTIMS), len(VICTIMS)))
     log = stack.folder.log("supervisor").read_text(encoding="utf-8")
     ended = [line for line in log.splitlines() if "query ended" in line]
     assert ended
     assert not [line for line in ended if line.startswith("{")]  # each end is said once
-    kills = {"supervisor": kill_supervisor}
-    kill_each(stack, chance, kills, kills, stack.push, stack.post_events)
+    kill_each(stack, chance, "supervisor")
     for user in USERS:
         assert stack.ask(user, COMPLETED)["userProgress"]["totalSessionsCompleted"] > len(VICTIMS)
 

@@ -73,21 +73,18 @@ class PastGroup(Group, frozen=True):
     as_of: datetime
 
 
-class GroupWeek(msgspec.Struct, frozen=True):
-    """An ISO week of a group, from the Monday `start`; active members have a study day in it."""
-
-    start: date
-    active_members: int
-    answers: int
-    accuracy_rate: float | None
-
-
 class LearnerWeek(msgspec.Struct, frozen=True):
     """An ISO week of a learner, from the Monday `start`."""
 
     start: date
     answers: int
     accuracy_rate: float | None
+
+
+class GroupWeek(LearnerWeek, frozen=True):
+    """An ISO week of a group, from the Monday `start`; active members have a study day in it."""
+
+    active_members: int
 
 
 class Learner(msgspec.Struct, frozen=True):

@@ -102,14 +102,20 @@ class UserProgress(msgspec.Struct, frozen=True):
     last_updated: datetime
 
 
-class _Sums(msgspec.Struct, frozen=True, kw_only=True):
-    sessions_completed: int
-    study_seconds: int
-    study_time_minutes: int
+class _Answers(msgspec.Struct, frozen=True, kw_only=True):
     answers: int
     correct_answers: int
     accuracy_rate: float | None
+
+
+class _TimedAnswers(_Answers, frozen=True, kw_only=True):
     average_response_ms: float | None
+
+
+class _Sums(_TimedAnswers, frozen=True, kw_only=True):
+    sessions_completed: int
+    study_seconds: int
+    study_time_minutes: int
     items_learned: int
     items_reviewed: int
     reviews: int
@@ -138,17 +144,13 @@ class Memory(msgspec.Struct, frozen=True):
     answered_on: date  # the local day of the latest answer
 
 
-class ItemStats(msgspec.Struct, frozen=True):
+class ItemStats(_TimedAnswers, frozen=True, kw_only=True):
     """A learner's answers and reviews of one item; `memory` is None without an answer."""
 
     item_id: str
     headword: str | None
     level: CefrLevel
     domains: list[Domain]
-    answers: int
-    correct_answers: int
-    accuracy_rate: float | None
-    average_response_ms: float | None
     first_answered_at: datetime | None
     first_correct_at: datetime | None
     last_answered_at: datetime | None
@@ -229,7 +231,7 @@ class SessionAnswer(msgspec.Struct, frozen=True):
     at: datetime
 
 
-class StudySession(msgspec.Struct, frozen=True):
+class StudySession(_TimedAnswers, frozen=True, kw_only=True):
     """What a learner did in one sitting; `given` is None in a list."""
 
     id: str
@@ -239,10 +241,6 @@ class StudySession(msgspec.Struct, frozen=True):
     item_count: int | None
     score: int | None
     duration_seconds: int | None
-    answers: int
-    correct_answers: int
-    accuracy_rate: float | None
-    average_response_ms: float | None
     items: int
     items_new: int
     items_missed: int
@@ -311,20 +309,17 @@ class ItemHistory(msgspec.Struct, frozen=True):
     days: list[ItemDay]
 
 
-class _Share(msgspec.Struct, frozen=True, kw_only=True):
+class _Share(_Answers, frozen=True, kw_only=True):
     items_studied: int
-    answers: int
-    correct_answers: int
-    accuracy_rate: float | None
     learning: int
     short_term_mastered: int
     long_term_mastered: int
-    catalogue_items: int | None
     progress_rate: float | None
 
 
 class DomainStats(_Share, frozen=True, kw_only=True):
     domain: Domain
+    catalogue_items: int | None
 
 
 class _Forecast(_Share, frozen=True, kw_only=True):
@@ -340,6 +335,7 @@ class LevelStats(_Forecast, frozen=True, kw_only=True):
     """
 
     level: CefrLevel
+    catalogue_items: int | None
 
 
 class ItemList(msgspec.Struct, frozen=True):
@@ -352,24 +348,18 @@ class ItemList(msgspec.Struct, frozen=True):
     rank: int | None
 
 
-class WordList(ItemList, frozen=True):
+class WordList(_Forecast, frozen=True, kw_only=True):
     """A list of items, and a learner's progress in its members."""
 
+    id: str
+    own: bool
+    name: str | None
+    scale: str | None
+    rank: int | None
     archived: bool
     items: int
-    items_studied: int
-    answers: int
-    correct_answers: int
-    accuracy_rate: float | None
-    learning: int
-    short_term_mastered: int
-    long_term_mastered: int
-    progress_rate: float | None
     due: int
     expected: float
-    mastered_last28_days: int
-    expected_date: date | None
-    reached: bool
 
 
 class FoundList(WordList, frozen=True, kw_only=True):
@@ -435,14 +425,10 @@ class LearnerLanguage(msgspec.Struct, frozen=True):
     kinds: int  # distinct kinds of the described items and, of und, own words; no kind is one
 
 
-class HourlyStats(msgspec.Struct, frozen=True):
+class HourlyStats(_TimedAnswers, frozen=True, kw_only=True):
     """A learner's answers in one hour of the local clock (`hour`, 0 to 23), over all days."""
 
     hour: int
-    answers: int
-    correct_answers: int
-    accuracy_rate: float | None
-    average_response_ms: float | None
 
 
 class PeriodLength(StrEnum):
