@@ -1,6 +1,6 @@
 # Where each environment's log lines are: in its region. Google's bucket `_Default` is in no region that one can choose.
-# The buckets are here, because Google keeps a deleted one for seven days: an environment that was destroyed could not be
-# applied again in this time.
+# The buckets are here, because Google keeps a deleted one for seven days: an environment that was destroyed could not
+# be applied again in this time.
 
 resource "google_logging_project_bucket_config" "logs" {
   for_each = local.environments
