@@ -106,6 +106,14 @@ locals {
     "\"})",
   ])
 
+  cloud_sql_series = {
+    for metric in ["cpu_utilization", "memory_utilization", "disk_bytes_used", "auto_failover_request_count"] :
+    metric => join("", [
+      "cloudsql_googleapis_com:database_${metric}{monitored_resource=\"cloudsql_database\",",
+      "database_id=\"${var.project_id}:progress\"}",
+    ])
+  }
+
   # A run or a dump is missing. Without any, the metric either has no values or is zero, hence `or vector(0)`. Some job
   # must have run in the week before the window, so that a new environment does not fire: there, the first execution is
   # the release job's, at the end of the first apply. When it is older than the window, the schedule had the time for

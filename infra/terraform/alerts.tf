@@ -13,6 +13,26 @@ variable "alert_emails" {
   }
 }
 
+variable "alert_channel" {
+  # A channel of PagerDuty gets its integration key with the first apply, and when the part after the colon changes.
+  description = "What is told beside alert_emails: a webhook's https address, or \"pagerduty:1\" (see pagerduty_key)."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alert_channel == null || can(regex("^(https://[^/]+|pagerduty:[0-9]+$)", var.alert_channel))
+    error_message = "expected an address that begins with https://, or pagerduty: and a number"
+  }
+}
+
+variable "pagerduty_key" {
+  description = "PagerDuty's integration key (TF_VAR_pagerduty_key); plans and the state do not contain it."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+}
+
 variable "alerts" {
   # "cache-hit-rate" follows from what learners do: studying with an open page, they hit 0 to 10 %.
   description = "The alerts of this environment, by name; null: all but cache-hit-rate. See the output `alerting`."
@@ -150,27 +170,42 @@ locals {
         "${local.batch_mean.database_ms} > ${var.max_database_ms}",
       ]
     }
+    # The disk grows up to its limit by itself, so that its size says nothing. It has what the size of the database,
+    # of which "database-limits" tells, has not: the log of the last seven days.
+    "database-load" = {
+      severity  = "ERROR", for = 300
+      condition = "Cloud SQL: CPU or memory > 90 % for 15 minutes, disk > 80 % of its limit, or a failover"
+      any = [
+        "avg_over_time(${local.cloud_sql_series.cpu_utilization}[15m]) > 0.9",
+        "avg_over_time(${local.cloud_sql_series.memory_utilization}[15m]) > 0.9",
+        "${local.cloud_sql_series.disk_bytes_used} > ${floor(local.cloud_sql_disk_limit_gb * pow(2, 30) * 0.8)}",
+        "increase(${local.cloud_sql_series.auto_failover_request_count}[10m]) > 0",
+      ]
+    }
   }
 
   # The rows of all conditions. `count` makes one series of all that is true, so that an outage sends one notification.
   alerts = merge(
     { for name, alert in local.promql_alerts : name => merge(alert, { query = "count(${join(" or ", alert.any)})" }) },
     {
-      for name, slo in local.slos : "${name}-burn" => {
-        severity  = "ERROR", for = 0, above = 2, period = null
-        condition = "within a day, over 2 % ${slo.bad}"
-        filter    = "select_slo_burn_rate(\"${try(google_monitoring_slo.this[name].name, "off")}\", \"86400s\")"
+      for burn in local.burns : burn.name => {
+        severity  = burn.severity, for = 0, above = burn.rate, period = null
+        condition = "within ${burn.within}, over ${burn.rate} % ${local.slos[burn.slo].bad}"
+        filters = [
+          for seconds in burn.windows :
+          "select_slo_burn_rate(\"${try(google_monitoring_slo.this[burn.slo].name, "off")}\", \"${seconds}s\")"
+        ]
       }
     },
     {
       "uptime" = {
         severity  = "CRITICAL", for = 60, above = 1, period = 120
         condition = "/health fails from two or more regions"
-        filter = join(" AND ", [
+        filters = [join(" AND ", [
           "resource.type=\"uptime_url\"",
           "metric.type=\"monitoring.googleapis.com/uptime_check/check_passed\"",
           "metric.labels.check_id=\"${try(google_monitoring_uptime_check_config.query[0].uptime_check_id, "off")}\"",
-        ])
+        ])]
       }
       # Each error in a log, also those of the platform: a failed request, an instance that does not start, a failed
       # schedule. Left out are requests that are repeated, which the alert "errors" counts: each response 503 asks for
@@ -192,23 +227,28 @@ locals {
   )
 
   alert_names = concat(
-    keys(local.promql_alerts), [for name in keys(local.slos) : "${name}-burn"], ["uptime", "error-logs"]
+    keys(local.promql_alerts), local.burns[*].name, ["uptime", "error-logs"]
   )
   alerts_wanted = var.alerts == null ? setsubtract(local.alert_names, ["cache-hit-rate"]) : var.alerts
   # Without what they watch, alerts are off. The error budgets need instances that are always ready: where there are few
   # requests, those that meet a cold start would use them up.
   alerts_on = setsubtract(local.alerts_wanted, concat(
     var.domain == null ? ["uptime"] : [],
-    [for name, slo in local.slos : "${name}-burn" if min(values(var.functions)[*].min_instances...) == 0],
+    local.has_cloud_sql ? [] : ["database-load"],
+    min(values(var.functions)[*].min_instances...) == 0 ? local.burns[*].name : [],
   ))
 
-  # The first paragraph of each alert's section.
+  # The first paragraph of each alert's section. A fast burn has that of the burn.
+  sections = { for name in local.alert_names : name => replace(name, "-fast-", "-") }
   first_paragraphs = {
-    for name in local.alert_names : name =>
-    regex("(?is)\n### ${replace(name, "-", " ")}\n\n(.*?)\n\n", file("${path.module}/../../docs/runbook.md"))[0]
+    for name, section in local.sections : name =>
+    regex("(?is)\n### ${replace(section, "-", " ")}\n\n(.*?)\n\n", file("${path.module}/../../docs/runbook.md"))[0]
   }
 
-  emails = [for channel in google_monitoring_notification_channel.email : channel.id]
+  channels = concat(
+    [for channel in google_monitoring_notification_channel.email : channel.id],
+    google_monitoring_notification_channel.other[*].id,
+  )
 }
 
 resource "google_monitoring_notification_channel" "email" {
@@ -226,33 +266,68 @@ resource "google_monitoring_notification_channel" "email" {
   depends_on = [google_project_service.api]
 }
 
+resource "google_monitoring_notification_channel" "other" {
+  count = var.alert_channel == null ? 0 : 1
+
+  display_name = startswith(var.alert_channel, "https:") ? "webhook" : "PagerDuty"
+  type         = startswith(var.alert_channel, "https:") ? "webhook_tokenauth" : "pagerduty"
+  labels       = startswith(var.alert_channel, "https:") ? { url = var.alert_channel } : null
+
+  dynamic "sensitive_labels" {
+    for_each = regexall("^pagerduty:([0-9]+)", var.alert_channel)
+    content {
+      service_key_wo         = coalesce(var.pagerduty_key, "TF_VAR_pagerduty_key-is-missing")
+      service_key_wo_version = sensitive_labels.value[0]
+    }
+  }
+
+  lifecycle {
+    create_before_destroy = true
+  }
+
+  depends_on = [google_project_service.api]
+}
+
 resource "google_monitoring_alert_policy" "alert" {
   for_each = { for name in local.alerts_on : name => local.alerts[name] }
 
   display_name          = "Progress, ${var.environment}: ${replace(each.key, "-", " ")} (${each.value.condition})"
   severity              = each.value.severity
-  combiner              = "OR"
-  notification_channels = local.emails
+  combiner              = length(try(each.value.filters, [])) > 1 ? "AND" : "OR"
+  notification_channels = local.channels
   user_labels           = { alert = each.key }
 
-  conditions {
-    display_name = each.value.condition
+  dynamic "conditions" {
+    for_each = can(each.value.filters) ? [] : [1]
+    content {
+      display_name = each.value.condition
 
-    dynamic "condition_prometheus_query_language" {
-      for_each = try([each.value.query], [])
-      content {
-        query               = condition_prometheus_query_language.value
-        duration            = "${each.value.for}s"
-        evaluation_interval = "60s"
-        # The first apply creates the metrics too, and the API does not know a new metric immediately.
-        disable_metric_validation = true
+      dynamic "condition_prometheus_query_language" {
+        for_each = try([each.value.query], [])
+        content {
+          query               = condition_prometheus_query_language.value
+          duration            = "${each.value.for}s"
+          evaluation_interval = "60s"
+          # The first apply creates the metrics too, and the API does not know a new metric immediately.
+          disable_metric_validation = true
+        }
+      }
+
+      dynamic "condition_matched_log" {
+        for_each = try([each.value.lines], [])
+        content {
+          filter = condition_matched_log.value
+        }
       }
     }
+  }
 
-    dynamic "condition_threshold" {
-      for_each = try([each.value.filter], [])
-      content {
-        filter          = condition_threshold.value
+  dynamic "conditions" {
+    for_each = try(each.value.filters, [])
+    content {
+      display_name = each.value.condition
+      condition_threshold {
+        filter          = conditions.value
         comparison      = "COMPARISON_GT"
         threshold_value = each.value.above
         duration        = "${each.value.for}s"
@@ -268,13 +343,6 @@ resource "google_monitoring_alert_policy" "alert" {
         }
       }
     }
-
-    dynamic "condition_matched_log" {
-      for_each = try([each.value.lines], [])
-      content {
-        filter = condition_matched_log.value
-      }
-    }
   }
 
   documentation {
@@ -283,7 +351,7 @@ resource "google_monitoring_alert_policy" "alert" {
     content = join("\n\n", [
       "**Condition:** ${each.value.condition}",
       local.first_paragraphs[each.key],
-      "**Runbook:** ${local.runbook}#${each.key}",
+      "**Runbook:** ${local.runbook}#${local.sections[each.key]}",
     ])
   }
 
@@ -299,9 +367,9 @@ resource "google_monitoring_alert_policy" "alert" {
       }
     }
     dynamic "notification_channel_strategy" {
-      for_each = can(each.value.lines) || length(var.alert_emails) == 0 ? [] : [1]
+      for_each = can(each.value.lines) || length(local.channels) == 0 ? [] : [1]
       content {
-        notification_channel_names = local.emails
+        notification_channel_names = local.channels
         renotify_interval          = "14400s"
       }
     }
@@ -313,7 +381,9 @@ resource "google_monitoring_alert_policy" "alert" {
 output "alerting" {
   description = "Who is told of the alerts, and which alerts are off, also for want of a domain or of instances."
   value = {
-    told = length(var.alert_emails) > 0 ? join(", ", var.alert_emails) : "nobody is told: alert_emails is empty"
-    off  = sort(tolist(setsubtract(local.alert_names, local.alerts_on)))
+    told = join(", ", length(local.channels) == 0 ? ["nobody is told: alert_emails is empty"] : concat(
+      var.alert_emails, google_monitoring_notification_channel.other[*].display_name,
+    ))
+    off = sort(tolist(setsubtract(local.alert_names, local.alerts_on)))
   }
 }

@@ -6,10 +6,23 @@ locals {
     availability = { function = "query", bad = "of the requests to the query function failed" }
     freshness    = { function = "project", bad = "of the events folded later than ${var.max_lag_seconds} s" }
   }
+
+  # How fast a budget may be used up. The fast burn is the first row of the table in Google's SRE workbook ("Alerting on
+  # SLOs": 14.4 times for an hour, and still so in the last five minutes). The goal is 99 %, so a rate is a percentage.
+  burns = flatten([for name in keys(local.slos) : [
+    { name = "${name}-burn", slo = name, severity = "ERROR", rate = 2, within = "a day", windows = [86400] },
+    {
+      name   = "${name}-fast-burn", slo = name, severity = "CRITICAL", rate = 14.4
+      within = "an hour and within five minutes", windows = [3600, 300]
+    },
+  ]])
 }
 
 resource "google_monitoring_service" "function" {
-  for_each = { for name, slo in local.slos : name => slo if contains(local.alerts_wanted, "${name}-burn") }
+  for_each = {
+    for name, slo in local.slos : name => slo
+    if anytrue([for burn in local.burns : burn.slo == name && contains(local.alerts_wanted, burn.name)])
+  }
 
   service_id   = "progress-${each.value.function}"
   display_name = "Progress, ${var.environment}: ${each.value.function}"

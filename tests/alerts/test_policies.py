@@ -7,13 +7,18 @@ from pathlib import Path
 import pytest
 
 from tests.support import promtool
-from tests.support.alert_policies import CONTRACT, alerts
-from tests.support.terraform import ENVIRONMENTS, need_offline
-from tests.support.terraform_environments import ALERTS, MIGRATION, Environments
+from tests.support.alert_policies import CONTRACT, alerts, count_series
+from tests.support.terraform import ENVIRONMENTS, REPOSITORY, need_offline
+from tests.support.terraform_environments import ALERTS, MIGRATION, PAGERDUTY_KEY, Environments
 from tests.support.terraform_state import Deployment, Values
 
 # The metrics of Google Cloud that alerts may read.
 PLATFORM = {
+    *(
+        f"cloudsql_googleapis_com:database_{name}"
+        for name in ("auto_failover_request_count", "cpu_utilization", "disk_bytes_used")
+    ),
+    "cloudsql_googleapis_com:database_memory_utilization",
     "pubsub_googleapis_com:subscription_num_undelivered_messages",
     "pubsub_googleapis_com:subscription_oldest_unacked_message_age",
     "run_googleapis_com:job_completed_execution_count",
@@ -22,14 +27,17 @@ PLATFORM = {
 
 OFF = {"cache-hit-rate"}  # unless the tfvars turn it on
 # Without instances that are always ready, each cold start would use up the error budgets.
-BURNS = {"availability-burn", "freshness-burn"}
+FAST = {"availability-fast-burn", "freshness-fast-burn"}
+BURNS = {"availability-burn", "freshness-burn"} | FAST
 ALL = {*ALERTS}
 
 
 def test_each_policy_has_one_condition_and_the_label_of_its_alert(deployment: Deployment) -> None:
-    """Cloud Monitoring rejects a policy with a second PromQL condition."""
+    """Cloud Monitoring rejects a policy with a second PromQL condition. Two windows must agree."""
     policies = deployment.applied.of("google_monitoring_alert_policy")
-    assert {len(policy["conditions"]) for policy in policies.values()} <= {1}
+    several = {name: policy for name, policy in policies.items() if len(policy["conditions"]) > 1}
+    assert several.keys() == FAST & policies.keys()
+    assert {policy["combiner"] for policy in several.values()} <= {"AND"}
     assert all(policy["user_labels"] == {"alert": name} for name, policy in policies.items())
     assert policies.keys() == ALL - {*deployment.outputs["alerting"]["off"]}
     assert len({policy["display_name"] for policy in policies.values()}) == len(policies)
@@ -73,6 +81,56 @@ def test_the_alert_on_the_batch_job_does_not_end_while_the_job_stands_still(
     promtool.check_moments(request, alert, series, moments, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("metric", "values"),
+    [
+        ("cpu_utilization", "0.95+0x12"),
+        ("memory_utilization", "0.95+0x12"),
+        ("disk_bytes_used", f"{0.81 * 500 * 2**30:.0f}+0x12"),
+        ("auto_failover_request_count", "0+0x10 1 1"),
+    ],
+)
+def test_the_load_of_the_database_is_told_and_not_that_of_another_instance(
+    request: pytest.FixtureRequest,
+    environments: Environments,
+    tmp_path: Path,
+    metric: str,
+    values: str,
+) -> None:
+    alert = alerts(environments["prod"].applied)["database-load"]
+    series = f"cloudsql_googleapis_com:database_{metric}{{monitored_resource='cloudsql_database',"
+    for instance, fires in (("progress", True), ("drill-7", False)):
+        name = f"{series}database_id='progress-prod:{instance}'}}"
+        promtool.check_moments(request, alert, {name: values}, {"1h": fires}, tmp_path)
+
+
+def test_a_budget_that_is_used_up_fast_is_told_within_the_hour(
+    environments: Environments,
+) -> None:
+    """The first row of the table in Google's SRE workbook: 14.4 times, in an hour and 5 minutes."""
+    prod = environments["prod"].applied
+    for name in FAST:
+        parts = [
+            part["condition_threshold"][0]
+            for part in prod.of("google_monitoring_alert_policy")[name]["conditions"]
+        ]
+        assert {part["threshold_value"] for part in parts} == {14.4}
+        windows = [re.findall(r'", "(\d+)s"\)$', part["filter"]) for part in parts]
+        assert windows == [["3600"], ["300"]]
+
+
+def test_a_channel_beside_e_mail_is_told_and_its_key_is_in_no_state(
+    environments: Environments,
+) -> None:
+    moving = environments.variant("moving", "dev", *MIGRATION)
+    (channel,) = moving.applied.of("google_monitoring_notification_channel").values()
+    assert (channel["type"], moving.outputs["alerting"]["told"]) == ("pagerduty", "PagerDuty")
+    assert channel["sensitive_labels"][0]["service_key_wo_version"] == "7"
+    assert PAGERDUTY_KEY not in json.dumps(moving.state)
+    for policy in moving.applied.of("google_monitoring_alert_policy").values():
+        assert policy["notification_channels"] == [channel["id"]]
+
+
 def test_each_selector_names_one_resource_kind_and_known_labels(environments: Environments) -> None:
     for alert in alerts(environments["prod"].applied).values():
         for selector in alert.selectors:
@@ -101,6 +159,27 @@ def test_each_policy_notifies_the_addresses_and_without_any_an_output_says_so(
         assert set(policy["notification_channels"] or ()) == ids
 
 
+def test_the_cost_of_the_alerts_follows_from_the_policies(environments: Environments) -> None:
+    """Google bills each condition, but those on log lines, and what each clause of it returns."""
+    text = " ".join((REPOSITORY / "docs/cost.md").read_text(encoding="utf-8").split())
+    (price,) = re.findall(r"\| alert conditions, .*? \| ([\d.]+) \| conditions", text)
+    (point,) = re.findall(r"\| points: one a minute .*? \| ([\d.]+) \| points", text)
+    prod = environments["prod"].applied
+    policies = prod.of("google_monitoring_alert_policy")
+    by_query = {name: count_series(alert.query) for name, alert in alerts(prod).items()}
+    billed = policies.keys() - {"error-logs"}
+    parts = sum(len(policies[name]["conditions"]) for name in billed)
+    series = sum(by_query.get(name, len(policies[name]["conditions"])) for name in billed)
+    amounts = parts * float(price), series * 730 * 60 * float(point)
+    assert (
+        f"{parts} alert conditions are {amounts[0]:.2f}, and the at most {series} series that their"
+        f" clauses return {amounts[1]:.2f}."
+    ) in text
+    assert f"they would be {parts * 1.5:.0f}." in text
+    (row,) = re.findall(r"\| Cloud Monitoring \| ([\d.]+) \| [\d.]+ \| [\d.]+ \|", text)
+    assert 0 < float(row) - sum(amounts) < 0.1  # samples of metrics
+
+
 @pytest.mark.exhaustive
 def test_alerts_without_what_they_watch_are_off(environments: Environments) -> None:
     """The migration of dev turns on all but those of a domain and of a minimum of instances."""
@@ -118,13 +197,19 @@ def test_a_policy_changes_before_what_it_referred_to_is_deleted(environments: En
     check = "google_monitoring_uptime_check_config.query"
     policy = "google_monitoring_alert_policy.alert"
     channel = "google_monitoring_notification_channel.email"
+    other = "google_monitoring_notification_channel.other"
     output = root.run(
         *("apply", "-auto-approve", "-refresh=false", "-var-file=environments/prod.tfvars"),
         '-var=alert_emails=["one@example.com", "two@example.com"]',
-        *(f"-target={name}" for name in (check, policy, channel)),
+        "-var=alert_channel=https://hooks.example.com/progress",
+        *(f"-target={name}" for name in (check, policy, channel, f"{other}[0]")),
         f"-replace={check}[0]",
         state="other-address",
     )
+    after = json.loads((root.folder / "other-address.tfstate").read_text())["resources"]
+    (hook,) = (resource["instances"][0] for resource in after if resource["name"] == "other")
+    assert hook["attributes"]["type"] == "webhook_tokenauth"
+    assert hook["attributes"]["labels"] == {"url": "https://hooks.example.com/progress"}
     _, _, later = output.partition(f'{policy}["uptime"]: Modifications complete')
     assert f'{channel}["operations@example.com"]: Destroying' in later
     assert re.search(rf"{check}\[0\] \(deposed object \w+\): Destroying", later)

@@ -59,3 +59,17 @@ def alerts(resources: Resources) -> dict[str, Alert]:
         for name, policy in resources.of("google_monitoring_alert_policy").items()
         for found in policy["conditions"][0]["condition_prometheus_query_language"]
     }
+
+
+# The values of labels: the functions; query, mutation, ingest and project; the two jobs of the
+# batch. Of a subscription, the matcher lists the names.
+_VALUES = {"service_name": 3, "operation": 4, "job_name": 2}
+_SUMMED = re.compile(r"(?:by \((\w+)\) \((?:increase\()?)?" + _SERIES.pattern)
+
+
+def count_series(query: str) -> int:
+    """Count the series that the clauses of a query return: Google bills those of each clause."""
+    return sum(
+        matchers.count("|") + 1 if label == "subscription_id" else _VALUES.get(label, 1)
+        for label, _, matchers in _SUMMED.findall(query)
+    )

@@ -11,15 +11,19 @@ from tests.support.terraform_state import Deployment, Values
 
 SUBSCRIBER = "serviceAccount:rewards@example-dev.iam.gserviceaccount.com"
 ALERTS = [
-    *("availability-burn", "batch-job", "cache-hit-rate", "database-limits", "dead-letters"),
-    *("error-logs", "errors", "event-delay", "freshness-burn", "learner-entries"),
+    *("availability-burn", "availability-fast-burn", "batch-job", "cache-hit-rate"),
+    *("database-limits", "database-load", "dead-letters"),
+    *("error-logs", "errors", "event-delay", "freshness-burn", "freshness-fast-burn"),
+    *("learner-entries",),
     *("letter-bytes", "operations"),
     *("pending-events", "projection-lag", "publication-lag", "slow-queries", "uptime"),
 ]
 
 # Options of an environment that migrates from Neon to Cloud SQL. It also has analysts, limits of
-# the lag, all alerts, an issuer of its own, and a subscriber to its events.
+# the lag, all alerts, a channel beside e-mail, an issuer of its own, and a subscriber to events.
+PAGERDUTY_KEY = "pagerduty-integration-key"
 MIGRATION = (
+    *("-var=alert_channel=pagerduty:7", f"-var=pagerduty_key={PAGERDUTY_KEY}"),
     f"-var=alerts={json.dumps(ALERTS)}",
     "-var=migration_target=cloud_sql",
     *("-var=max_lag_events=750", "-var=max_lag_seconds=4", "-var=max_lag_batch_seconds=1200"),

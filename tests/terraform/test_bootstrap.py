@@ -250,3 +250,25 @@ def test_a_plan_that_deletes_a_project_or_a_custom_role_fails(
     assert "google_project_iam_custom_role" not in changed
     assert "google_project.this" not in changed  # a person deletes it
     assert "google_storage_bucket.state" not in changed  # it is not empty, so Google would refuse
+
+
+def test_log_lines_are_kept_in_the_region_for_as_long_as_the_documents_say(
+    resources: Resources,
+) -> None:
+    text = (REPOSITORY / "docs/data-protection.md").read_text(encoding="utf-8")
+    (days,) = re.findall(r"^\| log lines, on Google Cloud \| (\d+) days \|", text, re.MULTILINE)
+    sinks = resources.of("google_logging_project_sink")
+    buckets = resources.of("google_logging_project_bucket_config")
+    assert buckets.keys() == sinks.keys() == IN_ENVIRONMENTS.keys()
+    for name, bucket in buckets.items():
+        assert (bucket["location"], bucket["retention_days"]) == ("europe-west1", int(days))
+        assert sinks[name]["name"] == "_Default"
+        assert sinks[name]["destination"] == f"logging.googleapis.com/{bucket['id']}"
+        assert bucket["deletion_policy"] == "ABANDON"  # its id would be taken for seven days
+
+
+def test_nobody_deletes_the_project_of_production_by_mistake(resources: Resources) -> None:
+    number = resources.of("google_project")["prod"]["number"]
+    (lien,) = resources.of("google_resource_manager_lien").values()
+    assert lien["parent"] == f"projects/{number}"
+    assert lien["restrictions"] == ["resourcemanager.projects.delete"]

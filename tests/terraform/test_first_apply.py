@@ -101,8 +101,12 @@ def test_functions_and_jobs_run_one_image(deployment: Deployment) -> None:
     build = yaml.safe_load((REPOSITORY / "infra/docker/build.yaml").read_text())
     image = build["substitutions"]["_IMAGE"].replace("${_REGION}", "europe-west1")
     assert image.replace("$PROJECT_ID", project) == built
-    (step,) = build["steps"]
+    step, scan = build["steps"]
     assert (REPOSITORY / step["args"][1].removeprefix("--file=")).is_file()
+    assert re.fullmatch(r"anchore/grype:v[\d.]+@sha256:[0-9a-f]{64}", scan["name"])
+    assert scan["args"] == ["docker:$_IMAGE", "--only-fixed", "--fail-on=critical"]
+    assert step["args"][2] == "--tag=$_IMAGE"
+    assert build["images"] == ["$_IMAGE"]  # pushed after the last step
     assert build["serviceAccount"].endswith("/progress-build@$PROJECT_ID.iam.gserviceaccount.com")
 
 
