@@ -232,6 +232,14 @@ def test_lists_their_members_and_own_words_equal_the_oracle_s(
 
 
 OWN, OTHER = {"user_id": "ann", "list_id": "l1"}, {"list_id": "l2"}
+BOB: Told = (  # who shares ann's items, and lists them under the same id
+    ("LearnerJoinedGroup", {"group_id": "g1"}),
+    ("ListPublished", {"list_id": "l1", "name": "Y", "scale": "HSK 2025"}),
+    *(("ReviewProcessed", {"item_id": one, "new_interval": 30}) for one in (*ITEMS, "i5")),
+    *(("ItemListed", {"list_id": "l1", "item_id": one, "headword": "Verbum"})
+      for one in (*ITEMS, "i5")),
+    ("ItemUnlisted", {"list_id": "l1", "item_id": "i2"}),
+)  # fmt: skip
 EXAMPLE: Told = (
     ("ItemPublished", {"item_id": "i2", "headword": "verb", "kind": "typing"}),
     ("ItemPublished", {"item_id": "i3", "headword": "", "kind": "typing"}),
@@ -256,12 +264,7 @@ EXAMPLE: Told = (
     ("ItemListed", {**OWN, "item_id": "i1", "headword": ""}),
     ("ItemListed", {**OWN, "item_id": "i44", "position": 1}),
     *(("ItemUnlisted", {**OWN, "item_id": one}) for one in ("i1", "i5")),
-    *((kind, {**data, "user_id": "bob"}) for kind, data in (
-        ("LearnerJoinedGroup", {"group_id": "g1"}),
-        ("ListPublished", {**OWN, "name": "Y", "scale": "HSK 2025"}),
-        *(("ReviewProcessed", {"item_id": one, "new_interval": 30}) for one in (*ITEMS, "i5")),
-        *(("ItemListed", {**OWN, "item_id": one, "headword": "Verbum"}) for one in (*ITEMS, "i5")),
-        ("ItemUnlisted", {**OWN, "item_id": "i2"}))),
+    *((kind, {**data, "user_id": "bob"}) for kind, data in BOB),
     ("ListArchived", {**OWN, **OTHER}),
 )  # fmt: skip
 
