@@ -467,7 +467,7 @@ archived.item_id IS NULL AND aside.item_id IS NULL
 -- they are few, and looks them up if they are many; in the past, it looks them up (`each` in projections/as_of.sql).
 LEFT JOIN LATERAL (
         SELECT d.item_id FROM items d WHERE d.item_id = s.item_id AND NOT d.in_catalogue /* each */
-    ) AS archived ON TRUE
+    ) AS archived ON archived.item_id = s.item_id
     {read_models/set_aside_items of_item}
 
 -- is_due --
