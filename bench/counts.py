@@ -74,8 +74,9 @@ _REQUEST = ("Python calls", "Redis commands", "Redis bytes in", "Redis bytes out
 _OF_ITEMS = """query Items($from: Date!, $to: Date!) {
     workload { due } dueForecast { items } languages { itemsStudied } knowledge { fading }
     due: itemStats(filter: DUE) { totalCount } level: itemStats(level: UNKNOWN) { totalCount }
-    lists { totalCount } tasks { pageInfo { endCursor } }
-    past: workload(asOf: "2025-02-01T00:00:00Z") { due }
+    lists { totalCount } tasks { pageInfo { endCursor } } scales { name }
+    userProgress { masteryStats { unlearned } }
+    past: userProgress(asOf: "2025-02-01T00:00:00Z") { masteryStats { unlearned } }
     missed: itemStats(filter: MISSED, from: $from, to: $to, language: "und") { totalCount }
 }"""
 # The event loop's calls depend on when the sockets become ready.
@@ -213,8 +214,12 @@ class Paths:
             ab_rows.expect_success(self._connection, operation_id)
 
     def age_catalogue(self) -> None:
-        """Add 100,000 archived items, 100,000 described ones and 10,000 lists."""
-        for block in ("old items", "old lists", "settle"):
+        """Add 300,000 archived items, 300,000 described ones, 100,000 lists, and other learners.
+
+        10,000 of these are members of a group; one has 20,000 own words, which are set aside.
+        """
+        parts = ("items", "sizes", "lists", "members", "choices", "words")
+        for block in (*(f"old {part}" for part in parts), "settle"):
             self._connection.run(blocks("counts")[block])
 
     def ask(

@@ -23,11 +23,28 @@ LIMIT 45;
 -- old items --
 INSERT INTO items (item_id, headword, level, domains, described_at, decided_at, decided_id, in_catalogue)
 SELECT 'an item of the former word list ' || n, 'word', 'A1', '{}', '2020-01-01', '2020-01-01', gen_random_uuid(),
-    n > 100000
-FROM generate_series(1, 200000) AS n;
+    n > 300000
+FROM generate_series(1, 600000) AS n;
+
+-- old sizes --
+INSERT INTO catalogue_sizes VALUES ('pair', '', 'und', '', 0, 300000), ('level', 'A1', 'und', '', 0, 300000),
+    ('scale', 'Scale', '', '', 0, 100000);
 
 -- old lists --
-INSERT INTO lists (list_id, is_archived, name) SELECT 'list ' || n, FALSE, 'List' FROM generate_series(1, 10000) AS n;
+INSERT INTO lists (list_id, is_archived, name, scale)
+SELECT 'list ' || n, FALSE, 'List', 'Scale' FROM generate_series(1, 100000) AS n;
+
+-- old members --
+INSERT INTO group_members SELECT 'old group', 'member ' || n, '2020-01-01', gen_random_uuid(), TRUE
+FROM generate_series(1, 10000) AS n;
+
+-- old choices --
+INSERT INTO set_aside_items SELECT 'member 1', 'own ' || n, '2020-01-01', gen_random_uuid(), TRUE
+FROM generate_series(1, 20000) AS n;
+
+-- old words --
+INSERT INTO own_words SELECT 'member 1', 'own ' || n, '2020-01-01', gen_random_uuid(), 'word'
+FROM generate_series(1, 20000) AS n;
 
 -- settle --
 VACUUM (ANALYZE);

@@ -46,8 +46,8 @@ PRESENT = (
 OWN = tuple(name for name in PRESENT if name.startswith("own_"))
 # The relations that do not depend on the events of learners.
 CATALOGUE = (
-    *("items", "item_places", "catalogue_counts", "level_totals"),
-    *("lists", "listed_items", "list_assignments"),
+    *("items", "item_places", "lists", "catalogue_sizes", "catalogue_counts", "level_totals"),
+    *("listed_items", "list_assignments"),
 )
 # Tables of sums over all learners. A rebuild from the archive computes these tables last.
 SUMS = ("item_difficulty", "group_items")
@@ -167,9 +167,10 @@ def _as_of_queries(*, live: bool, items: str) -> dict[str, str]:
         "segments": blocks("projections/as_of")["segments"],
         **{
             name: fill(f"read_models/{name}", "as_of", **facts.parts())
-            for name in ("deleted_learners", "items", "reviews")
+            for name in ("deleted_learners", "items", "catalogue_sizes", "reviews")
         },
         "waiting": blocks("read_models/items")["waiting"],
+        "moved": blocks("read_models/catalogue_sizes")["moved"],
         "item_stats": fill("read_models/item_stats", items, **facts.parts()),
         **{name: fill("projections/as_of", "own rows", name=name) for name in OWN},
     }
@@ -179,6 +180,7 @@ def _as_of_queries(*, live: bool, items: str) -> dict[str, str]:
             "zone_offsets",
             "segments",
             "waiting",
+            "moved",
             *(n for n in CATALOGUE if n in queries),
         )
         of_weeks = ("answered_weeks", "returned_answers", "remembered_returns")

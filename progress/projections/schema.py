@@ -41,6 +41,7 @@ REALTIME = (
     ReadModel("facts", internal="the typed events that the folds read"),
     ReadModel("display_names", internal="personal: joined to learners, and never in a view"),
     ReadModel("items", internal="the catalogue: joined to a learner's items", has_view=True),
+    ReadModel("catalogue_sizes", internal="sums by shard, added up by `scales` and others"),
     ReadModel("lists", internal="the catalogue's lists: joined to a learner's items"),
     ReadModel("listed_items", internal="the items of the catalogue's lists"),
     ReadModel("list_assignments", internal="the catalogue's lists of each group"),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Relations that every bucket needs. A rebuild computes them once and stores them, because the
 # offsets of the time zones take a second to compute.
-SHARED = ("items", "catalogue_counts", "zone_offsets")
+SHARED = ("items", "catalogue_sizes", "catalogue_counts", "zone_offsets")
 
 _MEMORY = "2GB"
 

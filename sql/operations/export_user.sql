@@ -96,7 +96,7 @@ batch_learners AS (
 ), catalogue_shares AS (
     {read_models/catalogue_shares studied}
 ), catalogue_counts AS (
-    {read_models/catalogue_counts counted}
+    {read_models/catalogue_counts definition}
 ), learner AS (
     SELECT user_id FROM batch_learners
 ), totals AS (

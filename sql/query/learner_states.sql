@@ -26,12 +26,6 @@ today AS (
         least(ends_at, CAST(CAST(CAST(:now AS timestamptz) + shift AS date) + 1 AS timestamptz) - shift) AS expires_at
     FROM local_time
 ),
-catalogue AS MATERIALIZED (
-    SELECT {read_models/items primary_language} AS language, {read_models/items kind} AS item_kind,
-        sum(i.items) AS items
-    FROM (SELECT i.language, i.kind, count(*) AS items FROM items i WHERE i.in_catalogue GROUP BY 1, 2) AS i
-    GROUP BY 1, 2
-),
 shared AS MATERIALIZED (
     SELECT sum(catalogue_version) AS catalogue, max(swap_version) AS swap FROM checkpoints
 )
@@ -47,7 +41,7 @@ SELECT
     CAST(floor(p.study_seconds / 60.0) AS bigint)      AS total_study_time_minutes,
     CAST(p.correct_answers AS double precision)
         / nullif(p.answers, 0)                         AS accuracy_rate,
-    unlearned.items                                    AS unlearned,
+    ({read_models/user_progress unlearned})            AS unlearned,
     p.learning,
     p.short_term                                       AS short_term_mastered,
     p.long_term                                        AS long_term_mastered,
@@ -57,21 +51,5 @@ FROM today
 CROSS JOIN shared
 LEFT JOIN learner_versions v ON v.user_id = today.user_id
 LEFT JOIN user_progress p ON p.user_id = today.user_id
-CROSS JOIN LATERAL (
-    SELECT CAST(coalesce(sum(coalesce(c.items, 0) - m.items), sum(c.items), 0) AS bigint) AS items
-    FROM catalogue c
-    FULL JOIN (
-        SELECT {read_models/items primary_language} AS language, {read_models/items kind} AS item_kind,
-            sum(i.items) AS items
-        FROM (
-            SELECT i.language, i.kind, count(*) FILTER (WHERE i.in_catalogue) AS items
-            FROM item_stats s
-            JOIN items i ON i.item_id = s.item_id AND i.described_at IS NOT NULL
-            WHERE s.user_id = today.user_id
-            GROUP BY 1, 2
-        ) AS i
-        GROUP BY 1, 2
-    ) AS m USING (language, item_kind)
-) AS unlearned
 {read_models/learning_streaks latest}
 {read_models/learning_streaks longest};

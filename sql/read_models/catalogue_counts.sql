@@ -11,22 +11,9 @@ CREATE TABLE catalogue_counts (
     PRIMARY KEY (kind, name, language, item_kind)
 );
 
--- counted --
-SELECT 'level' AS kind, i.level AS name, {read_models/items primary_language} AS language,
-        {read_models/items kind} AS item_kind, count(*) AS items
-    FROM items i
-    WHERE i.in_catalogue AND i.level IS NOT NULL
-    GROUP BY 2, 3, 4
-    UNION ALL
-    SELECT 'domain', domain, {read_models/items primary_language}, {read_models/items kind}, count(*)
-    FROM items i
-    CROSS JOIN LATERAL unnest(i.domains) AS domain
-    WHERE i.in_catalogue
-    GROUP BY 2, 3, 4
-
 -- fold --
 WITH counted AS MATERIALIZED (
-    {read_models/catalogue_counts counted}
+    {read_models/catalogue_counts definition}
 ), gone AS (
     DELETE FROM catalogue_counts t
     WHERE EXISTS (SELECT FROM batch_items)
@@ -43,23 +30,11 @@ ON CONFLICT (kind, name, language, item_kind) DO UPDATE SET items = excluded.ite
 WHERE t.items <> excluded.items;
 
 -- definition --
--- The items are first counted for each combination of level, domains, language and kind, because few exist.
-SELECT p.kind, p.name, {read_models/items primary_language} AS language, {read_models/items kind} AS item_kind,
-    CAST(sum(i.items) AS bigint) AS items
-FROM (
-    SELECT level, domains, language, kind, count(*) AS items
-    FROM items
-    WHERE in_catalogue
-    GROUP BY level, domains, language, kind
-) AS i
-CROSS JOIN LATERAL (
-    SELECT 'level' AS kind, i.level AS name WHERE i.level IS NOT NULL
-    UNION ALL
-    SELECT 'domain', d.name
-    FROM (VALUES ('R'), ('W'), ('L'), ('S')) AS d (name)
-    WHERE i.domains LIKE '%' || d.name || '%'
-) AS p
-GROUP BY p.kind, p.name, {read_models/items primary_language}, {read_models/items kind}
+SELECT kind, name, language, item_kind, CAST(sum(size) AS bigint) AS items
+    FROM catalogue_sizes
+    WHERE kind IN ('level', 'domain')
+    GROUP BY kind, name, language, item_kind
+    HAVING sum(size) > 0
 
 -- in_pairs --
 -- True if the items of a row c are of one of the pairs of language and kind of the row `learner`, as of the last batch

@@ -467,7 +467,7 @@ archived.item_id IS NULL AND aside.item_id IS NULL
 -- they are few, and looks them up if they are many; in the past, it looks them up (`each` in projections/as_of.sql).
 LEFT JOIN LATERAL (
         SELECT d.item_id FROM items d WHERE d.item_id = s.item_id AND NOT d.in_catalogue /* each */
-    ) AS archived ON TRUE
+    ) AS archived ON archived.item_id = s.item_id
     {read_models/set_aside_items of_item}
 
 -- is_due --
@@ -658,17 +658,18 @@ FROM answered a;
 -- that the reader is shown. The items are first counted by tag, because primary_language takes time and tags are few.
 SELECT {read_models/items primary_language} AS language, CAST(sum(i.items) AS bigint) AS items_studied,
     CAST(sum(i.answers) AS bigint) AS answers,
-    count(DISTINCT {read_models/items kind}) FILTER (WHERE i.has_kind) AS kinds
+    count(DISTINCT coalesce(CASE WHEN own.counts THEN i.own_kind ELSE i.kind END, ''))
+        FILTER (WHERE i.is_described OR own.counts) AS kinds
 FROM (
-    SELECT i.language, CASE WHEN own.counts THEN o.kind ELSE i.kind END AS kind,
-        i.described_at IS NOT NULL OR own.counts AS has_kind, count(*) AS items, sum(asked.answers) AS answers
+    SELECT i.language, i.kind, i.described_at IS NOT NULL AS is_described, w.own,
+        CASE WHEN w.own THEN o.kind END AS own_kind, count(*) AS items, sum(asked.answers) AS answers
     FROM item_stats asked
     LEFT JOIN LATERAL (SELECT * FROM items d WHERE d.item_id = asked.item_id /* each */) AS i ON TRUE
     {read_models/own_words of_item}
-    CROSS JOIN LATERAL (SELECT w.own AND {read_models/items primary_language} = 'und' AS counts) AS own
     WHERE asked.user_id = :user_id
-    GROUP BY 1, 2, 3
+    GROUP BY 1, 2, 3, 4, 5
 ) AS i
+CROSS JOIN LATERAL (SELECT i.own AND {read_models/items primary_language} = 'und' AS counts) AS own
 GROUP BY 1
 ORDER BY items_studied DESC, language;
 

@@ -17,6 +17,12 @@ CREATE TABLE items (
 
 CREATE INDEX items_archived ON items (item_id) WHERE NOT in_catalogue;
 
+-- For the past: the items of which later events tell.
+CREATE INDEX items_by_decision ON items (decided_at);
+
+-- Under this name, the present items are read inside a statement about the past, too.
+CREATE VIEW present_items AS SELECT * FROM items;
+
 -- fold --
 IF has_catalogue THEN
 WITH arrived AS MATERIALIZED (
@@ -36,7 +42,7 @@ WITH arrived AS MATERIALIZED (
     FROM arrived
     WHERE described
     ORDER BY item_id, occurred_at DESC, event_id DESC
-)
+), put AS (
 INSERT INTO items AS i
 SELECT c.item_id, d.headword, d.level, coalesce(d.domains, '{}'), d.occurred_at, d.event_id,
     c.occurred_at, c.event_id, c.described, d.language, d.kind
@@ -60,7 +66,25 @@ ON CONFLICT (item_id) DO UPDATE SET
             (excluded.decided_at, excluded.decided_id, excluded.in_catalogue)
         ) AS n (decided_at, decided_id, in_catalogue)
         ORDER BY n.decided_at DESC, n.decided_id DESC
-        LIMIT 1);
+        LIMIT 1)
+RETURNING i.item_id, i.level, i.domains, i.language, i.kind, i.in_catalogue
+), changed AS (   -- the rows as they are, and as they were
+    SELECT *, 1 AS items FROM put
+    UNION ALL
+    SELECT i.item_id, i.level, i.domains, i.language, i.kind, i.in_catalogue, -1
+    FROM put
+    CROSS JOIN LATERAL (SELECT * FROM items i WHERE i.item_id = put.item_id OFFSET 0) AS i
+), counted AS (
+    SELECT level, array_to_string(domains, '') AS domains, language, kind, in_catalogue, items FROM changed
+)
+INSERT INTO catalogue_sizes AS t
+SELECT s.kind, s.name, s.language, s.item_kind, window_shard, s.size
+FROM (
+    {read_models/catalogue_sizes of_items}
+) AS s
+WHERE s.size <> 0
+ORDER BY s.kind, s.name, s.language, s.item_kind
+{read_models/catalogue_sizes added};
 END IF;
 
 -- definition --

@@ -20,12 +20,26 @@ CREATE INDEX lists_by_scale ON lists (scale) WHERE scale IS NOT NULL AND NOT is_
 -- Fold these events: add to the rows what follows from the events alone.
 CREATE FUNCTION fold_lists(positions bigint[]) RETURNS void LANGUAGE plpgsql AS $lists$
 BEGIN
-{read_models/lists of_window}
+{read_models/lists of_window}, put AS (
 INSERT INTO lists AS l
 {read_models/lists definition}
 ORDER BY list_id
 ON CONFLICT (list_id) DO UPDATE SET
-{read_models/lists later};
+{read_models/lists later}
+RETURNING l.list_id, l.scale, l.is_archived
+), changed AS (
+    SELECT *, 1 AS lists FROM put
+    UNION ALL
+    SELECT l.list_id, l.scale, l.is_archived, -1 FROM put JOIN lists l ON l.list_id = put.list_id
+)
+INSERT INTO catalogue_sizes AS t
+SELECT 'scale', c.scale, '', '', event_store.shard_of('list-' || c.list_id), sum(c.lists)
+FROM changed c
+WHERE c.scale IS NOT NULL AND NOT c.is_archived
+GROUP BY 2, 5
+HAVING sum(c.lists) <> 0
+ORDER BY 2, 5
+{read_models/catalogue_sizes added};
 END
 $lists$;
 
@@ -306,11 +320,13 @@ LIMIT 50;
 
 -- scales --
 -- The scales of the lists that the reader sees, with the number of their lists that are not archived.
-SELECT l.scale AS name, count(*) AS lists
+SELECT l.scale AS name, CAST(sum(l.lists) AS bigint) AS lists
 FROM (
-    {read_models/lists visible}
+    SELECT l.scale, 1 AS lists FROM ({read_models/lists own}) AS l WHERE l.scale IS NOT NULL AND NOT l.archived
+    UNION ALL
+    SELECT s.name, s.size FROM catalogue_sizes s WHERE s.kind = 'scale'
 ) AS l
-WHERE l.scale IS NOT NULL AND NOT l.archived
 GROUP BY l.scale
+HAVING sum(l.lists) > 0
 ORDER BY lists DESC, l.scale COLLATE "C"
 LIMIT 100;

@@ -49,7 +49,7 @@ LEFT JOIN own_words o ON CAST(:is_learner AS boolean) AND o.user_id = :user_id A
 
 -- shown --
 -- The headword and its kind: those of the description i or, if it has no headword, those of the own word o.
-CROSS JOIN LATERAL (SELECT coalesce(i.headword, '') = '' AND o.headword IS NOT NULL AS own) AS is_shown
+CROSS JOIN LATERAL (SELECT o.headword IS NOT NULL AND coalesce(i.headword, '') = '' AS own) AS is_shown
 CROSS JOIN LATERAL (
     SELECT is_shown.own, CASE WHEN is_shown.own THEN o.headword ELSE nullif(i.headword, '') END AS headword,
         CASE WHEN is_shown.own THEN o.kind ELSE i.kind END AS kind

@@ -141,18 +141,26 @@ CROSS JOIN today
 WHERE p.user_id = :user_id;
 
 -- unlearned --
--- The number of the catalogue's items that the learner has not met, in the pairs of language and kind of the described
--- items that the learner met; in all pairs, if the learner met none. The items are first counted by tag, because
--- primary_language takes time and tags are few.
-SELECT CAST(coalesce(sum(one.unmet) FILTER (WHERE one.is_met), sum(one.unmet), 0) AS bigint)
+-- The number of the catalogue's items that the learner of `today` has not met, in the pairs of language and kind of the
+-- described items that the learner met; in all pairs, if the learner met none. The items are first counted by tag,
+-- because primary_language takes time and tags are few.
+SELECT CAST(coalesce(sum(coalesce(c.items, 0) - m.items), (
+        SELECT sum(c.size) FROM catalogue_sizes c WHERE c.kind = 'pair'
+    ), 0) AS bigint)
     FROM (
-        SELECT sum(i.unmet) AS unmet, bool_or(i.is_met) AS is_met
+        SELECT {read_models/items primary_language} AS language, {read_models/items kind} AS item_kind,
+            sum(i.items) AS items
         FROM (
-            SELECT i.language, i.kind, count(*) FILTER (WHERE i.in_catalogue AND s.item_id IS NULL) AS unmet,
-                bool_or(i.described_at IS NOT NULL AND s.item_id IS NOT NULL) AS is_met
-            FROM items i
-            LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = i.item_id
-            GROUP BY i.language, i.kind
+            SELECT i.language, i.kind, count(*) FILTER (WHERE i.in_catalogue) AS items
+            FROM item_stats s
+            CROSS JOIN LATERAL (SELECT * FROM items d WHERE d.item_id = s.item_id /* each */) AS i
+            WHERE s.user_id = today.user_id AND i.described_at IS NOT NULL
+            GROUP BY 1, 2
         ) AS i
-        GROUP BY {read_models/items primary_language}, i.kind
-    ) AS one
+        GROUP BY 1, 2
+    ) AS m
+    CROSS JOIN LATERAL (
+        SELECT sum(c.size) AS items
+        FROM catalogue_sizes c
+        WHERE c.kind = 'pair' AND c.name = '' AND c.language = m.language AND c.item_kind = m.item_kind
+    ) AS c

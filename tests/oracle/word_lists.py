@@ -8,9 +8,15 @@ from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
-from tests.oracle.catalogue import Description, archived, descriptions
+from tests.oracle.catalogue import (
+    Description,
+    archived,
+    catalogue,
+    catalogue_counts,
+    descriptions,
+)
 from tests.oracle.days import day, day_of, last_days, masteries
-from tests.oracle.events import LEARNERS, Row, World, ratio
+from tests.oracle.events import LEARNERS, Row, Rows, World, defines, ratio
 from tests.oracle.groups import members as members_of
 from tests.oracle.items import item_of, item_stats, items_by_language, pairs_met
 from tests.oracle.levels import forecast, sums_of_items
@@ -165,6 +171,17 @@ def assigned_lists(world: World, user_id: str, reader: Reader = LEARNER) -> set[
 
 def list_items(world: World, user_id: str, found: List, reader: Reader = LEARNER) -> list[Row]:
     return [shown_item(world, user_id, item, reader) for item in members(world, user_id, found)]
+
+
+@defines("catalogue_sizes")
+def catalogue_sizes(world: World) -> Rows:
+    scales = [one.scale for one in all_lists(world, None) if one.scale and not one.archived]
+    pairs = [descriptions(world)[item_id].pair for item_id in catalogue(world)]
+    sizes: Rows = {("scale", f"{scale}  "): {"size": scales.count(scale)} for scale in scales}
+    sizes |= {
+        ("pair", f" {one} {kind or ''}"): {"size": pairs.count((one, kind))} for one, kind in pairs
+    }
+    return sizes | {key: {"size": row["items"]} for key, row in catalogue_counts(world).items()}
 
 
 def scales(world: World, user_id: str, reader: Reader = LEARNER) -> list[Row]:

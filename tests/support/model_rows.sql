@@ -138,6 +138,10 @@ SELECT item_id, headword, coalesce(level, 'UNKNOWN') AS level,
     language, kind
 FROM items WHERE described_at IS NOT NULL;
 
+-- catalogue_sizes --
+SELECT kind, concat_ws(' ', name, language, item_kind) AS place, CAST(sum(size) AS bigint) AS size
+FROM catalogue_sizes GROUP BY 1, 2 HAVING sum(size) <> 0;
+
 -- catalogue_counts --
 SELECT kind, concat_ws(' ', name, language, item_kind) AS place, items FROM catalogue_counts;
 

@@ -42,6 +42,7 @@ _SETTINGS = {
     "enable_nestloop": "off",
     "enable_mergejoin": "off",
     "work_mem": "32MB",
+    "random_page_cost": "1.1",  # as in Reader
 }
 
 Parameters = Mapping[str, object]

@@ -46,8 +46,14 @@ class Reader:
 
     def __init__(self, target: Settings | str) -> None:
         settings = target if isinstance(target, Settings) else current()
+        # Pages cost the same in any order: rows of one learner are read by key, also where another
+        # learner has most rows of a table.
         self._open = functools.partial(
-            Database, target, name="query", search_path=f"{schema.schema_name()}, event_store"
+            Database,
+            target,
+            name="query",
+            search_path=f"{schema.schema_name()}, event_store",
+            random_page_cost="1.1",
         )
         self._database = self._open(
             size=settings.database_pool_size, idle_s=settings.database_pool_idle_seconds
