@@ -49,7 +49,8 @@ def test_a_missing_row_of_any_table_is_a_difference(folded: Connection) -> None:
         checks.fold(folded)
         found = checks.compare(folded)
     assert {(one.table, one.missing, one.extra) for one in found} == {
-        (table, 1, 0) for table in definitions.TABLES
+        (table, 1, int(table == "catalogue_sizes"))  # its rows are sums, of which a part is lost
+        for table in definitions.TABLES
     }
     assert all(one.example.startswith('"(') for one in found)
 
