@@ -59,7 +59,7 @@ HAVING sum(size) > 0
 -- The items of which an event tells that is not folded, or that occurred after the time. With knownAt, every item.
 SELECT i.item_id
 FROM present_items i
-WHERE i.decided_at > CASE WHEN CAST(:known_at AS timestamptz) IS NULL THEN :as_of ELSE '-infinity' END
+WHERE i.decided_at > CASE WHEN CAST(:known_at AS timestamptz) IS NULL THEN CAST(:as_of AS timestamptz) ELSE '-infinity' END
 UNION
 SELECT CAST(w.item_id AS text) COLLATE "C" FROM waiting w
 
