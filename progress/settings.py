@@ -55,7 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     db_name: str | None = None
     db_iam_user: str | None = None
     """The instance, the database and the login for Cloud SQL. Without `DATABASE_URL`, Progress
-    connects with these, through Google's Cloud SQL connector and with IAM.
+    connects with these, through Google's Cloud SQL connector and with IAM. With it, `progress
+    doctor` looks at the backups of the instance.
     """
     cloud_sql_address: str | None = None
     """The private address of Cloud SQL, for the connector, if it has one. A function's start-up
