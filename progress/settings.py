@@ -55,10 +55,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     db_name: str | None = None
     db_iam_user: str | None = None
     """The instance, the database and the login for Cloud SQL. Without `DATABASE_URL`, Progress
-    connects with these, through Google's Cloud SQL connector and with IAM.
+    connects with these, through Google's connector and with IAM. `progress doctor` looks at the
+    instance's backups.
     """
     cloud_sql_address: str | None = None
-    """The private address of Cloud SQL, for the connector, if it has one. A function's start-up
+    """Cloud SQL's private address, for the connector. A function's start-up
     probe (`/startup`) waits until it accepts TCP connections.
     """
     database_pool_size: _Positive = 10
@@ -69,7 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     where the database admits few connections.
     """
     redis_url: str | None = None
-    """An optional Redis server for the cache and the rate limit that all instances share. It needs
+    """An optional Redis server for the cache and the rate limit of all instances. It needs
     no persistence. Its user must be allowed to write and to run scripts (`EVAL`); otherwise
     `progress doctor` and `/ready` (`"cache": "rejects"`) say so, and the database answers more.
     Configure a memory limit and the policy `volatile-ttl`: what expires first is evicted first. A

@@ -23,10 +23,11 @@ locals {
       permissions = ["iam.serviceAccounts.signBlob"]
     }
 
-    # The query function and the job `release` read the number of undelivered messages and the schedules' states.
+    # The query function and the job `release` read the number of undelivered messages, and the states of schedules and
+    # backups.
     progressMeasurements = {
-      title       = "Progress: read measurements of Cloud Monitoring, and schedules"
-      permissions = ["cloudscheduler.jobs.list", "monitoring.timeSeries.list"]
+      title       = "Progress: read measurements of Cloud Monitoring, schedules and backups"
+      permissions = ["cloudscheduler.jobs.list", "cloudsql.backupRuns.list", "monitoring.timeSeries.list"]
     }
 
     # Cloud Scheduler creates backups of Cloud SQL.

@@ -5,17 +5,33 @@
 
 _tfvars="$(dirname "${BASH_SOURCE[0]}")/../terraform/environments/$1.tfvars"
 if [ ! -f "$_tfvars" ]; then # unset PROJECT, so that no command uses the previous environment
-    unset PROJECT REGION CLOUDSDK_CORE_PROJECT CLOUDSDK_RUN_REGION
+    unset TFVARS PROJECT REGION CLOUDSDK_CORE_PROJECT CLOUDSDK_RUN_REGION
     unset -f progress
     echo "unknown environment '$1': expected one of $(cd "${_tfvars%/*}" && echo *.tfvars)" >&2
     return 1
 fi
 _tfvar() { sed -n "s/^$1 *= *\"\(.*\)\".*/\1/p" "$_tfvars"; }
 
+TFVARS="environments/$1.tfvars" # in infra/terraform
 PROJECT="$(_tfvar project_id)"
 REGION="$(_tfvar region)"
 REGION="${REGION:-europe-west1}"
-export PROJECT REGION CLOUDSDK_CORE_PROJECT="$PROJECT" CLOUDSDK_RUN_REGION="$REGION"
+export TFVARS PROJECT REGION CLOUDSDK_CORE_PROJECT="$PROJECT" CLOUDSDK_RUN_REGION="$REGION"
+
+# Restore the newest backup of Cloud SQL into an instance of its own, check it as the owner, and delete it.
+_drill() {
+    local backup host code=0 name
+    name="drill-$(date -u +%Y%m%d-%H%M%S)"
+    backup="$(gcloud sql backups list --filter='instance=progress AND state=SUCCESSFUL' --sort-by=~backupInterval.endTime --limit=1 --format='value(name)')" || return 1
+    [ "$backup" ] || { echo "Cloud SQL has no backup" >&2 && return 1; }
+    gcloud sql backups restore "$backup" --restore-instance="$name" --region="$REGION" --availability-type=ZONAL --quiet &&
+        host="$(gcloud sql instances describe "$name" --format='value(ipAddresses[0].ipAddress)')" &&
+        progress drill --host="$host" || code=1
+    gcloud sql instances patch "$name" --no-deletion-protection --quiet || code=1
+    gcloud sql instances delete "$name" --enable-final-backup --final-backup-retention-days=1 --quiet || { echo "delete $name, which costs money" >&2 && code=1; }
+    [ $code = 0 ] && echo "The backup $backup was restored, and $name deleted."
+    return $code
+}
 
 progress() {
     if [ "$1" = schedule ]; then
@@ -24,6 +40,10 @@ progress() {
     fi
     if [[ " $* " = *" --engine beam "* ]]; then # the image has no Beam
         command progress "$@"
+        return
+    fi
+    if [ "$*" = drill ] && [ "$(_tfvar database)" = cloud_sql ]; then
+        _drill
         return
     fi
     local arguments execution status output previous code=0 job=progress-release

@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from exit_status import Failed, log
@@ -17,6 +18,8 @@ MISSING = (
     "gcloud is not installed or not in PATH: https://cloud.google.com/sdk/docs/install; then open "
     "a new shell"
 )
+_BUILD_REGION = "europe-west1"  # new projects may build in six regions only
+ROOT = Path(__file__).resolve().parents[2]
 _ERROR_CHARACTERS = 2_000  # an error message shows only the end of gcloud's stderr
 
 
@@ -70,6 +73,18 @@ class Cloud:
         answer = self._read("revisions", "describe", revision)
         image = str(answer["spec"]["containers"][0]["image"])
         return image if "@" in image else str(answer["status"]["imageDigest"])
+
+    def build(self) -> str:
+        """Build this clone, as step 7 of docs/first-cloud.md, and return the image by digest."""
+        arguments = (
+            "builds", "submit", str(ROOT), f"--config={ROOT}/infra/docker/build.yaml",
+            f"--gcs-source-staging-dir=gs://{self.project}-sources/builds",
+            f"--substitutions=_REGION={self.region}", f"--region={_BUILD_REGION}",
+            f"--project={self.project}", "--suppress-logs", "--quiet", "--format=json",
+        )  # fmt: skip
+        log(f"    $ {shlex.join(['gcloud', *arguments])}")
+        (built,) = json.loads(run(arguments, self.job_timeout_s))["results"]["images"]
+        return f"{built['name'].rpartition(':')[0]}@{built['digest']}"
 
     def deploy(self, service: str, image: str) -> str:
         """Create a revision without traffic, wait until it is ready, and return its name.

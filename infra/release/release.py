@@ -1,6 +1,6 @@
 """Release an image to an environment, or roll the last release back.
 
-    release.py deploy   --environment prod --project P --image IMAGE@sha256:…
+    release.py deploy   --environment prod --project P [--image IMAGE@sha256:…]
     release.py rollback --environment prod --project P
 
 The region is that of the environment's tfvars. Only one of these may run at a time.
@@ -36,7 +36,8 @@ def main() -> int:
     cloud = Cloud(arguments.project, environments.read(arguments.environment)["region"])
     try:
         if arguments.command == "deploy":
-            deploy(cloud, arguments.image, HOLD_S[arguments.environment], arguments.address)
+            image = arguments.image or cloud.build()
+            deploy(cloud, image, HOLD_S[arguments.environment], arguments.address)
         else:
             roll_back(cloud, only_unfinished=arguments.unfinished)
     except (Failed, KeyboardInterrupt) as error:
@@ -137,7 +138,7 @@ def _parse_arguments() -> argparse.Namespace:
         command.add_argument("--environment", required=True, choices=HOLD_S)
         command.add_argument("--project", required=True)
     deploying = commands.choices["deploy"]
-    deploying.add_argument("--image", type=_parse_image, required=True)
+    deploying.add_argument("--image", type=_parse_image, help="without it, build this clone")
     deploying.add_argument(
         "--address", help=f"URL of the load balancer that routes requests with SMOKE_KEY to {GREEN}"
     )

@@ -13,8 +13,21 @@ locals {
   is_published = startswith(coalesce(var.image, "none"), "ghcr.io/")
   image = var.delivered_image != null ? var.delivered_image : (
     local.is_published ? "${local.registry}/ghcr/${trimprefix(var.image, "ghcr.io/")}" :
-    coalesce(var.image, "${local.registry}/progress/progress:latest")
+    coalesce(
+      var.image, one(data.google_artifact_registry_docker_image.built[*].self_link),
+      "${local.registry}/progress/progress:latest"
+    )
   )
+}
+
+# The digest of the newest build: a job looks a tag up at each execution, and would run the next build before a release
+# has migrated the database. The pipeline's images are elsewhere.
+data "google_artifact_registry_docker_image" "built" {
+  count = var.image == null && var.delivered_image == null && var.github == null ? 1 : 0
+
+  location      = var.region
+  repository_id = "progress"
+  image_name    = "progress:latest"
 }
 
 # Cloud Run cannot pull from ghcr.io itself.

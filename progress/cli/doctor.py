@@ -17,7 +17,7 @@ import typer
 from rich.table import Column, Table
 
 from progress import __version__, settings
-from progress.adapters import storage, terminal
+from progress.adapters import cloud_sql_backups, storage, terminal
 from progress.adapters.postgres import database, table_locks
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import loopback
@@ -35,6 +35,7 @@ from progress.serve import data_folder
 
 _DEADLINE_S = 10.0
 STUCK_S = 60.0  # a fold holds its shard for less
+_BACKUP_LATE = timedelta(hours=36)
 _PENDING_S = 86_400.0  # as the alert "pending-events"
 _OUT, _OUT_S = "events out", 600.0
 _UNITS = ("events", "seconds")
@@ -290,6 +291,21 @@ def _look_at_dumps() -> tuple[str, list[Finding]]:
     return found, [Finding(f"no dump for over a day: {found}", do)] if is_late else []
 
 
+def _look_at_backups() -> tuple[str, list[Finding]]:
+    """Look for a backup of Cloud SQL; one is made every six hours."""
+    if not (instance := settings.current().instance_connection_name):
+        return "this is no Cloud SQL", []
+    backups = cloud_sql_backups.list_ended(instance)
+    whole = next((backup for backup in backups if not backup.error), None)
+    age = whole and datetime.now(UTC) - whole.ended_at
+    hours = f"{age / timedelta(hours=1):,.1f} hours old" if age is not None else "missing"
+    found, do = f"the newest backup of {instance} is {hours}", "see docs/runbook.md, Batch job"
+    findings = [Finding(found, do)] if age is None or age > _BACKUP_LATE else []
+    if backups and backups[0].error:
+        findings.append(Finding(f"a backup of {instance} failed: {backups[0].error}", do))
+    return found, findings
+
+
 def _look_at_backlog() -> tuple[str, list[Finding]]:
     undelivered = connections.count_undelivered()
     if isinstance(undelivered, str):
@@ -355,6 +371,7 @@ PARTS: dict[str, Callable[[], tuple[str, list[Finding]]]] = {
     "redis": _look_at_redis,
     "dead letters": _look_at_dead_letters,
     "dumps": _look_at_dumps,
+    "backups": _look_at_backups,
     "backlog": _look_at_backlog,
 }
 _READ_LOG = "read its log lines, and check that the database answers"
@@ -365,5 +382,6 @@ _REPAIRS = {
     "redis": "check that it runs, and that its user may write and run scripts (EVAL); "
     "until then, the database answers everything",
     "backlog": "run `progress status`",
+    "backups": "run `gcloud sql backups list --instance=progress`",
     "dumps": "repair or remove it, then run `progress dump`",
 }

@@ -138,6 +138,15 @@ def release(shard: Shard) -> None:
     Console().print(f"{' and '.join(ended)} ended: shard {shard} is free.", soft_wrap=True)
 
 
+@shards_group.command()
+def end_sessions() -> None:
+    """End all sessions of the database and admit no new one, so that it can be dropped."""
+    if not (url := settings.current().database_url):
+        raise SettingsError("DATABASE_URL is not set: only the owner can end all sessions")
+    count = shard_locks.end_all(url)
+    Console().print(f"{count:,} sessions ended. The database takes no other until it is dropped.")
+
+
 @erasures_group.callback()
 def group() -> None:
     """Make typer keep `apply` as a subcommand, although it is the only one."""
@@ -232,13 +241,22 @@ def load(
     apply()
 
 
-def drill_command() -> None:
+def drill_command(
+    host: Annotated[
+        str | None, typer.Option(help="Check the copy on this server instead, and restore nothing.")
+    ] = None,
+) -> None:
     """Restore the newest whole dump in DUMP_TO, or a new one, beside the database, and check it."""
     connections.use_stack()
     current = settings.current()
     if not current.database_url:
         raise SettingsError("DATABASE_URL is not set: a drill needs the URL of the owner")
     console = Console()
+    if host:
+        head, findings = drill.check_copy(current.database_url, host)
+        console.print(f"The copy on {host}, up to position {head:,}, was checked and compared.")
+        _raise_wrong(findings)
+        return
     with (
         tempfile.TemporaryDirectory() as folder,
         terminal.progress_bar(console, "loading", total=0) as show_progress,
@@ -259,5 +277,9 @@ def drill_command() -> None:
             f"The newer dump {name} is not whole: {lack}. The last whole one was restored.",
             soft_wrap=True,
         )
-    if wrong := done.findings:
-        raise ProgressError("; ".join(f"{each.found}: {each.do}" for each in wrong))
+    _raise_wrong(done.findings)
+
+
+def _raise_wrong(findings: list[checks.Finding]) -> None:
+    if findings:
+        raise ProgressError("; ".join(f"{each.found}: {each.do}" for each in findings))

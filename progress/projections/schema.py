@@ -148,7 +148,7 @@ def register(connection: "Connection", schema: str) -> None:
 
 def set_search_path(connection: "Connection", schema: str | None = None) -> None:
     """Set the connection's search path to the schema's read models and the event store."""
-    path = f"{_identifier(schema or schema_name())}, event_store"
+    path = f"{quote(schema or schema_name())}, event_store"
     connection.run_prepared("SELECT set_config('search_path', :path, false)", path=path)
 
 
@@ -346,11 +346,11 @@ def _path(name: str) -> str:
 
 
 def _name_schema(block: str, **names: str) -> str:
-    quoted = {part: _identifier(name) for part, name in names.items()}
+    quoted = {part: quote(name) for part, name in names.items()}
     return statements.fill("projections/rebuild", f"{block} schema", **quoted)
 
 
-def _identifier(name: str) -> str:
+def quote(name: str) -> str:
     from pg8000.native import identifier  # takes 20 ms; the query function does not need it
 
     quoted: str = identifier(name)

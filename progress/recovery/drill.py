@@ -7,10 +7,11 @@ import contextlib
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 from progress.adapters.postgres import database, statements
+from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive.manifests import Progress
 from progress.errors import ProgressError
@@ -54,12 +55,28 @@ def run(url: str, storage: Storage, archive: Storage, on_progress: Progress) -> 
             for one, lack in newer.items()
             if storage.has(f"{one}/{dumps.NAME}")  # else it may be under way
         ]
-        with contextlib.closing(database.connect(url)) as live:
-            logs = [database.run(one, _FILE, "sum log", upto=dump.head) for one in (live, copy)]
-        if logs[0] != logs[1]:
-            wrong = f"up to position {dump.head:,}, the dump differs from the live log"
-            findings.append(Finding(wrong, "run `progress check`, then dump the log again"))
+        findings += _compare(url, copy, dump.head)
     return Drill(name, dump, time.monotonic() - begun, findings, newer)
+
+
+def check_copy(url: str, host: str) -> tuple[int, list[Finding]]:
+    """Check a restored copy of the database of `url`, which has its logins, on another server.
+
+    Return the last position of its log, and what is wrong.
+    """
+    copy_url = f"{url}{'&' if urlsplit(url).query else '?'}host={quote(host)}"
+    rebuild.ensure(lambda: database.connect(copy_url))
+    with contextlib.closing(database.connect(copy_url)) as copy:
+        report = checks.run(copy, with_rows=True)
+        return report.head, [*report.findings, *_compare(url, copy, report.head)]
+
+
+def _compare(url: str, copy: Connection, upto: int) -> list[Finding]:
+    with contextlib.closing(database.connect(url)) as live:
+        logs = [database.run(one, _FILE, "sum log", upto=upto) for one in (live, copy)]
+    wrong = f"up to position {upto:,}, the copy differs from the live log"
+    do = "run `progress check`, then make another copy"
+    return [] if logs[0] == logs[1] else [Finding(wrong, do)]
 
 
 @contextlib.contextmanager

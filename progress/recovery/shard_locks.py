@@ -1,9 +1,13 @@
 """Shard locks: list and end the sessions that hold them. A fold holds its shard's advisory lock."""
 
+import contextlib
+from urllib.parse import urlsplit
+
 import msgspec
 
-from progress.adapters.postgres import database
+from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection, Failure
+from progress.adapters.postgres.url import parse_url
 from progress.errors import ProjectionError
 from progress.projections import schema
 
@@ -48,6 +52,22 @@ def release(connection: Connection, shard: int) -> list[str]:
         _end_session(connection, pid)
         ended.append(f"session {pid} ({login}, {application})")
     return ended
+
+
+def end_all(url: str) -> int:
+    """Let nobody open a session of the database any more, and end those that are open.
+
+    The owner calls it through the server's database `postgres`, also if it has been called before.
+    Return how many sessions were ended; raise ProjectionError as `release` does.
+    """
+    name = parse_url(url).database
+    server = urlsplit(url)._replace(path="/postgres").geturl()
+    with contextlib.closing(database.connect(server)) as connection:
+        connection.run(statements.fill(_FILE, "refuse sessions", name=schema.quote(name)))
+        sessions = database.run(connection, _FILE, "sessions of a database", name=name)
+        for (pid,) in sessions:
+            _end_session(connection, pid)
+    return len(sessions)
 
 
 def _end_session(connection: Connection, pid: int) -> None:

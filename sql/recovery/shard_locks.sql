@@ -38,6 +38,12 @@ JOIN pg_stat_activity a ON a.pid = c.pid
 WHERE cardinality(pg_blocking_pids(c.pid)) = 0
 ORDER BY a.pid;
 
+-- refuse sessions --
+ALTER DATABASE {name} ALLOW_CONNECTIONS false;
+
+-- sessions of a database --
+SELECT pid FROM pg_stat_activity WHERE datname = :name AND usename IS NOT NULL; -- no autovacuum
+
 -- end session --
 -- End the session. The result is true if the session has ended within the given time, or before this statement.
 SELECT pg_terminate_backend(CAST(:pid AS integer), CAST(:milliseconds AS bigint))

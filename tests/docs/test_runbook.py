@@ -66,7 +66,10 @@ def test_each_gcloud_command_in_the_runbook_exists_with_its_options(
             at = at["commands"][words.pop(0)]
         assert not at["commands"], f"{line}: incomplete command"
         flags = {word for word in words if word.startswith("--")}
-        assert flags <= {*at["flags"], *general}, line
+        known = {*at["flags"], *general}
+        assert {flag if flag in known else f"--{flag[5:]}" for flag in flags} <= known, (
+            line
+        )  # or --no-…
 
 
 @pytest.fixture

@@ -9,9 +9,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+import grpc
 import pytest
+from google.cloud.sqladmin_v1 import SqlBackupsServiceClient, types
+from google.cloud.sqladmin_v1.services.sql_backups_service.transports import (
+    SqlBackupsServiceGrpcTransport,
+)
 
 from progress import __version__, settings
+from progress.adapters import cloud_sql_backups
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Folder
@@ -28,6 +34,7 @@ from tests.support import (
     sample_events,
     stage,
 )
+from tests.support.fake_publisher import describe, serve_grpc
 from tests.support.postgres_servers import connect_plainly
 from tests.support.pushes import record_push
 
@@ -136,6 +143,45 @@ def test_the_newest_dump_is_described_and_a_missing_one_and_an_empty_database_ne
     batch.run(connection)
     archives.run(connection, Folder(tmp_path / "archive"))
     assert look(empty)[1][0][0] == "the database is empty beside an archive of 11 events"
+
+
+@pytest.mark.parametrize(
+    ("ended", "found"),
+    [
+        ({5: "SUCCESSFUL", 60: "FAILED"}, []),
+        ({0: "RUNNING", 35: "SUCCESSFUL"}, []),
+        ({37: "SUCCESSFUL"}, ["the newest backup of p:r:progress is 37.0 hours old"]),
+        ({1: "FAILED", 7: "SUCCESSFUL"}, ["a backup of p:r:progress failed: no space"]),
+        ({}, ["the newest backup of p:r:progress is missing"]),
+    ],
+)
+def test_a_late_or_failed_backup_of_cloud_sql_needs_a_person(
+    monkeypatch: pytest.MonkeyPatch, ended: dict[int, str], found: list[str]
+) -> None:
+    def answer(request: types.ListBackupsRequest, _: object) -> types.ListBackupsResponse:
+        assert (request.parent, request.filter) == ("projects/p", "instance:progress")
+        backups = [
+            types.Backup(
+                instance="progress",
+                state=state,
+                error={"message": "no space"} if state == "FAILED" else None,
+                backup_interval={"end_time": datetime.now(UTC) - timedelta(hours=hours)},
+            )
+            for hours, state in ended.items()
+        ]
+        at = int(request.page_token or 0)  # one for each page
+        more = str(at + 1) if at + 1 < len(backups) else ""
+        return types.ListBackupsResponse(backups=backups[at : at + 1], next_page_token=more)
+
+    monkeypatch.setenv("INSTANCE_CONNECTION_NAME", "p:r:progress")
+    settings.current.cache_clear()
+    handler = describe("google.cloud.sql.v1.SqlBackupsService", types, ListBackups=answer)
+    with serve_grpc(handler) as address, grpc.insecure_channel(address) as channel:
+        transport = SqlBackupsServiceGrpcTransport(channel=channel)
+        client = SqlBackupsServiceClient(transport=transport)
+        monkeypatch.setattr(cloud_sql_backups, "_client", lambda: client)
+        _, findings = doctor.PARTS["backups"]()
+    assert [finding.found for finding in findings] == found
 
 
 def test_an_event_that_waits_for_its_session_for_a_day_needs_a_person(

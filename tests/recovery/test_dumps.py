@@ -447,5 +447,5 @@ def test_a_drill_restores_the_last_whole_dump_beside_the_database_and_names_what
     dumps.run(filled, folder, nobody)
     filled.run(BLOCKS["record it at another time"])
     (found,) = drill.run(store.url, folder, NO_LEDGER, nobody).findings
-    assert "the dump differs from the live log" in found.found
+    assert "the copy differs from the live log" in found.found
     assert filled.run(databases) == before

@@ -12,6 +12,7 @@ import pytest
 from progress import settings
 from progress.adapters.postgres import database, logins
 from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.url import parse_url
 from progress.errors import ProgressError
 from progress.operations import erasure_steps, runner
 from progress.projections import batch, schema
@@ -181,12 +182,19 @@ def test_the_runbook_moves_the_database_from_neon_to_cloud_sql(
     before = answers(neon.url)
 
     make, move, go_on = blocks("Neon to Cloud SQL")
-    shell.type(*make, DATABASE_URL=cloud)
+    at = {"TFVARS": "environments/dev.tfvars"}
+    shell.type(*make, DATABASE_URL=cloud, **at)
     output = shell.type(*move, DATABASE_URL=cloud, CURRENT_DATABASE_URL=neon.url)
     assert "The log is complete" in output
     assert f"head {len(log['events'])}" in output
     assert [s[1] for s in shell.gcloud["subscriptions"]] == ["", "", ""]
-    shell.type(*go_on, DATABASE_URL=cloud)
+    shell.type(*go_on, DATABASE_URL=cloud, **at)
+    # Terraform, then the revisions that it has made, then the messages that Neon has got.
+    apply = ["terraform", "-chdir=infra/terraform", "apply"]
+    told = [s for s in shell.gcloud["told"] if s[:3] == apply or {"update-traffic", "seek"} & {*s}]
+    assert told[1][3] == "-var-file=environments/dev.tfvars"
+    names = ("progress-project", "progress-ingest", "progress-query", INGEST)
+    assert [s[3] for s in told[2:]] == [*names]
     assert [s[3] for s in shell.gcloud["told"] if "seek" in s] == [INGEST]
     assert [s[1] for s in shell.gcloud["subscriptions"]] == [
         f"https://{INGEST}", "https://progress-projection-sub", ""
@@ -205,3 +213,71 @@ def test_the_runbook_moves_the_database_from_neon_to_cloud_sql(
         batch.run(new)
         assert not sample_events.find_differences(new)
         assert checks.check_roles(new) == []
+
+
+def test_neon_is_restored_whatever_its_branch_and_its_database_are_called(
+    stores: Callable[[], Store], shell: Shell
+) -> None:
+    neon = stores()
+    with closing(connect(neon.url)) as old:
+        sample_events.record_lessons(old, *USERS)
+        log = every_row(old, "every row of the log")
+    shell.type("progress dump gs://p-progress-backup/log", DATABASE_URL=neon.url)
+    recipes = blocks("Restore the event store")
+    branch, dump = (block for block in recipes if "neon" in block[0])
+    shell.type(*branch, *dump, DATABASE_URL=neon.url)
+    assert [words for words in shell.gcloud["told"] if words[2:3] == ["restore"]]
+    with closing(connect(neon.url)) as new:
+        assert every_row(new, "every row of the log") == log
+    assert shell.run("infra/recovery/neon", DATABASE_URL=neon.url).returncode == 2
+
+
+def test_cloud_sql_is_restored_from_the_archive_while_the_functions_are_connected(
+    cloud: str, shell: Shell, bare_server: OwnServer
+) -> None:
+    at = {"DATABASE_URL": cloud, "ARCHIVE_BUCKET": "archive"}
+    with closing(database.connect(bare_server.url)) as admin:
+        admin.run("GRANT pg_signal_backend TO progress_owner")
+        admin.run("CREATE ROLE query LOGIN")
+    shell.type("progress migrate", **at)
+    with closing(connect(cloud)) as owner:
+        sample_events.record_lessons(owner, *USERS)
+        batch.run(owner)
+        owner.run('GRANT CONNECT ON DATABASE progress TO "query"')
+        log = every_row(owner, "every row of the log")
+    shell.type("progress archive --now", **at)
+    query = connect(cloud.replace("progress_owner@", "query@"))
+    empty, load = blocks("Restore the log from the archive")
+    shell.type(*empty, *load, **at)
+    with contextlib.suppress(*database.ERRORS):
+        query.close()  # the server has ended it
+    with closing(connect(cloud)) as new:
+        assert every_row(new, "every row of the log")["events"] == log["events"]
+
+
+def test_a_drill_restores_a_backup_of_cloud_sql_into_an_instance_that_it_deletes(
+    stores: Callable[[], Store], shell: Shell, bare_server: OwnServer, tmp_path: Path
+) -> None:
+    store = stores()
+    name, host = parse_url(store.url).database, parse_url(bare_server.url).host
+    at = {"DATABASE_URL": store.url, "RESTORED_AT": host}
+    with closing(connect(store.url)) as live, closing(database.connect(bare_server.url)) as other:
+        sample_events.record_lessons(live, *USERS)
+        shell.type(f"progress dump {tmp_path}", **at)
+        other.run(f"CREATE DATABASE {name}")
+        copy = f"{store.url}{'&' if '?' in store.url else '?'}host={host}"
+        shell.type(f"progress load {tmp_path}", DATABASE_URL=copy)
+        (typed,) = blocks("A drill")
+        drill = f". infra/recovery/cloud.sh prod; sleep() {{ :; }}; {typed[0]}"
+        assert "was checked and compared" in shell.type(drill, **at)
+        with closing(connect(copy)) as restored:
+            append(restored, sample_events.lesson("dan", 1))
+        wrong = shell.run(drill, **at)
+    assert wrong.returncode == 1
+    assert "the copy differs from the live log" in wrong.stdout
+    calls = [words for words in shell.gcloud["told"] if words[0] == "sql"]
+    for _, restore, describe, _, delete in zip(*[iter(calls)] * 5, strict=True):
+        made = restore[4].removeprefix("--restore-instance=")
+        assert made.startswith("drill-")
+        assert (restore[3], describe[3]) == ("projects/p/backups/newest", made)
+        assert delete[1:4] == ["instances", "delete", made]

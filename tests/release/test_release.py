@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -56,6 +57,22 @@ def test_from_0_3_the_workers_go_first_and_return_last(
         cloud.reset({}, before if command == "deploy" else cloud.world)
         (cloud.deploy() if command == "deploy" else cloud.run(command)).assert_success()
         assert re.search("b is read, and a does not fold it", str(cloud.find_violations()))
+
+
+def test_without_github_one_command_updates_every_part_or_none(cloud: Releases) -> None:
+    page = (ROOT / "docs/first-cloud.md").read_text(encoding="utf-8")
+    (typed,) = re.findall(r"^ +python3 infra/release/release\.py (deploy .+)$", page, re.MULTILINE)
+    command, *words = shlex.split(typed.replace("$PROJECT", "p"))
+    cloud.run(command, *words, to="dev").assert_success()
+    cloud.assert_serves("b")
+    cloud.reset({0: "fail"})  # the build
+    assert cloud.run(command, *words, to="dev").returncode == 1
+    cloud.assert_serves("a")
+    # It builds as the guide's step does, for gcloud's own parser looks at each call.
+    step = re.search(r"gcloud builds submit (?:.+\n){2}", page)
+    assert step
+    for option in re.findall(r"--[\w-]+", step[0]):
+        assert any(word.startswith(f"{option}=") for word in cloud.calls[0]), option
 
 
 @pytest.mark.parametrize("fault", ["fail", "fail, too late", "interrupt", "interrupt, too late"])
@@ -209,7 +226,7 @@ def test_gcloud_accepts_the_syntax_of_every_call(
     cloud: Releases, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     sdk = gcloud_syntax.find_sdk() or skip_without(request, "gcloud")
-    cloud.deploy().assert_success()
+    cloud.run("deploy").assert_success()
     cloud.run("rollback").assert_success()
     unknown = ["run", "deploy", "x", "--image=y", "--no-traffik"]
     assert gcloud_syntax.find_rejected(sdk, tmp_path, [*cloud.calls, unknown]) == [unknown]

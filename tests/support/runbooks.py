@@ -60,6 +60,7 @@ class Shell:
         for name, command in (
             ("progress", cli.COMMAND),
             ("gcloud", [sys.executable, str(_GCLOUD)]),
+            *((name, [sys.executable, str(_GCLOUD), name]) for name in ("neon", "terraform")),
         ):
             program = programs / name
             program.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')

@@ -87,6 +87,9 @@ def test_each_function_and_job_logs_in_to_cloud_sql_with_its_service_account(
 
 
 def test_the_release_job_assigns_cloud_sql_users_to_groups(prod: Resources) -> None:
+    # It also says whose backups `progress doctor` looks at.
+    instance = f"progress-prod:europe-west1:{prod['google_sql_database_instance.this[0]']['name']}"
+    assert plain_settings(prod, "release")["INSTANCE_CONNECTION_NAME"] == instance
     users = prod.of("google_sql_user", "member")
     admitted = logins.parse(secret_value(prod, "release", "DATABASE_LOGINS"))
     assert {login.name: login.group for login in admitted} == {
