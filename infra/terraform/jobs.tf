@@ -131,7 +131,9 @@ resource "google_cloud_run_v2_job" "job" {
               contains(["backup", "release"], each.value.member) ? local.dump_environment : {},
               # Beside DATABASE_URL, it names the instance whose backups `progress doctor` looks at.
               each.value.member == "release" && var.database == "cloud_sql" ? {
-                INSTANCE_CONNECTION_NAME = "${var.project_id}:${var.region}:${google_sql_database_instance.this[0].name}"
+                INSTANCE_CONNECTION_NAME = join(":", [
+                  var.project_id, var.region, google_sql_database_instance.this[0].name
+                ])
               } : {},
             ) : name => value if value != null
           }

@@ -14,7 +14,7 @@ CREATE TABLE catalogue_sizes (
 ) WITH (fillfactor = 70);
 
 -- of_items --
--- The sizes of the pairs, levels and domains of rows i, each of which stands for so many `items`. The domains are a text.
+-- The sizes of the pairs, levels and domains of rows i, each of which stands for so many `items`. Domains are a text.
 SELECT p.kind, p.name, {read_models/items primary_language} AS language, {read_models/items kind} AS item_kind,
     CAST(sum(i.items) AS bigint) AS size
 FROM (
@@ -59,7 +59,8 @@ HAVING sum(size) > 0
 -- The items of which an event tells that is not folded, or that occurred after the time. With knownAt, every item.
 SELECT i.item_id
 FROM present_items i
-WHERE i.decided_at > CASE WHEN CAST(:known_at AS timestamptz) IS NULL THEN CAST(:as_of AS timestamptz) ELSE '-infinity' END
+WHERE i.decided_at > CASE WHEN CAST(:known_at AS timestamptz) IS NULL THEN CAST(:as_of AS timestamptz)
+    ELSE '-infinity' END
 UNION
 SELECT CAST(w.item_id AS text) COLLATE "C" FROM waiting w
 

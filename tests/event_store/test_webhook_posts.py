@@ -53,7 +53,7 @@ def post_to(receiver: Receiver, setting: Any = "all") -> Settings:
 @pytest.fixture
 def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(webhook, "TIMEOUT_S", 2.0)
+        patch.setattr(webhook, "TIMEOUT_S", 1.0)
         patch.setattr(webhook_posts, "_FIRST_PAUSE_S", 0.02)
         patch.setattr(webhook_posts, "_LAST_PAUSE_S", 0.1)
         yield

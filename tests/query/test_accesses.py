@@ -576,6 +576,7 @@ OTHERS = {  # why the other commands leave no trace
     "they print no data of learners": "up down env open token publish migrate status move-views"
     " batch prune-schemas rebuild warm sql demo drill schema schema-events schema-release"
     " schedule-list schedule-pause schedule-resume schedule-run shards-list shards-release"
+    " shards-end-sessions"
     " import-anki import-list import-reviews load doctor serve",
     "they are not about one learner": "check dump analyse archive archive-check"
     " archive-restore dead-letters-list dead-letters-show dead-letters-count dead-letters-replay"

@@ -215,6 +215,7 @@ def test_the_runbook_moves_the_database_from_neon_to_cloud_sql(
         assert checks.check_roles(new) == []
 
 
+@pytest.mark.exhaustive
 def test_neon_is_restored_whatever_its_branch_and_its_database_are_called(
     stores: Callable[[], Store], shell: Shell
 ) -> None:
@@ -232,6 +233,7 @@ def test_neon_is_restored_whatever_its_branch_and_its_database_are_called(
     assert shell.run("infra/recovery/neon", DATABASE_URL=neon.url).returncode == 2
 
 
+@pytest.mark.exhaustive
 def test_cloud_sql_is_restored_from_the_archive_while_the_functions_are_connected(
     cloud: str, shell: Shell, bare_server: OwnServer
 ) -> None:

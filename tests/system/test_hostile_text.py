@@ -38,6 +38,7 @@ OTHERS = {
     *("drill", "load", "schema", "schema release", "serve"),
     "erasures apply",
     *("archive restore", "dead-letters replay", "dead-letters discard", "shards release"),
+    "shards end-sessions",
     *("operations download", "operations cancel", "operations retry"),
     *("schedule list", "schedule pause", "schedule resume", "schedule run"),
 }
