@@ -13,7 +13,7 @@ from tests.support import browser, page_walks
 from tests.support.local_stack import Stack
 from tests.support.page_walks import Explorer, Failure, Step
 
-GATE, WALKS, DRAWN = range(0, len(page_walks.STARTS), 2), 60, 200
+GATE, WALKS, DRAWN = range(0, len(page_walks.STARTS), 3), 60, 200
 LOCALES = ("en-GB", "ja-JP")
 WIDTHS = (320, 390, 640, 768, 1024, 1280)
 LEARNER = {
@@ -34,7 +34,7 @@ def explorer(chromium: Browser, demo: Stack) -> Explorer:
     return Explorer(page_walks.load(demo), chromium)
 
 
-# The first view takes as long as six steps. The gate therefore takes one walk from each second
+# The first view takes as long as six steps. The gate therefore takes one walk from each third
 # start, which are of all users.
 @pytest.mark.parametrize(
     "seed",
