@@ -1,5 +1,6 @@
 -- One row per group and learner. The latest LearnerJoinedGroup or LearnerLeftGroup event decides whether the learner is
 -- a member.
+-- Also held by: operations/test_erasure.py.
 
 -- table --
 CREATE TABLE group_members (

@@ -1,4 +1,5 @@
 -- One row per learner and item that was answered or reviewed.
+-- Also held by: operations/test_export_user.py.
 
 -- table --
 CREATE TABLE item_stats (

@@ -1,4 +1,5 @@
 -- One row per group and list of the catalogue that was ever assigned to it or unassigned. The latest event decides.
+-- Also held by: query/test_tasks.py.
 
 -- table --
 CREATE TABLE list_assignments (

@@ -1,4 +1,5 @@
 -- One row per list of a learner's own and item that was ever listed in it or unlisted, as in listed_items. Private.
+-- Also held by: operations/test_erasure.py.
 
 -- table --
 CREATE TABLE own_listed_items (

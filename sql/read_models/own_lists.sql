@@ -1,5 +1,6 @@
 -- One row per list of a learner's own, as in lists. It is private: no view for analysts has it, and only the learner
 -- reads it. A learner's lists are apart from the catalogue's, also those with the same id.
+-- Also held by: operations/test_erasure.py.
 
 -- table --
 CREATE TABLE own_lists (

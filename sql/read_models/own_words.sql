@@ -1,5 +1,6 @@
 -- One row per learner and item that the learner ever listed with a headword: the learner's own word, that of the latest
 -- such event. It is private: no view for analysts has it, and only the learner reads it.
+-- Also held by: operations/test_erasure.py, operations/test_export_user.py, query/test_lists.py.
 
 -- table --
 CREATE TABLE own_words (

@@ -74,9 +74,13 @@ def passes(clone: Path, test: str) -> bool:
     return not done.returncode
 
 
-def test_the_file_contains_the_text_of_each_fault_once() -> None:
+def test_the_file_contains_the_text_of_each_fault_once_and_its_head_names_the_test() -> None:
     for fault in load_faults():
-        fault.change((files.ROOT / fault.file).read_text(encoding="utf-8"))
+        source = (files.ROOT / fault.file).read_text(encoding="utf-8")
+        fault.change(source)
+        if fault.file.endswith(".sql"):
+            head, test = source.partition("\n\n")[0], fault.test.partition("::")[0]
+            assert test.removeprefix("tests/") in head, fault.file
 
 
 @pytest.mark.exhaustive

@@ -45,6 +45,7 @@ async function run(seed) {
     },
     load() {
       if (sick && chance(0.1)) throw new Error("the disk was read and failed");
+      if (sick && chance(0.05)) change();
       return [...disk.values()].map((text, place) => (busy && !place ? new Error("busy") : text));
     },
     save(texts) {
@@ -56,6 +57,7 @@ async function run(seed) {
     },
     remove(ids) {
       if (sick && chance(0.1)) throw new Error("the disk failed to remove");
+      if (sick && chance(0.05)) change();
       if (keeps || (sick && chance(0.05))) return;
       for (const id of ids) disk.delete(id);
     },
@@ -145,8 +147,9 @@ async function run(seed) {
     const action = chance(0.4) ? "review" : pick("flush", "wait", "wait", "restart", "clock", "damage", "retry");
     if (action === "review") {
       const [item, type] = [chance(0.05) ? "bad" : `item-${step}`, pick(...TYPES)];
+      const author = who; // who may change while the event is stored
       const id = await program.record(type, { item_id: item });
-      if (item !== "bad" && disk.has(id)) authors.set(id, [who, type]);
+      if (item !== "bad" && disk.has(id)) authors.set(id, [author, type]);
     } else if (action === "flush") {
       program.flush().catch(() => {});
       await passed();
