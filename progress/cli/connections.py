@@ -20,7 +20,7 @@ from progress.archive import erasure_ledger, manifests
 from progress.errors import PubSubUnavailable, SettingsError, StackError
 from progress.event_store.posting import Ingest
 from progress.serve import data_folder
-from progress.serve.data_folder import DataFolder, StackState
+from progress.serve.data_folder import StackState
 from progress.settings import LOCAL_PROJECT, Settings
 
 _ON_SERVER = {
@@ -32,17 +32,14 @@ _ON_SERVER = {
 class Target:
     """What a command works on: what the settings name, or else the system on the data folder."""
 
-    def __init__(self) -> None:
-        self.settings = settings.current()
-        self.folder = folder()
-        self.has_database = bool(
-            self.settings.database_url or self.settings.instance_connection_name
-        )
+    def __init__(self, current: Settings) -> None:
+        self.settings, self.folder = current, data_folder.at(current.progress_data_dir)
+        self.has_database = bool(current.database_url or current.instance_connection_name)
         self.has_pubsub = bool(
-            self.settings.pubsub_emulator_host or self.settings.pubsub_project_id != LOCAL_PROJECT
+            current.pubsub_emulator_host or current.pubsub_project_id != LOCAL_PROJECT
         )
 
-    @functools.cached_property
+    @property
     def state(self) -> StackState | None:
         """The last state of the system on the data folder; None if none has run."""
         return self.folder.state()
@@ -50,6 +47,13 @@ class Target:
     @property
     def is_server(self) -> bool:
         return self.state is not None and "database_url" not in self.state.addresses
+
+    @property
+    def is_stack_running(self) -> bool:
+        """Whether commands use the local stack and this stack is running."""
+        with contextlib.suppress(SettingsError):
+            return not self.has_database and bool(self.stack("DATABASE_URL"))
+        return False
 
     def stack(self, variable: str) -> dict[str, str]:
         """Return the addresses of the local stack; raise SettingsError, which says what to set."""
@@ -61,41 +65,47 @@ class Target:
             raise SettingsError(f"`progress serve` runs here: {_ON_SERVER[variable]}")
         return addresses
 
+    def database(self) -> Settings | str:
+        """Return the settings if they name a database, else the URL of the stack's database."""
+        return self.settings if self.has_database else self.stack("DATABASE_URL")["database_url"]
 
-def folder() -> DataFolder:
-    return data_folder.at(settings.current().progress_data_dir)
+    def redis(self) -> str:
+        """Return the URL of Redis; raise SettingsError if the settings name only a database."""
+        if url := self.settings.redis_url:
+            return url
+        if self.has_database:
+            raise SettingsError("REDIS_URL is not set: the cache needs Redis")
+        return self.stack("DATABASE_URL")["redis_url"]
+
+    def pubsub(self) -> tuple[str, str | None]:
+        """Return the project, and the emulator's address or None for Google Cloud.
+
+        Raise SettingsError if the settings name neither.
+        """
+        if not self.has_pubsub:
+            why = "on one machine, post events to /events"
+            raise SettingsError(f"PUBSUB_PROJECT_ID is not set: {why}")
+        return self.settings.pubsub_project_id, self.settings.pubsub_emulator_host
+
+    def logins(self) -> list[Login]:
+        """Return the logins of DATABASE_LOGINS, and those of `progress serve` if it ran here."""
+        own = list[Login]()
+        if self.is_server and self.settings.database_url:
+            name = parse_url(self.settings.database_url).database
+            own = logins.of_system(name, dumps=bool(self.settings.dump_to))
+        return [*logins.parse(self.settings.database_logins or ""), *own]
 
 
-def database() -> Settings | str:
-    """Return the settings if they name a database, else the URL of the stack's database."""
-    target = Target()
-    return target.settings if target.has_database else target.stack("DATABASE_URL")["database_url"]
+_of = functools.lru_cache(maxsize=1)(Target)
 
 
-def is_stack_running() -> bool:
-    """Return whether commands use the local stack and this stack is running."""
-    target = Target()
-    with contextlib.suppress(SettingsError):
-        return not target.has_database and bool(target.stack("DATABASE_URL"))
-    return False
-
-
-def is_server() -> bool:
-    return Target().is_server
-
-
-def redis() -> str:
-    """Return the URL of Redis; raise SettingsError if the settings name a database but no Redis."""
-    target = Target()
-    if url := target.settings.redis_url:
-        return url
-    if target.has_database:
-        raise SettingsError("REDIS_URL is not set: the cache needs Redis")
-    return target.stack("DATABASE_URL")["redis_url"]
+def target() -> Target:
+    """Return the command's target, which is made once for the settings."""
+    return _of(settings.current())
 
 
 def connect() -> Connection:
-    return startup.connect(database(), name="progress-cli")
+    return startup.connect(target().database(), name="progress-cli")
 
 
 def open_connection() -> contextlib.AbstractContextManager[Connection]:
@@ -121,7 +131,7 @@ def open_behind_bar(console: Console, label: str) -> Iterator[tuple[Connection, 
 
 def archive() -> Storage:
     """Open the archive that the settings name, or else the local stack's archive."""
-    return manifests.open_archive(settings.current())
+    return manifests.open_archive(target().settings)
 
 
 def erased_digests() -> set[str]:
@@ -134,30 +144,16 @@ def use_stack() -> None:
     Where `progress serve` has run, and nothing left it, they publish nothing. It does not run
     during a `progress load`. Raise SettingsError if it posts events to an address that is not set.
     """
-    target = Target()
-    if not target.has_database:
-        addresses = target.stack("DATABASE_URL")
-        settings.fill_in(
-            DATABASE_URL=addresses["database_url"],
-            REDIS_URL=addresses["redis_url"],
-        )
-    if not target.settings.webhook_url and (target.is_server or not target.has_database):
-        if target.state and "webhook_host" in target.state.addresses:
+    own = target()
+    if not own.has_database:
+        found = own.stack("DATABASE_URL")
+        settings.fill_in(DATABASE_URL=found["database_url"], REDIS_URL=found["redis_url"])
+    if not own.settings.webhook_url and (own.is_server or not own.has_database):
+        if own.state and "webhook_host" in own.state.addresses:
             raise SettingsError("the system posts events: set WEBHOOK_URL and WEBHOOK_SECRET")
-        if not target.has_database or target.settings.pubsub_project_id == LOCAL_PROJECT:
+        if not own.has_database or own.settings.pubsub_project_id == LOCAL_PROJECT:
             settings.fill_in(PUBLISH_EVENTS="off")
     settings.current.cache_clear()
-
-
-def pubsub() -> tuple[str, str | None]:
-    """Return the project, and the emulator's address or None for Google Cloud.
-
-    Raise SettingsError if the settings name neither.
-    """
-    target = Target()
-    if not target.has_pubsub:
-        raise SettingsError("PUBSUB_PROJECT_ID is not set: on one machine, post events to /events")
-    return target.settings.pubsub_project_id, target.settings.pubsub_emulator_host
 
 
 def ingest() -> Ingest:
@@ -166,7 +162,8 @@ def ingest() -> Ingest:
     Raise SettingsError if the settings name another database than that of a local stack, because
     the command may look there for what is recorded.
     """
-    current = settings.current()
+    local = target()
+    current = local.settings
     if current.events_url and current.events_token:
         return Ingest(current.events_url, current.events_token)
     if current.events_url or current.events_token:
@@ -177,16 +174,15 @@ def ingest() -> Ingest:
         own = own_ingest()
     except StackError as error:
         raise SettingsError(f"{error}, {others}") from None
-    target = Target()
-    is_local = target.has_database and not target.is_server
-    if is_local and current.database_url != target.stack("DATABASE_URL")["database_url"]:
+    is_local = local.has_database and not local.is_server
+    if is_local and current.database_url != local.stack("DATABASE_URL")["database_url"]:
         raise SettingsError(f"DATABASE_URL is not that of the local stack: unset it, {others}")
     return own
 
 
 def own_ingest() -> Ingest:
     """Return ingest of the system on the data folder; raise StackError if none runs."""
-    state = data_folder.running(folder())
+    state = data_folder.running(target().folder)
     return Ingest(state.addresses["events_url"], state.key, is_own=True)
 
 
@@ -197,27 +193,18 @@ def count_undelivered() -> list[Undelivered] | str:
     """
     from progress.adapters.pubsub import undelivered
 
-    target = Target()
-    current = target.settings
-    is_local = current.pubsub_project_id == LOCAL_PROJECT and target.state
-    if not target.has_database or target.is_server or is_local:
+    own = target()
+    current = own.settings
+    is_local = current.pubsub_project_id == LOCAL_PROJECT and own.state
+    if not own.has_database or own.is_server or is_local:
         return []
     # Without a project, skip the call, because its search for credentials would take seconds.
-    if not target.has_pubsub:
+    if not own.has_pubsub:
         return "the undelivered messages are unknown: PUBSUB_PROJECT_ID is not set"
     try:
         return undelivered.count(current.pubsub_project_id, current.pubsub_emulator_host)
     except PubSubUnavailable as error:
         return str(error)
-
-
-def all_logins() -> list[Login]:
-    """Return the logins of DATABASE_LOGINS, and those of `progress serve` if it has run here."""
-    target, own = Target(), list[Login]()
-    if target.is_server and target.settings.database_url:
-        name = parse_url(target.settings.database_url).database
-        own = logins.of_system(name, dumps=bool(target.settings.dump_to))
-    return [*logins.parse(target.settings.database_logins or ""), *own]
 
 
 def call_workers(operation_ids: Sequence[UUID], shards: Iterable[int] = ()) -> None:
@@ -229,14 +216,14 @@ def call_workers(operation_ids: Sequence[UUID], shards: Iterable[int] = ()) -> N
     """
     from progress.adapters.pubsub import wakeups
 
-    target = Target()
+    own = target()
     # If the settings name a database, it may be another one than that of a local stack.
-    if target.is_server or not target.has_database:
+    if own.is_server or not own.has_database:
         with contextlib.suppress(StackError):
-            state = data_folder.running(target.folder)
+            state = data_folder.running(own.folder)
             settings.fill_in(SERVE_COMMANDS_URL=state.addresses["project_url"], SERVE_KEY=state.key)
             settings.current.cache_clear()
-    if not (settings.current().serve_commands_url or target.has_pubsub):
+    if not (settings.current().serve_commands_url or own.has_pubsub):
         return
     try:
         wakeups.publish(operation_ids, shards)

@@ -96,7 +96,7 @@ def _demo(
     whose = user if anki else loading.LEARNER.user_id
     _load(console, whose, messages, addresses)
     show.show_numbers(console, addresses["database_url"], whose)
-    code = sign_in_codes.issue(connections.folder().codes, whose, ["learner"])
+    code = sign_in_codes.issue(connections.target().folder.codes, whose, ["learner"])
     show.show_next_steps(console, addresses["graphql_url"], whose, code)
 
 
@@ -111,12 +111,12 @@ def _demo_class(console: Console, port: int | None, learners: int) -> None:
     show.introduce_classes(console, messages, learners)
     _load(console, classes.FIRST, messages, addresses)
     groups = classes.groups(learners)
-    code = sign_in_codes.issue(connections.folder().codes, "teacher", ["teacher"], groups)
+    code = sign_in_codes.issue(connections.target().folder.codes, "teacher", ["teacher"], groups)
     show.show_class_steps(console, addresses["graphql_url"], code)
 
 
 def _start(console: Console, port: int | None) -> dict[str, str]:
-    folder = connections.folder()
+    folder = connections.target().folder
     with console.status("starting the local stack"):
         stack.up(folder, port or stack.DEFAULT_PORT, attached=False, on_answer=lambda _: None)
     addresses = data_folder.running(folder).addresses

@@ -117,7 +117,9 @@ def look(seconds: float = _DEADLINE_S) -> list[Part]:
 @contextmanager
 def _open() -> Iterator[Connection]:
     """Connect as the owner; the server stops a statement that outlives the deadline."""
-    opened = database.connect(connections.database(), name="progress-doctor", timeout_s=_DEADLINE_S)
+    opened = database.connect(
+        connections.target().database(), name="progress-doctor", timeout_s=_DEADLINE_S
+    )
     with closing(opened) as connection, table_locks.limit_waits(connection):
         yield connection
 
@@ -156,7 +158,7 @@ def _look_at_catalogue() -> tuple[str, list[Finding]]:
 
 def _look_at_roles() -> tuple[str, list[Finding]]:
     with _open() as connection:
-        findings = checks.check_roles(connection, connections.all_logins())
+        findings = checks.check_roles(connection, connections.target().logins())
     return findings[0].found if findings else "as this version needs them", findings
 
 
@@ -235,7 +237,7 @@ def _look_at_schedules() -> tuple[str, list[Finding]]:
 
 def _look_at_redis() -> tuple[str, list[Finding]]:
     try:
-        url = connections.redis()
+        url = connections.target().redis()
     except SettingsError:
         return "off", []
     from progress.adapters.redis import blocking_client  # imports redis-py, which takes 150 ms
@@ -327,9 +329,9 @@ def _look_at_backlog() -> tuple[str, list[Finding]]:
 
 def _look_at_system() -> tuple[str, list[Finding]]:
     try:
-        at = data_folder.running(connections.folder()).addresses
+        at = data_folder.running(connections.target().folder).addresses
     except StackError as error:
-        needs = [Finding(str(error), _READ_LOG)] if connections.is_server() else []
+        needs = [Finding(str(error), _READ_LOG)] if connections.target().is_server else []
         return str(error), needs
     roots = {"query": at["graphql_url"], "ingest": at["ingest_url"], "project": at["project_url"]}
     answers = {
@@ -345,7 +347,7 @@ def _look_at_system() -> tuple[str, list[Finding]]:
 
 
 def _look_at_disk() -> tuple[str, list[Finding]]:
-    folder = connections.folder().path
+    folder = connections.target().folder.path
     if not folder.is_dir():
         return "there is no data folder here", []
     disk = shutil.disk_usage(folder)

@@ -31,7 +31,7 @@ def migrate() -> None:
         migrations.exclusive(connection),
         migrations.keep_refusal(connection, current.cloud_run_execution),
     ):
-        applied = migrations.apply(connection, logins=connections.all_logins())
+        applied = migrations.apply(connection, logins=connections.target().logins())
         logins.apply(connection, database_logins)
         created = rebuild.ensure(connections.connect)
     for name in applied:
@@ -39,7 +39,7 @@ def migrate() -> None:
     for login in database_logins:
         typer.echo(f"{login.name} logs in as {login.group}")
     typer.echo("The read models are built." if created else "The read models exist already.")
-    if (applied or created) and connections.is_stack_running():
+    if (applied or created) and connections.target().is_stack_running:
         typer.echo(
             "The local stack still uses the former database schema: restart it with "
             "`progress down` and `progress up`."

@@ -50,13 +50,13 @@ class Publication(msgspec.Struct):
     def open(self) -> None:
         """Find out where the events go; raise SettingsError if nowhere."""
         if self.to_pubsub:
-            self.pubsub = connections.pubsub()
+            self.pubsub = connections.target().pubsub()
         else:
             self.poster = Poster(connections.ingest())
 
     def connect(self) -> Connection:
         """Connect to the log that gets the events; raise SettingsError if it is not known."""
-        target = connections.Target()
+        target = connections.target()
         is_elsewhere = self.to_pubsub or target.settings.events_url
         if is_elsewhere and not target.has_database:
             raise SettingsError("DATABASE_URL is not set: name the database that gets the events")

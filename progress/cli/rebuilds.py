@@ -76,7 +76,7 @@ def rebuild_command(
 
 def _rebuild_from_archive(current: Settings, engine: Engine) -> None:
     """Rebuild; a repeated task of Cloud Run first waits for the locks of the killed attempt."""
-    erased, target = connections.erased_digests(), connections.database()
+    erased, target = connections.erased_digests(), connections.target().database()
     url = target.database_url if isinstance(target, Settings) else target
     source = Source(manifests.location(current), url)
     deadline = time.monotonic() + (_LOCK_TIMEOUT_S if current.cloud_run_task_attempt else 0)

@@ -48,7 +48,7 @@ def check(
     erased = connections.erased_digests()
     with connections.open_to_read() as connection:
         report = checks.run(connection, erased, with_rows=with_rows)
-        findings = checks.check_roles(connection, connections.all_logins())
+        findings = checks.check_roles(connection, connections.target().logins())
         findings += [*checks.check_migrations(connection), *report.findings]
     report = msgspec.structs.replace(report, findings=findings)
     if as_json:
@@ -90,8 +90,8 @@ def warm(
     from progress.query import warm
     from progress.query.read_models.reader import open_reader
 
-    url = connections.redis()
-    database = connections.database()
+    url = connections.target().redis()
+    database = connections.target().database()
     if afresh:
         warm.clear(url)
 

@@ -100,7 +100,7 @@ def scheduler(
         from progress.serve.batch_schedule import LocalScheduler
 
         try:
-            return LocalScheduler(connections.folder(), maintenance.run_batch)
+            return LocalScheduler(connections.target().folder, maintenance.run_batch)
         except StackError as error:
             raise StackError(f"{error}, or name a --project") from None
     return cloud_scheduler.Scheduler(project, region or current.scheduler_region)

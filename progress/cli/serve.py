@@ -32,7 +32,7 @@ def serve(port: Port = 8080, public: Public = False) -> None:
         logs.write("WARNING", unread)
     system.check(current)
     os.umask(0o077)  # files of the processes are accessible to their owner only
-    folder = connections.folder()
+    folder = connections.target().folder
     data_folder.make_usable(folder)
     with data_folder.hold(folder, timeout_s=1) as is_free:
         if not is_free:

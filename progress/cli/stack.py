@@ -31,12 +31,12 @@ def up(detach: Detach = False, port: Port = local_stack.DEFAULT_PORT) -> None:
     console = Console()
     with console.status("starting the local stack"):
         supervisor = local_stack.up(
-            connections.folder(),
+            connections.target().folder,
             port,
             attached=not detach,
             on_answer=lambda part: console.print(f"  {part} is ready"),
         )
-    url = data_folder.running(connections.folder()).addresses["graphql_url"]
+    url = data_folder.running(connections.target().folder).addresses["graphql_url"]
     if supervisor is None:
         console.print(f"The local stack is already running: {url}", soft_wrap=True)
         if port not in {local_stack.DEFAULT_PORT, urlsplit(url).port}:
@@ -59,13 +59,13 @@ def down() -> None:
     """Stop the local stack and keep its data."""
     console = Console()
     with console.status("stopping the local stack"):
-        ran = local_stack.down(connections.folder())
+        ran = local_stack.down(connections.target().folder)
     console.print("The local stack has stopped." if ran else "The local stack is not running.")
 
 
 def env(as_json: AsJson = False) -> None:
     """Print the addresses and process ids of the local stack."""
-    state = data_folder.running(connections.folder())
+    state = data_folder.running(connections.target().folder)
     addresses = {name: state.addresses[name] for name in _PRINTED if name in state.addresses}
     pids = local_stack.pids(state)
     if as_json:
@@ -84,7 +84,7 @@ def open_command(
     from progress.serve.laptop import sign_in_codes
 
     roles = list_roles(role, group)
-    folder = connections.folder()
+    folder = connections.target().folder
     page = data_folder.running(folder).addresses["graphql_url"].removesuffix("graphql")
     code = sign_in_codes.issue(folder.codes, user, roles, group or ())
     address = f"{page}#sign-in={code}"

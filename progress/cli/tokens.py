@@ -66,7 +66,7 @@ def token(user: OptionalUser = None, role: Roles = None, group: Groups = None) -
     """Create a token that the local stack accepts for one day; a publisher's needs no user."""
     from progress.serve import development_key
 
-    key = connections.folder().key
+    key = connections.target().folder.key
     roles = list_roles(role, group)
     if user is None and roles == ["publisher"]:
         user = "publisher"
