@@ -7,12 +7,16 @@ import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from progress.adapters import terminal
 from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
 from progress.demo import classes, loading
 from progress.importers.anki_import import Record
+
+if TYPE_CHECKING:  # the command starts without the query API
+    from progress.query.read_models.rows import LevelStats, Streak, UserProgress
 
 # What a person types to run another command: `.venv/bin/progress` in a clone.
 _PROGRAM = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "progress" else "progress"
@@ -80,6 +84,22 @@ async def _read_numbers(database_url: str, user: str) -> list[str]:
         known = await queries.get_knowledge(user)
         last = streak.last_study_date or due[0].date
         year = await queries.get_stats_range(user, last - timedelta(364), last)
+    answers, studied = sum(day.answers for day in year), sum(day.answers > 0 for day in year)
+    today, *later = due
+    after = sum(day.items for day in later)
+    return [
+        *_describe_record(streak, record),
+        f"The year to {last.day} {last:%B %Y}: {answers:,} answers on {_format_days(studied)}.",
+        (
+            f"Expected to know: {known.expected:,.0f} of {known.items:,} answered words; "
+            f"{known.fading:,} are fading (under 70 %)."
+        ),
+        f"Falling due: {today.items:,} words today, {after:,} in the {len(later)} days after.",
+        *(_describe_level(level) for level in levels if level.catalogue_items),
+    ]
+
+
+def _describe_record(streak: "Streak", record: "UserProgress | None") -> list[str]:
     rest = f"; one answer today makes it {streak.current + 1}" if streak.at_risk else ""
     lines = [f"{_format_days(streak.current)} in a row{rest}."]
     if streak.longest:
@@ -91,25 +111,15 @@ async def _read_numbers(database_url: str, user: str) -> list[str]:
             f"{_format_percent(record.accuracy_rate)} of all answers right, "
             f"{record.total_items_learned:,} words learned."
         )
-    answers, studied = sum(day.answers for day in year), sum(day.answers > 0 for day in year)
-    today, *later = due
-    after = sum(day.items for day in later)
-    lines += [
-        f"The year to {last.day} {last:%B %Y}: {answers:,} answers on {_format_days(studied)}.",
-        (
-            f"Expected to know: {known.expected:,.0f} of {known.items:,} answered words; "
-            f"{known.fading:,} are fading (under 70 %)."
-        ),
-        f"Falling due: {today.items:,} words today, {after:,} in the {len(later)} days after.",
-    ]
-    for level in levels:
-        if level.catalogue_items:
-            mastered = level.long_term_mastered + level.short_term_mastered
-            lines.append(
-                f"{level.level}: {mastered:,} of {level.catalogue_items:,} words known, "
-                f"{_format_percent(level.accuracy_rate)} of their answers right."
-            )
     return lines
+
+
+def _describe_level(level: "LevelStats") -> str:
+    mastered = level.long_term_mastered + level.short_term_mastered
+    return (
+        f"{level.level}: {mastered:,} of {level.catalogue_items:,} words known, "
+        f"{_format_percent(level.accuracy_rate)} of their answers right."
+    )
 
 
 def show_next_steps(console: Console, url: str, user: str, code: str) -> None:

@@ -127,11 +127,6 @@ def read(file: Path, zone: str = "UTC") -> Collection:
             _require_tables(connection)
             version, changed_at = _check_version(connection)
             answers, crammed = _read_answers(connection)
-            if not answers:
-                raise ReviewLogError(
-                    "the collection has no answers: export it from Anki with its scheduling "
-                    "information"
-                )
             start = _read_setting(connection, version, "rollover")
             hour = start if start is not None and 0 <= start <= 23 else _DEFAULT_DAY_START
             first_day = functools.cache(lambda: _read_first_day(connection, version, zone))
@@ -218,6 +213,9 @@ def _read_answers(connection: sqlite3.Connection) -> tuple[list[Answer], int]:
         for number, card, rating, interval, factor, milliseconds, kind in rows
         if not (kind == _FILTERED and factor == 0)
     ]
+    if not answers:
+        why = "export it from Anki with its scheduling information"
+        raise ReviewLogError(f"the collection has no answers: {why}")
     different = {(answer.at, answer.card_id): answer for answer in answers}
     return sorted(different.values(), key=lambda answer: answer.at), len(rows) - len(answers)
 

@@ -175,16 +175,10 @@ def _as_of_queries(*, live: bool, items: str) -> dict[str, str]:
         **{name: fill("projections/as_of", "own rows", name=name) for name in OWN},
     }
     if live:
-        kept = (
-            *BATCH,
-            "zone_offsets",
-            "segments",
-            "waiting",
-            "moved",
-            *(n for n in CATALOGUE if n in queries),
-        )
-        of_weeks = ("answered_weeks", "returned_answers", "remembered_returns")
-        queries = {name: queries[name] for name in (*kept, *of_weeks)}
+        kept = (*BATCH, "zone_offsets", "segments", "waiting", "moved")
+        kept += (*(name for name in CATALOGUE if name in queries),)
+        kept += ("answered_weeks", "returned_answers", "remembered_returns")
+        queries = {name: queries[name] for name in kept}
         for name in REALTIME:
             query = live_query(name) or fill("projections/as_of", "all rows", name=name)
             queries[name] = fill("projections/as_of", "live rows", query=query)

@@ -68,9 +68,7 @@ def parts(cast: str = "CAST", moment: str = "timestamptz") -> dict[str, str]:
         "retractable_types": _quote(one for one in types if one.can_be_retracted),
     }
     for kind in kinds:
-        found[f"{kind}_types"] = _quote(
-            one for one in events.EVENT_TYPES.values() if one.fact == kind
-        )
+        found[f"{kind}_types"] = _quote(one for one in types if one.fact == kind)
     for kind in _APART:
         texts = [c for c in columns if c.declared[0].fact == kind and c.is_text]
         found[f"{kind}_values"] = _list_values(texts, terms)
