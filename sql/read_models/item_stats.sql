@@ -575,7 +575,7 @@ page AS (
 )
 SELECT
     total.items                                        AS total_count,
-    asked.sort_key,
+    asked.sort_key                                     AS rank,
     asked.item_id,
     {read_models/item_stats shown_fields}
 FROM (SELECT count(*) AS items FROM listed) AS total

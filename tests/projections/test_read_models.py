@@ -22,7 +22,7 @@ from tests.support.stage import append
 MODELS = (*REALTIME, *BATCH)
 WITHOUT_ROWS = {"deleted_learners"}  # This table has rows only after a deletion.
 # Values for the required arguments of the models' GraphQL fields.
-ARGUMENTS = {"from": date(2024, 3, 1), "to": date(2024, 3, 31), "itemId": "i1"}
+ARGUMENTS = {"days": 14, "from": date(2024, 3, 1), "to": date(2024, 3, 31), "itemId": "i1"}
 
 
 def name_of(model: ReadModel) -> str:
@@ -46,8 +46,8 @@ def test_a_model_has_a_compiled_field_or_a_reason_for_having_none(model: ReadMod
         if sql is None:  # a compiled field has no pages
             assert "first" in QUERY.fields[model.field].args
             return
-        arguments = {name: ARGUMENTS[name] for name in sql.parameters if name in ARGUMENTS}
-        query = sql.build(sample_events.BEGIN, arguments)
+        arguments = {name: ARGUMENTS[name] for name in sql.arguments if name in ARGUMENTS}
+        query = sql.build("ann", sample_events.BEGIN, arguments)
         assert query.file == f"read_models/{model.name}"
 
 
@@ -62,8 +62,8 @@ def test_a_query_about_the_past_reads_no_live_rows_of_learners(
 ) -> None:
     sql = FIELDS[field].sql
     assert sql
-    arguments = {name: ARGUMENTS[name] for name in sql.parameters if name in ARGUMENTS}
-    query = sql.build(sample_events.BEGIN, arguments)
+    arguments = {name: ARGUMENTS[name] for name in sql.arguments if name in ARGUMENTS}
+    query = sql.build("ann", sample_events.BEGIN, arguments)
     text = statements.blocks(query.file)[query.block]
     read = {*re.findall(r"\b(?:FROM|JOIN) (\w+)", text)} & {*learner_tables, "segments"}
     assert read - {*definitions.PRESENT} <= definitions.as_of_relations(text).keys()

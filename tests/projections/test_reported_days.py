@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from progress.query.read_models import rows
-from progress.query.read_models.rows import Moment, PeriodLength
+from progress.query.read_models.rows import PeriodLength
 from tests.oracle.days import zone
 from tests.support.api import QueryClient
 from tests.support.envelopes import Envelope, envelope
@@ -112,7 +112,7 @@ def test_an_answer_keeps_the_hour_at_which_it_was_given(stage: Stage, fetch: Que
     for day in dates("2022-09-01", "2022-09-10"):
         log += study(wall(f"{day}T23:00", "Asia/Shanghai"), "word", "verb")
     deliver(stage, log, now)
-    hours = fetch(fetch.queries.run("ann", rows.select_hourly_stats(Moment(now))))
+    hours = fetch(fetch.queries.run(rows.hourly_stats("ann", at=now)))
     assert [(row.hour, row.answers) for row in hours] == [(23, 20)]
 
 
@@ -127,5 +127,5 @@ def test_an_interval_that_is_set_by_hand_is_no_failed_answer(
     now = datetime(2024, 9, 28, 12, tzinfo=UTC)
     deliver(stage, log, now)
     september = date(2024, 9, 1), date(2024, 9, 30), PeriodLength.MONTH
-    (month,) = fetch(fetch.queries.run("ann", rows.select_retention(Moment(now), *september)))
+    (month,) = fetch(fetch.queries.run(rows.retention("ann", *september, at=now)))
     assert (month.young.recalled, month.young.asked) == (17, 20)

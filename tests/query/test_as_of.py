@@ -35,11 +35,12 @@ def test_a_request_about_many_past_times_has_the_results_of_separate_requests(
     async def fetch_together(user: str, requested: list[Any]) -> list[Any]:
         first, last = date(2024, 2, 1), date(2026, 1, 31)
         with request_scope.begin(60.0):
-            return await asyncio.gather(
+            found: list[Any] = await asyncio.gather(
                 *(fetch.queries.get_current_progress(user, **past) for past in requested),
                 *(fetch.queries.get_stats_range(user, first, last, **past) for past in requested),
                 *(fetch.queries.get_streak(user, **past) for past in requested),
             )
+            return found
 
     @postgres_server.examples(1)
     @given(log=logs(), how=disturbances(), data=st.data())

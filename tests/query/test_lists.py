@@ -159,7 +159,7 @@ def check(fetch: QueryClient, world: oracle.World, user: str, reader: Reader, mo
         lists = paged(fetch, get_lists, first=2, **seen)
         assert lists == word_lists.lists(world, user, scale, reader)
     if not moment.get("as_of") and not moment.get("known_at"):
-        mine = {"is_learner": reader.is_learner}
+        mine: Any = {"is_learner": reader.is_learner}
         scales = fetch(queries.get_scales(user, **mine))
         assert full(scales) == word_lists.scales(world, user, reader)
         for item_id in (*ITEMS, "i5"):
@@ -184,8 +184,7 @@ def check(fetch: QueryClient, world: oracle.World, user: str, reader: Reader, mo
         wanted_items = word_lists.search(world, user, text, reader)
         shown = {item: word_lists.shown_item(world, user, item, reader) for item in wanted_items}
         assert {item.item_id: full(item) for _, item in page.items} == shown
-    query = rows.select_languages(rows.Moment(**moment))
-    languages = fetch(queries.run(user, query, is_learner=reader.is_learner))
+    languages = fetch(queries.run(rows.languages(user, **seen)))
     assert full(languages) == word_lists.languages(world, user, reader)
     for session in SESSIONS[:2]:
         sitting = fetch(queries.get_session(user, session, **seen))

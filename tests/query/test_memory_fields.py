@@ -64,8 +64,8 @@ def test_the_forgetting_of_an_item_whose_days_run_backwards_equals_the_oracle_s(
     Projector(stage.admin).catch_up_all()
     at = NOON + timedelta(hours=3) + later * DAY
     world = oracle.see(model_rows.read_events(stage.admin), at)
-    query = rows.select_item_forgetting(rows.Moment(at), "i0", days)
-    found = [msgspec.structs.asdict(point) for point in fetch(fetch.queries.run("ann", query))]
+    points = fetch(fetch.queries.run(rows.item_forgetting("ann", "i0", days, at=at)))
+    found = [*map(msgspec.structs.asdict, points)]
     assert found == oracle.item_forgetting(world, "ann", "i0", days)
     assert len({row["date"] for row in found}) == len(found) > 0
 

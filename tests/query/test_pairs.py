@@ -57,7 +57,7 @@ def compare(
         unlearned = standing and standing.mastery_stats.unlearned
         assert unlearned == (oracle.user_progress(now, user) or {}).get("unlearned")
         assert as_of or states[user].progress == standing
-        languages = fetch(queries.run(user, rows.select_languages(rows.Moment(NOW, as_of))))
+        languages = fetch(queries.run(rows.languages(user, **moment)))
         assert [*map(plain, languages)] == oracle.items_by_language(now, user)
         for language in (None, "en", "und"):
             levels = fetch(queries.get_level_stats(user, language=language, **moment))

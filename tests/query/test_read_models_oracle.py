@@ -79,8 +79,8 @@ def test_the_progress_the_streak_the_goal_and_the_forecast_equal_the_oracle_s_re
             assert streak == oracle.streak(then, user)
             state = all_at_once[user]
             assert (flat(state.progress), plain(state.streak)) == (standing, streak)
-            goals = fetch(fetch.queries.run(user, rows.select_goal(rows.Moment(at))))
-            assert [*map(plain, goals)] == [row for row in [oracle.goal(then, user)] if row]
+            goal = fetch(fetch.queries.run(rows.goal(user, at=at)))
+            assert plain(goal) == oracle.goal(then, user)
             assert state.begins_at <= at < state.expires_at
             for moment in (state.begins_at, state.expires_at - timedelta(microseconds=1)):
                 again = Learners(fetch.queries.reader).fetch_states([user], at=moment)
@@ -89,7 +89,7 @@ def test_the_progress_the_streak_the_goal_and_the_forecast_equal_the_oracle_s_re
             found = {d.date: {"items": d.items, "overdue": d.overdue} for d in forecast}
             assert found == oracle.due_forecast(then, user, 30)
             assert list_items(fetch, user, at, filter="DUE") == oracle.due_today(then, user)
-            (workload,) = fetch(fetch.queries.run(user, rows.select_workload(rows.Moment(at))))
+            workload = fetch(fetch.queries.run(rows.workload(user, at=at)))
             assert plain(workload) == oracle.workload(then, user)
 
 
@@ -124,14 +124,12 @@ def test_days_weeks_and_months_equal_the_oracle_s_results(
                 found = plain(fetch(fetch.queries.get_local_day(user, day)))
                 start, end = (oracle.day_start(world, user, d) for d in (day, day + DAY))
                 assert found == {"date": day, "start": start, "end": end}
-            resting = fetch(
-                fetch.queries.run(user, rows.select_rest_days(rows.Moment(log.now), first, last))
-            )
+            resting = fetch(fetch.queries.run(rows.rest_days(*span, at=log.now)))
             wanted = sorted(d for d in oracle.rest_days(world, user) if first <= d <= last)
             assert resting == wanted
             for by in PeriodLength:
-                query = rows.select_retention(rows.Moment(log.now), first, last, by)
-                periods = full(fetch(fetch.queries.run(user, query)))
+                query = rows.retention(*span, by, at=log.now)
+                periods = full(fetch(fetch.queries.run(query)))
                 assert periods == inside(oracle.retention(world, user, by), first, last)
 
 

@@ -157,12 +157,13 @@ PLAIN = tuple(
 # The arguments of each cached root field.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **{name: {} for name in (*PLAIN, "domainStats", "levelStats", "knowledge")},
-    **{name: {"itemId": "i0"} for name in ("item", "itemHistory", "itemForgetting")},
+    **{name: {"itemId": "i0"} for name in ("item", "itemHistory")},
     **dict.fromkeys(("dailyStats", "weeklyStats", "monthlyStats", "restDays"), RANGE),
     **dict.fromkeys(("knowledgeCurve", "masteryCurve"), RANGE),
     **{name: {"first": 50} for name in ("itemStats", "milestones", "sessions")},
     "retention": {**RANGE, "by": PeriodLength.WEEK},
     "dueForecast": {"days": 60},
+    "itemForgetting": {"itemId": "i0", "days": 30},
     "session": {"id": "ann-4"},
 }
 # The computations of those that have no SELECT.
@@ -190,8 +191,8 @@ async def read(queries: Queries, key: CacheKey, at: datetime) -> bytes:
     query = FIELDS[key.name].sql
     if query is None:
         return msgspec.json.encode(await _RESOLVED[key.name](queries, key.user_id, at))
-    rows = await queries.run(key.user_id, query.build(at, ARGUMENTS[key.name]))
-    return msgspec.json.encode(rows)
+    found = await queries.run(query.build(key.user_id, at, ARGUMENTS[key.name]))
+    return msgspec.json.encode(found)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""Compiled fields: a field with SQL is one SELECT of the requested columns, and its JSON.
+"""Compiled fields: the requested columns of a query's rows, and their JSON.
 
-The SELECT takes the requested columns from the SQL block of a read model. Neither resolvers run nor
-records are created. Column names are the schema's field names in snake case, so that text of a
-request never becomes SQL.
+A field with SQL is one SELECT of the requested columns from the SQL block of a read model. Neither
+resolvers run nor records are created. Column names are the schema's field names in snake case, so
+that text of a request never becomes SQL.
 
 If a column and its GraphQL field differ in type, or if the GraphQL field does not allow a value (a
 null, an infinite number, an unknown enum member), InvalidRows is raised. The field's resolver then
@@ -16,7 +16,6 @@ The gain was measured on one core with 30 rows of 7 fields (docs/decisions.md): 
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -36,8 +35,6 @@ from graphql.type import get_nullable_type
 
 from progress.adapters.postgres.statements import fill
 from progress.query.execution.selection import Field
-from progress.query.graphql.schema import LearnerQuery
-from progress.query.read_models.reader import Reader
 
 
 class _NotCompilable(Exception):
@@ -51,7 +48,6 @@ class InvalidRows(Exception):
 _FORMAT = orjson.OPT_UTC_Z
 _encode = msgspec.json.Encoder().encode
 
-Values = Mapping[str, Any]
 Rows = Sequence[asyncpg.Record]
 
 # The PostgreSQL types whose values have the same JSON as the GraphQL type.
@@ -78,52 +74,40 @@ class Column(NamedTuple):
     members: frozenset[str] | None = None  # of an enum
 
 
-class CompiledField:
-    """A selected field that a single SELECT resolves."""
+class Columns:
+    """The columns that a field's selections need, and the JSON that their values make."""
 
-    def __init__(self, field: Field, sql: LearnerQuery) -> None:
-        """Compile the selection; raise _NotCompilable if it is not a list of columns."""
-        self._field, self._sql = field, sql
+    def __init__(self, field: Field) -> None:
+        """Raise _NotCompilable if the selections are not a list of columns."""
+        self._field = field
         self._columns = tuple(_columns(field))
         if not self._columns:
             raise _NotCompilable
         self._entry = _Entry(field) if field.is_list and field.selections else None
-        self._select_list = ", ".join(column.expression for column in self._columns)
+        self.text = ", ".join(column.expression for column in self._columns)
         self._checked_types: Mapping[str, str] | None = None
         self._has_enums = any(column.members for column in self._columns)
 
-    async def run(self, reader: Reader, whose: Values, arguments: Values, at: datetime) -> bytes:
-        """Return the field's JSON; `whose` has the parameters `user_id` and `is_learner`.
-
-        Raise InvalidRows if graphql-core would report an error, and BadInput for an invalid
-        argument.
-        """
-        query = self._sql.build(at, arguments)
-        parameters = {**whose, "now": query.moment.now, **query.parameters}
-        types = await reader.column_types(query.file, query.block)
-        if types is not self._checked_types:
-            self._check_types(types)
-        rows = await reader.fetch_columns(query.file, query.block, self._select_list, parameters)
-        data = self._to_json(rows)
-        if self._has_enums or b"null" in data:
-            self._check_rows(rows)
-        return data
-
-    def _check_types(self, types: Mapping[str, str]) -> None:
+    def check_types(self, types: Mapping[str, str]) -> None:
         """Raise InvalidRows if a column's PostgreSQL type and GraphQL type have different JSON."""
+        if types is self._checked_types:
+            return
         named = (column for column in self._columns if column.name)
         if not all(types.get(column.name) in column.pg_types for column in named):
             raise InvalidRows
         self._checked_types = types
 
-    def _to_json(self, rows: Rows) -> bytes:
+    def to_json(self, rows: Rows) -> bytes:
+        """Return the field's JSON; raise InvalidRows if graphql-core would report an error."""
         if self._entry is not None:
-            if not rows:
-                return b"[]"
-            return _encode(list(self._entry.build(zip(*rows, strict=True))))
-        if self._field.is_list:  # of scalars
-            return orjson.dumps([row[0] for row in rows], option=_FORMAT)
-        return orjson.dumps(self._to_object(rows), option=_FORMAT)
+            data = _encode(list(self._entry.build(zip(*rows, strict=True)))) if rows else b"[]"
+        elif self._field.is_list:  # of scalars
+            data = orjson.dumps([row[0] for row in rows], option=_FORMAT)
+        else:
+            data = orjson.dumps(self._to_object(rows), option=_FORMAT)
+        if self._has_enums or b"null" in data:
+            self._check_rows(rows)
+        return data
 
     def _to_object(self, rows: Rows) -> object:
         if rows:
@@ -219,8 +203,8 @@ def _column(type_: GraphQLOutputType, name: str) -> Column:
     )
 
 
-def compile_field(field: Field, sql: LearnerQuery) -> CompiledField | None:
+def find_columns(field: Field) -> Columns | None:
     try:
-        return CompiledField(field, sql)
+        return Columns(field)
     except _NotCompilable:
         return None

@@ -28,7 +28,7 @@ from graphql import (
 from progress.errors import QueryTooComplex, RequestRejected
 from progress.query.execution import fields, limits
 from progress.query.execution.executor import FieldExecutor
-from progress.query.execution.fields import CoercedField, PlannedField
+from progress.query.execution.fields import PlannedField, RequestedField
 from progress.query.graphql.schema import GRAPHQL
 
 # The tokens of all cached documents. With what is remembered for it, a token takes at most 2 kB.
@@ -63,7 +63,7 @@ class Prepared(NamedTuple):
 
     executor: FieldExecutor
     plan: FieldPlan
-    coerced: Sequence[CoercedField]
+    coerced: Sequence[RequestedField]
     depends_on_groups: bool  # whether their size decides if it costs too much
 
 

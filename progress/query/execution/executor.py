@@ -17,8 +17,8 @@ from graphql.pyutils import Path
 from progress.errors import RequestRejected, StatementFailed, Unavailable
 from progress.query.cache.responses import Compute, Lookup, ResponseCache
 from progress.query.execution import fields
-from progress.query.execution.compiled import CompiledField, InvalidRows
-from progress.query.execution.fields import Place, RequestedField
+from progress.query.execution.compiled import InvalidRows
+from progress.query.execution.fields import Compiled, Place, RequestedField
 from progress.query.graphql.context import Context
 
 
@@ -46,16 +46,10 @@ class Answers:
             if field.cache_key and (entry := next(entries)) is not None
         }
 
-    async def select(self, field: RequestedField, compiled: CompiledField) -> bytes:
+    async def select(self, field: RequestedField, compiled: Compiled) -> bytes:
         """Return the JSON of a field with SQL."""
-        compute = functools.partial(
-            compiled.run,
-            self._context.queries.reader,
-            {"user_id": field.user_id, "is_learner": field.is_learner},
-            field.arguments,
-            self._context.at,
-        )
-        return await self.share(field, compute)
+        of = compiled, self._context.queries.reader, self._context.at
+        return await self.share(field, functools.partial(field.select, *of))
 
     async def share(self, field: RequestedField, compute: Compute) -> bytes:
         """Compute the field's JSON, or share the computation of another request."""

@@ -6,7 +6,8 @@ those of a field, not of its place: a part has those of the root field with the 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any
 
 import msgspec
 from graphql import ExecutionResult, Executor, GraphQLError, get_argument_values
@@ -17,14 +18,16 @@ from progress.auth import Caller
 from progress.errors import RequestRejected
 from progress.query.cache.keys import CacheKey, cache_key
 from progress.query.execution import limits, selection
-from progress.query.execution.compiled import CompiledField, compile_field
+from progress.query.execution.compiled import Columns, find_columns
 from progress.query.execution.selection import Field
 from progress.query.graphql.arguments import parse_language
-from progress.query.graphql.schema import FIELDS, UNDECLARED
+from progress.query.graphql.schema import FIELDS, UNDECLARED, LearnerQuery
 from progress.query.read_models import as_of, groups
+from progress.query.read_models.reader import Reader
 
 Place = tuple[str | int, ...]  # the response keys from the root to a root field or a part
 Values = Mapping[str, Any]
+Compiled = tuple[LearnerQuery, Columns]
 Shares = Mapping[str, groups.Share]  # see `groups.get_shares`
 
 _OF_GROUPS = ("group", "groups", "learners")  # fields whose rows depend on the size of groups
@@ -59,9 +62,10 @@ class PlannedField:
         # False for `learner` itself, and for its id and the name of its type.
         self.is_answer = not (declaration.has_parts or (parent and declaration is UNDECLARED))
         self.cache = declaration.cache if field.is_valid else None
-        self.compiled: CompiledField | None = None
-        if declaration.sql and field.is_valid:
-            self.compiled = compile_field(field, declaration.sql)
+        self.compiled: Compiled | None = None  # None if the field's resolver must run
+        columns = find_columns(field) if declaration.sql and field.is_valid else None
+        if declaration.sql and columns:
+            self.compiled = declaration.sql, columns
         self._weight, self._entry_weight = limits.weigh(field)
         self._nested_rows, self._entry_rows = limits.rows_of_selections(self.cost.rows_of, field)
         self.tasks = sum(each.name == "tasks" for each in field.selections)  # of a group
@@ -124,25 +128,42 @@ def _plan(roots: Sequence[Field]) -> Iterator[PlannedField]:
             yield PlannedField(root)
 
 
-class CoercedField(NamedTuple):
-    """A planned field with its arguments; `learner` is the argument `userId`, if it has a value."""
+class RequestedField(msgspec.Struct, frozen=True):
+    """A planned field with its arguments, for every caller or (see `request`) for one.
+
+    `learner` is the argument `userId`, if it has a value. `cache_key` is None if the field is not
+    cacheable, and `compiled` if its resolver must run, as for each field about the past.
+    """
 
     planned: PlannedField
     learner: str | None
     arguments: Values
+    user_id: str = ""  # the learner whom the field is about
+    is_learner: bool = False  # whether the caller is the learner
+    cache_key: CacheKey | None = None
+    compiled: Compiled | None = None
+
+    async def select(self, compiled: Compiled, reader: Reader, at: datetime) -> bytes:
+        """Return the field's JSON; raise InvalidRows if graphql-core would report an error."""
+        sql, columns = compiled
+        query = sql.build(self.user_id, at, self.arguments, is_learner=self.is_learner)
+        columns.check_types(await reader.column_types(query.file, query.block))
+        parameters = {**query.parameters, "now": query.moment.now}
+        rows = await reader.fetch_columns(query.file, query.block, columns.text, parameters)
+        return columns.to_json(rows)
 
 
-def coerce(plan: Sequence[PlannedField], variables: VariableValues) -> tuple[CoercedField, ...]:
+def coerce(plan: Sequence[PlannedField], variables: VariableValues) -> tuple[RequestedField, ...]:
     """Return the fields whose arguments are valid."""
     coerced = []
     for planned in plan:
         arguments = planned.arguments(variables)
         if arguments is not None:
-            coerced.append(CoercedField(planned, arguments.pop("userId", None), arguments))
+            coerced.append(RequestedField(planned, arguments.pop("userId", None), arguments))
     return tuple(coerced)
 
 
-def check_cost(coerced: Sequence[CoercedField], shares: Shares | None = None) -> None:
+def check_cost(coerced: Sequence[RequestedField], shares: Shares | None = None) -> None:
     """Raise QueryTooComplex if a query of these fields would cost too much.
 
     It may not return too many fields, read too many rows or ask about too many moments. `shares`
@@ -150,57 +171,42 @@ def check_cost(coerced: Sequence[CoercedField], shares: Shares | None = None) ->
     """
     complexity = rows = 0
     moments = set()
-    for planned, learner, arguments in coerced:
-        complexity += planned.complexity(arguments)
-        rows += planned.rows_to_read(arguments, shares)
-        if moment := limits.moment_key(learner, arguments):
+    for field in coerced:
+        complexity += field.planned.complexity(field.arguments)
+        rows += field.planned.rows_to_read(field.arguments, shares)
+        if moment := limits.moment_key(field.learner, field.arguments):
             moments.add(moment)
     limits.check_complexity(complexity)
     as_of.check_moments(len(moments))
     limits.check_rows(rows, len(moments))
 
 
-def groups_of(coerced: Sequence[CoercedField]) -> set[str | None]:
+def groups_of(coerced: Sequence[RequestedField]) -> set[str | None]:
     """Return the groups of these fields; None stands for a list of all groups."""
     return {each.arguments.get("groupId") for each in coerced if each.planned.name in _OF_GROUPS}
 
 
-class RequestedField(msgspec.Struct, frozen=True):
-    """A field of a request.
-
-    `cache_key` is None if the field is not cacheable, and `compiled` if its resolver must run, as
-    for each field about the past.
-    """
-
-    planned: PlannedField
-    arguments: Values
-    user_id: str
-    is_learner: bool  # whether the field is for the learner
-    cache_key: CacheKey | None
-    compiled: CompiledField | None
-
-
-def request(coerced: Sequence[CoercedField], caller: Caller) -> list[RequestedField]:
-    """Return the fields, without those whose resolvers must run or report what is wrong."""
+def request(coerced: Sequence[RequestedField], caller: Caller) -> list[RequestedField]:
+    """Return the caller's fields, without those whose resolvers must run or say what is wrong."""
     return [field for each in coerced if (field := _request(each, caller))]
 
 
 def _normalize(arguments: Values) -> Values:
-    """Return the arguments in the form in which equal ones share an entry of the cache."""
-    if "language" not in arguments:
-        return arguments
+    """Return arguments with a language in the form in which equal ones share an entry."""
     language = parse_language(arguments["language"])
     others = {name: value for name, value in arguments.items() if name != "language"}
     return others if language is None else {**others, "language": language}
 
 
-def _request(coerced: CoercedField, caller: Caller) -> RequestedField | None:
-    planned, learner, arguments = coerced
+def _request(coerced: RequestedField, caller: Caller) -> RequestedField | None:
+    planned = coerced.planned
     if not (planned.cache or planned.compiled):
         return None
     try:
-        user_id = caller.authorize(learner)
-        arguments = _normalize(arguments)
+        user_id = caller.authorize(coerced.learner)
+        arguments = coerced.arguments
+        if "language" in arguments:
+            arguments = _normalize(arguments)
     except RequestRejected:
         return None
     is_past = arguments.get("asOf") is not None or arguments.get("knownAt") is not None
@@ -210,4 +216,4 @@ def _request(coerced: CoercedField, caller: Caller) -> RequestedField | None:
     key = cache_key(*of, is_learner=is_learner)
     if not (key or compiled):
         return None
-    return RequestedField(planned, arguments, user_id, is_learner, key, compiled)
+    return RequestedField(planned, coerced.learner, arguments, user_id, is_learner, key, compiled)

@@ -8,18 +8,18 @@ from collections.abc import Sequence
 from graphql import ExecutionResult
 
 from progress.query.execution import fields
-from progress.query.execution.fields import CoercedField, Place
+from progress.query.execution.fields import Place, RequestedField
 from progress.query.graphql.context import Context
 from progress.query.graphql.whose import Whose
 
 
-async def write(coerced: Sequence[CoercedField], context: Context, result: ExecutionResult) -> None:
+async def write(asked: Sequence[RequestedField], context: Context, result: ExecutionResult) -> None:
     """Write who reads the result of these fields; raise Unavailable if this is impossible."""
-    if not context.noted and not any(field.learner for field in coerced):
+    if not context.noted and not any(field.learner for field in asked):
         return  # as most requests: about the caller
     named: dict[Whose, set[str]] = {Whose.LEARNER: {*context.noted}, Whose.TRAIL: set()}
     context.noted.clear()
-    for field in coerced:
+    for field in asked:
         planned = field.planned
         learners = named.get(planned.whose) if planned.is_answer else None
         if learners is not None and field.learner and _holds(result, planned.place):

@@ -4,25 +4,27 @@ Each BadInput names the argument, the allowed values and the value found.
 """
 
 import functools
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import strawberry
+from strawberry import ID, UNSET
 from strawberry.types.scalar import ScalarDefinition
 
 from progress import auth, masking
 from progress.errors import BadInput, SerializationError
 from progress.event_store import timestamps
+from progress.query.read_models import rows
 
-_MAX_RANGE_DAYS = 731
+MAX_RANGE_DAYS = 731
 _MAX_PAGE_SIZE = 200
-_MAX_LISTS = 50  # of a page
 _MAX_TASKS = 20  # of a page
 _MAX_LIST_ID = 204  # with the prefix `own:`
-_MAX_FORECAST_DAYS = 366
-_MAX_DAYS_AHEAD = 365
+MAX_FORECAST_DAYS = 366
 MAX_CURVE_DAYS = 5_117  # 731 weeks
 _MAX_LETTERS = 200
 _MAX_LEARNERS = 1_000
@@ -67,7 +69,7 @@ SCALARS: dict[object, ScalarDefinition] = {
 }
 
 
-def check_range(first_day: date, last_day: date, most: int = _MAX_RANGE_DAYS) -> None:
+def check_range(first_day: date, last_day: date, most: int = MAX_RANGE_DAYS) -> None:
     """Raise BadInput unless the range has 1 to `most` days, within the years 2 to 9998."""
     if first_day > last_day:
         raise BadInput(f"from: expected a day not later than `to` - found {first_day}, {last_day}")
@@ -87,18 +89,21 @@ def check_years(names: str, *days: date) -> None:
         raise BadInput(f"{names}: expected the years 2 to 9998 - found {found}")
 
 
-def check_day(day: date) -> None:
-    """Raise BadInput unless the day is in the years 2000 to 2099, as that of a RestDayTaken."""
+def _parse_local_day(day: date) -> date:
+    """Return the day; raise BadInput if it is not in the years 2000 to 2099 of a RestDayTaken."""
     if not 2000 <= day.year <= 2099:
         raise BadInput(f"date: expected a day from 2000-01-01 to 2099-12-31 - found {day}")
+    return day
+
+
+def _parse_day_ahead(day: date | None) -> date | None:
+    if day:
+        check_years("on", day)
+    return day or None
 
 
 def parse_page_size(first: int | None, *, default: int = 50) -> int:
     return _parse_count("first", first, most=_MAX_PAGE_SIZE, default=default)
-
-
-def parse_lists_size(first: int | None) -> int:
-    return _parse_count("first", first, most=_MAX_LISTS, default=20)
 
 
 def parse_tasks_size(first: int | None, *, default: int = 20) -> int:
@@ -116,19 +121,11 @@ def parse_scale(scale: str | None) -> str | None:
     return parse_filter("scale", scale)
 
 
-def parse_forecast_days(days: int | None) -> int:
-    return _parse_count("days", days, most=_MAX_FORECAST_DAYS, default=14)
-
-
-def parse_days_ahead(days: int | None) -> int:
-    return _parse_count("days", days, least=0, most=_MAX_DAYS_AHEAD, default=30)
-
-
 def parse_since(day: date | None, days: int | None) -> date | int:
     """Return the one that is given, the first day or the number of days up to today."""
     if bool(day) == isinstance(days, int):
         raise BadInput(f"date, days: expected one of them - found {'both' if day else 'neither'}")
-    return day or _parse_count("days", days, most=_MAX_FORECAST_DAYS, default=0)
+    return day or _parse_count("days", days, most=MAX_FORECAST_DAYS, default=0)
 
 
 def check_forecast_year(today: datetime) -> None:
@@ -220,3 +217,44 @@ def parse_reason(text: str) -> str:
             "none of them U+0000"
         )
     return masking.mask_shapes(text.strip())
+
+
+class Argument(NamedTuple):
+    """An argument of a field: its GraphQL type, its default, and what a query gets for a value.
+
+    Without a default, the argument is required. `name` is that in GraphQL, if it is another one.
+    """
+
+    type: object
+    default: object = inspect.Parameter.empty
+    parse: Callable[[Any], object] = lambda value: None if value is UNSET else value
+    name: str | None = None
+
+
+def counted(name: str, default: int, *, most: int = _MAX_PAGE_SIZE, least: int = 1) -> Argument:
+    parse = functools.partial(_parse_count, name, most=most, default=default, least=least)
+    return Argument(int | None, default, parse)
+
+
+def _parse_length(by: str | None) -> rows.PeriodLength:
+    return rows.PeriodLength(by or "DAY")
+
+
+# The arguments of fields about one learner, by the names of the queries' parameters (`rows`).
+OF_LEARNERS = {
+    "start_date": Argument(date, name="from"),
+    "end_date": Argument(date, name="to"),
+    "zero_fill": Argument(bool | None, False, bool),
+    "item_id": Argument(ID, parse=functools.partial(auth.parse_id, "itemId")),
+    "list_id": Argument(ID, parse=functools.partial(parse_list, "listId")),
+    "session_id": Argument(ID, parse=functools.partial(auth.parse_id, "id"), name="id"),
+    "language": Argument(str | None, UNSET, parse_language),
+    "scale": Argument(str | None, UNSET, parse_scale),
+    "by": Argument(rows.PeriodLength | None, rows.PeriodLength.DAY, _parse_length),
+    "kinds": Argument(list[rows.MilestoneKind] | None, UNSET),
+    "on": Argument(date | None, UNSET, _parse_day_ahead),
+    "date": Argument(date, parse=_parse_local_day),
+    "first": counted("first", 50),
+    "as_of": Argument(datetime | None, UNSET),
+    "known_at": Argument(datetime | None, UNSET),
+}

@@ -83,6 +83,10 @@ class Context(msgspec.Struct, frozen=True, dict=True):
             await self.check_membership(learner)
             self.members.add(learner)
 
+    def find_groups(self, learner: str) -> Sequence[str] | None:
+        """Return the groups whose tasks and lists the caller sees; None for all of the learner."""
+        return self.caller.groups if self.caller.needs_membership(learner) else None
+
     async def check_membership(self, learner: str) -> None:
         """Raise Forbidden unless the learner is now a member of one of the caller's groups."""
         if not await groups.is_member(self.queries.reader, learner, self.caller.groups):

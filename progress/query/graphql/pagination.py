@@ -10,10 +10,12 @@ from types import GenericAlias
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import msgspec
+from strawberry import UNSET
 
 from progress import auth
 from progress.errors import BadInput
-from progress.query.read_models import reader
+from progress.query.graphql.arguments import Argument
+from progress.query.read_models import rows
 from progress.query.read_models.accesses import Access
 
 _T = TypeVar("_T")
@@ -39,7 +41,7 @@ class Page(msgspec.Struct, frozen=True):
     total_count: int | None
 
 
-def build_page(page: reader.Page[tuple[Any, Any]], after: str | None, *order: str) -> Page:
+def build_page(page: rows.Page[tuple[Any, Any]], after: str | None, *order: str) -> Page:
     """Build a connection of (key, record) pairs; a cursor has the list's order and the key."""
     keyed = (([*order, *msgspec.structs.astuple(key)], node) for key, node in page.items)
     return _connect(keyed, after, has_next=page.has_next, total=page.total_count)
@@ -79,6 +81,11 @@ def decode_key(after: Any, key: type[_Key]) -> _Key | None:
     if not isinstance(after, str):
         return None
     return _check(key(*_decode_cursor(after, _types_of(key))))
+
+
+def cursor(key: type[msgspec.Struct]) -> Argument:
+    """Return the argument `after` of a list with such keys."""
+    return Argument(str | None, UNSET, functools.partial(decode_key, key=key))
 
 
 def decode_ordered_key(after: Any, key: type[_Key], order: StrEnum) -> _Key | None:

@@ -3,8 +3,8 @@
 A decorator declares each field once, with its type, arguments, SQL, cache policy and cost, and with
 whose data it returns. Strawberry's resolver, the executor (`progress.query.execution.executor`),
 the cache, the limits and the traces of readers read these declarations. A field about one learner
-is a single SELECT, unless it needs a resolver of its own. No field that teachers read about a group
-is cached, so that they cannot read the data of a learner who has left the group.
+is a query of `rows`, unless it needs a resolver of its own. No field that teachers read about a
+group is cached, so that they cannot read the data of a learner who has left the group.
 """
 
 import inspect
@@ -19,7 +19,6 @@ from strawberry.types import get_object_definition
 from strawberry.types.nodes import SelectedField, Selection
 from strawberry.utils.str_converters import to_camel_case
 
-from progress import auth
 from progress.adapters.cloud_scheduler import Schedule
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.errors import BadInput
@@ -27,15 +26,13 @@ from progress.event_store.dead_letter_record import DeadLetterKind
 from progress.operations.records import Operation
 from progress.query.cache.keys import CachePolicy
 from progress.query.graphql import arguments, descriptions, pagination, types
+from progress.query.graphql.arguments import Argument
 from progress.query.graphql.context import Info
 from progress.query.graphql.mutations import Mutation
 from progress.query.graphql.subscriptions import Subscription
 from progress.query.graphql.whose import Whose
 from progress.query.read_models import administration, groups, rows
 from progress.query.read_models.accesses import get_accesses
-from progress.query.read_models.rows import Moment, RowQuery
-
-BuildQuery = Callable[..., RowQuery[Any]]
 
 
 class Cost(NamedTuple):
@@ -62,24 +59,26 @@ _DEFAULT_POLICY = CachePolicy(15)
 
 
 class LearnerQuery(NamedTuple):
-    """A function that takes a field's arguments and builds the SELECT about one learner."""
+    """A query about one learner (`rows`), and the arguments that a field of GraphQL has for it."""
 
-    function: BuildQuery
-    parameters: Mapping[str, str]  # the function's parameter names by GraphQL argument
+    query: rows.Declared[..., Any]
+    arguments: Mapping[str, tuple[str, Argument]]  # the query's parameters by GraphQL argument
+    known: Mapping[str, Callable[["Info", str], object]]  # those that are no arguments
+    most_days: int  # of a range
 
-    def build(self, at: datetime, arguments: Mapping[str, Any]) -> RowQuery[Any]:
-        """Return the SELECT for these arguments; raise BadInput if an argument is not allowed."""
-        names = self.parameters
-        return self.call(at, {names[name]: value for name, value in arguments.items()})
-
-    def call(self, at: datetime, arguments: Mapping[str, Any]) -> RowQuery[Any]:
-        """Return the SELECT for arguments that have the names of Python's parameters."""
-        others = dict(arguments)
-        moments = [others.pop(name, None) or None for name in _MOMENTS]  # UNSET: the present
-        return self.function(Moment(at, *moments), **others)
-
-
-_MOMENTS = ("as_of", "known_at")
+    def build(
+        self, learner: str, at: datetime, given: Mapping[str, Any], **known: object
+    ) -> rows.Query[Any]:
+        """Return the query; raise BadInput if an argument of those `given` is not allowed."""
+        values: dict[str, Any] = {n: known[n] for n in known if n in self.known}
+        for name, value in given.items():
+            parameter, argument = self.arguments[name]
+            values[parameter] = argument.parse(value)
+        if "start_date" in values:
+            arguments.check_range(values["start_date"], values["end_date"], self.most_days)
+        if "days" in values:
+            arguments.check_forecast_year(values.get("as_of") or values.get("known_at") or at)
+        return self.query(learner, at=at, **values)
 
 
 class Declaration(NamedTuple):
@@ -130,98 +129,74 @@ def _add(
     return RESOLVED[name]
 
 
-def declare_learner_field(
-    type_: object, *, cache: CachePolicy = _DEFAULT_POLICY, cost: Cost = _DEFAULT_COST
-) -> Callable[[BuildQuery], Any]:
-    """Declare a field about one learner that a single SELECT answers.
+def declare_query(
+    query: rows.Declared[..., Any],
+    type_: object = None,
+    *,
+    cache: CachePolicy | None = _DEFAULT_POLICY,
+    cost: Cost = _DEFAULT_COST,
+    most_days: int = arguments.MAX_RANGE_DAYS,
+    **given: Argument,
+) -> None:
+    """Declare a field about one learner, which has the name, arguments and result of a query.
 
-    The decorated function checks the arguments and returns the SQL with the values of the SQL's
-    parameters. Of a field without arguments, it is that of `rows`, named `select_…`. The function's
-    first parameter is the moment. The other parameters declare the field's arguments; the arguments
-    `userId`, `asOf` and `knownAt` are added to them.
+    The arguments are those `given` or in `arguments.OF_LEARNERS`; `userId` is added. `type_` is for
+    results that are no records. If the rows are the result, now and in the past, they are compiled.
     """
-
-    def decorate(build_query: BuildQuery) -> Any:
-        parameters = [*list(inspect.signature(build_query).parameters.values())[1:], *_PAST]
-        names = {_graphql_name(parameter): parameter.name for parameter in parameters}
-        query = LearnerQuery(build_query, names)
-        is_list = getattr(type_, "__origin__", None) is list
-
-        async def answer(info: Info, learner: str, arguments: dict[str, Any]) -> Any:
-            call = query.call(info.context.at, arguments)
-            is_learner = info.context.caller.is_learner(learner)
-            records = await info.context.queries.run(learner, call, is_learner=is_learner)
-            return records if is_list else next(iter(records), None)
-
-        resolve = _resolver(build_query.__name__.removeprefix("select_"), parameters, answer)
-        return _add(resolve, Declaration(Whose.LEARNER, cache, cost, query), type_)
-
-    return decorate
+    own = [name for name in query.parameters if name not in ("user_id", *_KNOWN)]
+    taken = {
+        name: (arguments.OF_LEARNERS | given)[name] for name in own + _MOMENTS * query.is_dated
+    }
+    asked = {one.name or to_camel_case(name): (name, one) for name, one in taken.items()}
+    known = {name: find for name, find in _KNOWN.items() if name in query.parameters}
+    field = LearnerQuery(query, asked, known, most_days)
+    sql = field if query.has_rows and query.is_dated else None
+    declaration = Declaration(Whose.LEARNER, cache, cost, sql)
+    _add(_resolver(field), declaration, type_ or types.of(query.result))
 
 
-def declare_resolved_field(
-    type_: object, *, cache: CachePolicy | None = None, cost: Cost = _DEFAULT_COST
-) -> Callable[[Callable[..., Any]], Any]:
-    """Declare a field about one learner that needs a resolver of its own.
-
-    The decorated function takes the info, the learner and the field's arguments, to which `userId`
-    is added. If it also takes the moment, as `Queries` takes it, so are `asOf` and `knownAt`.
-    """
-
-    def decorate(function: Callable[..., Any]) -> Any:
-        _, _, *own = inspect.signature(function).parameters.values()
-        is_dated = any(parameter.name == "moment" for parameter in own)
-
-        async def answer(info: Info, learner: str, arguments: dict[str, Any]) -> Any:
-            if is_dated:
-                past = {name: arguments.pop(name, None) or None for name in _MOMENTS}
-                arguments["moment"] = {"at": info.context.at, **past}
-            return await function(info, learner, **arguments)
-
-        parameters = [one for one in own if one.name != "moment"] + _PAST * is_dated
-        resolve = _resolver(function.__name__, parameters, answer)
-        return _add(resolve, Declaration(Whose.LEARNER, cache, cost), type_)
-
-    return decorate
-
-
-_KEYWORD = inspect.Parameter.KEYWORD_ONLY
-_INFO = inspect.Parameter("info", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Info)
-_PAST = [
-    inspect.Parameter(name, _KEYWORD, default=UNSET, annotation=datetime | None)
-    for name in _MOMENTS
-]
-
-
-def _resolver(
-    name: str, parameters: list[inspect.Parameter], answer: Callable[..., Any]
-) -> Callable[..., Any]:
+def _resolver(field: LearnerQuery) -> Callable[..., Any]:
     """Return a resolver whose signature tells Strawberry the field's arguments."""
 
-    async def resolve(info: Info, *, user_id: Any = UNSET, **arguments: Any) -> Any:
+    async def resolve(info: Info, *, user_id: Any = UNSET, **values: Any) -> Any:
         learner = await info.context.resolve_learner(user_id)
-        return await answer(info, learner, arguments)
+        known = {name: find(info, learner) for name, find in field.known.items()}
+        given = {names[name]: value for name, value in values.items()}
+        query = field.build(learner, info.context.at, given, **known)
+        result = await info.context.queries.run(query)
+        is_page = isinstance(result, rows.Page)
+        return pagination.build_page(result, values.get("after")) if is_page else result
 
-    resolve.__name__ = name
+    names = {parameter: name for name, (parameter, _) in field.arguments.items()}
+    resolve.__name__ = field.query.name
     resolve.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
-            _INFO,
-            inspect.Parameter("user_id", _KEYWORD, default=UNSET, annotation=ID | None),
-            *(parameter.replace(kind=_KEYWORD) for parameter in parameters),
+            inspect.Parameter("info", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Info),
+            _parameter("user_id", Argument(ID | None, UNSET)),
+            *(_parameter(*argument) for argument in field.arguments.values()),
         ]
     )
     return resolve
 
 
-def _graphql_name(parameter: inspect.Parameter) -> str:
-    for metadata in getattr(parameter.annotation, "__metadata__", ()):
-        if name := getattr(metadata, "name", None):
-            return str(name)
-    return to_camel_case(parameter.name)
+_MOMENTS = ["as_of", "known_at"]
+# The parameters of queries that are no arguments.
+_KNOWN: dict[str, Callable[[Info, str], object]] = {
+    "is_learner": lambda info, learner: info.context.caller.is_learner(learner),
+    "groups": lambda info, learner: info.context.find_groups(learner),
+    "is_counted": lambda info, _: any(
+        _selects(node, "totalCount") for node in info.selected_fields
+    ),
+}
 
 
-From = Annotated[date, strawberry.argument(name="from")]
-Past = dict[str, Any]
+def _parameter(name: str, argument: Argument) -> inspect.Parameter:
+    type_: Any = argument.type
+    if argument.name:
+        type_ = Annotated[type_, strawberry.argument(name=argument.name)]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=argument.default, annotation=type_)
+
 
 # Fields that do not need the members' standings.
 _CHEAP = {
@@ -237,49 +212,28 @@ _CHEAP = {
 }
 
 
-declare_learner_field(
-    types.UserProgress | None,
+declare_query(
+    rows.user_progress,
     # `unlearned` depends on the catalogue, and the current streak depends on the local date.
     cache=CachePolicy(10, catalogue=True, clock=True, is_summary=True),
     cost=Cost(30),
-)(rows.select_user_progress)
-
-
-@declare_learner_field(
-    types.list_of(rows.DailyStats),
-    cache=CachePolicy(15, period="daily"),
 )
-def daily_stats(
-    moment: Moment, *, from_: From, to: date, zero_fill: bool | None = False
-) -> RowQuery[rows.DailyStats]:
-    arguments.check_range(from_, to)
-    return rows.select_daily_stats(moment, from_, to, zero_fill=bool(zero_fill))
-
-
-@declare_learner_field(
-    types.list_of(rows.PeriodStats),
+declare_query(rows.daily_stats, cache=CachePolicy(15, period="daily"))
+declare_query(
+    rows.weekly_stats,
     cache=CachePolicy(60, batch=True, period="weekly", period_days=6),
     cost=Cost(rows_of={"slippedBack": _SLIPPED}, days_per_entry=7),
 )
-def weekly_stats(
-    moment: Moment, *, from_: From, to: date, zero_fill: bool | None = False
-) -> RowQuery[rows.PeriodStats]:
-    arguments.check_range(from_, to)
-    return rows.select_weekly_stats(moment, from_, to, zero_fill=bool(zero_fill))
-
-
-@declare_learner_field(
-    types.list_of(rows.PeriodStats),
+declare_query(
+    rows.monthly_stats,
     cache=CachePolicy(30, period="monthly", period_days=30),
     cost=Cost(100, rows_per_day=1 / 7, rows_of={"slippedBack": _SLIPPED}, days_per_entry=28),
 )
-def monthly_stats(moment: Moment, *, from_: From, to: date) -> RowQuery[rows.PeriodStats]:
-    arguments.check_range(from_, to)
-    return rows.select_monthly_stats(moment, from_, to)
 
 
-@declare_resolved_field(
+@declare(
     types.ItemStatsConnection,
+    Whose.LEARNER,
     # `catalogue`, because the catalogue contains headwords, levels and domains. `except_for`,
     # because the set of DUE items depends on the current time. `except_with`, because lists are not
     # the learner's. `clock`, because estimates of recall depend on the local date.
@@ -301,9 +255,8 @@ def monthly_stats(moment: Moment, *, from_: From, to: date) -> RowQuery[rows.Per
 )
 async def item_stats(
     info: Info,
-    learner: str,
-    moment: Past,
     *,
+    user_id: ID | None = UNSET,
     filter: rows.ItemFilter | None = rows.ItemFilter.ALL,  # noqa: A002 - the contract's word
     order_by: rows.ItemOrder | None = rows.ItemOrder.RECENT,
     level: rows.CefrLevel | None = UNSET,
@@ -315,22 +268,12 @@ async def item_stats(
     to: date | None = UNSET,
     first: int | None = 50,
     after: str | None = UNSET,
+    as_of: datetime | None = UNSET,
+    known_at: datetime | None = UNSET,
 ) -> pagination.Page:
-    order = order_by or rows.ItemOrder.RECENT
-    filter_ = filter or rows.ItemFilter.ALL
-    span = None
-    if filter_.is_dated:
-        if not (from_ and to):
-            today = await info.context.queries.get_today(learner, **moment)
-            if to and to < today:
-                raise BadInput(f"to: expected `from`, too, or a day from {today} on - found {to}")
-            from_, to = from_ or today, to or today
-        arguments.check_range(from_, to)
-        span = (from_, to)
-    elif from_ or to:
-        raise BadInput(
-            f"from, to: expected neither with the filter {filter_} - found {from_ or to}"
-        )
+    learner = await info.context.resolve_learner(user_id)
+    moment = rows.Past(at=info.context.at, as_of=as_of or None, known_at=known_at or None)
+    order, filter_ = order_by or rows.ItemOrder.RECENT, filter or rows.ItemFilter.ALL
     page = await info.context.queries.get_item_stats(
         learner,
         filter=filter_,
@@ -340,7 +283,7 @@ async def item_stats(
         list_id=arguments.parse_list("list", list_) if isinstance(list_, str) else None,
         search=arguments.parse_filter("search", search) or "",
         language=arguments.parse_language(language),
-        span=span,
+        span=await _find_span(info, learner, moment, filter_, (from_, to)),
         first=arguments.parse_page_size(first),
         after=pagination.decode_ordered_key(after, rows.ItemKey, order),
         is_learner=info.context.caller.is_learner(learner),
@@ -349,183 +292,94 @@ async def item_stats(
     return pagination.build_page(page, after, order)
 
 
-@declare_learner_field(
-    types.ItemStats | None,
+async def _find_span(
+    info: Info,
+    learner: str,
+    moment: rows.Past,
+    filter_: rows.ItemFilter,
+    days: tuple[date | None, date | None],
+) -> tuple[date, date] | None:
+    """Return the first and the last day of a dated filter: those that are given, or today."""
+    first, last = days
+    if not filter_.is_dated:
+        if first or last:
+            found = f"with the filter {filter_} - found {first or last}"
+            raise BadInput(f"from, to: expected neither {found}")
+        return None
+    if not (first and last):
+        today = await info.context.queries.get_today(learner, **moment)
+        if last and last < today:
+            raise BadInput(f"to: expected `from`, too, or a day from {today} on - found {last}")
+        first, last = first or today, last or today
+    arguments.check_range(first, last)
+    return first, last
+
+
+declare_query(
+    rows.item,
     cache=CachePolicy(30, catalogue=True, clock=True, own_words=True),  # as for itemStats
 )
-def item(moment: Moment, *, item_id: ID) -> RowQuery[rows.ItemStats]:
-    return rows.select_item(moment, auth.parse_id("itemId", item_id))
-
-
 # The batch job counts the catalogue's items, so these rows change only when the job runs. The
 # policy therefore needs no `catalogue`.
-@declare_learner_field(types.list_of(rows.DomainStats), cache=CachePolicy(60, batch=True))
-def domain_stats(moment: Moment, *, language: str | None = UNSET) -> RowQuery[rows.DomainStats]:
-    return rows.select_domain_stats(moment, arguments.parse_language(language))
-
-
-@declare_learner_field(
-    types.list_of(rows.LevelStats), cache=CachePolicy(60, batch=True, clock=True)
-)
-def level_stats(moment: Moment, *, language: str | None = UNSET) -> RowQuery[rows.LevelStats]:
-    return rows.select_level_stats(moment, arguments.parse_language(language))
-
-
-declare_learner_field(
-    types.list_of(rows.LearnerLanguage),
-    cache=CachePolicy(10, catalogue=True, own_words=True),
-    cost=Cost(45),
-)(rows.select_languages)
-
-
-declare_learner_field(types.Streak, cache=CachePolicy(5, clock=True))(rows.select_streak)
-
-
-@declare_learner_field(
-    types.list_of(rows.DueDay),
+declare_query(rows.domain_stats, cache=CachePolicy(60, batch=True))
+declare_query(rows.level_stats, cache=CachePolicy(60, batch=True, clock=True))
+declare_query(rows.languages, cache=CachePolicy(10, catalogue=True, own_words=True), cost=Cost(45))
+declare_query(rows.streak, cache=CachePolicy(5, clock=True))
+declare_query(
+    rows.due_forecast,
     # `catalogue`, because archived items are never due.
     cache=CachePolicy(10, catalogue=True, clock=True),
     cost=Cost(75),
+    days=arguments.counted("days", 14, most=arguments.MAX_FORECAST_DAYS),
 )
-def due_forecast(moment: Moment, days: int | None = 14) -> RowQuery[rows.DueDay]:
-    arguments.check_forecast_year(moment.as_of or moment.known_at or moment.at)
-    return rows.select_due_forecast(moment, arguments.parse_forecast_days(days))
-
-
-@declare_learner_field(
-    types.list_of(rows.Retention),
-    cache=CachePolicy(15, period="retention", period_days=30),
-    cost=Cost(2),
+declare_query(
+    rows.retention, cache=CachePolicy(15, period="retention", period_days=30), cost=Cost(2)
 )
-def retention(
-    moment: Moment,
-    *,
-    from_: From,
-    to: date,
-    by: rows.PeriodLength | None = rows.PeriodLength.DAY,
-) -> RowQuery[rows.Retention]:
-    arguments.check_range(from_, to)
-    return rows.select_retention(moment, from_, to, rows.PeriodLength(by or "DAY"))
-
-
-declare_learner_field(types.list_of(rows.HourlyStats))(rows.select_hourly_stats)
-
-
-declare_learner_field(
-    types.type_of(rows.Workload),
-    cache=CachePolicy(10, catalogue=True, clock=True),
-    cost=Cost(75),
-)(rows.select_workload)
-
-
-@declare_learner_field(list[date])
-def rest_days(moment: Moment, *, from_: From, to: date) -> RowQuery[date]:
-    arguments.check_range(from_, to)
-    return rows.select_rest_days(moment, from_, to)
-
-
-declare_learner_field(types.Goal | None, cache=CachePolicy(10, clock=True))(rows.select_goal)
-
-
-@declare_resolved_field(
-    types.ItemHistory, cache=CachePolicy(15, clock=True), cost=Cost(4, entries=1_000)
+declare_query(rows.hourly_stats)
+declare_query(rows.workload, cache=CachePolicy(10, catalogue=True, clock=True), cost=Cost(75))
+declare_query(rows.rest_days)
+declare_query(rows.goal, cache=CachePolicy(10, clock=True))
+declare_query(
+    rows.item_history,
+    cache=CachePolicy(15, clock=True),
+    cost=Cost(4, entries=1_000),
 )
-async def item_history(info: Info, learner: str, moment: Past, *, item_id: ID) -> rows.ItemHistory:
-    item = auth.parse_id("itemId", item_id)
-    return await info.context.queries.get_item_history(learner, item, **moment)
-
-
-@declare_resolved_field(
-    types.Knowledge,
+declare_query(
+    rows.knowledge,
     # `catalogue`, because items have levels, and archived items do not fade.
     cache=CachePolicy(10, catalogue=True, clock=True),
     cost=Cost(45),
 )
-async def knowledge(
-    info: Info,
-    learner: str,
-    moment: Past,
-    *,
-    on: date | None = UNSET,
-    language: str | None = UNSET,
-) -> rows.Knowledge:
-    if on:
-        arguments.check_years("on", on)
-    tag = arguments.parse_language(language)
-    return await info.context.queries.get_knowledge(learner, on or None, language=tag, **moment)
-
-
-@declare_resolved_field(
-    types.list_of(rows.KnowledgePoint),
+declare_query(
+    rows.knowledge_curve,
     cache=CachePolicy(15, batch=True, clock=True),
     # If the learner has not studied for years, every week reads the states of all items.
     cost=Cost(60, rows_per_day=1 / 7, days_per_entry=7, entries=731),
+    most_days=arguments.MAX_CURVE_DAYS,
 )
-async def knowledge_curve(
-    info: Info, learner: str, *, from_: From, to: date
-) -> list[rows.KnowledgePoint]:
-    arguments.check_range(from_, to, most=arguments.MAX_CURVE_DAYS)
-    return await info.context.queries.get_knowledge_curve(learner, from_, to, at=info.context.at)
-
-
-@declare_resolved_field(types.SessionConnection, cache=CachePolicy(15), cost=Cost(10))
-async def sessions(
-    info: Info,
-    learner: str,
-    moment: Past,
-    *,
-    first: int | None = 20,
-    after: str | None = UNSET,
-) -> pagination.Page:
-    page = await info.context.queries.get_sessions(
-        learner,
-        first=arguments.parse_page_size(first, default=20),
-        after=pagination.decode_key(after, rows.SessionKey),
-        is_counted=any(_selects(node, "totalCount") for node in info.selected_fields),
-        **moment,
-    )
-    return pagination.build_page(page, after)
-
-
-@declare_resolved_field(
-    types.StudySession | None,
+declare_query(
+    rows.sessions,
+    types.SessionConnection,
+    cost=Cost(10),
+    first=arguments.counted("first", 20),
+    after=pagination.cursor(rows.SessionKey),
+)
+declare_query(
+    rows.session,
     cache=CachePolicy(15, catalogue=True, own_words=True),  # headwords
     cost=Cost(30, entries=1_000),
 )
-async def session(
-    info: Info,
-    learner: str,
-    moment: Past,
-    *,
-    id: ID,  # noqa: A002 - the contract's word
-) -> rows.StudySession | None:
-    return await info.context.queries.get_session(
-        learner,
-        auth.parse_id("id", id),
-        is_learner=info.context.caller.is_learner(learner),
-        **moment,
-    )
-
-
-@declare_resolved_field(
-    types.list_of(rows.MasteryPoint),
+declare_query(
+    rows.mastery_curve,
     cache=CachePolicy(15, batch=True, clock=True),
     cost=Cost(21, days_per_entry=7, entries=731),
+    most_days=arguments.MAX_CURVE_DAYS,
 )
-async def mastery_curve(
-    info: Info, learner: str, *, from_: From, to: date
-) -> list[rows.MasteryPoint]:
-    arguments.check_range(from_, to, most=arguments.MAX_CURVE_DAYS)
-    return await info.context.queries.get_mastery_curve(learner, from_, to, at=info.context.at)
-
-
-@declare_resolved_field(
-    types.Calibration | None,
+declare_query(
+    rows.calibration,
     cache=CachePolicy(60, batch=True, clock=True),
     cost=Cost(4, entries=10),
 )
-async def calibration(info: Info, learner: str) -> rows.Calibration | None:
-    return await info.context.queries.get_calibration(learner, at=info.context.at)
 
 
 @declare(types.Calibration | None, Whose.NOBODY, cost=Cost(1_000, entries=10))
@@ -534,108 +388,54 @@ async def calibration_of_all(info: Info) -> rows.Calibration | None:
     return await info.context.queries.get_calibration_of_all(at=info.context.at)
 
 
-@declare_learner_field(
-    types.list_of(rows.RecallPoint),
+declare_query(
+    rows.item_forgetting,
     cache=CachePolicy(15, clock=True),
     cost=Cost(8, entries=2_000),
+    days=arguments.counted("days", 30, least=0, most=365),
 )
-def item_forgetting(
-    moment: Moment, *, item_id: ID, days: int | None = 30
-) -> RowQuery[rows.RecallPoint]:
-    arguments.check_forecast_year(moment.as_of or moment.known_at or moment.at)
-    item = auth.parse_id("itemId", item_id)
-    return rows.select_item_forgetting(moment, item, arguments.parse_days_ahead(days))
-
-
-@declare_resolved_field(
+declare_query(
+    rows.milestones,
     types.MilestoneConnection,
     # `batch`, because the batch job computes the levels.
     cache=CachePolicy(15, batch=True),
     cost=Cost(8),
+    after=pagination.cursor(rows.MilestoneKey),
 )
-async def milestones(
-    info: Info,
-    learner: str,
-    *,
-    kinds: list[rows.MilestoneKind] | None = UNSET,
-    first: int | None = 50,
-    after: str | None = UNSET,
-) -> pagination.Page:
-    page = await info.context.queries.get_milestones(
-        learner,
-        kinds=kinds if isinstance(kinds, list) else None,
-        first=arguments.parse_page_size(first),
-        after=pagination.decode_key(after, rows.MilestoneKey),
-    )
-    return pagination.build_page(page, after)
+declare_query(rows.local_day)
+declare_query(
+    rows.lists,
+    types.WordListConnection,
+    cache=None,
+    cost=Cost(100),
+    first=arguments.counted("first", 20, most=50),
+    after=pagination.cursor(rows.ListKey),
+)
+declare_query(
+    rows.list_,
+    types.WordList | None,
+    cache=None,
+    cost=Cost(100, rows_of={"members": 60}),
+)
+declare_query(rows.scales, cache=None, cost=Cost(10, entries=100))
+declare_query(rows.item_lists, cache=None, cost=Cost(2, entries=50))
 
 
-@declare_resolved_field(types.type_of(rows.LocalDay), cache=CachePolicy(15))
-async def local_day(info: Info, learner: str, *, date: date) -> rows.LocalDay:
-    arguments.check_day(date)
-    return await info.context.queries.get_local_day(learner, date)
-
-
-@declare_resolved_field(types.WordListConnection, cache=None, cost=Cost(100))
-async def lists(
-    info: Info,
-    learner: str,
-    moment: Past,
-    *,
-    scale: str | None = UNSET,
-    first: int | None = 20,
-    after: str | None = UNSET,
-) -> pagination.Page:
-    caller = info.context.caller
-    page = await info.context.queries.get_lists(
-        learner,
-        scale=arguments.parse_scale(scale),
-        first=arguments.parse_lists_size(first),
-        after=pagination.decode_key(after, rows.ListKey),
-        is_learner=caller.is_learner(learner),
-        groups=caller.groups if caller.needs_membership(learner) else None,
-        **moment,
-    )
-    return pagination.build_page(page, after)
-
-
-@declare_resolved_field(types.WordList | None, cache=None, cost=Cost(100, rows_of={"members": 60}))
-async def list_(info: Info, learner: str, moment: Past, *, list_id: ID) -> rows.FoundList | None:
-    return await info.context.queries.get_list(
-        learner,
-        arguments.parse_list("listId", list_id),
-        is_learner=info.context.caller.is_learner(learner),
-        **moment,
-    )
-
-
-@declare_resolved_field(types.list_of(rows.Scale), cost=Cost(10, entries=100))
-async def scales(info: Info, learner: str) -> list[rows.Scale]:
-    is_learner = info.context.caller.is_learner(learner)
-    return await info.context.queries.get_scales(learner, is_learner=is_learner)
-
-
-@declare_resolved_field(list[types.ItemList], cost=Cost(2, entries=50))
-async def item_lists(info: Info, learner: str, *, item_id: ID) -> list[rows.ItemList]:
-    item = auth.parse_id("itemId", item_id)
-    is_learner = info.context.caller.is_learner(learner)
-    return await info.context.queries.get_item_lists(learner, item, is_learner=is_learner)
-
-
-@declare_resolved_field(types.LearnerTaskConnection, cost=Cost(100))
+@declare(types.LearnerTaskConnection, Whose.LEARNER, cost=Cost(100))
 async def tasks(
     info: Info,
-    learner: str,
     *,
+    user_id: ID | None = UNSET,
     first: int | None = 20,
     after: str | None = UNSET,
 ) -> pagination.Page:
-    caller, size = info.context.caller, arguments.parse_tasks_size(first)
+    learner = await info.context.resolve_learner(user_id)
+    size = arguments.parse_tasks_size(first)
     found = await info.context.queries.get_tasks(
         learner,
         first=size + 1,
         after=pagination.decode_key(after, rows.TaskKey),
-        groups=caller.groups if caller.needs_membership(learner) else None,
+        groups=info.context.find_groups(learner),
         at=info.context.at,
     )
     return pagination.build_record_page(found, after, size, rows.TaskKey)
@@ -837,9 +637,7 @@ async def events(
     return pagination.build_keyed_page(events, after, size, lambda event: event.stream_version)
 
 
-@declare_resolved_field(types.OwnPosts)
-async def own_posts(info: Info, learner: str) -> rows.OwnPosts:
-    return await info.context.queries.get_own_posts(learner)
+declare_query(rows.own_posts, cache=None)
 
 
 @declare(types.AccessConnection, Whose.LEARNER)
@@ -937,11 +735,7 @@ async def arrivals(info: Info) -> list[administration.Arrivals]:
     return await administration.get_arrivals(info.context.queries.reader, at=info.context.at)
 
 
-declare_learner_field(
-    types.list_of(rows.ItemCount),
-    cache=CachePolicy(15, clock=True),
-    cost=Cost(80, entries=18),
-)(rows.select_item_distribution)
+declare_query(rows.item_distribution, cache=CachePolicy(15, clock=True), cost=Cost(80, entries=18))
 
 
 @declare(list[ID], Whose.NOBODY, cost=Cost(20), deprecated="Use groups, which finds names, too.")

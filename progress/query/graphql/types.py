@@ -1,7 +1,6 @@
 """The GraphQL types of `api.graphql`; records of the read models provide the fields' values."""
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Any, cast, get_args, get_origin, get_type_hints
@@ -32,21 +31,29 @@ def read_field(record: object, name: str) -> object:
     return min(value, _MAX_INT) if type(value) is int else value
 
 
-@functools.cache
-def type_of(record: type[Any], *, id_field: str = "", **given: object) -> Any:
-    """Return an object type with the record's name and fields, inherited fields last.
+_made: dict[type[Any], Any] = {}
 
-    A field in `given` has this type.
+
+def type_of(record: type[Any], *, id_field: str = "", **given: object) -> Any:
+    """Return the object type with the record's name and fields, inherited fields last.
+
+    A record has one type: that of the first call, in which a field in `given` has the given type.
     """
-    hints = get_type_hints(record)
-    names = sorted(hints, key=lambda name: name not in record.__annotations__)
-    fields = {name: strawberry.ID if name == id_field else hints[name] for name in names}
-    for name, hint in fields.items():
-        (inner, *none) = get_args(hint) or (hint,)
-        if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-            made = list_of(inner) if get_origin(hint) is list else type_of(inner)
-            fields[name] = made | None if none else made
-    return _make(record.__name__, fields | given)
+    if record not in _made:
+        hints = get_type_hints(record)
+        names = sorted(hints, key=lambda name: name not in record.__annotations__)
+        fields = {name: strawberry.ID if name == id_field else of(hints[name]) for name in names}
+        _made[record] = _make(record.__name__, fields | given)
+    return _made[record]
+
+
+def of(hint: Any) -> Any:
+    """Return the type of a record, of a list of records, or of one that may be None."""
+    (inner, *none) = get_args(hint) or (hint,)
+    if not (isinstance(inner, type) and issubclass(inner, msgspec.Struct)):
+        return hint
+    made = list_of(inner) if get_origin(hint) is list else type_of(inner)
+    return made | None if none else made
 
 
 def list_of(record: type[msgspec.Struct]) -> Any:
@@ -82,7 +89,6 @@ for _enum in (
 UserProgress = type_of(rows.UserProgress, id_field="user_id")
 ItemStats = type_of(rows.ItemStats, id_field="item_id")
 Streak = type_of(rows.Streak)
-Goal = type_of(rows.Goal)
 RecordedEvent = type_of(rows.RecordedEvent, id_field="event_id")
 
 
@@ -117,7 +123,7 @@ async def _get_members(
     return pagination.build_page(page, after)
 
 
-ItemList = type_of(rows.ItemList, id_field="id")
+type_of(rows.ItemList, id_field="id")
 WordList = type_of(
     rows.WordList,
     id_field="id",
@@ -126,8 +132,6 @@ WordList = type_of(
 WordListConnection = _connection("WordList", WordList, total_count=int)
 LearnerTask = type_of(rows.LearnerTask, group_id=strawberry.ID, list_id=strawberry.ID)
 LearnerTaskConnection = _connection("LearnerTask", LearnerTask)
-ItemHistory = type_of(rows.ItemHistory)
-Knowledge = type_of(rows.Knowledge)
 
 
 @strawberry.type
@@ -147,7 +151,6 @@ StudySession = type_of(
 )
 SessionConnection = _connection("Session", StudySession, total_count=int)
 Calibration = type_of(rows.Calibration, bins=list[CalibrationBin])
-OwnPosts = type_of(rows.OwnPosts)
 EventConnection = _connection("Event", RecordedEvent)
 Access = type_of(accesses.Access, id_field="read_by")
 AccessConnection = _connection("Access", Access)

@@ -29,7 +29,7 @@ from progress.query.execution import execute, traces
 from progress.query.execution.documents import Document, Rejected
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse, RequestLog
 from progress.query.execution.executor import FieldExecutor
-from progress.query.execution.fields import CoercedField
+from progress.query.execution.fields import RequestedField
 from progress.query.graphql.context import Context
 from progress.query.http import protocol
 from progress.query.http.protocol import Reply
@@ -356,7 +356,7 @@ class _Results:
     def __init__(
         self,
         subscription: _Source,
-        coerced: Sequence[CoercedField],
+        coerced: Sequence[RequestedField],
         executor: FieldExecutor,
         context: Context,
         log: RequestLog,

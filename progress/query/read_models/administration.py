@@ -11,8 +11,8 @@ from progress.event_store import dead_letter_record
 from progress.event_store.dead_letter_record import DeadLetter, DeadLetterKind
 from progress.operations import records
 from progress.operations.records import Operation
-from progress.query.read_models.reader import Page, Reader
-from progress.query.read_models.rows import parameters_after
+from progress.query.read_models.reader import Reader
+from progress.query.read_models.rows import Page, parameters_after
 
 _OPERATIONS = "operations/operations"
 

@@ -9,12 +9,13 @@ import msgspec
 from msgspec import convert
 
 from progress.errors import BadInput
-from progress.query.read_models.reader import Page, Reader
+from progress.query.read_models.reader import Reader
 from progress.query.read_models.rows import (
     CefrLevel,
     Domain,
     ItemKey,
     Moment,
+    Page,
     TaskKey,
     parameters_after,
 )

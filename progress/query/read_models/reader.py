@@ -5,10 +5,9 @@ import contextlib
 import functools
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
-import msgspec
 
 from progress.adapters import request_scope
 from progress.adapters.postgres import statements
@@ -18,24 +17,14 @@ from progress.adapters.telemetry import tracing
 from progress.errors import Unavailable
 from progress.projections import schema
 from progress.query.read_models.as_of import AsOfReader, Block
-from progress.query.read_models.rows import Moment
+from progress.query.read_models.rows import Moment, Page, build_page
 from progress.settings import Settings, current
 
 Parameters = Mapping[str, object]
 
 _NOTE_S = 60.0
 _SQL = {"db.system.name": "postgresql"}
-
-
 _T = TypeVar("_T")
-
-
-class Page(msgspec.Struct, Generic[_T], frozen=True):
-    """A page of a list; `total_count` is that of the whole list, if it was counted."""
-
-    items: list[_T]
-    has_next: bool
-    total_count: int | None
 
 
 class Reader:
@@ -101,7 +90,6 @@ class Reader:
         file: str,
         block: str,
         convert: Callable[[Mapping[str, Any]], _T],
-        constants: Mapping[str, str] | None = None,
         /,
         *,
         id_column: str = "item_id",
@@ -109,15 +97,9 @@ class Reader:
         moment: Moment | None = None,
         **parameters: object,
     ) -> Page[_T]:
-        """Run a block; return a page of at most `first` rows, each converted by `convert`.
-
-        Every row has the column `total_count`. For an empty page, the block must return one row in
-        which `id_column` is null.
-        """
-        rows = await self.fetch_at(moment, file, block, constants, first=first + 1, **parameters)
-        found = [row for row in rows if row[id_column] is not None]
-        items = [convert(dict(row)) for row in found[:first]]
-        return Page(items, has_next=len(found) > first, total_count=rows[0]["total_count"])
+        """Run a block; return a page of at most `first` rows, each converted by `convert`."""
+        rows = await self.fetch_at(moment, file, block, first=first + 1, **parameters)
+        return build_page(rows, first, convert, id_column)
 
     async def fetch_columns(
         self, file: str, block: str, columns: str, parameters: Parameters

@@ -1,19 +1,32 @@
 """Typed records of the read models' rows, and the queries about one learner that return them.
 
-Times are in UTC, days in the learner's time zone. Each query is one SELECT: a SQL block with its
-parameters. The typed Python API (`queries`) and GraphQL's fields (`progress.query.graphql.schema`)
-run the same queries.
+Times are in UTC, days in the learner's time zone. Each query is declared once: its SQL
+block, its parameters, and what the rows become. The methods of `queries.Queries` and GraphQL's
+fields (`progress.query.graphql.schema`) follow from these declarations.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import (
+    Any,
+    Generic,
+    NamedTuple,
+    ParamSpec,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    get_args,
+    get_origin,
+)
 
 import msgspec
 from msgspec import convert
 
+from progress.errors import BadInput
+from progress.event_store import learner_post_check
 from progress.event_store.outgoing import MilestoneReached
 
 
@@ -580,11 +593,16 @@ class OwnPosts(msgspec.Struct, frozen=True):
     conflicts: int
 
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 _Row = Mapping[str, Any]
+_Rows = Sequence[_Row]
+_Asked = Mapping[str, Any]
 
 _FEWEST_TESTS = 50
-
+_FEWEST_LEARNERS = 20
+_MAX_AHEAD = timedelta(days=3_650)
+_recorded = msgspec.json.Decoder(RecordedEvent)
 
 # Some fields return days up to ten years after today.
 _FIRST, _LAST = datetime(4, 1, 1, tzinfo=UTC), datetime(9988, 1, 1, tzinfo=UTC)
@@ -607,148 +625,495 @@ class Moment(NamedTuple):
         return min(max(self.as_of or self.known_at or self.at, _FIRST), _LAST)
 
 
+class At(TypedDict, total=False):
+    """The keyword argument that decides which day is today; the default is the current time."""
+
+    at: datetime | None
+
+
+class Past(At, total=False):
+    """The keyword arguments of a query that may be about the past; see `queries`."""
+
+    as_of: datetime | None
+    known_at: datetime | None
+
+
+class Page(msgspec.Struct, Generic[_T], frozen=True):
+    """A page of a list; `total_count` is that of the whole list, if it was counted."""
+
+    items: list[_T]
+    has_next: bool
+    total_count: int | None
+
+
+def build_page(
+    rows: _Rows, first: int, record: Callable[[_Row], _T], id_column: str = "item_id"
+) -> Page[_T]:
+    """Return the page of `first` rows; a row more says that another page follows.
+
+    Every row has the column `total_count`. For an empty page, there is one row in which `id_column`
+    is null.
+    """
+    found = [row for row in rows if row[id_column] is not None]
+    items = [record(dict(row)) for row in found[:first]]
+    return Page(items, has_next=len(found) > first, total_count=rows[0]["total_count"])
+
+
 def parameters_after(key: type[msgspec.Struct], place: msgspec.Struct | None) -> dict[str, Any]:
     """Return the parameters of a page that begins after a place; None stands for the beginning."""
     return {f"after_{name}": getattr(place, name, None) for name in key.__struct_fields__}
 
 
-class RowQuery(NamedTuple, Generic[_T]):
-    """A block of SQL about one learner, and the function that converts each row to a record."""
+class Query(NamedTuple, Generic[_T]):
+    """A block of SQL with its parameters, and the function that makes the result of its rows."""
 
-    moment: Moment
     file: str
     block: str
-    parameters: Mapping[str, object]  # without `user_id`, `is_learner` and `now`
-    record: Callable[[_Row], _T]
+    moment: Moment
+    parameters: Mapping[str, Any]  # without `now`
+    make: Callable[[_Rows, _Asked], _T]  # takes the rows and the parameters
+    constants: Mapping[str, str]  # see `Reader.fetch`
 
 
-def select_user_progress(moment: Moment) -> RowQuery[UserProgress]:
-    return RowQuery(moment, "read_models/user_progress", "current", {}, _user_progress)
+class Declared(Generic[_P, _T]):
+    """A declared query: what makes a `Query` of arguments; see `_query`."""
+
+    def __init__(
+        self,
+        function: Callable[_P, _T],
+        place: tuple[str, str | Callable[[_Asked], str]],
+        make: Callable[[_Rows, _Asked], Any] | None,
+        constants: Sequence[str],
+        more: Mapping[str, object],
+    ) -> None:
+        signature = inspect.signature(function)
+        self.function, self.name = function, function.__name__
+        self.result = signature.return_annotation
+        self.is_dated = signature.parameters["at"].annotation == Unpack[Past]
+        self.parameters = {n: p for n, p in signature.parameters.items() if n != "at"}
+        self._place, self._constants, self._more = place, constants, more
+        own = self.parameters.items()
+        self._defaults: dict[str, Any] = {n: p.default for n, p in own if p.default != p.empty}
+        self._renamed = [name for name in self.parameters if name in _SQL_NAMES]
+        after = self.parameters.get("after")
+        self._key = get_args(after.annotation)[0] if after else None
+        self._is_page = get_origin(self.result) is Page
+        self.has_rows = not (make or self._is_page)  # whether the rows are the result
+        self._make = make or _make_of(self.result)
+
+    def __call__(self, *values: _P.args, **named: _P.kwargs) -> Query[_T]:
+        asked: dict[str, Any] = {**self._defaults, **named}
+        asked.update(zip(self.parameters, values, strict=False))
+        at, as_of = asked.pop("at", None), asked.pop("as_of", None)
+        known_at = asked.pop("known_at", None)
+        if asked.keys() != self.parameters.keys():
+            raise TypeError(f"{self.name}: expected {[*self.parameters]} - found {[*asked]}")
+        for name, value in self._more.items():
+            asked[name] = value(asked) if callable(value) else value
+        for name in self._renamed:
+            asked[_SQL_NAMES[name]] = asked[name]
+        if self._key:
+            asked |= parameters_after(self._key, asked["after"])
+        if self._is_page:
+            asked["first"] += 1
+        moment = asked["moment"] = Moment(at or datetime.now(UTC), as_of, known_at)
+        file, block = self._place
+        block = block if isinstance(block, str) else block(asked)
+        constants = {name: asked[name] for name in self._constants} if self._constants else {}
+        return Query(file, block, moment, asked, self._make, constants)
 
 
-def select_daily_stats(
-    moment: Moment, first_day: date, last_day: date, *, zero_fill: bool = False
-) -> RowQuery[DailyStats]:
-    block = "range" if zero_fill else "days"
-    parameters = {"first_day": first_day, "last_day": last_day}
-    return RowQuery(moment, "read_models/daily_stats", block, parameters, _fill(DailyStats))
+# The names in SQL of parameters that have another one in Python.
+_SQL_NAMES = {
+    "start_date": "first_day",
+    "end_date": "last_day",
+    "date": "day",
+    "session_id": "id",
+    "scale": "in_scale",
+    "before_version": "before",
+}
 
 
-def select_weekly_stats(
-    moment: Moment, first_day: date, last_day: date, *, zero_fill: bool = False
-) -> RowQuery[PeriodStats]:
-    parameters = {"first_day": first_day, "last_day": last_day, "zero_fill": zero_fill}
-    return RowQuery(moment, "read_models/weekly_stats", "range", parameters, _fill(PeriodStats))
+def _query(
+    file: str,
+    block: str | Callable[[_Asked], str],
+    make: Callable[[_Rows, _Asked], Any] | None = None,
+    *,
+    constants: Sequence[str] = (),
+    **more: object,
+) -> Callable[[Callable[_P, _T]], Declared[_P, _T]]:
+    """Declare a query by a function without a body: its parameters are those of the SQL block.
+
+    What the rows become follows from what the function returns, unless `make` does that. A page has
+    the parameters `first` and `after`; the SQL returns one row more. `more` has parameters that are
+    no arguments: values, or functions of the arguments. `constants` are written into the statement.
+    """
+    return lambda function: Declared(function, (file, block), make, constants, more)
 
 
-def select_monthly_stats(moment: Moment, first_day: date, last_day: date) -> RowQuery[PeriodStats]:
-    parameters = {"first_day": first_day, "last_day": last_day}
-    return RowQuery(moment, "read_models/daily_stats", "months", parameters, _fill(PeriodStats))
+def _make_of(result: Any) -> Callable[[_Rows, _Asked], Any]:
+    """Return what makes a page, a list, a record or None, a record, or a value of rows."""
+    inner, *none = get_args(result) or (result,)
+    if get_origin(result) is Page:
+        key, type_ = get_args(inner)
+        pair, id_column = _record(type_), key.__struct_fields__[-1]
+        return lambda rows, asked: build_page(
+            rows, asked["first"] - 1, lambda row: (convert(row, key), pair(row)), id_column
+        )
+    record = _record(inner)
+    if get_origin(result) is list:
+        return lambda rows, _: [record(row) for row in rows]
+    if none:
+        return lambda rows, _: record(rows[0]) if rows else None
+    return lambda rows, _: record(rows[0])
 
 
-def select_item(moment: Moment, item_id: str) -> RowQuery[ItemStats]:
-    return RowQuery(moment, "read_models/item_stats", "item", {"item_id": item_id}, convert_item)
+def _record(type_: type[_T]) -> Callable[[_Row], _T]:
+    """Return what makes a record of a row, or its only value if this is no record."""
+    if not issubclass(type_, msgspec.Struct):
+        return lambda row: next(iter(row.values()))
+    shape = _SHAPES.get(type_, dict)
+    return lambda row: convert(shape(row), type_)
 
 
-def select_list(moment: Moment, user_id: str, list_id: str) -> RowQuery[FoundList]:
-    lists = {"in_scale": None, "groups": None, **parameters_after(ListKey, None)}
-    parameters = {**lists, "list_id": list_id, "first": 1, "days": 1}
-
-    def record(row: _Row) -> FoundList:
-        values = {name: row[name] for name in WordList.__struct_fields__}
-        return FoundList(**values, user_id=user_id, moment=moment)
-
-    return RowQuery(moment, "read_models/lists", "numbers", parameters, record)
-
-
-def select_item_forgetting(moment: Moment, item_id: str, days: int) -> RowQuery[RecallPoint]:
-    parameters = {"item_id": item_id, "days": days}
-    return RowQuery(moment, "read_models/memory", "forgetting", parameters, _fill(RecallPoint))
+# What has the records inside a record, for those that have some.
+_SHAPES: dict[type[Any], Callable[[_Row], Mapping[str, Any]]] = {
+    UserProgress: lambda row: {**row, "mastery_stats": dict(row)},
+    ItemStats: lambda row: {**row, "memory": dict(row) if row["answered_on"] else None},
+    Retention: lambda row: {
+        **row,
+        **{
+            maturity: {name: row[f"{maturity}_{name}"] for name in Recall.__struct_fields__}
+            for maturity in ("young", "mature")
+        },
+    },
+}
 
 
-def select_item_distribution(moment: Moment) -> RowQuery[ItemCount]:
-    return RowQuery(moment, "read_models/memory", "distribution", {}, _convert(ItemCount))
+@_query("read_models/user_progress", "current")
+def user_progress(user_id: str, **at: Unpack[Past]) -> UserProgress | None:
+    """Return the learner's progress; None if the learner has no events or is deleted."""
 
 
-def select_domain_stats(moment: Moment, language: str | None = None) -> RowQuery[DomainStats]:
-    parameters = {"language": language}
-    return RowQuery(
-        moment, "read_models/domain_stats", "by domain", parameters, _convert(DomainStats)
-    )
+@_query(
+    "read_models/daily_stats",
+    "days",
+    first_day=lambda asked: asked["date"],
+    last_day=lambda asked: asked["date"],
+)
+def day_stats(user_id: str, date: date, **at: Unpack[Past]) -> DailyStats | None:
+    """Return one local day; None if the learner has no events on this day."""
 
 
-def select_level_stats(moment: Moment, language: str | None = None) -> RowQuery[LevelStats]:
-    parameters = {"language": language}
-    return RowQuery(moment, "read_models/level_stats", "by level", parameters, _convert(LevelStats))
+@_query("read_models/daily_stats", lambda asked: "range" if asked["zero_fill"] else "days")
+def daily_stats(
+    user_id: str, start_date: date, end_date: date, *, zero_fill: bool = False, **at: Unpack[Past]
+) -> list[DailyStats]:
+    """Return the local days of a range, both ends inclusive, oldest first.
+
+    Days without events are left out; `zero_fill` adds them, unless the learner has no events.
+    """
 
 
-def select_languages(moment: Moment) -> RowQuery[LearnerLanguage]:
-    return RowQuery(moment, "read_models/item_stats", "rows languages", {}, _fill(LearnerLanguage))
+@_query("read_models/weekly_stats", "range")
+def weekly_stats(
+    user_id: str, start_date: date, end_date: date, *, zero_fill: bool = False, **at: Unpack[Past]
+) -> list[PeriodStats]:
+    """Return the weeks whose Monday lies in the range, oldest first."""
 
 
-def select_hourly_stats(moment: Moment) -> RowQuery[HourlyStats]:
-    return RowQuery(moment, "read_models/hourly_stats", "rows hourly", {}, _fill(HourlyStats))
+@_query("read_models/daily_stats", "months")
+def monthly_stats(
+    user_id: str, start_date: date, end_date: date, **at: Unpack[Past]
+) -> list[PeriodStats]:
+    """Return the whole calendar months whose first day lies in the range, oldest first."""
 
 
-def select_retention(
-    moment: Moment, first_day: date, last_day: date, by: PeriodLength
-) -> RowQuery[Retention]:
-    parameters = {"first_day": first_day, "last_day": last_day, "by": by.value}
-    return RowQuery(moment, "read_models/retention_stats", "periods", parameters, _retention)
+@_query(
+    *("read_models/item_stats", "list"),
+    constants=("filter", "order_by"),
+    first_day=lambda asked: asked["span"] and asked["span"][0],
+    last_day=lambda asked: asked["span"] and asked["span"][1],
+    days=1,  # the filter DUE needs only today's due items
+)
+def item_stats(
+    user_id: str,
+    *,
+    first: int,
+    filter: ItemFilter = ItemFilter.ALL,  # noqa: A002 - the name in api.graphql
+    order_by: ItemOrder = ItemOrder.RECENT,
+    level: CefrLevel | None = None,
+    domain: Domain | None = None,
+    list_id: str | None = None,
+    search: str = "",
+    language: str | None = None,
+    span: tuple[date, date] | None = None,
+    after: ItemKey | None = None,
+    is_learner: bool = False,
+    **at: Unpack[Past],
+) -> Page[tuple[ItemKey, ItemStats]]:
+    """Return at most `first` studied items after `after` whose headwords contain `search`.
+
+    `span` is the first and the last day of a dated filter; without it, such a filter lists nothing.
+    """
 
 
-def select_streak(moment: Moment) -> RowQuery[Streak]:
-    return RowQuery(moment, "read_models/learning_streaks", "streak", {}, _fill(Streak))
+@_query("read_models/item_stats", "item")
+def item(
+    user_id: str, item_id: str, *, is_learner: bool = False, **at: Unpack[Past]
+) -> ItemStats | None:
+    """Return one item; None if it is neither described nor studied nor an own word."""
 
 
-def select_rest_days(moment: Moment, first_day: date, last_day: date) -> RowQuery[date]:
-    parameters = {"first_day": first_day, "last_day": last_day}
-    return RowQuery(
-        moment, "read_models/rest_days", "range", parameters, lambda row: row["rest_days"]
-    )
+@_query(
+    *("read_models/item_days", "history"),
+    lambda rows, _: ItemHistory(
+        [convert(dict(row), ItemReview) for row in rows if row["at"] is not None],
+        [convert(dict(row), ItemDay) for row in rows if row["at"] is None],
+    ),
+)
+def item_history(user_id: str, item_id: str, **at: Unpack[Past]) -> ItemHistory:
+    """Return the item's reviews and its answers by day, both for the last 731 local days."""
 
 
-def select_goal(moment: Moment) -> RowQuery[Goal]:
-    return RowQuery(moment, "read_models/goals", "goal", {}, _fill(Goal))
+@_query("read_models/memory", "forgetting")
+def item_forgetting(user_id: str, item_id: str, days: int, **at: Unpack[Past]) -> list[RecallPoint]:
+    """Return the estimated recall on each day with an answer, and on so many days from today."""
 
 
-def select_due_forecast(moment: Moment, days: int) -> RowQuery[DueDay]:
-    return RowQuery(moment, "read_models/item_stats", "forecast", {"days": days}, _fill(DueDay))
+@_query("read_models/memory", "distribution")
+def item_distribution(user_id: str, **at: Unpack[Past]) -> list[ItemCount]:
+    """Return how many items have which intervals and estimated recalls."""
 
 
-def select_workload(moment: Moment) -> RowQuery[Workload]:
-    return RowQuery(moment, "read_models/item_stats", "workload", {"days": 1}, _fill(Workload))
+@_query("read_models/item_stats", "rows languages")
+def languages(
+    user_id: str, *, is_learner: bool = False, **at: Unpack[Past]
+) -> list[LearnerLanguage]:
+    """Return the languages of the learner's items, most items first."""
 
 
-def _fill(record: Callable[..., _T]) -> Callable[[_Row], _T]:
-    return lambda row: record(**row)
+@_query("read_models/item_stats", "forecast")
+def due_forecast(user_id: str, days: int, **at: Unpack[Past]) -> list[DueDay]:
+    """Return, for each of `days` local days from today, the number of items that fall due."""
 
 
-def _convert(type_: type[_T]) -> Callable[[_Row], _T]:
-    """Convert texts to members of enums, too."""
-    return lambda row: convert(dict(row), type_)
+@_query("read_models/item_stats", "workload", days=1)
+def workload(user_id: str, **at: Unpack[Past]) -> Workload:
+    """Return today's due items, and how long they take."""
 
 
-def _user_progress(row: _Row) -> UserProgress:
-    return convert({**row, "mastery_stats": dict(row)}, UserProgress)
+@_query("read_models/domain_stats", "by domain")
+def domain_stats(
+    user_id: str, *, language: str | None = None, **at: Unpack[Past]
+) -> list[DomainStats]:
+    """Return each domain that has items in the catalogue or that the learner has studied.
+
+    The order is R, W, L, S, UNKNOWN.
+    """
 
 
-def convert_item(row: _Row) -> ItemStats:
-    return convert({**row, "memory": dict(row) if row["answered_on"] else None}, ItemStats)
+@_query("read_models/level_stats", "by level")
+def level_stats(
+    user_id: str, *, language: str | None = None, **at: Unpack[Past]
+) -> list[LevelStats]:
+    """Return each level that has items in the catalogue or that the learner has studied.
+
+    The easiest level comes first, UNKNOWN last.
+    """
 
 
-def calibrate(found: Sequence[_Row]) -> Calibration | None:
-    """Return the calibration of the rows' bins; None under 50 tests. Sums are in millionths."""
-    tests, correct = (sum(row[name] for row in found) for name in ("tests", "correct"))
+@_query("read_models/hourly_stats", "rows hourly")
+def hourly_stats(user_id: str, **at: Unpack[Past]) -> list[HourlyStats]:
+    """Return the hours with an answer, from midnight."""
+
+
+@_query("read_models/retention_stats", "periods")
+def retention(
+    user_id: str,
+    start_date: date,
+    end_date: date,
+    by: PeriodLength = PeriodLength.DAY,
+    **at: Unpack[Past],
+) -> list[Retention]:
+    """Return the periods in the range that have a test, oldest first."""
+
+
+@_query("read_models/learning_streaks", "streak")
+def streak(user_id: str, **at: Unpack[Past]) -> Streak:
+    """Return the learner's streak on today's local day; zeros if the learner has no events."""
+
+
+@_query("read_models/rest_days", "range")
+def rest_days(user_id: str, start_date: date, end_date: date, **at: Unpack[Past]) -> list[date]:
+    """Return the rest days in the range, oldest first."""
+
+
+@_query("read_models/goals", "goal")
+def goal(user_id: str, **at: Unpack[Past]) -> Goal | None:
+    """Return the learner's goal; None if there is none."""
+
+
+@_query("read_models/lists", "numbers", list_id=None, days=1)
+def lists(
+    user_id: str,
+    *,
+    scale: str | None = None,
+    first: int,
+    after: ListKey | None = None,
+    is_learner: bool = False,
+    groups: Sequence[str] | None = None,
+    **at: Unpack[Past],
+) -> Page[tuple[ListKey, WordList]]:
+    """Return at most `first` lists after `after`, by scale, rank, name and id.
+
+    These are all lists of the scale or, without one, those that are assigned to the learner's
+    groups, of which only `groups` count unless it is None; and the learner's own.
+    """
+
+
+_ANY_LIST = {"in_scale": None, "groups": None, "days": 1, **parameters_after(ListKey, None)}
+
+
+# Without a list, the row has nulls.
+@_query(
+    *("read_models/lists", "numbers"),
+    lambda rows, asked: convert({**rows[0], **asked}, FoundList) if rows[0]["id"] else None,
+    first=1,
+    **_ANY_LIST,
+)
+def list_(
+    user_id: str, list_id: str, *, is_learner: bool = False, **at: Unpack[Past]
+) -> FoundList | None:
+    """Return one list; None if there is none, or if it is an own one of another reader."""
+
+
+@_query("read_models/lists", "members")
+def list_items(
+    user_id: str,
+    list_id: str,
+    *,
+    first: int,
+    after: MemberKey | None = None,
+    is_learner: bool = False,
+    **at: Unpack[Past],
+) -> Page[tuple[MemberKey, ItemStats]]:
+    """Return at most `first` members of the list after `after`, in the list's order."""
+
+
+@_query("read_models/lists", "of item")
+def item_lists(
+    user_id: str, item_id: str, *, is_learner: bool = False, **at: Unpack[At]
+) -> list[ItemList]:
+    """Return the lists that name the item, by scale, rank, name and id, at most 50."""
+
+
+@_query("read_models/lists", "scales")
+def scales(user_id: str, *, is_learner: bool = False, **at: Unpack[At]) -> list[Scale]:
+    """Return the scales of lists, those with most lists first, at most 100."""
+
+
+@_query("read_models/list_assignments", "of learner")
+def tasks(
+    user_id: str,
+    *,
+    first: int,
+    after: TaskKey | None = None,
+    groups: Sequence[str] | None = None,
+    **at: Unpack[At],
+) -> list[LearnerTask]:
+    """Return at most `first` tasks of the learner's groups after `after`, latest day first.
+
+    Only `groups` count unless it is None.
+    """
+
+
+def _make_knowledge(rows: _Rows, asked: _Asked) -> Knowledge:
+    total, *levels = map(dict, rows)
+    on, today, last = asked["on"], total["today"], total["today"] + _MAX_AHEAD
+    if on is not None and not today <= on <= last:
+        raise BadInput(f"on: expected a day from {today} to {last} - found {on}")
+    return convert({**total, "levels": levels}, Knowledge)
+
+
+@_query("read_models/memory", "knowledge", _make_knowledge)
+def knowledge(
+    user_id: str, on: date | None = None, *, language: str | None = None, **at: Unpack[Past]
+) -> Knowledge:
+    """Return what the learner still knows on a day; the default is today.
+
+    Raise BadInput unless the day is today or at most 3,650 days later.
+    """
+
+
+@_query("read_models/knowledge_weeks", "curve")
+def knowledge_curve(
+    user_id: str, start_date: date, end_date: date, **at: Unpack[At]
+) -> list[KnowledgePoint]:
+    """Return the weeks whose Monday lies in the range, oldest first, up to the current one.
+
+    The first is the week of the learner's first day with an answer.
+    """
+
+
+@_query("read_models/mastery_weeks", "curve")
+def mastery_curve(
+    user_id: str, start_date: date, end_date: date, **at: Unpack[At]
+) -> list[MasteryPoint]:
+    """Return the weeks whose Monday lies in the range, oldest first, up to the current one.
+
+    The first is the week of the learner's first day with an answer or review.
+    """
+
+
+@_query("read_models/learner_sessions", "list")
+def sessions(
+    user_id: str,
+    *,
+    first: int,
+    after: SessionKey | None = None,
+    is_counted: bool = True,
+    **at: Unpack[Past],
+) -> Page[tuple[SessionKey, StudySession]]:
+    """Return at most `first` sessions after `after`, newest first, without their answers.
+
+    The page has the number of all only if `is_counted`.
+    """
+
+
+def _make_session(rows: _Rows, _: _Asked) -> StudySession | None:
+    if not rows:
+        return None
+    given = [convert(dict(row), SessionAnswer) for row in rows if row["at"] is not None]
+    return convert({**rows[0], "given": given}, StudySession)
+
+
+@_query(
+    *("read_models/learner_sessions", "session"),
+    _make_session,
+    own_id=lambda asked: learner_post_check.own_id(asked["user_id"], asked["session_id"]),
+)
+def session(
+    user_id: str, session_id: str, *, is_learner: bool = False, **at: Unpack[Past]
+) -> StudySession | None:
+    """Return a session with its first 1,000 answers, in order; None if there is none.
+
+    If there is none of this id, return that of the id that a post of the learner gives it.
+    """
+
+
+def _calibrate(rows: _Rows, _: _Asked) -> Calibration | None:
+    """Return the calibration of the rows' bins. Sums are in millionths."""
+    tests, correct = (sum(row[name] for row in rows) for name in ("tests", "correct"))
     if tests < _FEWEST_TESTS:
         return None
-    bins = {row["bin"]: row for row in found}
+    bins = {row["bin"]: row for row in rows}
     share = min(max(correct / tests, 0.001), 0.999)
     losses = (round(-math.log(p) * 10**6) for p in (share, 1 - share))
     constant = sum(n * loss for n, loss in zip((correct, tests - correct), losses, strict=True))
     return Calibration(
         tests,
-        sum(row["loss"] for row in found) / tests / 10**6,
+        sum(row["loss"] for row in rows) / tests / 10**6,
         constant / tests / 10**6,
         [_bin(number, bins.get(number)) for number in range(10)],
     )
@@ -762,6 +1127,41 @@ def _bin(number: int, row: _Row | None) -> CalibrationBin:
     return CalibrationBin(*limits, tests, row["predicted"] / tests / 10**6, row["correct"] / tests)
 
 
+@_query("read_models/calibration_days", "of learner", _calibrate)
+def calibration(user_id: str, **at: Unpack[At]) -> Calibration | None:
+    """Return how well estimates predicted the last 365 local days; None under 50 tests."""
+
+
+@_query(
+    *("read_models/calibration_days", "of all"),
+    lambda rows, asked: (
+        _calibrate(rows, asked) if rows and rows[0]["learners"] >= _FEWEST_LEARNERS else None
+    ),
+)
+def calibration_of_all(**at: Unpack[At]) -> Calibration | None:
+    """Return the same over all learners; None with fewer than 20 learners that have a test."""
+
+
+@_query(
+    *("read_models/milestones", "list"),
+    lambda rows, asked: build_page(
+        rows, asked["first"] - 1, lambda row: convert_milestone(asked["user_id"], row), "kind"
+    ),
+)
+def milestones(
+    user_id: str,
+    *,
+    kinds: Sequence[MilestoneKind] | None = None,
+    first: int,
+    after: MilestoneKey | None = None,
+    **at: Unpack[At],
+) -> Page[tuple[MilestoneKey, Milestone]]:
+    """Return at most `first` milestones after `after`, newest first; by default, of all kinds.
+
+    `after` need not be the key of an existing milestone.
+    """
+
+
 def convert_milestone(user_id: str, row: _Row) -> tuple[MilestoneKey, Milestone]:
     """Return the milestone and its key; its id is that of the message that tells of it."""
     kind, value, level, day = (row[name] for name in ("kind", "value", "level", "reached_on"))
@@ -770,9 +1170,34 @@ def convert_milestone(user_id: str, row: _Row) -> tuple[MilestoneKey, Milestone]
     return MilestoneKey(day, milestone.kind, milestone.level, value), milestone
 
 
-def _retention(row: _Row) -> Retention:
-    return Retention(row["start"], row["end"], _recall(row, "young"), _recall(row, "mature"))
+@_query("read_models/preferences", "today")
+def today(user_id: str, **at: Unpack[Past]) -> date:
+    """Return the learner's local day at the moment; in UTC if the learner has no zone."""
 
 
-def _recall(row: _Row, maturity: str) -> Recall:
-    return Recall(*(row[f"{maturity}_{name}"] for name in Recall.__struct_fields__))
+@_query("read_models/preferences", "local day")
+def local_day(user_id: str, date: date, **at: Unpack[At]) -> LocalDay:
+    """Return when the learner's local day begins and ends; UTC if the learner has no zone."""
+
+
+@_query(
+    *("query/audit_trail", "list_events"),
+    lambda rows, _: [_recorded.decode(text) for row in rows for text in row.values()],
+)
+def recorded_events(
+    user_id: str,
+    *,
+    first: int,
+    types: Sequence[str] | None = None,
+    before_version: int | None = None,
+    **at: Unpack[At],
+) -> list[RecordedEvent]:
+    """Return the learner's newest events, at most `first`.
+
+    With `before_version`, return only events with a lower stream version.
+    """
+
+
+@_query("query/audit_trail", "own posts")
+def own_posts(user_id: str, **at: Unpack[At]) -> OwnPosts:
+    """Return what the learner's own devices have posted."""
