@@ -72,6 +72,7 @@ def paged(fetch: QueryClient, read: Read, key: type[msgspec.Struct]) -> list[Any
     place = None
     while page := fetch(read(first=2, after=place)):
         found += page
+        assert len(found) < 1_000, "the next page begins again"
         place = msgspec.convert(page[-1], key, from_attributes=True)
     return found
 
@@ -87,6 +88,7 @@ async def read_members(
         pages = await groups.get_task_members(reader, asked, at=at)
         for number, page in zip([*places], pages, strict=True):
             members[number] += map(full, page)
+            assert len(members[number]) < 1_000, "the next page begins again"
             del places[number]
             if page:
                 last = page[-1]
