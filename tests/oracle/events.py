@@ -323,9 +323,18 @@ Rows = dict[tuple[Any, ...], Row]  # the key is the first two columns of the tab
 _Key = TypeVar("_Key")
 _OfLearner = Callable[[World, str], dict[_Key, Row]]
 _OfAll = Callable[[World], Rows]
+_OfOne = Callable[[World, str], Row | None]
 
 _DEFINITIONS: dict[str, _OfAll] = {}
-_OF_LEARNER: dict[str, _OfLearner[Any]] = {}
+_SINGLE: set[str] = set()
+_FIELDS: dict[str, Callable[[World, str], Any]] = {}
+_Field = TypeVar("_Field", bound=Callable[..., Any])
+
+
+def defines_field(function: _Field) -> _Field:
+    """Register what the GraphQL field with the function's name returns about a learner."""
+    _FIELDS[function.__name__] = function
+    return function
 
 
 def defines(model: str) -> Callable[[_OfAll], _OfAll]:
@@ -337,6 +346,8 @@ def defines(model: str) -> Callable[[_OfAll], _OfAll]:
 
 
 def defines_by_learner(model: str) -> Callable[[_OfLearner[_Key]], _OfLearner[_Key]]:
+    """Register a model's rows of a learner by key, and the list that the function's name names."""
+
     def register(function: _OfLearner[_Key]) -> _OfLearner[_Key]:
         def rows_of_all(world: World) -> Rows:
             return {
@@ -346,8 +357,23 @@ def defines_by_learner(model: str) -> Callable[[_OfLearner[_Key]], _OfLearner[_K
             }
 
         _DEFINITIONS[model] = rows_of_all
-        _OF_LEARNER[model] = function
+        _FIELDS[function.__name__] = lambda world, user: [*function(world, user).values()]
         return function
+
+    return register
+
+
+def defines_row(model: str) -> Callable[[_OfOne], _OfOne]:
+    """Register a model's only row of a learner, and the field with the function's name."""
+
+    def register(function: _OfOne) -> _OfOne:
+        def rows_of_all(world: World) -> Rows:
+            found = ((user, function(world, user)) for user in world.learners)
+            return {(user, ""): row for user, row in found if row is not None}
+
+        _DEFINITIONS[model] = rows_of_all
+        _SINGLE.add(model)
+        return defines_field(function)
 
     return register
 
@@ -356,13 +382,20 @@ def defined_models() -> frozenset[str]:
     return frozenset(_DEFINITIONS)
 
 
+def has_one_row(model: str) -> bool:
+    """Return whether a learner has at most one row of the model."""
+    return model in _SINGLE
+
+
+def compute_field(world: World, field: str, user_id: str) -> Any:
+    """Return the value of a GraphQL field about a learner that has no other arguments."""
+    name = re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", field)
+    assert name in _FIELDS, f"{field}: tests/oracle has no {name}() below a decorator of events.py"
+    return _FIELDS[name](world, user_id)
+
+
 def model_rows(world: World, model: str) -> Rows:
     return _DEFINITIONS[model](world)
-
-
-def rows_of_learner(world: World, model: str, user_id: str) -> list[Row]:
-    """Return the rows of one learner that the model's table should have, in its order."""
-    return [*_OF_LEARNER[model](world, user_id).values()]
 
 
 Envelope = Mapping[str, Any]

@@ -22,7 +22,16 @@ from tests.oracle.days import (
     study_seconds,
     week,
 )
-from tests.oracle.events import LEARNERS, Row, World, defines_by_learner, ratio, rest_date
+from tests.oracle.events import (
+    LEARNERS,
+    Row,
+    World,
+    defines_by_learner,
+    defines_field,
+    defines_row,
+    ratio,
+    rest_date,
+)
 from tests.oracle.items import item_stats, pairs, tally
 
 DAY = timedelta(days=1)
@@ -68,6 +77,7 @@ def learning_streaks(world: World, user_id: str) -> dict[date, Row]:
     return {r.starts: {"ends": r.ends, "study_days": r.study_days} for r in runs(world, user_id)}
 
 
+@defines_field
 def streak(world: World, user_id: str) -> Row:
     today = day_of(world, user_id, world.now)
     all_runs = runs(world, user_id)
@@ -89,6 +99,7 @@ def streak(world: World, user_id: str) -> Row:
     }
 
 
+@defines_field
 def user_progress(world: World, user_id: str) -> Row | None:
     known = world.of(user_id, *LEARNERS)
     if not known:
@@ -103,25 +114,28 @@ def user_progress(world: World, user_id: str) -> Row | None:
         "total_study_time_minutes": seconds // 60,
         "current_streak": streak(world, user_id)["current"],
         "accuracy_rate": answer_sums(world.answers(user_id))["accuracy_rate"],
-        "unlearned": len(catalogue(world, pairs(world, user_id)) - items.keys()),
-        **tally(item["mastery"] for item in items.values()),
+        "mastery_stats": {
+            "unlearned": len(catalogue(world, pairs(world, user_id)) - items.keys()),
+            **tally(item["mastery"] for item in items.values()),
+        },
         "last_updated": max(e.created_at for e in known),
     }
 
 
-@defines_by_learner("user_progress")
-def progress_rows(world: World, user_id: str) -> dict[str, Row]:
+@defines_row("user_progress")
+def progress_row(world: World, user_id: str) -> Row | None:
     row = user_progress(world, user_id)
-    return {"": {**row, "items_mastered": len(masteries(world, user_id))}} if row else {}
+    mastered = {"items_mastered": len(masteries(world, user_id))}
+    return row and {**row, **row["mastery_stats"], **mastered}
 
 
-@defines_by_learner("display_names")
-def display_names(world: World, user_id: str) -> dict[str, Row]:
+@defines_row("display_names")
+def display_names(world: World, user_id: str) -> Row | None:
     if user_id in world.deleted or user_id not in world.named:
-        return {}
+        return None
     event = world.named[user_id]
     name = world.display_name(user_id)
-    return {"": {"display_name": name, "named_at": event.occurred_at, "named_id": event.event_id}}
+    return {"display_name": name, "named_at": event.occurred_at, "named_id": event.event_id}
 
 
 def due_forecast(world: World, user_id: str, days: int) -> dict[date, Row]:
@@ -155,6 +169,7 @@ def _due_days(world: World, user_id: str) -> dict[str, tuple[date, date]]:
     return days
 
 
+@defines_field
 def workload(world: World, user_id: str) -> Row:
     """Return today's due items, and how long they take at the pace of the last 28 local days."""
     todays = next(iter(due_forecast(world, user_id, 1).values()))
@@ -186,6 +201,7 @@ def goal_on(world: World, user_id: str, local_day: date) -> int:
     return set_by_then[-1].data["answers_per_day"] if set_by_then else 0
 
 
+@defines_field
 def goal(world: World, user_id: str) -> Row | None:
     today = day_of(world, user_id, world.now)
     if goal_on(world, user_id, today) == 0:

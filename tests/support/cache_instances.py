@@ -154,9 +154,8 @@ PLAIN = tuple(
     for name, field in QUERY.fields.items()
     if FIELDS[name].sql and field.args.keys() <= {"userId", "asOf", "knownAt"}
 )
-# The arguments of each cached root field.
+# The arguments of the cached root fields that need some.
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    **{name: {} for name in (*PLAIN, "domainStats", "levelStats", "knowledge")},
     **{name: {"itemId": "i0"} for name in ("item", "itemHistory", "itemForgetting")},
     **dict.fromkeys(("dailyStats", "weeklyStats", "monthlyStats", "restDays"), RANGE),
     **dict.fromkeys(("knowledgeCurve", "masteryCurve"), RANGE),
@@ -164,11 +163,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "retention": {**RANGE, "by": PeriodLength.WEEK},
     "dueForecast": {"days": 60},
     "session": {"id": "ann-4"},
+    "localDay": {"date": TO},
 }
 # The computations of those that have no SELECT.
 _RESOLVED: dict[str, Compute] = {
     "itemStats": lambda q, user, at: q.get_item_stats(user, first=50, at=at),
     "itemHistory": lambda q, user, at: q.get_item_history(user, "i0", at=at),
+    "calibration": lambda q, user, at: q.get_calibration(user, at=at),
+    "localDay": lambda q, user, _: q.get_local_day(user, TO),
     "knowledge": lambda q, user, at: q.get_knowledge(user, at=at),
     "knowledgeCurve": lambda q, user, at: q.get_knowledge_curve(user, FROM, TO, at=at),
     "sessions": lambda q, user, at: q.get_sessions(user, first=50, at=at),
@@ -180,18 +182,23 @@ _RESOLVED: dict[str, Compute] = {
 
 def all_keys(user: str) -> list[CacheKey]:
     keys = [
-        cache_key(FIELDS[name].cache, name, user, arguments, SELECTION)
-        for name, arguments in ARGUMENTS.items()
+        cache_key(field.cache, name, user, ARGUMENTS.get(name, {}), SELECTION)
+        for name, field in FIELDS.items()
     ]
     return [key for key in keys if key]
 
 
 async def read(queries: Queries, key: CacheKey, at: datetime) -> bytes:
-    query = FIELDS[key.name].sql
-    if query is None:
+    if key.name in _RESOLVED:
         return msgspec.json.encode(await _RESOLVED[key.name](queries, key.user_id, at))
-    rows = await queries.run(key.user_id, query.build(at, ARGUMENTS[key.name]))
-    return msgspec.json.encode(rows)
+    return msgspec.json.encode(await run(queries, key.name, key.user_id, at))
+
+
+async def run(queries: Queries, name: str, user: str, at: datetime) -> list[Any]:
+    """Return the records that the SELECT of a field finds."""
+    query = FIELDS[name].sql
+    assert query, f"{name}: its computation goes into _RESOLVED"
+    return await queries.run(user, query.build(at, ARGUMENTS.get(name, {})))
 
 
 @contextmanager

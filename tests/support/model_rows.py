@@ -20,7 +20,8 @@ def compared_models() -> list[str]:
 
 def read(connection: database.Connection, block: str) -> list[oracle.Row]:
     if block not in BLOCKS and block in compared_models():
-        return read_table(connection, block)
+        statement = "one row" if oracle.has_one_row(block) else "table"
+        return _run(connection, BLOCKS[statement].replace("{table}", block))
     return _run(connection, BLOCKS[block])
 
 
@@ -32,6 +33,14 @@ def _run(connection: database.Connection, statement: str) -> list[oracle.Row]:
     rows = connection.run(statement) or []
     columns = [column["name"] for column in connection.columns or []]
     return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def list_view_columns(connection: database.Connection) -> dict[str, dict[str, str]]:
+    """Return the types of the columns of each view for analysts, by name."""
+    views: dict[str, dict[str, str]] = {}
+    for view, name, kind in connection.run(BLOCKS["view columns"]):
+        views.setdefault(view, {})[name] = kind
+    return views
 
 
 def read_value(connection: database.Connection, block: str, **values: object) -> Any:

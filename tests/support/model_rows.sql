@@ -121,9 +121,6 @@ SELECT user_id, '' AS one, items_learned AS total_items_learned, items_mastered,
     learning, short_term AS short_term_mastered, long_term AS long_term_mastered, last_updated
 FROM user_progress p;
 
--- display_names --
-SELECT user_id, '' AS one, display_name, named_at, named_id FROM display_names;
-
 -- catalogue_shares --
 SELECT user_id, concat_ws(' ', kind, name, language) AS place, items_studied, answers, correct_answers, learning,
     short_term AS short_term_mastered, long_term AS long_term_mastered, mastered_in_catalogue
@@ -148,6 +145,9 @@ SELECT kind, concat_ws(' ', name, language, item_kind) AS place, items FROM cata
 -- table --
 SELECT * FROM {table};
 
+-- one row --
+SELECT user_id, '' AS one, t.* FROM {table} t;
+
 -- empty --
 DELETE FROM {table};
 
@@ -160,6 +160,12 @@ FROM pg_class c
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'user_id'
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND c.relname <> 'window_shape'
 ORDER BY c.relname;
+
+-- view columns --
+SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+WHERE c.relnamespace = 'progress'::regnamespace
+ORDER BY c.relname, a.attnum;
 
 -- failures --
 SELECT error FROM event_store.poison_marks;
