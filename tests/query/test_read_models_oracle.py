@@ -60,7 +60,7 @@ def inside(rows: dict[date, Any], first: date, last: date) -> list[dict[str, Any
 
 @MORE_EXAMPLES
 @given(log=logs())
-def test_the_fields_without_arguments_and_the_forecast_equal_the_oracle_s_results(
+def test_the_fields_without_arguments_equal_the_oracle_s_results(
     stage: Stage, fetch: QueryClient, log: Log
 ) -> None:
     world = delivered(stage, log)
