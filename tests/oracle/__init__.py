@@ -7,7 +7,7 @@ Each function loops over all events, without state, increments or SQL. Those bel
 import importlib
 import pkgutil
 
-from tests.oracle.catalogue import catalogue, language_of, set_aside
+from tests.oracle.catalogue import language_of, set_aside
 from tests.oracle.days import (
     daily_stats,
     day_of,
@@ -47,7 +47,6 @@ from tests.oracle.items import (
     mastery_curve,
 )
 from tests.oracle.levels import domain_stats, forecast, level_stats
-from tests.oracle.lists import lists
 from tests.oracle.memory import (
     by_recall,
     calibration,
@@ -70,7 +69,6 @@ from tests.oracle.standing import (
     folded,
     rest_days,
     search_learners,
-    streak,
     user_progress,
 )
 

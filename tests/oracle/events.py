@@ -367,11 +367,11 @@ def defines_row(model: str) -> Callable[[_OfOne], _OfOne]:
     """Register a model's only row of a learner, and the field with the function's name."""
 
     def register(function: _OfOne) -> _OfOne:
-        def rows_of_all(world: World) -> Rows:
-            found = ((user, function(world, user)) for user in world.learners)
-            return {(user, ""): row for user, row in found if row is not None}
+        def rows_of_learner(world: World, user_id: str) -> dict[str, Row]:
+            row = function(world, user_id)
+            return {} if row is None else {"": row}
 
-        _DEFINITIONS[model] = rows_of_all
+        defines_by_learner(model)(rows_of_learner)
         _SINGLE.add(model)
         return defines_field(function)
 

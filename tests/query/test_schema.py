@@ -28,19 +28,11 @@ from progress.query.graphql import descriptions
 from progress.query.graphql.schema import FIELDS, GRAPHQL, SCHEMA
 from progress.query.http import developer_files
 from progress.serve import ports
-from tests.support import (
-    api,
-    model_rows,
-    node,
-    rows_by_hand,
-    sample_events,
-    subscription_client,
-    token_issuer,
-)
+from tests.support import api, model_rows, node, rows_by_hand, sample_events, token_issuer
 from tests.support.http_client import fetch_json
 from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.stage import connect
-from tests.support.subscription_client import LessonRecorder, Stream
+from tests.support.subscription_client import LessonRecorder, Stream, query_function
 
 SPECIFIED = (Path(__file__).with_name("api.graphql")).read_text(encoding="utf-8")
 ADDITIONS = Path(__file__).with_name("api_additions.graphql")
@@ -205,7 +197,7 @@ def service(servers: Callable[[str], Server]) -> Iterator[Service]:
         with closing(LessonRecorder(url)) as recorder:
             for number in (*WRONG_LESSONS, 1):
                 recorder.append(*sample_events.lesson("ann", number))
-        with subscription_client.query_function(url) as function:
+        with query_function(url) as function:
             yield Service(url, function.port)
 
 
