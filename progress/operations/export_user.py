@@ -213,15 +213,16 @@ def _explain(names: Iterable[str]) -> list[list[str]]:
 
 def _describe_statistic(model: schema.ReadModel) -> Iterator[list[str]]:
     """Yield the lines about the files whose rows the model's SQL describes."""
-    for name, rows in columns.find_rows(model.name).items():
-        yield ["h2", f"{name}.csv"]
+    for block, rows in columns.find_rows(model.name).items():
+        yield ["h2", f"{block.partition(' ')[2]}.csv"]
         yield ["p", *rows]
-        yield from _explain(_list_columns(blocks(f"read_models/{model.name}")[f"rows {name}"]))
+        yield from _explain(_list_columns(blocks(f"read_models/{model.name}")[block]))
 
 
 def _list_columns(query: str) -> list[str]:
-    """Return the names of a SELECT's columns."""
+    """Return the names of the columns of a SELECT, or of the one that a COPY writes."""
     text, inside = re.sub("--.*", "", query), 1
+    text = re.sub(r"COPY \((.*)\) TO STDOUT.*", r"\1", text, flags=re.DOTALL)
     while inside:
         text, inside = re.subn(r"\([^()]*\)", "", text)
     selected = text.partition("SELECT")[2].partition("FROM")[0]

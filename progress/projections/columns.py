@@ -1,8 +1,8 @@
 """What columns and rows mean: once, for analysts, the query API and a learner's export.
 
 `sql/read_models/columns.txt` has the columns that several of them have. A column of one table has a
-comment beside it, in the block `table` of its model. A block `rows NAME` may begin with a comment
-`English | Japanese`: the text of the exported file, and of the field with the model's name.
+comment beside it, in the block `table` of its model. A block `rows NAME` or `export NAME` may begin
+with a comment `English | Japanese`: the text of the exported file and of the model's field.
 """
 
 import functools
@@ -64,13 +64,13 @@ def find_own(model: str) -> dict[str, Meaning]:
 
 
 def find_rows(model: str) -> dict[str, Meaning]:
-    """Return by NAME what the rows of the blocks `rows NAME` are, if they tell it in Japanese."""
+    """Return what is a row of the model's blocks `rows NAME` and `export NAME` that tell it."""
     found = {}
     for block, text in statements.blocks(f"read_models/{model}").items():
         lines = itertools.takewhile(lambda line: line.startswith("-- "), text.splitlines())
         meaning = _parse(" ".join(line.removeprefix("-- ") for line in lines))
-        if block.startswith("rows ") and meaning.japanese:
-            found[block.removeprefix("rows ")] = meaning
+        if block.startswith(("rows ", "export ")) and meaning.japanese:
+            found[block] = meaning
     return found
 
 

@@ -24,7 +24,6 @@ from tests.oracle.events import (
     compute_field,
     compute_stored,
     defined_models,
-    has_one_row,
     model_rows,
     see,
 )

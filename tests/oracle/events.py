@@ -323,10 +323,8 @@ Rows = dict[tuple[Any, ...], Row]  # the key is the first two columns of the tab
 _Key = TypeVar("_Key")
 _OfLearner = Callable[[World, str], dict[_Key, Row]]
 _OfAll = Callable[[World], Rows]
-_OfOne = Callable[[World, str], Row | None]
 
 _DEFINITIONS: dict[str, _OfAll] = {}
-_SINGLE: set[str] = set()
 _FIELDS: dict[str, Callable[[World, str], Any]] = {}
 _Field = TypeVar("_Field", bound=Callable[..., Any])
 
@@ -346,7 +344,7 @@ def defines(model: str) -> Callable[[_OfAll], _OfAll]:
 
 
 def defines_by_learner(model: str) -> Callable[[_OfLearner[_Key]], _OfLearner[_Key]]:
-    """Register a model's rows of a learner by key, and the list that the function's name names."""
+    """Register a model's rows of a learner by key; the field with the function's name has them."""
 
     def register(function: _OfLearner[_Key]) -> _OfLearner[_Key]:
         def rows_of_all(world: World) -> Rows:
@@ -363,35 +361,16 @@ def defines_by_learner(model: str) -> Callable[[_OfLearner[_Key]], _OfLearner[_K
     return register
 
 
-def defines_row(model: str) -> Callable[[_OfOne], _OfOne]:
-    """Register a model's only row of a learner, and the field with the function's name."""
-
-    def register(function: _OfOne) -> _OfOne:
-        def rows_of_learner(world: World, user_id: str) -> dict[str, Row]:
-            row = function(world, user_id)
-            return {} if row is None else {"": row}
-
-        defines_by_learner(model)(rows_of_learner)
-        _SINGLE.add(model)
-        return defines_field(function)
-
-    return register
-
-
 def defined_models() -> frozenset[str]:
     return frozenset(_DEFINITIONS)
 
 
-def has_one_row(model: str) -> bool:
-    """Return whether a learner has at most one row of the model."""
-    return model in _SINGLE
-
-
-def compute_field(world: World, field: str, user_id: str) -> Any:
-    """Return the value of a GraphQL field about a learner that has no other arguments."""
+def compute_field(world: World, field: str, user_id: str) -> list[Row]:
+    """Return the rows of a field without other arguments; an object is one row, null is none."""
     name = re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", field)
     assert name in _FIELDS, f"{field}: tests/oracle has no {name}() below a decorator of events.py"
-    return _FIELDS[name](world, user_id)
+    found = _FIELDS[name](world, user_id)
+    return found if isinstance(found, list) else [found][: found is not None]
 
 
 def model_rows(world: World, model: str) -> Rows:

@@ -19,7 +19,7 @@ from tests.oracle.events import (
     Rows,
     World,
     defines,
-    defines_row,
+    defines_by_learner,
     group_name,
     ratio,
 )
@@ -103,12 +103,12 @@ def counted_members(world: World) -> dict[str, list[str]]:
     return counted
 
 
-@defines_row("member_weeks")
-def member_weeks(world: World, user_id: str) -> Row | None:
-    """Return the row of a learner who ever joined or left a group."""
+@defines_by_learner("member_weeks")
+def member_weeks(world: World, user_id: str) -> dict[str, Row]:
+    """Return the row of a learner who ever joined or left a group, under an empty key."""
     days = days_with_rows(world, user_id)
     if not days or not world.of(user_id, *MEMBERSHIPS):
-        return None
+        return {}
     last = max(days)
     row: Row = {"last_day": last, "last_study_date": None, "run_days": None}
     for run in runs(world, user_id)[-1:]:
@@ -118,7 +118,7 @@ def member_weeks(world: World, user_id: str) -> Row | None:
         row |= {f"answers_{count}": sums["answers"], f"correct_{count}": sums["correct_answers"]}
     newest = datetime.max.replace(tzinfo=UTC)
     row["timezone"], row["day_start_hour"] = preference(world, user_id, newest)
-    return row
+    return {"": row}
 
 
 @defines("group_items")

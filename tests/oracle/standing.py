@@ -28,7 +28,6 @@ from tests.oracle.events import (
     World,
     defines_by_learner,
     defines_field,
-    defines_row,
     ratio,
     rest_date,
 )
@@ -122,20 +121,20 @@ def user_progress(world: World, user_id: str) -> Row | None:
     }
 
 
-@defines_row("user_progress")
-def progress_row(world: World, user_id: str) -> Row | None:
+@defines_by_learner("user_progress")
+def progress_rows(world: World, user_id: str) -> dict[str, Row]:
     row = user_progress(world, user_id)
     mastered = {"items_mastered": len(masteries(world, user_id))}
-    return row and {**row, **row["mastery_stats"], **mastered}
+    return {"": {**row, **row["mastery_stats"], **mastered}} if row else {}
 
 
-@defines_row("display_names")
-def display_names(world: World, user_id: str) -> Row | None:
+@defines_by_learner("display_names")
+def display_names(world: World, user_id: str) -> dict[str, Row]:
     if user_id in world.deleted or user_id not in world.named:
-        return None
+        return {}
     event = world.named[user_id]
     name = world.display_name(user_id)
-    return {"display_name": name, "named_at": event.occurred_at, "named_id": event.event_id}
+    return {"": {"display_name": name, "named_at": event.occurred_at, "named_id": event.event_id}}
 
 
 def due_forecast(world: World, user_id: str, days: int) -> dict[date, Row]:

@@ -1,5 +1,6 @@
 """The rows of every read model, as the tables contain them and as the oracle computes them."""
 
+import re
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ def compared_models() -> list[str]:
 
 def read(connection: database.Connection, block: str) -> list[oracle.Row]:
     if block not in BLOCKS and block in compared_models():
-        statement = "one row" if oracle.has_one_row(block) else "table"
-        return _run(connection, BLOCKS[statement].replace("{table}", block))
+        table = statements.blocks(f"read_models/{block}").get("table", "")
+        kind = "one row" if re.search("user_id .* PRIMARY KEY", table) else "table"
+        return _run(connection, BLOCKS[kind].replace("{table}", block))
     return _run(connection, BLOCKS[block])
 
 
