@@ -71,7 +71,7 @@ def test_the_fields_without_arguments_equal_the_oracle_s_results(
         for user in EVERYONE:
             wanted = {name: oracle.compute_field(then, name, user) for name in PLAIN}
             for name, value in wanted.items():
-                found = full(fetch(cache_instances.run(fetch.queries, name, user, at)))
+                found = full(fetch(fetch.queries.run(user, cache_instances.build(name, at))))
                 assert found == value
             standing = fetch(fetch.queries.get_current_progress(user, at=at))
             streak, state = fetch(fetch.queries.get_streak(user, at=at)), all_at_once[user]

@@ -29,7 +29,7 @@ from progress.query.graphql.schema import FIELDS
 from progress.query.rate_limits import RateLimiter
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Parameters, Reader
-from progress.query.read_models.rows import PeriodLength
+from progress.query.read_models.rows import PeriodLength, RowQuery
 from progress.serve import ports, readiness
 from tests.conftest import Store
 from tests.support import event_loop, sample_events
@@ -191,14 +191,14 @@ def all_keys(user: str) -> list[CacheKey]:
 async def read(queries: Queries, key: CacheKey, at: datetime) -> bytes:
     if key.name in _RESOLVED:
         return msgspec.json.encode(await _RESOLVED[key.name](queries, key.user_id, at))
-    return msgspec.json.encode(await run(queries, key.name, key.user_id, at))
+    return msgspec.json.encode(await queries.run(key.user_id, build(key.name, at)))
 
 
-async def run(queries: Queries, name: str, user: str, at: datetime) -> list[Any]:
-    """Return the records that the SELECT of a field finds."""
-    query = FIELDS[name].sql
-    assert query, f"{name}: its computation goes into _RESOLVED"
-    return await queries.run(user, query.build(at, ARGUMENTS.get(name, {})))
+def build(name: str, at: datetime) -> RowQuery[Any]:
+    """Return the SELECT of a field."""
+    sql = FIELDS[name].sql
+    assert sql, f"{name}: its computation goes into _RESOLVED"
+    return sql.build(at, ARGUMENTS.get(name, {}))
 
 
 @contextmanager
