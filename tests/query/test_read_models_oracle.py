@@ -132,22 +132,6 @@ def test_days_weeks_and_months_equal_the_oracle_s_results(
 
 @MORE_EXAMPLES
 @given(log=logs())
-def test_the_analysts_views_of_domains_and_levels_equal_the_oracle_s_results(
-    stage: Stage, log: Log
-) -> None:
-    world = delivered(stage, log)
-    definitions = {"domain": oracle.domain_stats, "level": oracle.level_stats}
-    for (kind, define), user in itertools.product(definitions.items(), EVERYONE):
-        table = model_rows.read_table(stage.admin, f"{kind}_stats")
-        rows = {row[kind]: row for row in table if row["user_id"] == user}
-        expected = define(world, user) if oracle.user_progress(world, user) else {}
-        assert rows.keys() == expected.keys()
-        for name, row in rows.items():
-            assert row | expected[name] == expected[name] | row  # the columns of both are equal
-
-
-@MORE_EXAMPLES
-@given(log=logs())
 def test_items_domains_and_levels_equal_the_oracle_s_results(
     stage: Stage, fetch: QueryClient, log: Log
 ) -> None:
