@@ -6,8 +6,9 @@ with the number of rows.
 
 import contextlib
 import itertools
+import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from string import Template
@@ -28,7 +29,8 @@ from progress.projections import columns, projector, schema
 from progress.projections.schema import BATCH, REALTIME
 
 # The lines `tag | English | Japanese` of the page. What is no HTML tag is the name of a field.
-# After `fields` stand the names of fields that mean what the columns with these names do.
+# After `fields` stand the names of fields that mean what the columns with these names do. In place
+# of `statistics`, the page has the files that their SQL describes.
 _README = Path(__file__).with_name("export_readme.txt")
 _PAGE = _README.with_suffix(".html")
 _LANGUAGES = {"en": ("Field", "Meaning"), "ja": ("項目", "意味")}  # with the heads of the tables
@@ -192,16 +194,39 @@ def _encode(record: object) -> bytes:
 
 def make_readme() -> str:
     """Return the page that describes every file and field, in both languages."""
-    text, meanings = _README.read_text(encoding="utf-8"), columns.read_shared()
     lines: list[list[str]] = []
-    for line in filter(None, text.splitlines()):
+    for line in filter(None, _README.read_text(encoding="utf-8").splitlines()):
         tag, *texts = line.split(" | ")
         if tag == "fields":
-            lines += ([name, *meanings[name]] for name in texts[0].split())
+            lines += _explain(texts[0].split())
+        elif tag == "statistics":
+            lines += itertools.chain(*map(_describe_statistic, (*REALTIME, *BATCH)))
         else:
             lines.append([tag, *texts])
     page = Template(_PAGE.read_text(encoding="utf-8"))
     return page.substitute({name: _describe(lines, name) for name in _LANGUAGES})
+
+
+def _explain(names: Iterable[str]) -> list[list[str]]:
+    return [[name, *(columns.find(name) or ())] for name in names]
+
+
+def _describe_statistic(model: schema.ReadModel) -> Iterator[list[str]]:
+    """Yield the lines about the files whose rows the model's SQL describes."""
+    for block, rows in columns.find_rows(model.name).items():
+        yield ["h2", f"{block.partition(' ')[2]}.csv"]
+        yield ["p", *rows]
+        yield from _explain(_list_columns(blocks(f"read_models/{model.name}")[block]))
+
+
+def _list_columns(query: str) -> list[str]:
+    """Return the names of the columns of a SELECT, or of the one that a COPY writes."""
+    text, inside = re.sub("--.*", "", query), 1
+    text = re.sub(r"COPY \((.*)\) TO STDOUT.*", r"\1", text, flags=re.DOTALL)
+    while inside:
+        text, inside = re.subn(r"\([^()]*\)", "", text)
+    selected = text.partition("SELECT")[2].partition("FROM")[0]
+    return [re.findall(r"\w+", column)[-1] for column in selected.split(",")]
 
 
 def _describe(lines: list[list[str]], language: str) -> str:

@@ -222,11 +222,10 @@ def list_views() -> list[str]:
 
 def _list_comments() -> Iterator[str]:
     """Yield the rows of what columns mean: those of one table, and those of all others."""
-    shared = {name: meaning.english for name, meaning in columns.read_shared().items()}
-    tables = {name: columns.find_own(name) for name in list_views() if _has(name, "table")}
-    for table, texts in {"": shared, **tables}.items():
+    tables = {name: columns.find_own(name) for name in list_views()}
+    for table, texts in {"": columns.read_shared(), **tables}.items():
         for column, meaning in texts.items():
-            text = meaning.replace("'", "''")
+            text = meaning.english.replace("'", "''")
             yield f"('{table}', '{column}', '{text}')"
 
 

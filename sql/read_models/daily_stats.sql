@@ -310,6 +310,7 @@ GROUP BY month
 ORDER BY month;
 
 -- export daily --
+-- One row for each day on which you studied. Days are days of your own time zone. | 学習した日ごとに1行です。日付はあなたのタイムゾーンでの日付です。
 COPY (
     SELECT s.day AS date,
         {read_models/daily_stats stat_fields}

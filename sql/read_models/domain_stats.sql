@@ -26,6 +26,7 @@ FULL JOIN (SELECT * FROM shares WHERE kind = 'domain') AS d USING (name)
 ORDER BY CASE name WHEN 'R' THEN 1 WHEN 'W' THEN 2 WHEN 'L' THEN 3 WHEN 'S' THEN 4 ELSE 5 END;
 
 -- export domains --
+-- One row for each skill: R reading, W writing, L listening, S speaking. | 技能ごとに1行です（R＝読む、W＝書く、L＝聞く、S＝話す）。
 COPY (
     WITH {operations/export_user shares}
     SELECT name AS domain,

@@ -48,7 +48,8 @@ WHERE kind = 'answer'
 GROUP BY user_id, hour
 
 -- rows hourly --
--- The hours with an answer, from 0 to 23.
+-- One row for each hour of the day (0 to 23) that has answers. The numbers cover all days.
+-- | 回答した時間帯ごとに1行です（全期間の合計）。
 SELECT hour, answers, correct_answers,
     CAST(correct_answers AS double precision) / nullif(answers, 0) AS accuracy_rate,
     CAST(response_ms AS double precision) / nullif(timed_answers, 0) AS average_response_ms

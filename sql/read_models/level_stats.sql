@@ -61,6 +61,7 @@ CROSS JOIN LATERAL (
 ) AS ahead
 
 -- export levels --
+-- One row for each CEFR level, from A1 to C2. | CEFRレベル（A1～C2）ごとに1行です。
 COPY (
     WITH {operations/export_user shares}
     SELECT name AS level,

@@ -71,6 +71,8 @@ WHERE user_id = :user_id AND day BETWEEN CAST(:first_day AS date) AND CAST(:last
 ORDER BY day;
 
 -- export rest_days --
+-- One row for each rest day. In each week, only the two earliest of the days that you chose as rest days count.
+-- | 休養日ごとに1行です。休養日として選んだ日のうち、各週で早い方の2日だけが休養日になります。
 COPY (
     SELECT day AS date
     FROM rest_days

@@ -104,6 +104,8 @@ FROM (
 ORDER BY start;
 
 -- export retention --
+-- How often you still knew an item when you were asked again. One row for each day and each maturity of the items.
+-- | もう一度たずねられたときに項目を覚えていた割合です。日と定着度（maturity）ごとに1行です。
 COPY (
     SELECT {read_models/retention_stats retention_fields}
     FROM retention_stats

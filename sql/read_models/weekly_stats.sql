@@ -132,8 +132,9 @@ WHERE s.monday IS NOT NULL
 ORDER BY asked.day;
 
 -- export weekly --
--- Compute the weeks from the days, because the batch job updates the table of weeks only later.
+-- One row for each week, from Monday to Sunday. | 月曜日から日曜日までの、週ごとに1行です。
 COPY (
+    -- from the days, because the batch job updates the table of weeks only later
     WITH batch_learners AS (
         SELECT current_setting('export.learner') AS user_id
     ), weeks AS (

@@ -247,6 +247,7 @@ def test_the_readme_describes_every_file_and_field_in_both_languages(
     of_each = [re.findall("<(?:code|h2)>(.*?)</", text) for text in (english, japanese)]
     assert sorted(of_each[0]) == sorted(list_fields(files))
     assert of_each[1] == of_each[0]
+    assert not re.search("<(td|p)></", japanese), "a text has no Japanese"
 
 
 def list_fields(files: dict[str, bytes]) -> Iterator[str]:

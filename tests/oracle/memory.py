@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tests.oracle.catalogue import LEVELS, Description, descriptions, language_of, out_of_play
 from tests.oracle.days import curve_weeks, day, day_of, week
-from tests.oracle.events import Row, World, defines_by_learner, grade
+from tests.oracle.events import Row, World, defines_by_learner, defines_field, grade
 from tests.oracle.groups import members
 from tests.oracle.items import item as find_item
 from tests.oracle.items import item_stats
@@ -279,6 +279,7 @@ def knowledge(
 INTERVALS = (0, 2, 4, 7, 14, 21, 60, 180)
 
 
+@defines_field
 def item_distribution(world: World, user_id: str) -> list[Row]:
     """Return how many items lie in each range of intervals (days) and each tenth of recall."""
     today = day_of(world, user_id, world.now)

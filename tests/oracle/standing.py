@@ -22,7 +22,15 @@ from tests.oracle.days import (
     study_seconds,
     week,
 )
-from tests.oracle.events import LEARNERS, Row, World, defines_by_learner, ratio, rest_date
+from tests.oracle.events import (
+    LEARNERS,
+    Row,
+    World,
+    defines_by_learner,
+    defines_field,
+    ratio,
+    rest_date,
+)
 from tests.oracle.items import item_stats, pairs, tally
 
 DAY = timedelta(days=1)
@@ -68,6 +76,7 @@ def learning_streaks(world: World, user_id: str) -> dict[date, Row]:
     return {r.starts: {"ends": r.ends, "study_days": r.study_days} for r in runs(world, user_id)}
 
 
+@defines_field
 def streak(world: World, user_id: str) -> Row:
     today = day_of(world, user_id, world.now)
     all_runs = runs(world, user_id)
@@ -89,6 +98,7 @@ def streak(world: World, user_id: str) -> Row:
     }
 
 
+@defines_field
 def user_progress(world: World, user_id: str) -> Row | None:
     known = world.of(user_id, *LEARNERS)
     if not known:
@@ -103,8 +113,10 @@ def user_progress(world: World, user_id: str) -> Row | None:
         "total_study_time_minutes": seconds // 60,
         "current_streak": streak(world, user_id)["current"],
         "accuracy_rate": answer_sums(world.answers(user_id))["accuracy_rate"],
-        "unlearned": len(catalogue(world, pairs(world, user_id)) - items.keys()),
-        **tally(item["mastery"] for item in items.values()),
+        "mastery_stats": {
+            "unlearned": len(catalogue(world, pairs(world, user_id)) - items.keys()),
+            **tally(item["mastery"] for item in items.values()),
+        },
         "last_updated": max(e.created_at for e in known),
     }
 
@@ -112,7 +124,8 @@ def user_progress(world: World, user_id: str) -> Row | None:
 @defines_by_learner("user_progress")
 def progress_rows(world: World, user_id: str) -> dict[str, Row]:
     row = user_progress(world, user_id)
-    return {"": {**row, "items_mastered": len(masteries(world, user_id))}} if row else {}
+    mastered = {"items_mastered": len(masteries(world, user_id))}
+    return {"": {**row, **row["mastery_stats"], **mastered}} if row else {}
 
 
 @defines_by_learner("display_names")
@@ -155,6 +168,7 @@ def _due_days(world: World, user_id: str) -> dict[str, tuple[date, date]]:
     return days
 
 
+@defines_field
 def workload(world: World, user_id: str) -> Row:
     """Return today's due items, and how long they take at the pace of the last 28 local days."""
     todays = next(iter(due_forecast(world, user_id, 1).values()))
@@ -186,6 +200,7 @@ def goal_on(world: World, user_id: str, local_day: date) -> int:
     return set_by_then[-1].data["answers_per_day"] if set_by_then else 0
 
 
+@defines_field
 def goal(world: World, user_id: str) -> Row | None:
     today = day_of(world, user_id, world.now)
     if goal_on(world, user_id, today) == 0:

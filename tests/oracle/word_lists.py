@@ -16,7 +16,7 @@ from tests.oracle.catalogue import (
     descriptions,
 )
 from tests.oracle.days import day, day_of, last_days, masteries
-from tests.oracle.events import LEARNERS, Row, Rows, World, defines, ratio
+from tests.oracle.events import LEARNERS, Row, Rows, World, defines, defines_field, ratio
 from tests.oracle.groups import members as members_of
 from tests.oracle.items import item_of, item_stats, items_by_language, pairs_met
 from tests.oracle.levels import forecast, sums_of_items
@@ -209,7 +209,8 @@ def headword(world: World, user_id: str, item: str, reader: Reader = LEARNER) ->
     return {"headword": None, "kind": described.kind, "own": False}
 
 
-def languages(world: World, user_id: str, reader: Reader = LEARNER) -> list[Row]:
+@defines_field
+def languages(world: World, user_id: str, reader: Reader = STAFF) -> list[Row]:
     """Return the languages of the learner's items; the kinds of `und` are those that are shown."""
     shown = {item: headword(world, user_id, item, reader) for item in item_stats(world, user_id)}
     words = {item: row["kind"] for item, row in shown.items() if row["own"]}

@@ -1,7 +1,6 @@
 """Every read model supports deletion and as-of queries, and is compared with the oracle."""
 
 import re
-from datetime import date
 
 import pytest
 from typer.testing import CliRunner
@@ -15,14 +14,12 @@ from progress.projections.projector import SHARDS, Projector
 from progress.projections.schema import BATCH, REALTIME, ReadModel
 from progress.query.graphql.schema import FIELDS
 from tests import oracle
-from tests.support import model_rows, sample_events
+from tests.support import cache_instances, model_rows, sample_events
 from tests.support.api import QUERY
 from tests.support.stage import append
 
 MODELS = (*REALTIME, *BATCH)
 WITHOUT_ROWS = {"deleted_learners"}  # This table has rows only after a deletion.
-# Values for the required arguments of the models' GraphQL fields.
-ARGUMENTS = {"days": 14, "from": date(2024, 3, 1), "to": date(2024, 3, 31), "itemId": "i1"}
 
 
 def name_of(model: ReadModel) -> str:
@@ -42,12 +39,10 @@ def learner_tables(connection: Connection) -> list[str]:
 def test_a_model_has_a_compiled_field_or_a_reason_for_having_none(model: ReadModel) -> None:
     assert bool(model.field) != bool(model.internal)
     if model.field:
-        sql = FIELDS[model.field].sql
-        if sql is None:  # a compiled field has no pages
+        if FIELDS[model.field].sql is None:  # a compiled field has no pages
             assert "first" in QUERY.fields[model.field].args
             return
-        arguments = {name: ARGUMENTS[name] for name in sql.arguments if name in ARGUMENTS}
-        query = sql.build("ann", sample_events.BEGIN, arguments)
+        query = cache_instances.build(model.field, "ann", sample_events.BEGIN)
         assert query.file == f"read_models/{model.name}"
 
 
@@ -60,10 +55,7 @@ def test_every_model_with_a_graphql_field_is_compared_with_the_oracle() -> None:
 def test_a_query_about_the_past_reads_no_live_rows_of_learners(
     connection: Connection, learner_tables: list[str], field: str
 ) -> None:
-    sql = FIELDS[field].sql
-    assert sql
-    arguments = {name: ARGUMENTS[name] for name in sql.arguments if name in ARGUMENTS}
-    query = sql.build("ann", sample_events.BEGIN, arguments)
+    query = cache_instances.build(field, "ann", sample_events.BEGIN)
     text = statements.blocks(query.file)[query.block]
     read = {*re.findall(r"\b(?:FROM|JOIN) (\w+)", text)} & {*learner_tables, "segments"}
     assert read - {*definitions.PRESENT} <= definitions.as_of_relations(text).keys()

@@ -1,7 +1,5 @@
 """Analysts read the read models through views that keep their names and columns."""
 
-import itertools
-import json
 import math
 import re
 import threading
@@ -30,7 +28,6 @@ pytestmark = pytest.mark.every_postgres
 
 OTHER = "progress_0123456789ab"
 REPLACE = "SELECT progress.replace_views(:other, CAST(:models AS text[]))"
-COLUMNS = Path(__file__).with_name("views.json")
 EXAMPLE = Path(__file__).parents[2] / "examples/views.sql"
 
 
@@ -58,30 +55,7 @@ def rows_of(connection: Connection, view: str) -> list[list[object]]:
 def test_each_read_model_that_the_api_serves_has_a_view(populated: Connection) -> None:
     served = {model.name for model in (*REALTIME, *BATCH) if model.field}
     others = {"items", "item_difficulty", "group_members", "set_aside_items"}
-    assert list_columns(populated).keys() == served | others
-
-
-def list_columns(connection: Connection) -> dict[str, dict[str, str]]:
-    rows = connection.run(
-        "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod)"
-        " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0"
-        " WHERE c.relnamespace = 'progress'::regnamespace ORDER BY c.relname, a.attnum"
-    )
-    return {
-        view: {name: kind for _, name, kind in columns}
-        for view, columns in itertools.groupby(rows, lambda row: row[0])
-    }
-
-
-def test_columns_of_views_are_only_added(populated: Connection) -> None:
-    """A new column is added to the list by this test, which then fails once."""
-    columns, listed = list_columns(populated), json.loads(COLUMNS.read_text())
-    for view, expected in listed.items():
-        lost = expected.items() - columns.get(view, {}).items()
-        assert not lost, f"analysts use these columns of {view}: {lost}"
-    if columns != listed:
-        COLUMNS.write_text(json.dumps(columns, indent=2) + "\n")
-    assert columns == listed, f"{COLUMNS.name} lists the new columns now: commit it"
+    assert model_rows.list_view_columns(populated).keys() == served | others
 
 
 def test_each_column_of_a_view_has_a_comment_that_tells_its_unit(populated: Connection) -> None:
@@ -100,7 +74,7 @@ def test_each_column_of_a_view_has_a_comment_that_tells_its_unit(populated: Conn
         "date": r"\b(day|Monday)\b",
         "timestamp with time zone": r"^time\b",
     }
-    for view, columns in list_columns(populated).items():
+    for view, columns in model_rows.list_view_columns(populated).items():
         for column, kind in columns.items():
             for kinds, unit in units.items():
                 if re.fullmatch(kinds, kind):
@@ -350,7 +324,7 @@ def test_the_views_of_two_versions_are_replaced_one_after_the_other(
         populated.run("COMMIT")
         moving.result()
     assert views.find_source(populated) == schema.schema_name()
-    assert list_columns(populated).keys() == {*views.MODELS}
+    assert model_rows.list_view_columns(populated).keys() == {*views.MODELS}
 
 
 def test_a_new_database_has_views(store: Store, connection: Connection) -> None:

@@ -19,9 +19,9 @@ from progress.projections.projector import SHARDS, Projector
 from progress.projections.snapshots import Policy
 from progress.query.read_models import as_of
 from tests.conftest import Store
-from tests.query.test_past_fields import EVERYONE, arguments_at, compare, draw_moments
+from tests.query.test_past_fields import EVERYONE, PLAIN, arguments_at, compare, draw_moments
 from tests.support import model_rows, sample_events
-from tests.support.api import Api, QueryClient
+from tests.support.api import QUERY, Api, QueryClient, select_all
 from tests.support.event_logs import Disturbance, Log, disturbances, logs
 from tests.support.postgres_servers import Server
 from tests.support.stage import Stage, append, connect
@@ -335,12 +335,13 @@ def test_a_time_is_exact_to_the_microsecond_in_any_utc_offset(lessons: Api) -> N
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", LATEST])
 def test_every_field_answers_at_the_first_and_the_last_moment(lessons: Api, moment: str) -> None:
-    others = """{ workload(asOf: $at) { due } goal(asOf: $at) { answersToday }
-        levelStats(asOf: $at) { level expectedDate } itemStats(asOf: $at) { totalCount }
-        item(itemId: "i0", asOf: $at) { dueAt } hourlyStats(asOf: $at) { hour }
-        itemHistory(itemId: "i0", asOf: $at) { days { date } } streak(asOf: $at) { current }
+    plain = " ".join(f"{name}(asOf: $at) {select_all(QUERY.fields[name])}" for name in PLAIN)
+    others = f"""{{ {plain}
+        levelStats(asOf: $at) {{ level expectedDate }} itemStats(asOf: $at) {{ totalCount }}
+        item(itemId: "i0", asOf: $at) {{ dueAt }}
+        itemHistory(itemId: "i0", asOf: $at) {{ days {{ date }} }}
         restDays(from: "2024-03-01", to: "2024-03-02", asOf: $at)
-        dailyStats(from: "2024-03-01", to: "2024-03-02", asOf: $at) { date } }"""
+        dailyStats(from: "2024-03-01", to: "2024-03-02", asOf: $at) {{ date }} }}"""
     assert lessons.data(f"query ($at: DateTime) {others}", at=moment)["goal"] is None
     code, message = lessons.error(f'{{ dueForecast(asOf: "{moment}") {{ date }} }}')
     assert code == "BAD_USER_INPUT"

@@ -22,28 +22,38 @@ from graphql import (
     validate,
 )
 
+from progress.adapters.postgres.database import Connection
+from progress.projections import views
 from progress.query.graphql import descriptions
 from progress.query.graphql.schema import FIELDS, GRAPHQL, SCHEMA
 from progress.query.http import developer_files
 from progress.serve import ports
-from tests.support import api, node, rows_by_hand, sample_events, subscription_client, token_issuer
+from tests.support import api, model_rows, node, rows_by_hand, sample_events, token_issuer
 from tests.support.http_client import fetch_json
 from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.stage import connect
-from tests.support.subscription_client import LessonRecorder, Stream
+from tests.support.subscription_client import LessonRecorder, Stream, query_function
 
 SPECIFIED = (Path(__file__).with_name("api.graphql")).read_text(encoding="utf-8")
 ADDITIONS = Path(__file__).with_name("api_additions.graphql")
+COLUMNS = Path(__file__).parents[1] / "projections" / "views.json"
 ADDED = ADDITIONS.read_text(encoding="utf-8")
 CONTRACT = extend_schema(build_schema(SPECIFIED), parse(ADDED))
 
 
-def test_the_printed_schema_matches_the_contract() -> None:
-    """A new type or root field is added to the additions by this test, which then fails once."""
-    types, specified = types_of(SCHEMA._schema), types_of(CONTRACT)
+def test_the_schema_and_the_views_match_the_lists_of_public_names(connection: Connection) -> None:
+    """What is new is added to the lists by this test, which then fails once."""
+    views.follow(connection, None)
+    columns, listed = model_rows.list_view_columns(connection), json.loads(COLUMNS.read_text())
+    for view, expected in listed.items():
+        lost = expected.items() - columns.get(view, {}).items()
+        assert not lost, f"analysts use these columns of {view}: {lost}"
+    if columns != listed:
+        COLUMNS.write_text(json.dumps(columns, indent=2) + "\n")
     if added := list_additions():
         ADDITIONS.write_text(ADDED + added, encoding="utf-8")
-    assert types == specified, f"if {ADDITIONS.name} lists the new names now, commit it"
+    hint = f"commit {COLUMNS.name} and {ADDITIONS.name}, if they list the new names now"
+    assert (types_of(SCHEMA._schema), columns) == (types_of(CONTRACT), listed), hint
 
 
 def list_additions() -> str:
@@ -72,7 +82,7 @@ def test_the_descriptions_of_the_contract_are_unchanged() -> None:
 
 def test_every_type_field_argument_and_enum_value_is_described_in_sentences() -> None:
     for key, text in texts_of(SCHEMA._schema).items():
-        assert text, f"{key}: add it to descriptions.txt or columns.txt"
+        assert text, f"{key}: tell it in the model's SQL, in descriptions.txt or in columns.txt"
         assert re.search(r"[.)]$", text), f"{key}: {text}"
 
 
@@ -187,7 +197,7 @@ def service(servers: Callable[[str], Server]) -> Iterator[Service]:
         with closing(LessonRecorder(url)) as recorder:
             for number in (*WRONG_LESSONS, 1):
                 recorder.append(*sample_events.lesson("ann", number))
-        with subscription_client.query_function(url) as function:
+        with query_function(url) as function:
             yield Service(url, function.port)
 
 

@@ -27,6 +27,7 @@ from progress.query.cache.keys import CacheKey, cache_key
 from progress.query.cache.responses import ResponseCache
 from progress.query.graphql.schema import FIELDS
 from progress.query.rate_limits import RateLimiter
+from progress.query.read_models import rows
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Parameters, Reader
 from progress.query.read_models.rows import PeriodLength
@@ -154,9 +155,8 @@ PLAIN = tuple(
     for name, field in QUERY.fields.items()
     if FIELDS[name].sql and field.args.keys() <= {"userId", "asOf", "knownAt"}
 )
-# The arguments of each cached root field.
+# The arguments of the cached root fields that need some.
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    **{name: {} for name in (*PLAIN, "domainStats", "levelStats", "knowledge")},
     **{name: {"itemId": "i0"} for name in ("item", "itemHistory")},
     **dict.fromkeys(("dailyStats", "weeklyStats", "monthlyStats", "restDays"), RANGE),
     **dict.fromkeys(("knowledgeCurve", "masteryCurve"), RANGE),
@@ -165,11 +165,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "dueForecast": {"days": 60},
     "itemForgetting": {"itemId": "i0", "days": 30},
     "session": {"id": "ann-4"},
+    "localDay": {"date": TO},
 }
 # The computations of those that have no SELECT.
 _RESOLVED: dict[str, Compute] = {
     "itemStats": lambda q, user, at: q.get_item_stats(user, first=50, at=at),
     "itemHistory": lambda q, user, at: q.get_item_history(user, "i0", at=at),
+    "calibration": lambda q, user, at: q.get_calibration(user, at=at),
+    "localDay": lambda q, user, _: q.get_local_day(user, TO),
     "knowledge": lambda q, user, at: q.get_knowledge(user, at=at),
     "knowledgeCurve": lambda q, user, at: q.get_knowledge_curve(user, FROM, TO, at=at),
     "sessions": lambda q, user, at: q.get_sessions(user, first=50, at=at),
@@ -181,18 +184,23 @@ _RESOLVED: dict[str, Compute] = {
 
 def all_keys(user: str) -> list[CacheKey]:
     keys = [
-        cache_key(FIELDS[name].cache, name, user, arguments, SELECTION)
-        for name, arguments in ARGUMENTS.items()
+        cache_key(field.cache, name, user, ARGUMENTS.get(name, {}), SELECTION)
+        for name, field in FIELDS.items()
     ]
     return [key for key in keys if key]
 
 
 async def read(queries: Queries, key: CacheKey, at: datetime) -> bytes:
-    query = FIELDS[key.name].sql
-    if query is None:
+    if key.name in _RESOLVED:
         return msgspec.json.encode(await _RESOLVED[key.name](queries, key.user_id, at))
-    found = await queries.run(query.build(key.user_id, at, ARGUMENTS[key.name]))
-    return msgspec.json.encode(found)
+    return msgspec.json.encode(await queries.run(build(key.name, key.user_id, at)))
+
+
+def build(name: str, user: str, at: datetime) -> rows.Query[Any]:
+    """Return the query of a field."""
+    sql = FIELDS[name].sql
+    assert sql, f"{name}: its computation goes into _RESOLVED"
+    return sql.build(user, at, ARGUMENTS.get(name, {}))
 
 
 @contextmanager

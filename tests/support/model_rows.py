@@ -1,5 +1,6 @@
 """The rows of every read model, as the tables contain them and as the oracle computes them."""
 
+import re
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ def compared_models() -> list[str]:
 
 def read(connection: database.Connection, block: str) -> list[oracle.Row]:
     if block not in BLOCKS and block in compared_models():
-        return read_table(connection, block)
+        table = statements.blocks(f"read_models/{block}").get("table", "")
+        kind = "one row" if re.search("user_id .* PRIMARY KEY", table) else "table"
+        return _run(connection, BLOCKS[kind].replace("{table}", block))
     return _run(connection, BLOCKS[block])
 
 
@@ -32,6 +35,14 @@ def _run(connection: database.Connection, statement: str) -> list[oracle.Row]:
     rows = connection.run(statement) or []
     columns = [column["name"] for column in connection.columns or []]
     return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def list_view_columns(connection: database.Connection) -> dict[str, dict[str, str]]:
+    """Return the types of the columns of each view for analysts, by name."""
+    views: dict[str, dict[str, str]] = {}
+    for view, name, kind in connection.run(BLOCKS["view columns"]):
+        views.setdefault(view, {})[name] = kind
+    return views
 
 
 def read_value(connection: database.Connection, block: str, **values: object) -> Any:

@@ -106,23 +106,8 @@ FROM milestones;
 -- user_progress --
 SELECT user_id, '' AS one, items_learned AS total_items_learned, items_mastered,
     sessions_completed AS total_sessions_completed, study_seconds / 60 AS total_study_time_minutes,
-    (WITH met AS (
-        SELECT coalesce(lower(split_part(i.language, '-', 1)), 'und') AS language, i.kind
-        FROM item_stats s JOIN items i USING (item_id)
-        WHERE s.user_id = p.user_id AND i.described_at IS NOT NULL
-    )
-    SELECT count(*) FROM items i
-    WHERE i.in_catalogue
-      AND NOT EXISTS (SELECT FROM item_stats s WHERE s.user_id = p.user_id AND s.item_id = i.item_id)
-      AND (NOT EXISTS (SELECT FROM met)
-        OR EXISTS (SELECT FROM met WHERE language = coalesce(lower(split_part(i.language, '-', 1)), 'und')
-            AND kind IS NOT DISTINCT FROM i.kind))
-    ) AS unlearned,
     learning, short_term AS short_term_mastered, long_term AS long_term_mastered, last_updated
-FROM user_progress p;
-
--- display_names --
-SELECT user_id, '' AS one, display_name, named_at, named_id FROM display_names;
+FROM user_progress;
 
 -- catalogue_shares --
 SELECT user_id, concat_ws(' ', kind, name, language) AS place, items_studied, answers, correct_answers, learning,
@@ -148,6 +133,9 @@ SELECT kind, concat_ws(' ', name, language, item_kind) AS place, items FROM cata
 -- table --
 SELECT * FROM {table};
 
+-- one row --
+SELECT user_id, '' AS one, t.* FROM {table} t;
+
 -- empty --
 DELETE FROM {table};
 
@@ -160,6 +148,12 @@ FROM pg_class c
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'user_id'
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND c.relname <> 'window_shape'
 ORDER BY c.relname;
+
+-- view columns --
+SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+WHERE c.relnamespace = 'progress'::regnamespace
+ORDER BY c.relname, a.attnum;
 
 -- failures --
 SELECT error FROM event_store.poison_marks;

@@ -56,20 +56,36 @@ def choices(user: str) -> list[Envelope]:
 
 def varied_study(user: str) -> list[Envelope]:
     """Return events that give the learner, or the catalogue, a row in every table."""
-    again = {"session_id": f"{user}-0", "item_id": "i0", "response_time_ms": 5}
-    preferences = {"timezone": "Asia/Kathmandu", "day_start_hour": 4, "display_name": "Ann"}
     return [
-        envelope(
-            "UserPreferencesChanged", {"user_id": user, **preferences}, at=BEGIN - timedelta(days=1)
-        ),
         *(item_published(f"i{n}") for n in range(3)),
         *(event for n in range(4) for event in lesson(user, n)),
-        *choices(user),
+        *further_study(user),
         *catalogue_list(),
-        # repeated_answers has a row for each answer of a gap (see reviews.sql) except the first.
-        # This answer comes first, so that the lesson's own answer gets a row.
-        envelope("CorrectAnswerGiven", again, at=BEGIN),
     ]
+
+
+def further_study(user: str) -> list[Envelope]:
+    """Return events that change every number of a learner who had four lessons.
+
+    Items are wrong every time, right every time or in turn, on four days of two weeks. One is due,
+    and there are enough tests of recall for a calibration.
+    """
+    preferences = {"timezone": "Asia/Kathmandu", "day_start_hour": 4, "display_name": "Ann"}
+    # repeated_answers has a row for each answer of a gap (see reviews.sql) except the first. This
+    # answer comes first, so that the lesson's own answer gets a row.
+    again = {"session_id": f"{user}-0", "item_id": "i0", "response_time_ms": 5}
+    events: list[tuple[str, dict[str, Any], datetime]] = [
+        ("UserPreferencesChanged", {"user_id": user, **preferences}, BEGIN + timedelta(days=2)),
+        ("CorrectAnswerGiven", again, BEGIN),
+        ("ReviewProcessed", _review(user, "q0", 0), BEGIN - timedelta(days=2)),
+    ]
+    for number, day in enumerate((-5, -2, 1, 2)):
+        at = BEGIN + timedelta(days=day, minutes=10)
+        for n in range(20):
+            kind = ("Incorrect", "Correct", ("Correct", "Incorrect")[number % 2])[n % 3]
+            answer = {"user_id": user, "session_id": f"{user}-quiz", "item_id": f"q{n}"}
+            events.append((f"{kind}AnswerGiven", answer, at + timedelta(seconds=n)))
+    return [*(envelope(kind, data, at=at) for kind, data, at in events), *choices(user)]
 
 
 def item_published(

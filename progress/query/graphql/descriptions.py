@@ -1,7 +1,8 @@
 """Descriptions of the schema's types, fields, arguments and values, from descriptions.txt.
 
-A field without one there has the text of the column with its name (`progress.projections.columns`).
-Those that the API's contract prescribes are among them; a test compares them with the contract.
+A field without one there has the text of the column or the model with its name
+(`progress.projections.columns`), a type that of its record. Those that the API's contract
+prescribes are among them; a test compares them with the contract.
 """
 
 import re
@@ -23,6 +24,7 @@ from graphql import (
 )
 
 from progress.projections import columns
+from progress.query.read_models import rows
 
 Described = GraphQLNamedType | GraphQLField | GraphQLArgument | GraphQLEnumValue
 
@@ -31,13 +33,18 @@ _FILE = Path(__file__).with_suffix(".txt")
 
 def describe(schema: GraphQLSchema) -> None:
     texts = columns.read_texts(_FILE)
-    meanings = columns.read_shared()
     for keys, member in list_members(schema):
-        member.description = next((texts[key] for key in keys if key in texts), None)
-        column = re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", keys[-1].removeprefix("."))
-        if not member.description and column in meanings:
-            text = meanings[column].english
-            member.description = f"{text[0].upper()}{text[1:]}."
+        found = next((texts[key] for key in keys if key in texts), None)
+        member.description = found or _derive(keys[-1].removeprefix("."))
+
+
+def _derive(name: str) -> str | None:
+    column = re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
+    if meaning := columns.find(column):
+        text = meaning.english.removesuffix(".")
+        return f"{text[0].upper()}{text[1:]}."
+    docstring = vars(rows)[name].__doc__ if name in vars(rows) else None
+    return docstring and " ".join(docstring.split())
 
 
 def list_members(schema: GraphQLSchema) -> Iterator[tuple[tuple[str, ...], Described]]:
