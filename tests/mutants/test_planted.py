@@ -1,8 +1,7 @@
 """Each planted fault is noticed by the test that names the faulty file.
 
 planted.toml has the faults that no comparison of folds finds: in reads, exports, erasures, the
-page, the importers and the client. A heading is a file and what is wrong with it; `by` replaces
-`text`; `test` is what a person who changes the file runs first.
+page, the importers and the client.
 """
 
 import os
@@ -18,19 +17,14 @@ import pytest
 
 from progress import files
 
-COPIED = (
-    *("bench", "clients", "data", "docs", "examples", "functions", "infra", "jobs", "progress"),
-    *("schemas", "sql", "tests", "pyproject.toml", "CHANGELOG.md", "README.md", "requirements.txt"),
-)
-
 
 @dataclass(frozen=True)
 class Fault:
-    name: str
+    test: str  # what a person who changes the file runs first
     file: str
+    name: str
     text: str
     by: str
-    test: str
 
     def change(self, source: str) -> str:
         assert source.count(self.text) == 1, f"{self.file} has this text {source.count(self.text)}×"
@@ -40,23 +34,19 @@ class Fault:
 def load_faults() -> list[Fault]:
     tables = tomllib.loads((Path(__file__).parent / "planted.toml").read_text(encoding="utf-8"))
     return [
-        Fault(name, file, **change)
-        for file, faults in tables.items()
-        for name, change in faults.items()
+        Fault(test, file, name, *texts)
+        for test, files_of_it in tables.items()
+        for file, faults in files_of_it.items()
+        for name, texts in faults.items()
     ]
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return a copy of the project, in which a fault can be planted."""
-    folder = tmp_path_factory.mktemp("planted")
-    ignored = shutil.ignore_patterns("node_modules", "__pycache__", ".terraform")
-    for name in COPIED:
-        source = files.ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=ignored)
-        else:
-            shutil.copy2(source, folder / name)
+    folder = tmp_path_factory.mktemp("planted") / "copy"
+    ignored = shutil.ignore_patterns(".*", "node_modules", "__pycache__")
+    shutil.copytree(files.ROOT, folder, ignore=ignored)
     for modules in ("clients/javascript/node_modules", "tests/clients/node_modules"):
         (folder / modules).symlink_to(files.ROOT / modules)
     yield folder

@@ -67,10 +67,10 @@ def _id(number: int) -> str:
     return str(UUID(int=FIRST + number))
 
 
-def paged(fetch: QueryClient, read: Read, key: type[msgspec.Struct]) -> list[Any]:
+def paged(fetch: QueryClient, read: Read, key: type[msgspec.Struct], first: int = 2) -> list[Any]:
     found: list[Any] = []
     place = None
-    while page := fetch(read(first=2, after=place)):
+    while page := fetch(read(first=first, after=place)):
         found += page
         place = msgspec.convert(page[-1], key, from_attributes=True)
     return found
@@ -101,7 +101,7 @@ def check(fetch: QueryClient, world: oracle.World) -> None:
             asked: Read = functools.partial(
                 queries.get_tasks, user, groups=reader.groups, at=world.now
             )
-            found = [*map(full, paged(fetch, asked, TaskKey))]
+            found = [*map(full, paged(fetch, asked, TaskKey, first=5))]
             assert found == tasks.of_learner(world, user, reader)
     for group in GROUPS:
         found = paged(fetch, functools.partial(groups.get_tasks, queries.reader, group), TaskKey)
