@@ -342,7 +342,7 @@ def test_imported_answers_are_not_added_to_a_session_of_another_app(connection: 
 
 
 OF_SESSIONS = ("sessions_completed", "study_seconds", "scores", "scored_sessions", "sessionless_ms")
-LONG = [Answer(at(minute), "a", 3, 60_000, 1) for minute in range(250)]
+LONG = [Answer(at(minute), "a", 3, 60_000, 1) for minute in range(490)]
 
 
 @given(log_=logs, early=st.sets(st.integers(0, 30)), hour=st.integers(0, 23))

@@ -122,8 +122,9 @@ def test_a_fault_leaves_out_an_optional_field_alone_or_else_the_row(
 
 def test_a_missing_value_is_no_id(tmp_path: Path) -> None:
     rows = [f"1,4,2024-03-0{n},3,{none}" for n, none in enumerate(NONE, 1)]
-    (found,) = read(write(tmp_path / "a.csv", HEADER, *rows))
-    assert [one.sent_id for one in found.answers] == [None] * len(NONE)
+    (found,) = read(write(tmp_path / "a.csv", HEADER, *rows, *["1,4,2024-03-09,3,x"] * 2))
+    assert [one.sent_id for one in found.answers] == [None] * len(NONE) + ["x"]
+    assert found.left_out == {"manual": 0, "repeated": 1, "faulty": 0}
 
 
 @pytest.mark.parametrize("is_learner", [True, False])

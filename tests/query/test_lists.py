@@ -277,8 +277,9 @@ def test_the_lists_of_an_example_equal_the_oracle_s(stage: Stage, fetch: QueryCl
         sample_events.envelope(kind, data, at=sample_events.BEGIN + timedelta(minutes=n))
         for n, (kind, data) in enumerate(EXAMPLE)
     ]
-    append(stage.admin, events)
-    Projector(stage.admin).catch_up_all()
+    for window in (events[:-2], events[-2:]):  # the last ones archive lists
+        append(stage.admin, window)
+        Projector(stage.admin).catch_up_all()
     stored = model_rows.read_events(stage.admin)
     times = [event.occurred_at for event in stored]
     for at, as_of in (

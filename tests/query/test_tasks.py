@@ -84,8 +84,9 @@ async def read_members(
     places: dict[int, Any] = dict.fromkeys(range(len(found)))
     while places:
         asked = [(found[number], 2, place) for number, place in places.items()]
-        pages = await groups.get_task_members(reader, asked, at=at)
-        for number, page in zip([*places], pages, strict=True):
+        pages = await groups.get_task_pages(reader, asked, at=at)
+        for number, (done, page) in zip([*places], pages, strict=True):
+            assert done == (found[number].done or 0)
             members[number] += map(full, page)
             del places[number]
             if page:

@@ -5,6 +5,7 @@
 -- hexadecimal digits, `nobody` or `unknown`. Ingest names the owners with the ids, as `learner:…` or `session:…`
 -- (progress/event_store/owners.py). A bundle has one owner for each range of its indexes. A letter that an earlier
 -- version wrote has none (null) until the batch job or an erasure reads it; one that was emptied has an empty array.
+-- Also held by: event_store/test_letter_owners.py.
 
 -- Return owners as they are stored, in their order; one that is stored already stays as it is. The digest is that of
 -- keyed_digest, which takes twice as long.
