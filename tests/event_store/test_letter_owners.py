@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
@@ -129,6 +129,14 @@ def read(
     return [(row["payload"], row["discard_reason"]) if row else None for row in found]
 
 
+PLAIN = {"attribute": None, "are_addresses": False, "is_earlier": False}
+EACH = [Entry("envelope", None, None, session, None, None) for session in ("of gone", "of kept")]
+EACH += [entry._replace(in_data=entry.session[3:]) for entry in EACH]
+
+
+@example(entries=[*EACH, EACH[0]._replace(session=7)], shape="bundle", **PLAIN)
+@example(entries=EACH, shape="bundle", **PLAIN)
+@example(entries=EACH, shape="batch", **PLAIN)
 @given(
     entries=st.lists(_entries, min_size=1, max_size=6),
     shape=st.sampled_from(["each", "batch", "batch", "bundle"]),
@@ -244,6 +252,21 @@ def test_every_writer_of_a_letter_records_its_owner(connection: Connection) -> N
         ("invalid", [learner]),
         ("poisoned", [learner]),
     ]
+
+
+def test_an_erasure_redacts_no_letters_of_another_learner_who_is_erased(
+    connection: Connection,
+) -> None:
+    for learner in ("ann", "ben"):
+        append(connection, started(learner, f"of {learner}"))
+        append(connection, answered(f"of {learner}") | OLD)
+        append(connection, abandoned(learner) | OLD, attributes={"causation_id": learner})
+    ann, _ = forbid(connection, "ann"), forbid(connection, "ben")
+    assert count_letters(connection, ann) == (2, 0)
+    redact_letters(connection, ann)
+    found = letters(connection)
+    assert [letter["discard_reason"] for letter in found] == ["erased", "erased", None, None]
+    assert {(str(one["attributes"]), one["event_id"]) for one in found[:2]} == {("{}", None)}
 
 
 def test_a_replayed_bundle_keeps_the_owners_that_were_sent(connection: Connection) -> None:

@@ -73,6 +73,11 @@ def import_new(connection: Connection, file: Record) -> list[anki_events.Envelop
     return [event for message in new for event in message.events]
 
 
+def at(minute: int) -> datetime:
+    return datetime(2024, 3, 1, tzinfo=UTC) + timedelta(minutes=minute)
+
+
+@example(log_=[Answer(at(1440 * day), "a", 3, 1) for day in (0, 3, 13)], cut=2, is_dated=False)
 @given(log_=logs, cut=st.integers(0, 30), is_dated=st.booleans())
 def test_a_prefix_and_then_the_whole_make_the_reviews_of_the_whole_at_once(
     log_: list[Answer], cut: int, is_dated: bool
@@ -87,25 +92,17 @@ def test_a_prefix_and_then_the_whole_make_the_reviews_of_the_whole_at_once(
             find_recorded=lambda answer: "" if (answer.at, answer.card_id) in keys else None,
         )
         sent = [event for message in made for event in message.events]
+        names = ("item_id", "rating", "duration_ms", "interval_days")
         return [
-            {name: event["data"].get(name) for name in ("item_id", "rating", "interval_days")}
-            | {"at": event["occurred_at"]}
+            (event["occurred_at"], *map(event["data"].get, names))
             for event in sent
             if event["event_type"] == "CardReviewed"
         ]
 
-    first = whole[:cut]
-    assert reviews(first, []) + reviews(whole, first) == reviews(whole, [])
-
-
-@given(logs)
-def test_each_answer_becomes_one_event(log_: list[Answer]) -> None:
-    messages = Record(learner=Learner("anna"), answers=sorted(log_)).messages()
-    made = [e for m in messages for e in m.events if e["event_type"] == "CardReviewed"]
-    names = ("item_id", "rating", "duration_ms", "interval_days")
-    assert [(e["occurred_at"], *map(e["data"].get, names)) for e in made] == [
-        (a.at, a.card_id, a.rating, a.response_time_ms, a.interval_days) for a in sorted(log_)
-    ]
+    first, once = whole[:cut], reviews(whole, [])
+    assert reviews(first, []) + reviews(whole, first) == once
+    rows = [(a.at, a.card_id, a.rating, a.response_time_ms, a.interval_days) for a in whole]
+    assert [row[: 4 + is_dated] for row in once] == [row[: 4 + is_dated] for row in rows]
 
 
 @given(
@@ -191,10 +188,6 @@ def test_an_import_never_undoes_what_the_learner_did_on_the_page(
         import_file(not wanted, 0)
     world = oracle.see(model_rows.read_events(connection), at(60))
     assert oracle.set_aside(world, learner.user_id) == ({"a"} if wanted else set())
-
-
-def at(minute: int) -> datetime:
-    return datetime(2024, 3, 1, tzinfo=UTC) + timedelta(minutes=minute)
 
 
 def of(suffix: str | tuple[str, ...], stored: list[StoredEvent]) -> list[StoredEvent]:
@@ -342,7 +335,7 @@ def test_imported_answers_are_not_added_to_a_session_of_another_app(connection: 
 
 
 OF_SESSIONS = ("sessions_completed", "study_seconds", "scores", "scored_sessions", "sessionless_ms")
-LONG = [Answer(at(minute), "a", 3, 60_000, 1) for minute in range(250)]
+LONG = [Answer(at(minute), "a", 3, 60_000, 1) for minute in range(490)]
 
 
 @given(log_=logs, early=st.sets(st.integers(0, 30)), hour=st.integers(0, 23))

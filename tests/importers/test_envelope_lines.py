@@ -45,6 +45,7 @@ forms = [flat, recorded, cloud, unnamed]
 valid = [line(), answer, item, *forms, line("Unheard"), b"[%b,%b]" % (answer, item), b"[]", b""]
 invalid = [b"garbage", line(item_count=-1), b"[1", b'"text"', b"{}", b'{"a": NaN}']
 lines = st.lists(st.sampled_from(valid + invalid), max_size=120)
+ID = "aaaaaaaa-0000-4000-8000-000000000000"
 
 
 def outcomes(data: bytes) -> list[object]:
@@ -186,6 +187,13 @@ def test_a_line_is_rejected_if_an_earlier_event_has_the_same_id_but_other_conten
     alone = b"[%b,%b]" % (line(), other)
     [row] = envelope_lines.check([alone], NOW)
     assert row.reason.startswith("an earlier event of this line has this id with other content")
+    nobody = json.loads(line("CorrectAnswerGiven", item_id="i", user_id=None))
+    of_each = [
+        json.dumps(nobody | {"event_id": id_, "metadata": {"user_id": user}}).encode()
+        for id_, user in ((ID, "ann"), (ID.upper(), "ben"))
+    ]
+    reasons = [row.reason for row in envelope_lines.check(of_each, NOW)]
+    assert reasons == ["", expected.replace("2", "1")]
 
 
 def test_a_misspelt_field_is_matched_to_the_declared_field_unless_the_event_has_both() -> None:

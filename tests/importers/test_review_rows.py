@@ -122,8 +122,9 @@ def test_a_fault_leaves_out_an_optional_field_alone_or_else_the_row(
 
 def test_a_missing_value_is_no_id(tmp_path: Path) -> None:
     rows = [f"1,4,2024-03-0{n},3,{none}" for n, none in enumerate(NONE, 1)]
-    (found,) = read(write(tmp_path / "a.csv", HEADER, *rows))
-    assert [one.sent_id for one in found.answers] == [None] * len(NONE)
+    (found,) = read(write(tmp_path / "a.csv", HEADER, *rows, *["1,4,2024-03-09,3,x"] * 2))
+    assert [one.sent_id for one in found.answers] == [None] * len(NONE) + ["x"]
+    assert found.left_out == {"manual": 0, "repeated": 1, "faulty": 0}
 
 
 @pytest.mark.parametrize("is_learner", [True, False])
@@ -148,15 +149,17 @@ def test_an_import_stops_where_the_log_has_floats_and_goes_on_with_them(
 def test_without_a_readable_schedule_a_card_keeps_the_interval_of_its_former_row(
     tmp_path: Path,
 ) -> None:
-    header = "card_id,review_rating,review_time,interval,due"
-    rows = ["a,3,2024-03-09,x,", "a,3,2024-03-02,4.5,x", "b,3,2024-03-01,,2024-03-04"]
+    header = "card_id,review_rating,review_time,interval,due,timezone"
+    rows = ["a,3,2024-03-09,x,", "a,3,2024-03-02,4.5,x,Asia/Tokyo", "b,3,2024-03-01,,2024-03-04"]
     rows += ["c,3,2024-03-01,x,", "b,3,2024-03-05,,NaT", "b,3,2024-03-06,NaN,2024-03-08"]
-    rows += ["a,3,2024-03-10,,NaT", "a,3,2024-03-11"]
+    rows += ["a,3,2024-03-10,,NaT", "a,3,2024-03-11", "c,3,2024-03-06,x,"]
+    rows += ["c,3,2024-03-05,,2024-03-04"]
     (found,) = read(write(tmp_path / "a.csv", header, *rows))
     assert {(one.card_id, one.at.day): one.interval_days for one in found.answers} == {
         ("a", 2): 4.5, ("a", 9): 4.5, ("a", 10): 4.5, ("a", 11): 4.5, ("c", 1): None,
-        ("b", 1): None, ("b", 5): 3, ("b", 6): None,
+        ("b", 1): None, ("b", 5): 3, ("b", 6): None, ("c", 5): None, ("c", 6): 0,
     }  # fmt: skip
+    assert found.learner.timezone == "Asia/Tokyo"
 
 
 def test_a_duration_in_parquet_has_the_unit_of_its_type(tmp_path: Path) -> None:

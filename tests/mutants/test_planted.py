@@ -1,8 +1,7 @@
 """Each planted fault is noticed by the test that names the faulty file.
 
 planted.toml has the faults that no comparison of folds finds: in reads, exports, erasures, the
-page, the importers and the client. A heading is a file and what is wrong with it; `by` replaces
-`text`; `test` is what a person who changes the file runs first.
+page, the importers and the client.
 """
 
 import os
@@ -11,52 +10,25 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from progress import files
 
-COPIED = (
-    *("bench", "clients", "data", "docs", "examples", "functions", "infra", "jobs", "progress"),
-    *("schemas", "sql", "tests", "pyproject.toml", "CHANGELOG.md", "README.md", "requirements.txt"),
+# For each test, which is what a person who changes a file runs first: the files, and for each what
+# is wrong with it, a text of it, and what takes its place.
+FAULTS: dict[str, dict[str, dict[str, tuple[str, str]]]] = tomllib.loads(
+    Path(__file__).with_name("planted.toml").read_text(encoding="utf-8")
 )
-
-
-@dataclass(frozen=True)
-class Fault:
-    name: str
-    file: str
-    text: str
-    by: str
-    test: str
-
-    def change(self, source: str) -> str:
-        assert source.count(self.text) == 1, f"{self.file} has this text {source.count(self.text)}×"
-        return source.replace(self.text, self.by)
-
-
-def load_faults() -> list[Fault]:
-    tables = tomllib.loads((Path(__file__).parent / "planted.toml").read_text(encoding="utf-8"))
-    return [
-        Fault(name, file, **change)
-        for file, faults in tables.items()
-        for name, change in faults.items()
-    ]
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return a copy of the project, in which a fault can be planted."""
-    folder = tmp_path_factory.mktemp("planted")
-    ignored = shutil.ignore_patterns("node_modules", "__pycache__", ".terraform")
-    for name in COPIED:
-        source = files.ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=ignored)
-        else:
-            shutil.copy2(source, folder / name)
+    folder = tmp_path_factory.mktemp("planted") / "copy"
+    ignored = shutil.ignore_patterns(".*", "node_modules", "__pycache__")
+    shutil.copytree(files.ROOT, folder, ignore=ignored)
     for modules in ("clients/javascript/node_modules", "tests/clients/node_modules"):
         (folder / modules).symlink_to(files.ROOT / modules)
     yield folder
@@ -75,25 +47,26 @@ def passes(clone: Path, test: str) -> bool:
 
 
 def test_the_file_contains_the_text_of_each_fault_once_and_its_head_names_the_test() -> None:
-    for fault in load_faults():
-        source = (files.ROOT / fault.file).read_text(encoding="utf-8")
-        fault.change(source)
-        if fault.file.endswith(".sql"):
-            head, test = source.partition("\n\n")[0], fault.test.partition("::")[0]
-            assert test.removeprefix("tests/") in head, fault.file
+    for test, changed in FAULTS.items():
+        for file, faults in changed.items():
+            source = (files.ROOT / file).read_text(encoding="utf-8")
+            assert {name: source.count(text) for name, (text, _) in faults.items()} == (
+                dict.fromkeys(faults, 1)
+            )
+            head, path = source.partition("\n\n")[0], test.partition("::")[0]
+            assert not file.endswith(".sql") or path.removeprefix("tests/") in head, file
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("test", sorted({fault.test for fault in load_faults()}))
+@pytest.mark.parametrize("test", FAULTS)
 def test_the_first_choice_passes_without_a_fault_and_notices_each(clone: Path, test: str) -> None:
     assert passes(clone, test)
     unnoticed = []
-    for fault in load_faults():
-        if fault.test == test:
-            path = clone / fault.file
-            source = path.read_text(encoding="utf-8")
-            path.write_text(fault.change(source), encoding="utf-8")
+    for file, faults in FAULTS[test].items():
+        source = (clone / file).read_text(encoding="utf-8")
+        for name, (text, by) in faults.items():
+            (clone / file).write_text(source.replace(text, by), encoding="utf-8")
             if passes(clone, test):
-                unnoticed.append(fault.name)
-            path.write_text(source, encoding="utf-8")
+                unnoticed.append(name)
+        (clone / file).write_text(source, encoding="utf-8")
     assert not unnoticed

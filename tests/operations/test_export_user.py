@@ -276,9 +276,11 @@ def test_the_export_has_the_lists_and_words_of_the_learner_s_own(
         ("ItemUnlisted", {**deck, "item_id": "gone"}),
         ("ListArchived", other),
         ("ListPublished", {"list_id": "deck", "name": "of the catalogue"}),
-        ("ItemListed", {**deck, "user_id": "ben", "item_id": "i0", "headword": "ben's"}),
         ("CorrectAnswerGiven", {"user_id": "ann", "session_id": "s", "item_id": "i8"}),
-        ("ItemListed", {**deck, "user_id": "ben", "item_id": "i8", "headword": "ben's"}),
+        *(
+            ("ItemListed", {**deck, "user_id": "ben", "item_id": item, "headword": "ben's"})
+            for item in ("i0", "i2", "i8", "i9")
+        ),
     ]
     stage.append(
         populated,

@@ -165,18 +165,31 @@
       if (other && own.get(place) !== text) errors.push(`of another day than ${heading()}: ${text} at ${place}`);
     }
   };
+  const parse = (text) => (text.match(/(?:"(?:""|[^"])*"|[^"\r])*\r\n/g) ?? []).map((line) =>
+    [...line.matchAll(/("(?:""|[^"])*"|[^",\r]*)(?:,|\r\n)/g)].map(([, cell]) => cell));
+  /** In each column that a file and its table share, each row has the same number; the table may leave out zeros. */
+  const compareFile = (text, headers, shown) => {
+    const [names, ...rows] = parse(text);
+    if (rows.length !== shown.length) errors.push(`a file contradicts its table: ${rows.length} rows, ${shown.length}`);
+    shown.forEach((cells, at) => cells.forEach((cell, column) => {
+      const [told, said] = [rows[at]?.[names.indexOf(headers[column])], (numbersIn(cell) ?? '0').replaceAll(',', '')];
+      if (/^\d+$/.test(told) && told !== said) errors.push(`a file contradicts its table: ${told}, not ${cell}`);
+    }));
+  };
   const make = URL.createObjectURL;
+  URL.createObjectURL = (blob) => {
+    const [day, table] = [heading(), document.querySelector('section:has([data-csv]) table')];
+    const [headers, ...shown] = table ? [...table.rows].map(({ cells }) => [...cells].map(textOf)) : [];
+    running += 1;
+    blob.text().then((text) => {
+      running -= 1;
+      if (table) compareFile(text, headers, shown);
+      if (settled.size && (files.get(day) ?? text) !== text) errors.push(`of another day than ${day}: a file`);
+      files.set(day, text);
+    });
+    return make(blob);
+  };
   const observe = () => {
-    URL.createObjectURL = (blob) => {
-      const day = heading();
-      running += 1;
-      blob.text().then((text) => {
-        running -= 1;
-        if ((files.get(day) ?? text) !== text) errors.push(`of another day than ${day}: a file`);
-        files.set(day, text);
-      });
-      return make(blob);
-    };
     new MutationObserver(compare).observe(document.getElementById('main'),
       { childList: true, subtree: true, characterData: true, attributes: true });
   };

@@ -271,6 +271,7 @@ class Walk:
         if self._is_offline:
             self.take(["online"])
         self.take(["now"])
+        self._ask("() => walk.save()")
         self._ask(f"() => {{ {browser.AXE} }}")
         self._look()  # the page may have begun to load meanwhile
         found = self._ask(

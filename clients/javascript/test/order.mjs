@@ -7,8 +7,9 @@ import { BEGIN, draw, generator } from "./draw.mjs";
 const MINUTE = 60_000;
 const seen = { moved: 0 };
 let [now, ahead, slept] = [0, 0, 0]; // ms since BEGIN; the device's clock is so early; its forward clock stood so long
+let zero = 0; // of the forward clock of the tab that runs
 Date.now = () => BEGIN + Math.floor(now) + ahead;
-performance.now = () => now - slept;
+performance.now = () => now - slept + zero;
 
 async function run(seed) {
   const { random, pick } = generator(seed);
@@ -29,7 +30,11 @@ async function run(seed) {
     save: async (texts) => Object.entries(texts).forEach(([id, text]) => disk.set(id, text)),
     remove: async (ids) => ids.forEach((id) => disk.delete(id)),
   };
-  const open = () => new Progress({ url: "https://a.example", learner: "ann", token: () => "t", storage, delayMs: Infinity });
+  const open = () => {
+    zero = random() * 1e6;
+    const options = { url: "https://a.example", learner: "ann", token: () => "t", storage, delayMs: Infinity };
+    return Object.assign(new Progress(options), { zero });
+  };
   const act = async (client, isRight) => {
     const [type, data] = pick(
       ["CardReviewed", { item_id: pick("a", "b"), rating: 3, interval_days: 1 }],
@@ -48,6 +53,7 @@ async function run(seed) {
     for (let step = 0; step < 12; step++) {
       online = random() < 0.1;
       const client = pick(...clients);
+      ({ zero } = client);
       if (tabs === 2) now += 20; // nobody uses two at once
       if (random() < 0.8) await act(client, !ahead);
       else if (random() < 0.7) await client.flush();

@@ -109,7 +109,7 @@ function timeLeft(milliseconds) {
 /** The days until the due words are done, `capacity` a day, while new ones fall due; null if more than four weeks. */
 function daysOfPlan(due, capacity) {
   let left = 0;
-  const last = due.findIndex((items) => (left = Math.max(0, left + items - capacity)) === 0);
+  const last = due.findIndex((items) => (left = Math.max(0, left + items - capacity)) < 1e-9);
   return last < 0 ? null : last + 1;
 }
 

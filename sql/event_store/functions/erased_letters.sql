@@ -5,6 +5,7 @@
 -- hexadecimal digits, `nobody` or `unknown`. Ingest names the owners with the ids, as `learner:…` or `session:…`
 -- (progress/event_store/owners.py). A bundle has one owner for each range of its indexes. A letter that an earlier
 -- version wrote has none (null) until the batch job or an erasure reads it; one that was emptied has an empty array.
+-- Also held by: event_store/test_letter_owners.py.
 
 -- Return owners as they are stored, in their order; one that is stored already stays as it is. The digest is that of
 -- keyed_digest, which takes twice as long.
@@ -107,10 +108,9 @@ WHERE d.indexes IS NOT NULL
 ORDER BY letter_id
 $$;
 
--- Return the dead letters of erased learners or of the learner with this digest, and the number of entries of others
--- in their bundles; and `with_undecodable`, those with entries that nobody can decode, which are left out of the first
--- ones. If `wanted` is null, the latter are those that came before the last erasure. Version 0.3 asks in pages; all of
--- it is the first page.
+-- Return the dead letters of the learner with this digest, and the number of entries of others in their bundles; and
+-- `with_undecodable`, those with entries that nobody can decode, which are left out of the first ones. Version 0.3 asks
+-- in pages; all of it is the first page.
 CREATE OR REPLACE FUNCTION event_store.letters_of(
     wanted bytea, after bigint, at_most integer, with_undecodable boolean DEFAULT true,
     OUT letter_ids bigint[], OUT undecodable_ids bigint[], OUT reached bigint, OUT bundled bigint
@@ -118,8 +118,6 @@ CREATE OR REPLACE FUNCTION event_store.letters_of(
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     theirs text[] := event_store.owners_of(wanted);
-    until  timestamptz := CASE WHEN wanted IS NULL THEN (SELECT max(x.erased_at) FROM event_store.erased x)
-        ELSE 'infinity' END;
 BEGIN
     SELECT array_agg(l.letter_id ORDER BY l.letter_id), coalesce(sum(o.of_others), 0) INTO letter_ids, bundled
     FROM event_store.letters_with(theirs) AS i (letter_id)
@@ -132,7 +130,7 @@ BEGIN
     WHERE NOT (with_undecodable AND 'unknown' = ANY (l.owners));
     IF with_undecodable THEN
         SELECT array_agg(l.letter_id ORDER BY l.letter_id) INTO undecodable_ids
-        FROM event_store.dead_letters l WHERE 'unknown' = ANY (l.owners) AND l.received_at <= until;
+        FROM event_store.dead_letters l WHERE 'unknown' = ANY (l.owners);
     END IF;
 END $$;
 
@@ -147,19 +145,22 @@ BEGIN ATOMIC
     WHERE l.letter_id = ANY (redact_letters.letter_ids);
 END;
 
--- Redact up to `at_most` of the dead letters that letters_of returns for the same arguments, and empty as many that
--- nobody can decode. Return the number of redacted ones. `reached` is null once nothing is left.
+-- Redact up to `at_most` dead letters of erased learners or, with a digest, of this learner; and `with_undecodable`,
+-- empty as many that nobody can decode: without a digest, those that came before the last erasure. Return the number of
+-- redacted ones. `reached` is null once nothing is left.
 CREATE OR REPLACE FUNCTION event_store.redact_letters_of(
     wanted bytea, after bigint, at_most integer, with_undecodable boolean DEFAULT true,
     OUT redacted integer, OUT reached bigint
 )
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    found   bigint[] := (
-        SELECT l.letter_ids[:at_most] FROM event_store.letters_of(wanted, after, at_most, with_undecodable) l);
+    found   bigint[] := ARRAY(
+        SELECT l.letter_id FROM event_store.letters_with(event_store.owners_of(wanted)) AS i (letter_id)
+        JOIN event_store.dead_letters l USING (letter_id)
+        WHERE NOT (with_undecodable AND 'unknown' = ANY (l.owners)) ORDER BY l.letter_id LIMIT at_most);
     emptied integer := 0;
 BEGIN
-    IF found IS NOT NULL THEN
+    IF found <> '{}' THEN
         -- Everybody locks letters in this order. A replay may have changed one before it was locked.
         PERFORM FROM event_store.dead_letters l WHERE l.letter_id = ANY (found) ORDER BY l.letter_id FOR UPDATE;
         found := ARRAY(

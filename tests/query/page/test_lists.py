@@ -71,6 +71,11 @@ def test_lists_lead_to_their_words_and_to_what_is_missing(visitor: Visit) -> Non
     expect(page.get_by_text("Lists: Animals", exact=True)).to_be_visible()
     page.get_by_role("link", name="Animals").last.click()
     expect(words).to_have_count(3)
+    left = {"user_id": user, "list_id": "deck", "item_id": f"{user}-c"}
+    visitor.stack.publish(browser.envelope("ItemUnlisted", **left))
+    visitor.move(f"#/item/{user}-c")
+    expect(page.locator("[data-key=head]")).to_contain_text("tori")
+    expect(page.locator("[data-key=head]")).not_to_contain_text("Lists")
     visitor.move("#/knowledge")  # without levels, there is no table of them
     expect(page.locator("[data-key=now]")).to_contain_text("of 2 words")
     expect(page.locator("[data-key=now] table")).to_have_count(0)

@@ -57,22 +57,18 @@ def test_a_learner_is_told_what_is_left_of_a_task_and_until_when(visitor: Visit)
     expect(task).to_have_count(0)
 
 
-def test_a_teacher_sees_saves_and_prints_who_has_done_a_task(visitor: Visit) -> None:
+def test_a_teacher_sees_and_prints_who_has_done_a_task(visitor: Visit) -> None:
     group, (done, missing) = set_task(visitor)
     page = visitor.open("tess", "teacher", f"#/group/{group}", [group])
     row, said = page.locator("[data-key=tasks]").get_by_role("row").last, "1 of 2 has done it"
-    one, both = (f"{known} of 2 learned; about 0 {LEARNED}" for known in (1, 2))
-    expect(row.get_by_role("cell")).to_have_text(["1 January 2099", said, f"{missing} {one}"])
+    one = f"{missing} 1 of 2 learned; about 0 {LEARNED}"
+    expect(row.get_by_role("cell")).to_have_text(["1 January 2099", said, one])
     assert visitor.find_violations("[data-key=tasks]") == []
     row.get_by_role("link", name="Unit 7").click()
     expect(page).to_have_title(f"Unit 7 · {group} · Progress")
     expect(page.get_by_text(said)).to_be_visible()
-    cells = page.locator("tbody").get_by_role("row")
-    expect(cells).to_have_text([f"{missing}{one}1", f"{done}{both}0"])
+    expect(page.locator("tbody").get_by_role("rowheader")).to_have_text([missing, done])
     assert visitor.find_violations("main") == []
-    rows = [[*row.values()] for row in browser.save_csv(page)[1]]
-    assert [row[:4] for row in rows] == [[missing, "", "1", "1"], [done, "", "0", "2"]]
-    assert all(0 < float(row[4]) < 1 for row in rows)  # as the API has it
     page.emulate_media(media="print", color_scheme="light")
     expect(page.locator(".printed")).to_contain_text(f"Group {group}")
     expect(page.locator("main :is(button, .back)").filter(visible=True)).to_have_count(0)

@@ -80,15 +80,18 @@ for (const [said, ...forgotten] of [
     const { Knowledge } = await page('knowledge');
     const curve = forgotten.map((some, n) => ({
       start: dayIn(7 * n), end: dayIn(7 * n + 6), items: 100, expected: 100 - some }));
-    const view = Object.assign(Object.create(Knowledge.prototype), { day: null, data: {
+    document.querySelector = () => ({ content: 'https://app.example?{filter}' });
+    const user = forgotten[0] ? 'ann' : null; // who alone practises
+    const view = Object.assign(Object.create(Knowledge.prototype), { user, day: null, data: {
       at: NOW, knowledge: { on: dayIn(0), items: 100, expected: 90, fading: 0, levels: [] }, curve, languages: [],
-      fading: { totalCount: 0, edges: [] }, calibration: null, today: [{ date: dayIn(0) }],
+      fading: { totalCount: 1, edges: [{ node: { itemId: 'oak' } }] }, calibration: null, today: [{ date: dayIn(0) }],
       distribution: ['RECALL', 'INTERVAL_DAYS'].map((measure) => ({ measure, atLeast: 0, items: 1 })) } });
     const main = new Element('main');
     main.append(...view.sections());
     const text = main.find('curve').all
       .map(({ attributes, textContent }) => `${attributes['aria-label']} ${textContent}`).join(' ');
     assert(text.includes(said));
+    assert.equal(main.find('app')?.attributes.href, user ? undefined : 'https://app.example?FADING');
     assert.equal(text.includes('as a table'), forgotten[0] !== forgotten[1]);
   });
 }
@@ -148,6 +151,7 @@ test('an unfinished month is compared with the same days before it', async () =>
   const mastered = (days, progress) => improving({ days, progress, day }).find('mastered').textContent;
   assert.match(mastered(days), /March so far: 7; in the same days of February: 5\./);
   assert.match(mastered(days), /March, so far: 7 words/);
+  assert.match(mastered(days), /Since 1 February 2024, 21 words were newly mastered/);
   const progress = { masteryStats: { shortTermMastered: 0, longTermMastered: 21 } };
   assert.match(mastered(new Map(), progress), /no word was known for the first time/);
   const skyline = review({ days, day, restDays: new Set() }, 2024).children

@@ -101,10 +101,10 @@ test('the levels of another scale begin with the next one', async () => {
 const ofLevels = (levels, ...ago) => learner({
   days: new Map(ago.map((days) => studyDay(dayIn(-days)))),
   progress: { masteryStats: { ...stages(0), longTermMastered: levels.reduce((sum, [known]) => sum + known, 0) } },
-  levels: levels.map(([known, gained], at) => ({
-    ...stages(0), level: ['A1', 'A2', 'B1', 'B2'][at], longTermMastered: known, masteredLast28Days: gained,
-    catalogueItems: 100, itemsStudied: known, progressRate: known / 100, reached: known >= 80,
-    expectedDate: gained > 9 && known < 80 ? '2025-01-01' : null })) });
+  levels: [...levels, [0, 99]].map(([known, gained], at, { length }) => ({
+    ...stages(0), level: at < length - 1 ? ['A1', 'A2', 'B1', 'B2'][at] : 'UNKNOWN', longTermMastered: known,
+    masteredLast28Days: gained, catalogueItems: 100, itemsStudied: known, progressRate: known / 100,
+    reached: known >= 80, expectedDate: gained > 9 && gained < 99 && known < 80 ? '2025-01-01' : null })) });
 const currentOf = (card) => card.textContent.match(/current level is (..)\./)?.[1] ?? null;
 
 for (const [said, current, ...levels] of [
@@ -118,8 +118,8 @@ for (const [said, current, ...levels] of [
   test(`the current level is ${said}`, async () => {
     const { howFar } = await page('how_far');
     const data = ofLevels(levels, 40);
-    const rows = data.levels.map(({ level, ...row }) => ({ ...row, id: level }));
-    for (const view of [{}, { scales: [{ name: 'S', rows }], scale: 'S' }]) {
+    const rows = data.levels.slice(0, -1).map(({ level, ...row }) => ({ ...row, id: level }));
+    for (const view of [{}, { scales: [{ name: 'S', rows: [] }] }, { scales: [{ name: 'S', rows }], scale: 'S' }]) {
       const card = howFar(data, view).find('levels');
       assert.equal(currentOf(card), current);
       assert.equal(card.textContent.includes('Jan 2025'), rows.some(({ expectedDate }) => expectedDate));
@@ -127,6 +127,23 @@ for (const [said, current, ...levels] of [
     }
   });
 }
+
+test('each number of a level but 0 opens its words, and a bar is of all of them', async () => {
+  const { chooseLanguage, howFar } = await page('how_far', 'languages');
+  chooseLanguage('de');
+  const data = ofLevels([[3, 10], [40, 0]], 40);
+  const milestones = [-1, 0, 1].map((ahead) => ({ node: { kind: 'STREAK', value: 3, reachedOn: dayIn(ahead) } }));
+  const rows = [{ ...data.levels[0], level: undefined, id: 'n5', name: 'N5' }];
+  const show = (scale) => howFar({ ...data, milestones: { edges: milestones } }, { scales: [{ name: 'S', rows }], scale });
+  const links = (card) => card.tags('a').map(({ attributes }) => attributes.href).filter((href) => href.includes('filter'));
+  const levels = show().find('levels');
+  const [known, gained] = ['#/items?filter=mastered', `#/items?filter=newly_mastered&from=${dayIn(-27)}&to=${dayIn(0)}`];
+  const german = [`${known}&level=A1`, `${gained}&level=A1`, `${known}&level=A2`].map((href) => `${href}&language=de`);
+  assert.deepEqual([links(levels), links(show('S').find('levels'))], [german, [`${known}&list=n5`, `${gained}&list=n5`]]);
+  assert(levels.tags('rect').some(({ attributes }) => attributes.width === '3%'));
+  assert.match(levels.textContent, /A level has a date if 10 or more/);
+  assert.equal(show().find('milestones').tags('dd').length, 2);
+});
 
 // How many days ago the newest word of A1, A2, … was mastered; on the other days, it was words of no level.
 for (const [last, others, level] of [
@@ -156,10 +173,12 @@ test('skills are named only if they differ and have enough answers', async () =>
   const row = (name, answers, right) => ({
     ...stages(9), name, domain: name, answers, correctAnswers: answers * right, accuracyRate: right, itemsStudied: 9,
     catalogueItems: 9 });
-  for (const [answers, right, ...expected] of [
-    [90, 0.76, undefined, undefined], [90, 0.6, 'Reading', 'train: Reading (60% right)'], [3, 0, undefined, undefined],
+  for (const [answers, right, other, ...expected] of [
+    [90, 0.76, 0.8, undefined, undefined], [90, 0.6, 0.8, 'Reading', 'train: Reading (60% right)'],
+    [3, 0, 0.8, undefined, undefined], [90, 0.3, 0.4, undefined, undefined], [90, 0.1, 0.2, undefined, undefined],
+    [90, 0.29, 0.4, 'Reading', 'train: Reading (29% right)'],
   ]) {
-    const domains = [row('R', answers, right), row('W', 90, 0.8)];
+    const domains = [row('R', answers, right), row('W', 90, other), row('L', 3, 0)];
     const card = howFar(learner({ progress: { masteryStats: stages(9) }, domains })).find('skills');
     const note = skills({ levels: [], skills: domains, learners: 3 }).tags('p')[0];
     const named = [card, note].map((one) => one?.textContent.match(/Reading|train: [^.]*/)?.[0]);

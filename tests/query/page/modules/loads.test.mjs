@@ -167,6 +167,32 @@ test('a list is read on until enough of its words match', async () => {
   await view.load(true); // instead of the load that the change began
 });
 
+test('the page of a list names words as of then or else now, and has a button only for the own words of now', async () => {
+  const { h, ListPage, select } = await page('dom', 'lists', 'past_day');
+  document.querySelector = () => ({ content: 'https://app.example?{list}' });
+  globalThis.location = { hash: '#/list/n5' };
+  answerWith(({ query }) => {
+    const names = query.includes('asOf') ? ['Eiche', null] : ['oak', 'Tanne'];
+    const edges = names.map((headword, at) => ({ node: { itemId: `i-${at}`, headword, own: true } }));
+    const list = { catalogueItems: 2, id: 'n5', own: true, items: 2, members: { edges, pageInfo: {} } };
+    return { localDay: { end: '2024-03-02T05:00:00Z' }, list, today: [{ date: '2024-03-01' }] };
+  });
+  for (const [day, user, items, hasButton] of [
+    ['2024-03-01', null, 2, false], [null, 'ann', 2, false], [null, null, 0, false], [null, null, 2, true],
+  ]) {
+    await select(user, day);
+    class Shown extends ListPage { draw() {} }
+    const view = new Shown(new Element('main'), 'n5', user, new URLSearchParams('search=n'), { named() {} });
+    await view.naming;
+    view.data.list.items = items;
+    const main = h('main', null, view.sections());
+    assert.equal(main.find('app') !== undefined, hasButton);
+    assert.equal(main.textContent.split('Only you see').length, 2);
+    if (day) assert.deepEqual(view.data.rows.map(({ headword }) => headword), ['Eiche', 'Tanne']);
+    if (day) assert.equal(main.find('members').tags('p')[0].textContent, '1 word');
+  }
+});
+
 test('a view of lists shows the scales that are studied', async () => {
   const { Lists, select } = await page('lists', 'past_day');
   globalThis.location = { hash: '#/lists' };
@@ -180,17 +206,18 @@ test('a view of lists shows the scales that are studied', async () => {
     lists: connection(list('own:anki-1', { name: 'Verbs', own: true, progressRate: 0.5 }), list('hsk-1')),
     s0: connection(list('n5')), s1: connection(list('hsk-1', { itemsStudied: 1 })),
     tasks: connection({ listId: 'hsk-1', groupId: 'g', groupName: '5a', items: 4, known: 1, knownNow: 3,
-      dueOn: '2023-12-31' }),
+      dueOn: '2023-12-31' }, { listId: 'hsk-1', groupId: 'h', items: 0, known: 0, knownNow: 0, dueOn: '2024-03-01' }),
   });
   await select('ann', '2024-03-01');
   const view = Object.assign(new Lists(new Element('main'), 'ann', new URLSearchParams(), {}), { draw() {} });
   await until(() => view.data);
   assert.deepEqual(cells(view.sections().at(-1).tags('tr')).filter(([name]) => name !== 'List'), [
     ['Verbs own', '2 of 4 (50%)', '3', '1'],
-    ['hsk-11 of 4 learned until 31 December 2023, 3 by now, 5a', '', '3', ''],
+    ['hsk-11 of 4 learned until 31 December 2023, 3 by now, 5a0 words, until the end of today, h', '', '3', ''],
     ['hsk-1', '2 of 4 (–)', '3', '1'],
   ]);
   assert.deepEqual(asked.slice(1), [1, 0]); // only the scales have no past
+  assert.match(view.sections().at(-1).textContent, /Only you see/);
 });
 
 test('a school is read to the end before quiet groups come first', async () => {

@@ -96,6 +96,9 @@ const CASES = [
   [{ goal: 200 }, 'Nothing is due or fading: 200 answers to the goal.', '200 answers to the goal, Open the app', FULL],
   [{ due: 225, ahead: 60 }, MANY,
     '225 due today, At 15 minutes a day, this takes more than four weeks, Start now', FULL],
+  // A whole quotient: 49 words in 900 s.
+  [{ due: 98, pace: 900 / 49 }, 'Repeat the first 49 of 98 due words in 15 minutes.',
+    '98 due today, Done in 2 days at 15 minutes a day, Start now', FULL],
   // Thirty minutes are enough for 60 items.
   [{ due: 60, ahead: 5, pace: 30, run: [3], usual: 1800 }, 'Repeat 60 due words (30 minutes).',
     '60 due today, about 30 minutes, Start now', FULL],

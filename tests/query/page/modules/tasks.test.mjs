@@ -1,0 +1,73 @@
+// The tasks of a group: the card, the page of one of them, and its file.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { answerWith, cells, Element, page } from './page.mjs';
+
+const connect = (nodes, endCursor = null) => ({
+  pageInfo: { hasNextPage: endCursor !== null, endCursor }, edges: nodes.map((node) => ({ cursor: node.listId, node })) });
+/** A member of a task of three words. */
+const member = (userId, known, expected = null, knownNow = known, items = 3) => ({
+  userId, displayName: userId === 'ben' ? null : `=${userId}`, items, known, knownNow, expected, done: known === items });
+const LATE = [member('ann', 1, 0.5, 3), member('ben', 3, 2.5), member('cid', 2, 2)];
+
+// The task's day; its members, of whom the last one is on another page; the rows, and the file.
+for (const [dueOn, members, shown, ...file] of [
+  ['2024-03-18', [member('ann', 0, 0), member('ben', 1, 0.99), member('cid', 3, 2.9)], [
+    ['=ann', '0 of 3 learned; about 0 will be remembered on 18 Mar', '3'],
+    ['ben', '1 of 3 learned; about 0 will be remembered on 18 Mar', '2'],
+    ['=cid', '3 of 3 learned; about 2 will be remembered on 18 Mar', '0']],
+  'Id,Learner,Missing,Learned until 18 Mar,Expected on 18 Mar',
+  "ann,'=ann,3,0,0", 'ben,,2,1,0.99', "cid,'=cid,0,3,2.9"],
+  ['2024-03-08', LATE, [
+    ['=ann', '1 of 3 learned until 8 Mar, 3 by now', '2'], ['ben', '3 of 3 learned, until 8 Mar', '0'],
+    ['=cid', '2 of 3 learned, until 8 Mar', '1']],
+  'Id,Learner,Missing,Learned until 8 Mar,Expected on 11 Mar,Learned by now',
+  "ann,'=ann,2,1,0.5,3", 'ben,,0,3,2.5,3', "cid,'=cid,1,2,2,2"],
+]) {
+  test(`a task's page and its file say of each member the same: ${dueOn}`, async () => {
+    const { h, Task } = await page('dom', 'group_tasks');
+    const [files, { setTimeout }] = [[], globalThis];
+    Object.assign(Element.prototype, { click() {} });
+    Object.assign(URL, { createObjectURL: (blob) => files.push(blob) });
+    const task = { listId: 'n5', listName: 'N5', dueOn, items: 3, done: 1 };
+    answerWith(({ variables: { before, after } }) => {
+      const other = { ...task, listId: 'n4', members: connect([member('eve', 3)], 'more') };
+      const ours = { ...task, members: after ? connect(members.slice(2)) : connect(members.slice(0, 2), 'ben') };
+      assert.deepEqual([before, after], [before && 'n4', before && after && 'ben']);
+      return { group: { name: '5a', members: 4, tasks: connect([before ? ours : other]) } };
+    });
+    class Shown extends Task { draw() {} }
+    const view = new Shown(new Element('main'), 'g', 'n5', { named() {} });
+    await view.naming;
+    const main = h('main', null, view.sections());
+    assert.deepEqual(cells(main.tags('tbody')[0].children), shown);
+    assert.match(main.find('head').textContent, /N53 words, until .+1 of 4 has done it/);
+    Object.assign(globalThis, { setTimeout() {} }); // that the browser reads the file
+    view.save();
+    Object.assign(globalThis, { setTimeout });
+    assert.deepEqual((await files[0].text()).split('\r\n'), [...file, '']);
+  });
+}
+
+test('a task that is not counted has its size alone, and the card those who have not done one', async () => {
+  const { h, Task, tasks } = await page('dom', 'group_tasks');
+  const node = (listId, items, done, ...members) =>
+    ({ listId, dueOn: '2024-03-12', items, done, members: connect(members) });
+  const uncounted = { ...member('ann', null, null, null, 2_001), done: null };
+  for (const [items, said] of [[2_001, 'Who has done it is not counted'], [0, 'This list has no words.']]) {
+    const data = { at: 0, task: node('n5', items, null), rows: [uncounted], size: 1 };
+    const view = Object.assign(Object.create(Task.prototype), { group: 'g', list: 'n5', data });
+    const main = h('main', null, view.sections());
+    assert.equal(main.textContent.includes(said) && main.tags('table').length, 0);
+  }
+  const known = [member('ann', 0, 0), member('ben', 2, 1.9), member('cid', 3, 3)];
+  const shown = [node('n5', 3, 1, ...known), node('n4', 3, 3, known[2]), node('n3', 2_001, null, uncounted)];
+  const card = tasks({ members: 4, tasks: connect(shown, 'c') }, (list) => `#/${list}`, ({ userId }) => userId);
+  const furthest = ['ann 0', 'ben 2'].map((one, at) =>
+    `${one} of 3 learned; about ${at} will be remembered on Tuesday`);
+  assert.deepEqual(cells(card.tags('tbody')[0].children), [
+    ['n5', 'Tuesday', '1 of 4 has done it', furthest.join('')], ['n4', 'Tuesday', '3 of 4 have done it', '–'],
+    ['n3', 'Tuesday', '2,001 words', '–']]);
+});
