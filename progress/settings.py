@@ -229,6 +229,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     receipt would be true. Without this setting, nothing is dumped, and the receipt says 7 days;
     delete your own backups by then.
     """
+    dump_copy_to: Annotated[str, msgspec.Meta(pattern="^gs://.")] | None = None
+    """Where each dump in `DUMP_TO` is copied: `gs://bucket/prefix`, best of somebody else
+    ([why](runbook.md#a-lost-region-or-project)). Receipts and `progress doctor` include it.
+    """
     erase_deleted_after_days: _Positive | None = None
     """The batch job erases learners whose deletion was recorded more than this number of days ago,
     at most ten in a run. Without it, only administrators erase learners.
@@ -348,6 +352,7 @@ _EXPECTED = {
     "graphql_introspection": "true or false",
     "learners_may_post": "true or false",
     "dump_to": "an absolute path, or gs://bucket/prefix",
+    "dump_copy_to": "gs://bucket/prefix",
     **{
         field.name: "a positive integer"
         for field in msgspec.structs.fields(Settings)

@@ -129,7 +129,8 @@ locals {
     "(sum(increase(${local.series.outcome}{${local.batch_selector},outcome=\"ok\"}[${local.batch_window}]))",
     "or vector(0)) == 0 and ${local.has_executed[local.batch_window]}",
   ])
-  dump_jobs = var.database == "neon" ? ["progress-backup"] : [] # Cloud SQL makes its backups without the job
+  # Cloud SQL makes its backups without the job.
+  dump_jobs = var.database == "neon" || var.dump_copy != null ? ["progress-backup"] : []
   missing_dumps = [
     for job in local.dump_jobs : join(" ", [
       "(sum(increase(${local.executions}=\"${job}\",result=\"succeeded\"}[25h])) or vector(0)) == 0",

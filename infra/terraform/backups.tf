@@ -1,12 +1,28 @@
 # A backup every six hours. Cloud SQL makes it by itself, when Cloud Scheduler calls its API. Of a log in Neon, the job
-# `progress-backup` makes a dump, if the last one is 20 hours old.
+# `progress-backup` makes a dump, if the last one is 20 hours old. With dump_copy, it also does so of Cloud SQL.
+
+variable "dump_copy" {
+  # The owner lets the accounts create and list objects, and neither read, replace nor delete them
+  # (infra/recovery/copies). Whoever may change this bucket's rights can delete the copies, so Terraform does not.
+  description = "A bucket of another owner, project and region for a copy of each dump; null: no copies."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.dump_copy == null || !startswith(coalesce(var.dump_copy, " "), var.project_id)
+    error_message = "expected the name of a bucket that belongs to another project"
+  }
+}
 
 locals {
   backup_days = 7 # a backup without an expiry would stay for ever, with the learners who are erased since
 
   # Dumps: seven, and one a month for a year. The job removes the others; the bucket's rule deletes what no job removes.
-  dump_days        = local.has_neon ? 367 : local.backup_days
-  dump_environment = local.has_neon ? { DUMP_TO = "gs://${google_storage_bucket.backup.name}/log" } : {}
+  dump_days = local.has_neon ? 367 : local.backup_days
+  dump_environment = merge(
+    local.has_neon || var.dump_copy != null ? { DUMP_TO = "gs://${google_storage_bucket.backup.name}/log" } : {},
+    var.dump_copy != null ? { DUMP_COPY_TO = "gs://${var.dump_copy}/${var.project_id}" } : {},
+  )
 
   backup_call = {
     neon = {

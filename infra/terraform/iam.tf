@@ -142,7 +142,7 @@ resource "google_project_iam_member" "measurements" {
 resource "google_cloud_run_v2_job_iam_member" "scheduler" {
   for_each = local.job_schedules
 
-  name     = google_cloud_run_v2_job.job[each.key].name
+  name     = google_cloud_run_v2_job.job[try(each.value.job, each.key)].name
   location = var.region
   role     = "roles/run.invoker"
   member   = google_service_account.member["scheduler"].member

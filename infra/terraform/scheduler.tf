@@ -46,10 +46,12 @@ locals {
 
   batch_cron = "*/${var.batch_minutes} * * * *"
 
-  job_schedules = {
+  job_schedules = merge({
     batch       = { cron = local.batch_cron, description = "Folds lagging shards and batch models, replays due events" }
     batch-large = { cron = local.large_cron, description = "Runs the large batch job even if nothing has changed" }
-  }
+    }, var.dump_copy == null || var.database == "neon" ? {} : {
+    dump = { job = "backup", cron = "30 */6 * * *", description = "Dumps Cloud SQL once a day, and copies the dump" }
+  })
 
   # The scheduled changes of minimum instances. The keys are names of schedules, such as "evening-query".
   night_changes = var.night == null ? {} : merge(
@@ -76,7 +78,7 @@ resource "google_cloud_scheduler_job" "run" {
 
   http_target {
     http_method = "POST"
-    uri         = "${local.run_api}/jobs/${google_cloud_run_v2_job.job[each.key].name}:run"
+    uri         = "${local.run_api}/jobs/${google_cloud_run_v2_job.job[try(each.value.job, each.key)].name}:run"
     oauth_token {
       service_account_email = google_service_account.member["scheduler"].email
     }

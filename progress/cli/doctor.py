@@ -288,9 +288,12 @@ def _look_at_dumps() -> tuple[str, list[Finding]]:
     if not since and archived:
         upto = f"the database is empty beside an archive of {archived.manifest.upto:,} events"
         return found, [Finding(upto, "see docs/runbook.md, Restore the log from the archive")]
-    last = newest[1].taken_at if newest else since
-    is_late = where and last and not now - dumps.LATE < last < now + dumps.LATE
-    return found, [Finding(f"no dump for over a day: {found}", do)] if is_late else []
+    last = {f"no dump for over a day: {found}": newest and newest[1].taken_at} if where else {}
+    if where and (elsewhere := settings.current().dump_copy_to):
+        copied_at = dumps.find_copied(*map(storage.open_storage, (where, elsewhere)))
+        last[f"no dump was copied to {elsewhere} for over a day"] = copied_at
+    late = [what for what, at in last.items() if abs(now - (at or since or now)) >= dumps.LATE]
+    return found, [Finding(what, do) for what in late]
 
 
 def _look_at_backups() -> tuple[str, list[Finding]]:

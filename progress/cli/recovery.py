@@ -188,32 +188,38 @@ def dump(
     if not (location := to or settings.current().dump_to):
         raise SettingsError("DUMP_TO is not set: name a folder, or gs://bucket/prefix")
     target = storage.open_storage(location)
+    copy_to = None if to else settings.current().dump_copy_to
+    copy = storage.open_storage(copy_to) if copy_to else None
     if daily:
         try:
             with database.translate_errors(
                 lambda failure: failure.to_unavailable() or ProgressError(failure.message)
             ):
-                _dump_daily(target, location)
+                _dump_daily(target, copy, location)
         except ProgressError as error:  # the database ends, perhaps: a line like the others
-            logs.write("ERROR", f"no dump was made: {error}")
+            logs.write("ERROR", f"no dump was made or copied: {error}")
             raise typer.Exit(1) from None
         return
     console = Console()
     with connections.open_behind_bar(console, "dumping") as (connection, show_progress):
         name, manifest = dumps.run(connection, target, show_progress)
     console.print(_describe(location, name, manifest), soft_wrap=True)
+    if copy:
+        dumps.copy_newest(target, copy)
+        console.print(f"It is copied to {copy_to}.", soft_wrap=True)
 
 
-def _dump_daily(target: Storage, location: str) -> None:
+def _dump_daily(target: Storage, copy: Storage | None, location: str) -> None:
     logs.configure("dump")
-    if not dumps.is_due(target, datetime.now(UTC)):
-        return
-    with connections.open_connection() as connection:
-        if not dumps.read_head(connection):
-            return  # a lost database, perhaps: `load` would take its dump for the newest
-        name, manifest = dumps.run(connection, target, lambda *_: None)
-    removed = dumps.remove_old(target)
-    logs.write("INFO", f"{_describe(location, name, manifest)} Removed: {removed}")
+    if dumps.is_due(target, datetime.now(UTC)):
+        with connections.open_connection() as connection:
+            if not dumps.read_head(connection):
+                return  # a lost database, perhaps: `load` would take its dump for the newest
+            name, manifest = dumps.run(connection, target, lambda *_: None)
+        removed = dumps.remove_old(target)
+        logs.write("INFO", f"{_describe(location, name, manifest)} Removed: {removed}")
+    if copy and (name := dumps.copy_newest(target, copy)):  # perhaps of an earlier run
+        logs.write("INFO", f"The dump {name} is copied to {settings.current().dump_copy_to}.")
 
 
 def _describe(location: str, name: str, manifest: dumps.DumpManifest) -> str:

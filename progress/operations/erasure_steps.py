@@ -246,15 +246,16 @@ def _find_copies() -> dict[str, timedelta]:
     The scheduled run removes dumps in the end. In a bucket, a deleted one can be restored for some
     time, and a lifecycle rule must delete what no run removes. Raise ProgressError without one.
     """
-    if not (location := settings.current().dump_to):
-        return _COPIES
-    lifetime = storage.open_storage(location).lifetime()
-    if lifetime is None and location.startswith("gs://"):
-        raise ProgressError(
-            f"{location}: expected a lifecycle rule that deletes all objects by their age, as "
-            "infra/terraform sets it: otherwise a dump keeps the learner's data for ever"
-        )
-    return _COPIES | {"backups": max(_COPIES["backups"], lifetime or _DUMPS_KEPT)}
+    last = _COPIES["backups"]
+    for location in filter(None, (settings.current().dump_to, settings.current().dump_copy_to)):
+        lifetime = storage.open_storage(location).lifetime()
+        if lifetime is None and location.startswith("gs://"):
+            raise ProgressError(
+                f"{location}: expected a lifecycle rule that deletes all objects by their age, as "
+                "infra/terraform sets it: otherwise a dump keeps the learner's data for ever"
+            )
+        last = max(last, lifetime or _DUMPS_KEPT)
+    return _COPIES | {"backups": last}
 
 
 def _counts(operation: ClaimedOperation) -> dict[str, int]:

@@ -138,6 +138,37 @@ def remove_old(storage: Storage) -> list[str]:
     return old
 
 
+def copy_newest(storage: Storage, copy: Storage) -> str:
+    """Copy the newest dump to another place; return its name, '' if there is nothing to copy.
+
+    There, files are created and listed, and neither read, replaced nor removed.
+    Raise ProgressError if another dump has the name.
+    """
+    name, dump = max(_list_readable(storage), key=_order, default=("", None))
+    paths = _list_uncopied(copy, name, dump) if dump else []
+    for path in paths:  # the manifest last
+        with copy.writing(path) as output:
+            for part in storage.reading(path):
+                output.write(part)
+    return name if paths else ""
+
+
+def find_copied(storage: Storage, copy: Storage) -> datetime | None:
+    """Return when the newest dump that the other place has, too, was taken."""
+    ordered = sorted(_list_readable(storage), key=_order, reverse=True)
+    copied = (dump.taken_at for name, dump in ordered if not _list_uncopied(copy, name, dump))
+    return next(copied, None)
+
+
+def _list_uncopied(copy: Storage, name: str, dump: DumpManifest) -> list[str]:
+    there = {file.path: file.bytes for file in copy.list_tree(name)}
+    sizes = {f"{name}/{table.name}.gz": table.bytes for table in dump.tables}
+    for path, size in sizes.items():
+        if there.get(path, size) != size:
+            raise ProgressError(f"{path} is there of another dump: name an empty prefix")
+    return [path for path in (*sizes, f"{name}/{NAME}") if path not in there]
+
+
 def run(
     connection: Connection, storage: Storage, on_progress: Progress
 ) -> tuple[str, DumpManifest]:

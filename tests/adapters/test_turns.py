@@ -1,5 +1,7 @@
 """Connections parse in turns, and the sockets of a caller 100 messages a second."""
 
+import asyncio
+import itertools
 from collections import Counter
 from typing import Any
 
@@ -7,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.query.http import turns
-from progress.query.http.turns import InTurns, MessageRate, Turns
+from progress.query.http.turns import DocumentTurns, InTurns, MessageRate, Turns
+from tests.support.event_loop import in_event_loop
 
 
 class _Loop:
@@ -115,3 +118,19 @@ def test_who_goes_on_for_ten_seconds_is_told_apart_from_who_pauses() -> None:
         assert flood.is_exceeded() == (second >= 9)
         bursts.pause(second + 1.0)
         assert not bursts.is_exceeded()
+
+
+@in_event_loop
+async def test_new_documents_are_read_apart_and_of_each_caller_one_before_the_next_caller() -> None:
+    documents, read, before = DocumentTurns(), list[str](), [0]
+
+    async def ask(caller: str) -> None:
+        await documents.wait(caller)
+        read.append(caller)
+
+    asked = [asyncio.create_task(ask(caller)) for caller in ["ann"] * 50 + ["ben"] * 2]
+    while not all(task.done() for task in asked):
+        await asyncio.sleep(0)
+        before.append(len(read))
+    assert max(now - then for then, now in itertools.pairwise(before)) == 1
+    assert Counter(read[:4]) == {"ann": 2, "ben": 2}

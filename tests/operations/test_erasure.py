@@ -180,26 +180,27 @@ def test_the_receipt_counts_the_erased_rows_by_table_and_does_not_name_the_learn
 
 
 @pytest.mark.parametrize(
-    ("dump_to", "age", "soft_delete_s", "days"),
+    ("place", "age", "soft_delete_s", "days"),
     [
-        ("gs://backups/log", 367, None, 375),  # with Google's default soft delete
-        ("gs://backups/log", 1, "0", 7),  # the database's backups last longer
-        ("", 1, None, 7),
-        ("/dumps", 1, None, 367),
+        ("DUMP_TO=gs://backups/log", 367, None, 375),  # with Google's default soft delete
+        ("DUMP_TO=gs://backups/log", 1, "0", 7),  # the database's backups last longer
+        ("DUMP_TO=", 1, None, 7),
+        ("DUMP_TO=/dumps", 1, None, 367),
+        ("DUMP_COPY_TO=gs://backups/log", 7, None, 15),
     ],
 )
 def test_the_last_backup_cannot_be_restored_after_some_days(
     bucket: Bucket,
     monkeypatch: pytest.MonkeyPatch,
     *,
-    dump_to: str,
+    place: str,
     age: int,
     soft_delete_s: str | None,
     days: int,
 ) -> None:
-    monkeypatch.setenv("DUMP_TO", dump_to)
+    monkeypatch.setenv(*place.split("="))
     settings.current.cache_clear()
-    if dump_to.startswith("gs:"):
+    if "gs:" in place:
         with pytest.raises(ProgressError, match="gs://backups/log: expected a lifecycle rule"):
             erasure_steps._find_copies()
     rule = {"action": {"type": "Delete"}, "condition": {"age": age}}

@@ -29,6 +29,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.roles import Login
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import PART, Folder, Output, Storage, encode_json
+from progress.cli import doctor
 from progress.errors import ProgressError
 from progress.operations import erasure_steps
 from progress.projections import batch, rebuild, schema
@@ -168,7 +169,53 @@ def test_a_daily_run_whose_database_ends_writes_a_line_like_the_others(
         readiness.wait(lambda: populated.run(_END_WAITING), "the dump")
         ended = run.result()
     assert (ended.returncode, ended.stderr) == (1, "")
-    assert "no dump was made: the database did not respond" in json.loads(ended.stdout)["message"]
+    (said,) = (json.loads(line)["message"] for line in ended.stdout.splitlines())
+    assert "no dump was made or copied: the database did not respond" in said
+
+
+def test_a_failed_copy_fails_the_daily_run_needs_a_person_and_is_continued_by_the_next_run(
+    store: Store,
+    populated: Connection,
+    bucket: cloud_storage.Bucket,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other place lets nobody read, replace or delete what is there."""
+    places = {"DUMP_TO": str(tmp_path), "DUMP_COPY_TO": "gs://copies/ours"}
+    for name, value in {**places, "DATABASE_URL": store.url}.items():
+        monkeypatch.setenv(name, value)
+    populated.run(BLOCKS["let the log be changed"])
+    populated.run(BLOCKS["record earlier"], hours=31, after=0)
+
+    def run_daily() -> tuple[int, str]:
+        ended = cli.progress(store.url, "dump", "--daily", **places)
+        return ended.returncode, ended.stdout
+
+    def find() -> list[str]:
+        settings.current.cache_clear()
+        return [finding.found for finding in doctor.PARTS["dumps"]()[1]]
+
+    bucket.create_only = "ours/"
+    bucket.outage_status, bucket.outages = 403, [{}]
+    code, said = run_daily()
+    assert (code, "no dump was made or copied: gs://copies/ours" in said) == (1, True)
+    assert find() == ["no dump was copied to gs://copies/ours for over a day"]
+    assert "is copied to gs://copies/ours" in run_daily()[1]
+    assert find() == []
+    copied = dict(bucket.objects)
+    files = {f"ours/{file.path}": file.path for file in Folder(tmp_path).list_tree("000001")}
+    assert copied == {path: (tmp_path / files[path]).read_bytes() for path in copied}
+    assert [*copied][-1] == f"ours/000001/{dumps.NAME}"
+    for lost in [*copied][-2:]:  # a run was killed
+        bucket.remove(lost)
+    assert "is copied" in run_daily()[1]
+    assert bucket.objects == copied
+    assert run_daily() == (0, "")
+    said = cli.expect_success(cli.progress(store.url, "dump", **places))
+    assert said.endswith("It is copied to gs://copies/ours.\n")
+    bucket.store(next(reversed(files)), b"another dump with the same number")
+    (tmp_path / "000002" / dumps.NAME).unlink()
+    assert "is there of another dump: name an empty prefix" in run_daily()[1]
 
 
 def test_no_dump_is_made_while_the_schedule_is_paused(

@@ -257,6 +257,42 @@ def test_cloud_sql_is_restored_from_the_archive_while_the_functions_are_connecte
         assert every_row(new, "every row of the log")["events"] == log["events"]
 
 
+def test_a_lost_project_is_restored_in_another_one_from_the_copy_at_another_owner(
+    stores: Callable[[], Store], cloud: str, shell: Shell, bucket: cloud_storage.Bucket
+) -> None:
+    lost = stores()
+    with closing(connect(lost.url)) as old:
+        fill(old)
+        log = every_row(old, "every row of the log")
+    before = answers(lost.url)
+    keep, restore = blocks("A lost region or project")
+    shell.type(*keep)
+    granted = [" ".join(words[4:]) for words in shell.gcloud["told"] if words[2][:3] == "add"]
+    member = "--member=serviceAccount:progress-{}@p.iam.gserviceaccount.com"
+    listed = [f"--role=roles/storage.legacyBucketReader {member.format(name)}"
+              for name in ("backup", "project", "release")]  # fmt: skip
+    assert granted == [f"--role=roles/storage.objectCreator {member.format('backup')}", *listed]
+    bucket.create_only = "lost/"  # as these roles
+    places = {"DUMP_TO": "gs://lost-progress-backup/log", "DUMP_COPY_TO": "gs://their-copies/lost"}
+    shell.type("progress dump --daily", DATABASE_URL=lost.url, **places)
+    for name in [name for name in bucket.objects if name.startswith("log/")]:
+        bucket.remove(name)
+
+    shell.type("progress migrate", DATABASE_URL=cloud)  # as the guide's step 8
+    for line in restore:
+        shell.type(line.replace("LOST-PROJECT", "lost"), DATABASE_URL=cloud)
+        if "copies read" in line:
+            *_, told = shell.gcloud["told"]
+            assert "--role=roles/storage.objectViewer" in told
+            bucket.create_only = None
+    assert answers(cloud) == before
+    with closing(connect(cloud)) as new:
+        assert every_row(new, "every row of the log")["events"] == log["events"]
+        append(new, sample_events.lesson("ann", 9))
+        batch.run(new)
+        assert not sample_events.find_differences(new)
+
+
 def test_a_drill_restores_a_backup_of_cloud_sql_into_an_instance_that_it_deletes(
     stores: Callable[[], Store], shell: Shell, bare_server: OwnServer, tmp_path: Path
 ) -> None:

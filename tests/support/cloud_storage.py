@@ -54,6 +54,7 @@ class Bucket:
         # Google sets this policy in every bucket that is created without one.
         policy = {"retentionDurationSeconds": "604800", "effectiveTime": self.updated}
         self.settings: dict[str, Any] = {"kind": "storage#bucket", "softDeletePolicy": policy}
+        self.create_only: str | None = None  # Below this prefix, nothing is read or deleted.
         self._counter = itertools.count(1)
 
     def store(self, name: str, data: bytes) -> None:
@@ -83,6 +84,9 @@ class _Handler(http_servers.Handler):
         if not super().parse_request():
             return False
         self.bucket.requests.append(time.time())
+        if self.bucket.create_only and f"/o/{self.bucket.create_only}" in unquote(self.path):
+            self._answer(403, b"Permission denied on resource")
+            return False
         if not self.bucket.outages:
             return True
         self.rfile.read(int(self.headers.get("Content-Length", 0)))

@@ -20,12 +20,13 @@ ALERTS = [
 ]
 
 # Options of an environment that migrates from Neon to Cloud SQL. It also has analysts, limits of
-# the lag, all alerts, a channel beside e-mail, an issuer of its own, and a subscriber to events.
+# the lag, all alerts, a channel beside e-mail, an issuer of its own, a subscriber to events, and
+# copies of its dumps.
 PAGERDUTY_KEY = "pagerduty-integration-key"
 MIGRATION = (
     *("-var=alert_channel=pagerduty:7", f"-var=pagerduty_key={PAGERDUTY_KEY}"),
     f"-var=alerts={json.dumps(ALERTS)}",
-    "-var=migration_target=cloud_sql",
+    *("-var=migration_target=cloud_sql", "-var=dump_copy=their-copies"),
     *("-var=max_lag_events=750", "-var=max_lag_seconds=4", "-var=max_lag_batch_seconds=1200"),
     '-var=database_analysts=["user:ana@example.com"]',
     '-var=auth={issuer="https://login.example.com",jwks_url="https://login.example.com/keys"}',

@@ -35,6 +35,7 @@ from progress.query.http.protocol import Cors, Headers, Parameters
 from progress.query.http.sockets import Sockets
 from progress.query.http.static_page import StaticPage
 from progress.query.http.subscriptions import OpenSubscription, Place, StreamLimits, Streams
+from progress.query.http.turns import DocumentTurns
 from progress.query.live.hub import LiveQueries
 from progress.query.own_events import OwnEvents
 from progress.query.rate_limits import RateLimiter
@@ -93,7 +94,7 @@ class QueryApi:
         self._live_queries = LiveQueries(build_sources(reader))
         self._downloads = Downloads(settings)
         self._outside = Outside(settings)
-        self._bodies = HeldBodies()
+        self._bodies, self._turns = HeldBodies(), DocumentTurns()
         own = OwnEvents(reader, settings.database_pool_size)
         posts = EventsEndpoint(
             settings, self._redis, self._authenticator, self._bodies, own=own, clock=clock
@@ -277,11 +278,13 @@ class QueryApi:
     async def _admit(self, caller: Caller, graphql_request: GraphQLRequest) -> GraphQLRequest:
         """Return the request; count it, and mark it as counted, if its document is not cached.
 
-        Parsing and validating take longer than executing, so the rate limit is applied first.
+        Parsing and validating take longer than executing, so the rate limit is applied first, and
+        the event loop does other work between two documents.
         """
         if documents.lookup(graphql_request.query, introspection=self._introspection):
             return graphql_request
         await self._limiter.count(caller.user_id, datetime.now(UTC))
+        await self._turns.wait(caller.user_id)
         return msgspec.structs.replace(graphql_request, is_counted=True)
 
 

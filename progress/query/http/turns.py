@@ -5,11 +5,13 @@ So nobody waits until all is parsed that somebody else has sent, on however many
 
 import asyncio
 from collections import deque
+from weakref import WeakValueDictionary
 
 _TURN_BYTES = 4 << 10  # of sockets: at most 700 frames
 _PART_BYTES = 512  # of a connection, while others wait
 _MOST_WAITING = 250  # connections that may hold as much unparsed as one read returns
 _MOST_BYTES = 16 << 10  # that each other may hold, and that are parsed at once
+_TURNS_BETWEEN = 25  # at most, between two documents
 _MOST_MESSAGES, _PAUSES_S = 100, 10  # a second, and for how long
 _LATE_S = 3  # by which a busy loop may look late
 
@@ -24,6 +26,9 @@ class Turns:
     def add(self, connection: "InTurns") -> None:
         self._waiting.append(connection)
         self._parse(connection.loop)
+
+    def is_busy(self) -> bool:
+        return bool(self._waiting)
 
     def is_crowded(self) -> bool:
         return len(self._waiting) > _MOST_WAITING
@@ -99,6 +104,26 @@ class InTurns(asyncio.Protocol):
     def resume(self) -> None:
         """Read on, unless somebody else wants to pause."""
         self.transport.resume_reading()
+
+
+class DocumentTurns:
+    """Who reads a new document, which takes 20 ms: one after the other, and of each caller one.
+
+    What has arrived is parsed first, so that what is short is answered between two documents.
+    """
+
+    def __init__(self) -> None:
+        self._next = asyncio.Lock()
+        self._own: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by caller
+
+    async def wait(self, user_id: str) -> None:
+        """Return in the caller's turn, which lasts until the caller awaits again."""
+        own = self._own.setdefault(user_id, asyncio.Lock())
+        async with own, self._next:
+            for turn in range(_TURNS_BETWEEN):
+                await asyncio.sleep(0)
+                if turn and not InTurns.turns.is_busy():
+                    break
 
 
 class MessageRate:
