@@ -1,0 +1,19 @@
+// Plan a reminder on each of the devices in a file: node reminders.mjs URL FILE
+// Print the plans and the numbers of requests, by learner.
+
+import { readFileSync } from "node:fs";
+import { reminder } from "learner-progress/reminder";
+
+const [url, file] = process.argv.slice(2);
+const { fetch } = globalThis;
+const planned = {};
+let requests = 0;
+globalThis.fetch = (...given) => (requests++, fetch(...given));
+for (const { user, now, zone, hour, language, token } of JSON.parse(readFileSync(file))) {
+  process.env.TZ = zone;
+  Date.now = () => now;
+  requests = 0;
+  const plan = await reminder({ url, token: () => token, hour, language });
+  planned[user] = { plan, requests };
+}
+console.log(JSON.stringify(planned));
