@@ -1,5 +1,4 @@
-// Plan a reminder on each of the devices in a file: node reminders.mjs URL FILE
-// Print the plans and the numbers of requests, by learner.
+// Plan a reminder on each device of FILE; print the plans and the numbers of requests: node reminders.mjs URL FILE
 
 import { readFileSync } from "node:fs";
 import { reminder } from "learner-progress/reminder";
