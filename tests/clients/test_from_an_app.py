@@ -9,6 +9,7 @@ import pytest
 from progress import files
 from progress.event_store import events
 from tests.support import local_stack, node
+from tests.support.envelopes import envelope
 from tests.support.learner_client import CLIENT
 from tests.support.local_stack import Stack
 
@@ -23,6 +24,30 @@ const id = await client.reviewed({ itemId: "undone", rating: 1, intervalDays: 0 
 """
 _DECK = 'list(listId: "own:d-91f2c") { archived members { edges { node { headword own } } } }'
 _SITTINGS = "{ sessions { edges { node { completedAt durationSeconds answers itemCount } } } }"
+
+# A device at the end of the hour before its learner's reminder; it tells what is planned.
+_NOTIFICATIONS = """const tell = (name) => (...values) => void told.push([name, ...values]);
+export const LocalNotifications = { cancel: tell("cancel"), schedule: tell("schedule") };
+export const cancelScheduledNotificationAsync = tell("cancel");
+export const scheduleNotificationAsync = tell("schedule");
+"""
+_DEVICE = """globalThis.told = [];
+const at = Math.ceil(Date.now() / 3_600_000) * 3_600_000;
+Date.now = () => at - 20;
+const shown = new Promise((resolve) => {
+  const showNotification = (...values) => resolve(told.push(["show", ...values]));
+  const serviceWorker = { ready: Promise.resolve({ showNotification }) };
+  Object.defineProperty(globalThis, "navigator", { value: { serviceWorker } });
+});
+const hour = new Date(at).getUTCHours();
+const options = { url: process.env.URL, token: () => process.env.TOKEN, hour };
+for (const module of ["./plan0.mjs", "./plan1.mjs", "./plan2.mjs"]) {
+  const { plan } = await import(module);
+  for (const isOn of [false, true]) await plan({ isOn, ...options });
+}
+await shown;
+console.log(JSON.stringify({ at: new Date(at), told }));
+"""
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -65,7 +90,7 @@ def test_the_first_program_leads_to_a_number_in_thirty_lines(stack: Stack, app: 
 
 @pytest.mark.exhaustive
 def test_no_call_of_the_page_and_of_the_readme_is_refused(stack: Stack, app: Path) -> None:
-    first, decks, sitting = blocks(PAGE, "js")
+    first, decks, sitting, *_ = blocks(PAGE, "js")
     shown = README.split("\n## Send an answer\n")[1].split("\nBy hand, ")[0]
     of_readme = "".join(re.findall(r"^    (.+\n)", shown, re.MULTILINE))
     assert "reviewed" in of_readme
@@ -82,6 +107,33 @@ def test_no_call_of_the_page_and_of_the_readme_is_refused(stack: Stack, app: Pat
     deck = stack.ask("bea", f"{{ {_DECK} }}")["list"]
     words = [member["node"] for member in deck["members"]["edges"]]
     assert (deck["archived"], words) == (True, [{"headword": "ir", "own": True}])
+
+
+@pytest.mark.exhaustive
+def test_eight_lines_plan_a_reminder_on_each_device(stack: Stack, app: Path) -> None:
+    card = {"user_id": "eva", "item_id": "house", "rating": 3, "interval_days": 0}
+    stack.publish(envelope("CardReviewed", card))
+    plans = [block for block in blocks(PAGE, "js") if "learner-progress/reminder" in block]
+    for number, block in enumerate(plans):
+        assert len(block.splitlines()) <= 8
+        (app / f"plan{number}.mjs").write_text(block)
+    for name in ("@capacitor/local-notifications", "expo-notifications"):
+        package = app / "node_modules" / name
+        package.mkdir(parents=True)
+        (package / "package.json").write_text('{"type": "module", "exports": "./index.js"}')
+        (package / "index.js").write_text(_NOTIFICATIONS)
+    (app / "device.mjs").write_text(_DEVICE)
+    given = {"URL": stack.page, "TOKEN": stack.token("eva"), "TZ": "UTC"}
+    printed = json.loads(node.run(app, "node", "device.mjs", **given))
+    at, text = printed["at"], {"title": "Words for today", "body": "1 word is due today."}
+    study = {"identifier": "study", "content": text, "trigger": {"type": "date", "date": at}}
+    assert printed["told"] == [
+        *[["cancel", {"notifications": [{"id": 1}]}]] * 2,
+        ["schedule", {"notifications": [{"id": 1, **text, "schedule": {"at": at}}]}],
+        *[["cancel", "study"]] * 2,
+        ["schedule", study],
+        ["show", text["title"], {**text, "tag": "study"}],
+    ]
 
 
 @pytest.mark.exhaustive
