@@ -7,7 +7,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 # The ids that are checked in the data of every event. The check of LATER_IDS was added later, so
 # recorded events may have invalid LATER_IDS. Redeliveries of these events are still recognized.
@@ -93,4 +93,4 @@ class Rejection(msgspec.Struct, kw_only=True):
 
 def to_uuid(event_id: str) -> str:
     """Return the UUID as which an id is stored and compared."""
-    return event_id if _UUID.fullmatch(event_id) else str(uuid5(NAMESPACE_OID, event_id))
+    return event_id if UUID.fullmatch(event_id) else str(uuid5(NAMESPACE_OID, event_id))

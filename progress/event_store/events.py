@@ -77,6 +77,7 @@ LEARNERS_POST = frozenset(
         *OF_LISTS,
     }
 )
+READ_BY_TEACHERS = {"UserPreferencesChanged": "display_name"}  # the field that no learner posts
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -471,8 +472,8 @@ def check_own(event_type: object, data: object, *, today: date | None = None) ->
         raise SerializationError("expected a type that learners post - at $.event_type")
     if not isinstance(data, dict):
         return
-    if event_type == "UserPreferencesChanged" and "display_name" in data:
-        raise SerializationError("expected none, because teachers read it - at $.data.display_name")
+    if (field := READ_BY_TEACHERS.get(event_type)) in data:
+        raise SerializationError(f"expected none, because teachers read it - at $.data.{field}")
     if event_type == "RestDayTaken" and today:
         last = today + _MAX_DAYS_AHEAD
         if not f"{today}" <= data["date"] <= f"{last}":

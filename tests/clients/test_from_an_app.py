@@ -3,14 +3,14 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from progress import files
 from progress.event_store import events
-from tests.support import local_stack, node
+from tests.support import local_stack, node, token_issuer
 from tests.support.envelopes import envelope
-from tests.support.learner_client import CLIENT
 from tests.support.local_stack import Stack
 
 README, PAGE, SKILL = (
@@ -21,6 +21,16 @@ README, PAGE, SKILL = (
 _GIVEN = """const user = { uid: learner, getIdToken: token };
 const item_id = "house-reading", timezone = "Europe/Berlin";
 const id = await client.reviewed({ itemId: "undone", rating: 1, intervalDays: 0 });
+"""
+# Prints the bodies of the program's posts, and sends none.
+_NOTING = """const posted = [];
+globalThis.fetch = async (url, { body } = {}) => {
+  const events = body && url.endsWith("/events") ? JSON.parse(body) : [];
+  if (events.length) posted.push(events);
+  const told = { now: new Date().toISOString(), accepted: events.length, refused: [] };
+  return Response.json(told, { status: events.length ? 202 : 200 });
+};
+process.on("exit", () => console.log(JSON.stringify(posted)));
 """
 _DECK = 'list(listId: "own:d-91f2c") { archived members { edges { node { headword own } } } }'
 _SITTINGS = "{ sessions { edges { node { completedAt durationSeconds answers itemCount } } } }"
@@ -57,11 +67,28 @@ def blocks(text: str, language: str) -> list[str]:
 stack = pytest.fixture(local_stack.started, scope="module", name="stack")
 
 
-@pytest.fixture(scope="module")
-def app(client_app: Path) -> Path:
-    packages = client_app / "node_modules"
-    (packages / "ts-fsrs").symlink_to(CLIENT / "node_modules" / "ts-fsrs")
-    return client_app
+def posted_bodies(app: Path) -> list[list[Any]]:
+    """Return the bodies that the pages post: by hand, and by their programs."""
+    (line,), (*_, post) = blocks(SKILL, "json"), blocks(PAGE, "sh")
+    bodies = [[json.loads(line)], json.loads(post.split("--json '")[1].rpartition("'")[0])]
+    for program in (*blocks(SKILL, "js"), calls().replace("2_000", "0")):
+        (app / "noting.mjs").write_text(_NOTING + program)
+        printed = node.run(app, "node", "noting.mjs", TOKEN=token_issuer.token("ann"))
+        bodies += json.loads(printed.splitlines()[-1])
+    return bodies
+
+
+def calls() -> str:
+    """Return a program with each call of the page and of the README."""
+    first, decks, sitting, *_ = blocks(PAGE, "js")
+    shown = README.split("\n## Send an answer\n")[1].split("\nBy hand, ")[0]
+    of_readme = "".join(re.findall(r"^    (.+\n)", shown, re.MULTILINE))
+    assert "reviewed" in of_readme
+    program = f"{first}{_GIVEN}{{ {of_readme} await client.flush(); }}\n{decks}{sitting}"
+    program += "".join(
+        f"await client.{call};\n" for call in re.findall(r"`(record\([^`]+\))`", PAGE)
+    )
+    return f"{program}console.log(await client.flush(), await client.refused());\n"
 
 
 def run(stack: Stack, app: Path, program: str, user: str) -> list[str]:
@@ -73,14 +100,16 @@ def run(stack: Stack, app: Path, program: str, user: str) -> list[str]:
 
 
 @pytest.mark.exhaustive
-def test_the_first_program_leads_to_a_number_in_thirty_lines(stack: Stack, app: Path) -> None:
+def test_the_first_program_leads_to_a_number_in_thirty_lines(
+    stack: Stack, client_app: Path
+) -> None:
     (program, *_) = blocks(PAGE, "js")
     (start, *_) = blocks(PAGE, "sh")
     assert len((program + start).splitlines()) <= 30
     assert "npm install ./learner-progress-*.tgz ts-fsrs" in start
     (token,) = re.findall(r"\$\((.*token.*)\)", start)
     assert stack.shell(token).count(".") == 2
-    delivered, answer = run(stack, app, program, "ann")
+    delivered, answer = run(stack, client_app, program, "ann")
     assert f"`{delivered}`" in PAGE
     numbers = json.loads(answer)["data"]
     assert numbers["userProgress"] == {"totalItemsLearned": 1}
@@ -89,16 +118,8 @@ def test_the_first_program_leads_to_a_number_in_thirty_lines(stack: Stack, app: 
 
 
 @pytest.mark.exhaustive
-def test_no_call_of_the_page_and_of_the_readme_is_refused(stack: Stack, app: Path) -> None:
-    first, decks, sitting, *_ = blocks(PAGE, "js")
-    shown = README.split("\n## Send an answer\n")[1].split("\nBy hand, ")[0]
-    of_readme = "".join(re.findall(r"^    (.+\n)", shown, re.MULTILINE))
-    assert "reviewed" in of_readme
-    calls = re.findall(r"`(record\([^`]+\))`", PAGE)
-    program = f"{first}{_GIVEN}{{ {of_readme} await client.flush(); }}\n{decks}{sitting}"
-    program += "".join(f"await client.{call};\n" for call in calls)
-    program += "console.log(await client.flush(), await client.refused());\n"
-    *_, delivered = run(stack, app, program, "bea")
+def test_no_call_of_the_page_and_of_the_readme_is_refused(stack: Stack, client_app: Path) -> None:
+    *_, delivered = run(stack, client_app, calls(), "bea")
     assert re.fullmatch(r"\{ accepted: \d+, refused: 0, waiting: 0 \} \[\]", delivered)
     stack.await_projection()
     (edge,) = stack.ask("bea", _SITTINGS)["sessions"]["edges"]
@@ -110,21 +131,21 @@ def test_no_call_of_the_page_and_of_the_readme_is_refused(stack: Stack, app: Pat
 
 
 @pytest.mark.exhaustive
-def test_eight_lines_plan_a_reminder_on_each_device(stack: Stack, app: Path) -> None:
+def test_eight_lines_plan_a_reminder_on_each_device(stack: Stack, client_app: Path) -> None:
     card = {"user_id": "eva", "item_id": "house", "rating": 3, "interval_days": 0}
     stack.publish(envelope("CardReviewed", card))
     plans = [block for block in blocks(PAGE, "js") if "learner-progress/reminder" in block]
     for number, block in enumerate(plans):
         assert len(block.splitlines()) <= 8
-        (app / f"plan{number}.mjs").write_text(block)
+        (client_app / f"plan{number}.mjs").write_text(block)
     for name in ("@capacitor/local-notifications", "expo-notifications"):
-        package = app / "node_modules" / name
+        package = client_app / "node_modules" / name
         package.mkdir(parents=True)
         (package / "package.json").write_text('{"type": "module", "exports": "./index.js"}')
         (package / "index.js").write_text(_NOTIFICATIONS)
-    (app / "device.mjs").write_text(_DEVICE)
+    (client_app / "device.mjs").write_text(_DEVICE)
     given = {"URL": stack.page, "TOKEN": stack.token("eva"), "TZ": "UTC"}
-    printed = json.loads(node.run(app, "node", "device.mjs", **given))
+    printed = json.loads(node.run(client_app, "node", "device.mjs", **given))
     at, text = printed["at"], {"title": "Words for today", "body": "1 word is due today."}
     study = {"identifier": "study", "content": text, "trigger": {"type": "date", "date": at}}
     assert printed["told"] == [
@@ -149,13 +170,13 @@ def test_a_post_by_hand_is_answered_as_the_page_shows(stack: Stack) -> None:
 
 
 @pytest.mark.exhaustive
-def test_the_skill_leads_to_a_number(stack: Stack, app: Path, tmp_path: Path) -> None:
+def test_the_skill_leads_to_a_number(stack: Stack, client_app: Path, tmp_path: Path) -> None:
     (program,) = blocks(SKILL, "js")
     _, check, number = blocks(SKILL, "sh")
     (event,) = blocks(SKILL, "json")
     (tmp_path / "events.jsonl").write_text(event)
     assert stack.shell(check, tmp_path) == "no fault in 1 event\n"
-    assert run(stack, app, program, "dag") == ["{ accepted: 1, refused: 0, waiting: 0 } []"]
+    assert run(stack, client_app, program, "dag") == ["{ accepted: 1, refused: 0, waiting: 0 } []"]
     stack.await_projection()
     told = json.loads(stack.shell(number, TOKEN=stack.token("dag")))
     assert told["data"]["userProgress"] == {"totalItemsLearned": 1, "accuracyRate": 1.0}

@@ -43,7 +43,7 @@ REASONS = [rule.reason for rule in document.unexpressed_rules()]
 _compile = functools.cache(regress.Regex)
 
 
-def _match_pattern(_: object, pattern: str, value: object, __: object) -> Any:
+def match_pattern(_: object, pattern: str, value: object, __: object) -> Any:
     """Match the pattern as JavaScript would: JSON Schema uses JavaScript's regular expressions."""
     if isinstance(value, str) and not _compile(pattern).find(value):
         yield ValidationError(f"{value!r} does not match {pattern}")
@@ -53,7 +53,7 @@ def validator(name: str, draft: Any = Draft202012Validator) -> Any:
     """Return a validator of a generated schema; the validator finds other schemas by file name.
 
     `$schema` is removed from all schemas. If a referenced schema had a `$schema`, jsonschema would
-    match that schema's patterns with Python's regular expressions, not with `_match_pattern`.
+    match that schema's patterns with Python's regular expressions, not with `match_pattern`.
     """
     bare = {
         other: {key: value for key, value in schema.items() if key != "$schema"}
@@ -62,7 +62,7 @@ def validator(name: str, draft: Any = Draft202012Validator) -> Any:
     registry: Registry[Any] = Registry().with_resources(
         (f"{other}.json", DRAFT202012.create_resource(schema)) for other, schema in bare.items()
     )
-    return validators.extend(draft, {"pattern": _match_pattern})(bare[name], registry=registry)
+    return validators.extend(draft, {"pattern": match_pattern})(bare[name], registry=registry)
 
 
 ANY_EVENT = validator(schemas.ENVELOPE)
@@ -163,7 +163,7 @@ def test_the_schemas_and_ingest_agree_except_on_rules_that_the_schemas_do_not_ex
         reason, is_valid = find_reason(text), ANY_EVENT.is_valid(event)
         if reason is not None and is_valid:
             assert any(words in reason for words in REASONS), (reason, text)
-            assert "an integer" not in reason or _is_float(event, reason), (reason, text)
+            assert "an integer" not in reason or is_float(event, reason), (reason, text)
         else:
             assert is_valid == (reason is None), (reason, text)
         verdicts[is_valid] += 1
@@ -174,7 +174,7 @@ def test_the_schemas_and_ingest_agree_except_on_rules_that_the_schemas_do_not_ex
     assert min(verdicts.values()) >= EVENTS_PER_EXAMPLE // 10
 
 
-def _is_float(event: Event, reason: str) -> bool:
+def is_float(event: Event, reason: str) -> bool:
     return isinstance(event["data"][reason.rpartition(".")[2]], float)
 
 

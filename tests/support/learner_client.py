@@ -37,6 +37,7 @@ def install(folder: Path) -> Path:
     shutil.copytree(CLIENT / "test", app)
     (app / "package.json").write_text('{"type": "module", "private": true}', encoding="utf-8")
     programs.run(["npm", "install", *_QUIET, archive], environment, folder=app)
+    (app / "node_modules" / "ts-fsrs").symlink_to(CLIENT / "node_modules" / "ts-fsrs")
     return app
 
 

@@ -26,7 +26,9 @@ _SHARED = {
         ),
     ),
     "the stack of faults": ("system/test_faults", "system/test_faults_input"),
-    "the client's package": ("clients/test_client", "clients/test_kills"),
+    "the client's package": (
+        *("clients/test_client", "clients/test_kills", "clients/test_generated_clients"),
+    ),
     "PostgreSQL 15": (
         "adapters/test_logins",
         "event_store/test_append",

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document: `POST /events` of learners and of publishers, and `GET /health`."""
+"""The OpenAPI 3.1 document: `POST /events`, with the body of learners, and `GET /health`."""
 
 import json
 from typing import Any
@@ -11,11 +11,11 @@ from progress.event_store.contract import schemas
 from progress.event_store.contract.fields import example
 
 _ABOUT = (
-    "At the address of the page, the role in the token decides: a post of a learner is about the "
-    f"`sub` of the token, and has at most {learner_post_check.MOST_BYTES} bytes and the types that "
-    "learners post; a post of a `publisher` may be about anybody, and has at most "
-    f"{bodies.MOST_BYTES} bytes. Elsewhere, publishers post to the address of ingest. To repeat a "
-    "post, send the same body: each `event_id` counts once."
+    "The body is that of a learner's device: the post is about the `sub` of the token, and has at "
+    f"most {learner_post_check.MOST_BYTES} bytes. A post of a `publisher`, to the same address or "
+    f"to that of ingest, may be about anybody, and has at most {bodies.MOST_BYTES} bytes and the "
+    "types and forms of the schemas in schemas/events. To repeat a post, send the same body: each "
+    "`event_id` counts once."
 )
 _LATER = "The events may not be recorded. Post the same body again later."
 _REFUSALS = {
@@ -37,10 +37,6 @@ _OTHER = "No answer of Progress, but of something in between. It takes nothing: 
 _HEADERS = {"401": "WWW-Authenticate", "405": "Allow", "429": "Retry-After", "503": "Retry-After"}
 _LIMIT = {"type": "string", "enum": ["posts", "entries", "lists"]}
 _COMPONENTS = "#/components/schemas/"
-_EVENT = {
-    "anyOf": [{"$ref": _COMPONENTS + name} for name in events.EVENT_TYPES],
-    "required": ["event_id", "event_type", "occurred_at", "data"],
-}
 
 
 def make() -> dict[str, Any]:
@@ -60,7 +56,7 @@ def make() -> dict[str, Any]:
 
 
 def _describe_post() -> dict[str, Any]:
-    examples = [example(declared) for declared in events.EVENT_TYPES.values()]
+    examples = [_example(name) for name in events.EVENT_TYPES if name in events.LEARNERS_POST]
     lines = "\n".join(json.dumps(each, ensure_ascii=False) for each in examples[:2])
     one = {"$ref": _COMPONENTS + "Event"}
     many = {"type": "array", "maxItems": bodies.MOST_ENTRIES, "items": one}
@@ -86,6 +82,14 @@ def _describe_post() -> dict[str, Any]:
     }
 
 
+def _example(name: str) -> dict[str, Any]:
+    """Return a learner's event: the token names the learner."""
+    event = example(events.EVENT_TYPES[name])
+    for field in ("user_id", events.READ_BY_TEACHERS.get(name)):
+        event["data"].pop(field, None)
+    return event
+
+
 def _describe_health() -> dict[str, Any]:
     answers = {"200": _answer(post_answers.Health), "405": _refuse("405")}
     return {"operationId": "getHealth", "summary": "Read the time.", "responses": answers}
@@ -109,9 +113,6 @@ def _refuse(status: str) -> dict[str, Any]:
 
 
 def _make_schemas() -> dict[str, Any]:
-    types = {name: {**schemas.make_all()[name]} for name in events.EVENT_TYPES}
-    for schema in types.values():
-        del schema["$schema"]
     answers = (post_answers.Recorded, post_answers.Taken, post_answers.Refusal, post_answers.Health)
     _, declared = msgspec.json.schema_components(answers, ref_template=_COMPONENTS + "{name}")
-    return {"Event": _EVENT, **types, **declared}
+    return {**schemas.make_learners(_COMPONENTS), **declared}

@@ -12,7 +12,7 @@ import msgspec
 
 from progress.event_store import events, outgoing, timestamps
 from progress.event_store.contract.fields import FIELDS, PUBLISHED
-from progress.event_store.entries import IDS, LATER_IDS
+from progress.event_store.entries import IDS, LATER_IDS, UUID
 
 Schema = dict[str, Any]
 
@@ -22,6 +22,7 @@ ENVELOPE, STRICT, MESSAGE = "envelope", "strict", "message"
 
 _LEARNER = "The learner, if `data` does not name one."
 _LENGTHS: Schema = {"minLength": 1, "maxLength": 200}
+_NULLABLE_ID: Schema = {"type": ["string", "null"], **_LENGTHS}
 _TIME = f"^(?:{timestamps.PATTERN.replace(chr(92) + 'd', '[0-9]')})$"
 # What replaces or adds to the rules of the declared types.
 _TIMES = ("due",)
@@ -33,6 +34,22 @@ def make_all() -> dict[str, Schema]:
     schemas = {name: _describe_event(declared) for name, declared in events.EVENT_TYPES.items()}
     described = (_describe_envelope(), _describe_strict(), _describe_message())
     return schemas | dict(zip((ENVELOPE, STRICT, MESSAGE), described, strict=True))
+
+
+def make_learners(prefix: str) -> dict[str, Schema]:
+    """Return the schemas of a learner's post by name; `prefix` leads to them.
+
+    An `Event` has one form for each type. Generators name nested objects and alternatives by
+    numbers, so each object has a name, and only validators read `not` and `dependentSchemas`.
+    """
+    made = {"Metadata": _OWN_METADATA}
+    for name, declared in events.EVENT_TYPES.items():
+        if name in events.LEARNERS_POST:
+            data = _describe_own_data(declared)
+            made[name] = _describe_own_event(declared, prefix, needs_data=bool(data["required"]))
+            made[f"{name}Data"] = data
+    types = [{"$ref": prefix + name} for name in made if name in events.LEARNERS_POST]
+    return {"Event": {"oneOf": types, "discriminator": {"propertyName": "event_type"}}, **made}
 
 
 def make_published() -> dict[str, Schema]:
@@ -97,6 +114,54 @@ def _describe_event(declared: type[events.Event]) -> Schema:
         "properties": _properties({"enum": [name, None]}, data, is_named=is_named),
         "allOf": rules,
     }
+
+
+def _describe_own_event(declared: type[events.Event], prefix: str, *, needs_data: bool) -> Schema:
+    name = declared.__name__
+    required = ["event_id", "event_type", "occurred_at"]
+    data: Schema = {"$ref": f"{prefix}{name}Data"}
+    return {
+        "description": describe(declared),
+        "type": "object",
+        "required": [*required, "data"] if needs_data else required,
+        "properties": {
+            "event_id": {
+                "description": "Identifies the event; a repeated id is a redelivery.",
+                "type": "string",
+                "format": "uuid",
+                "pattern": f"^(?:{UUID.pattern})$",
+            },
+            "event_type": {"type": "string", "const": name},
+            "occurred_at": {
+                "description": "When it happened: an RFC 3339 time with an offset.",
+                **_OWN_TIME,
+                "type": "string",
+            },
+            "data": data if needs_data else _or_null(data),
+            "metadata": _or_null({"$ref": f"{prefix}Metadata"}),
+        },
+    }
+
+
+def _describe_own_data(declared: type[events.Event]) -> Schema:
+    fields, required = describe_data(declared)
+    withheld = events.READ_BY_TEACHERS.get(declared.__name__, "")
+    fields.pop(withheld, None)
+    if "user_id" in fields:
+        fields["user_id"] = _OWN_USER_ID
+    fields |= {name: fields[name] | _OWN_TIME for name in _TIMES if name in fields}
+    others = [name for name in (*IDS, *LATER_IDS) if name not in fields]
+    schema: Schema = {
+        "type": "object",
+        "required": [name for name in required if name != "user_id"],
+        "properties": fields,
+        "dependentSchemas": {name: {"properties": {name: _NULLABLE_ID}} for name in others},
+    }
+    if withheld:
+        schema["not"] = {"required": [withheld]}
+    if declared is events.CardReviewed:
+        schema["not"] = _HAS_NO_NEXT_REVIEW
+    return schema
 
 
 def _describe_envelope() -> Schema:
@@ -168,7 +233,11 @@ def _learner(description: str, *, is_named: bool) -> Schema:
 
 
 def _id(description: str) -> Schema:
-    return {"description": description, "type": ["string", "null"], **_LENGTHS}
+    return {"description": description, **_NULLABLE_ID}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
 
 
 def _object(properties: dict[str, Schema]) -> Schema:
@@ -219,4 +288,18 @@ _HAS_LEARNER_OR_SESSION: Schema = {
 }
 _HAS_NEXT_REVIEW: Schema = {
     "anyOf": [_with("data", due=_STRING), _with("data", interval_days={"type": "number"})]
+}
+_HAS_NO_NEXT_REVIEW: Schema = {
+    "properties": {"due": {"type": "null"}, "interval_days": {"type": "null"}}
+}
+_OWN_TIME: Schema = {**_optional_time(), "format": "date-time"}
+_OWN_USER_ID = _id("The learner of the token; may be omitted.")
+_OWN_METADATA: Schema = {
+    "description": "Other keys are dropped.",
+    "type": "object",
+    "properties": {
+        "user_id": _OWN_USER_ID,
+        "correlation_id": {},
+        "causation_id": {},
+    },
 }
