@@ -231,7 +231,7 @@ def test_a_stack_in_the_foreground_ends_if_its_command_gets_sigterm(stack: Stack
     # A stack must also start in a folder whose path is too long for a Unix socket.
     deep = Stack(stack.folder.path.joinpath(*["deep"] * 30))
     command = subprocess.Popen(
-        [*cli.COMMAND, "up", "--standin", "--port", str(deep.port)],
+        [*cli.COMMAND, "up", "--port", str(deep.port)],
         env=deep.environment(),
         stdout=subprocess.DEVNULL,
     )

@@ -35,15 +35,10 @@ def count(project: str, emulator: str | None) -> list[Undelivered]:
     PubSubUnavailable if the call fails or takes longer than two seconds, or if the response
     contains none of these counts.
     """
-    from google.api_core.exceptions import MethodNotImplemented
-
     try:
         counts = _read_counts(project, emulator)
     except PubSubUnavailable as error:
-        reason: object = error
-        if isinstance(error.__cause__, MethodNotImplemented):
-            reason = "Google's emulator does not count them"
-        raise PubSubUnavailable(f"the undelivered messages are unknown: {reason}") from error
+        raise PubSubUnavailable(f"the undelivered messages are unknown: {error}") from error
     own = sorted(each for each in counts if _OWN.fullmatch(each.subscription))
     if not own:
         raise PubSubUnavailable("the undelivered messages are unknown: no measurement")
