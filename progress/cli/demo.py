@@ -8,13 +8,14 @@ from urllib.parse import urlsplit
 
 import typer
 
+from progress.adapters import terminal
 from progress.adapters.postgres import database
 from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
 from progress.cli import connections, imports, maintenance
 from progress.demo import classes, loading, show
 from progress.importers import anki_events, anki_import
-from progress.serve import data_folder
+from progress.serve import data_folder, readiness
 from progress.serve.laptop import stack
 
 Port = Annotated[
@@ -133,13 +134,18 @@ def _load(console: Console, user: str, messages: list[Message], addresses: dict[
     """Load the messages, of which the first is the account of `user`; wait for the read models."""
     total = sum(len(message.events) for message in messages)
     new = loading.load(console, user, messages, addresses, connections.own_ingest())
-    with contextlib.closing(database.connect(addresses["database_url"], name="demo")) as connection:
+    with (
+        contextlib.closing(database.connect(addresses["database_url"], name="demo")) as connection,
+        terminal.progress_bar(console, "projected", total) as show_progress,
+    ):
 
-        def count_behind() -> int:
+        def is_folded() -> bool:
             *lags, _ = maintenance.read_lags(connection)
-            return max(int(row["events_behind"]) for row in lags if row["realtime"])
+            left = max(int(row["events_behind"]) for row in lags if row["realtime"])
+            show_progress(max(total - left, 0))
+            return not left
 
-        loading.follow(console, "projected", total, count_behind)
+        readiness.wait(is_folded, "the fold (see `progress status`)", seconds=300)
     with console.status("running the batch job: weeks, levels and skills"):
         maintenance.run_batch()
     nothing = "nothing. All events were recorded before; no event is counted twice."

@@ -1,4 +1,4 @@
-"""The demo's events: send them to ingest, then wait until they are folded.
+"""The demo's events, and how they are sent to ingest.
 
 The real learner's log is shifted by whole days so that it ends yesterday. A session of today, up
 to the moment of loading, is added.
@@ -9,8 +9,7 @@ assigns text and skills by a rule, and the demo says so.
 
 import contextlib
 import itertools
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
@@ -47,8 +46,7 @@ from progress.importers.word_lists import Word
 LEARNER = anki_events.Learner("demo-learner", "America/New_York", 4)
 
 LOG = word_lists.DATA / "anki_reviews.csv"
-_DATABASE_POLL_S = 0.1
-_STALL_TIMEOUT_S = 60.0
+_PUSH_TIMEOUT_S = 60.0
 RULE = (
     "each level gets half as many cards as the level below it; the part of speech of a word "
     "determines its skills"
@@ -117,25 +115,8 @@ def _push(message: Message, addresses: dict[str, str]) -> None:
     with requests.Session() as session:
         session.trust_env = False  # no proxy
         session.post(
-            addresses["ingest_url"], msgspec.json.encode(body), timeout=_STALL_TIMEOUT_S
+            addresses["ingest_url"], msgspec.json.encode(body), timeout=_PUSH_TIMEOUT_S
         ).raise_for_status()
-
-
-def follow(console: Console, label: str, total: int, count_left: Callable[[], int]) -> None:
-    """Show a progress bar until no event is left; raise StackError if the count stops falling."""
-    with terminal.progress_bar(console, label, total) as show_progress:
-        last, moved = None, time.monotonic()
-        while left := count_left():
-            if left != last:
-                last, moved = left, time.monotonic()
-            elif time.monotonic() - moved > _STALL_TIMEOUT_S:
-                raise StackError(
-                    f"{left:,} events are still not {label}: "
-                    "see `progress status` and `progress dead-letters list`"
-                )
-            show_progress(max(total - left, 0))
-            time.sleep(_DATABASE_POLL_S)
-        show_progress(total)
 
 
 def deal(words: Iterable[Word], cards: Iterable[str]) -> dict[str, Word]:
