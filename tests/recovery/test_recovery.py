@@ -1,27 +1,17 @@
 """The runbook recovers a lost database with all events, including those that arrive meanwhile."""
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from progress.adapters.postgres import database, statements
-from progress.serve import data_folder, development_key, ports, readiness
-from tests.support import (
-    cloud_scheduler,
-    folders,
-    http_client,
-    model_rows,
-    recovery_fixtures,
-    sample_events,
-)
+from tests.support import cloud_scheduler, folders, recovery_fixtures, sample_events
+from tests.support.local_stack import Stack
 from tests.support.runbooks import Shell, blocks
-from tests.support.stage import connect
 
-BLOCKS = recovery_fixtures.BLOCKS
 USERS = ("ann", "ben", "cyd")
 RESTORE = blocks("Restore the event store")
 
@@ -37,73 +27,46 @@ def block(*words: str) -> list[str]:
     return found
 
 
-class Stack:
-    def __init__(self, shell: Shell, schedules: Mapping[str, Any]) -> None:
-        self.shell, self.schedules = shell, schedules
-        self._port = ports.reserve()
-        self.start()
+class Recovered(Stack):
+    """A local stack, and a shell that types the runbook's commands for it."""
 
-    def start(self) -> None:
-        self.shell.type(f"progress up --detach --port {self._port}")
-        self.env = json.loads(self.shell.type("progress env --json"))
-        self.variables = {
-            "DATABASE_URL": self.env["database_url"],
-            "REDIS_URL": self.env["redis_url"],
-        }
+    def __init__(self, folder: Path, **changed: str) -> None:
+        super().__init__(folder / "data", **changed)
+        self.shell_of_runbook = Shell(folder / "clone", [], self._settings())
+        self.up()
 
     def type(self, *lines: str) -> str:
-        return self.shell.type(*lines, **self.variables)
+        """Type lines that name the database; it may be an empty one."""
+        names = {"DATABASE_URL": "database_url", "REDIS_URL": "redis_url"}
+        own = {name: self.addresses[address] for name, address in names.items()}
+        return self.shell_of_runbook.type(*lines, **own)
 
-    def publish(self, events: list[dict[str, Any]]) -> None:
-        file = self.shell.folder / "events"
-        file.write_text("\n".join(map(json.dumps, events)), encoding="utf-8")
-        self.shell.type("progress publish events")
-
-    def await_folded(self, count: int) -> None:
-        def folded() -> bool:
-            with closing(connect(self.env["database_url"])) as connection:
-                there = model_rows.read_value(connection, "head") == count
-                return there and not connection.run(BLOCKS["behind"])
-
-        readiness.wait(folded, f"{count} events", seconds=180)
-        self.type("progress batch")
+    def record(self, *events: dict[str, Any]) -> None:
+        self.publish(*events)
+        self.run_batch()
 
     def answers(self) -> list[Any]:
-        key = data_folder.at(self.shell.environment["PROGRESS_DATA_DIR"]).key
-        tokens = [development_key.token(key, user, ["learner"]) for user in USERS]
-        headers = map(http_client.headers, tokens)
-        return [http_client.ask(self._port, each, QUESTION) for each in headers]
+        return [self.ask(user, QUESTION) for user in USERS]
 
     def rows(self) -> dict[str, list[str]]:
-        with closing(connect(self.env["database_url"])) as connection:
+        with closing(self.connect()) as connection:
             return recovery_fixtures.every_row(connection)
 
     def lose_the_database(self) -> None:
-        server = self.env["database_url"].replace("/progress?", "/postgres?")
+        server = self.database_url.replace("/progress?", "/postgres?")
         with closing(database.connect(server)) as connection:
             connection.run("DROP DATABASE progress WITH (FORCE)")
             connection.run(statements.blocks("serve/laptop")["create database"])
 
 
-@pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
-    """A running stack with a fake Cloud Scheduler, whose jobs the runbook pauses."""
-    with (
-        cloud_scheduler.serve("effect-local") as (scheduler, schedules),
-        folders.create("recovery") as folder,
-    ):
-        environment = {
-            "PROGRESS_DATA_DIR": str(folder / "data"),
-            "PUBSUB_PROJECT_ID": "effect-local",
-            "PROJECT": "effect-local",
-            "CLOUD_SCHEDULER_EMULATOR_HOST": scheduler,
-            "RATE_LIMIT_PER_MINUTE": "100000",
-        }
-        shell = Shell(tmp_path / "clone", [], environment)
+@contextmanager
+def run(**changed: str) -> Iterator[Recovered]:
+    with folders.create("recovery") as folder:
+        stack = Recovered(folder, **changed)
         try:
-            yield Stack(shell, schedules.jobs)
+            yield stack
         finally:
-            shell.type("progress down")
+            stack.progress("down")
 
 
 def of_everyone(number: int) -> list[dict[str, Any]]:
@@ -111,62 +74,56 @@ def of_everyone(number: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.exhaustive
-def test_the_runbook_recovers_a_lost_database(stack: Stack) -> None:
-    """The queue is in the lost database, other than that of Google Cloud."""
+def test_the_runbook_recovers_a_lost_database() -> None:
+    """A fake Cloud Scheduler has the jobs that the runbook pauses."""
+    project = {"PUBSUB_PROJECT_ID": "effect-local", "PROJECT": "effect-local"}
     words = [sample_events.item_published(f"i{n}") for n in range(3)]
     first, later, meanwhile = of_everyone(0) + of_everyone(1), of_everyone(2), of_everyone(3)
-    stack.publish(words + first)
-    stack.await_folded(len(words + first))
-    table_rows, answers = stack.rows(), stack.answers()
-    stack.type(*block("progress dump"))
-    stack.publish(later)  # after the dump
-    stack.await_folded(len(words + first + later))
-    assert stack.answers() != answers
+    with (
+        cloud_scheduler.serve("effect-local") as (scheduler, schedules),
+        run(**project, CLOUD_SCHEDULER_EMULATOR_HOST=scheduler) as stack,
+    ):
+        stack.record(*words, *first)
+        table_rows, answers = stack.rows(), stack.answers()
+        stack.type(*block("progress dump"))
+        stack.record(*later)  # after the dump
+        assert stack.answers() != answers
 
-    stack.type(*(line for line in block("schedule pause", "pushes hold") if "pushes" not in line))
-    assert {job.state.name for job in stack.schedules.values()} == {"PAUSED"}
-    stack.lose_the_database()
-    stack.type(*block("progress load dumps"))
-    assert "is complete" in stack.type(*block("progress rebuild", "progress check"))
-    stack.type("progress batch", *block("warm --afresh"))
-    assert stack.rows() == table_rows
-    assert stack.answers() == answers
+        hold = block("schedule pause", "pushes hold")
+        stack.type(*(line for line in hold if "pushes" not in line))
+        assert {job.state.name for job in schedules.jobs.values()} == {"PAUSED"}
+        stack.lose_the_database()
+        stack.type(*block("progress load dumps"))
+        assert "is complete" in stack.type(*block("progress rebuild", "progress check"))
+        stack.type("progress batch", *block("warm --afresh"))
+        assert stack.rows() == table_rows
+        assert stack.answers() == answers
 
-    # The runbook replays the messages with a seek. This test publishes them again, under new ids.
-    go_on = block("replay", "pushes resume")
-    stack.publish(first + later + meanwhile)
-    everything = words + first + later + meanwhile
-    stack.await_folded(len(everything))
-    stack.type(*(line for line in go_on if "schedule resume" in line), "progress check")
-    assert {job.state.name for job in stack.schedules.values()} == {"ENABLED"}
-    with closing(connect(stack.env["database_url"])) as connection:
-        assert not sample_events.find_differences(connection)
-    for answer in stack.answers():
-        assert answer["userProgress"]["totalSessionsCompleted"] == 4
+        # The runbook replays the messages with a seek. This test posts the events again.
+        go_on = block("replay", "pushes resume")
+        stack.record(*first, *later, *meanwhile)
+        stack.type(*(line for line in go_on if "schedule resume" in line), "progress check")
+        assert {job.state.name for job in schedules.jobs.values()} == {"ENABLED"}
+        assert stack.count("appended") == len(words + first + later + meanwhile)
+        with closing(stack.connect()) as connection:
+            assert not sample_events.find_differences(connection)
+        for answer in stack.answers():
+            assert answer["userProgress"]["totalSessionsCompleted"] == 4
 
 
 @pytest.mark.exhaustive
-def test_a_stack_on_a_laptop_serves_what_was_restored(tmp_path: Path) -> None:
-    with folders.create("recovery") as folder:
-        shell = Shell(tmp_path / "clone", [], {"PROGRESS_DATA_DIR": str(folder / "data")})
-        (shell.folder / ".progress").symlink_to(folder / "data")
-        stack = Stack(shell, {})
-        try:
-            events = of_everyone(0) + of_everyone(1)
-            stack.publish(events)
-            stack.await_folded(len(events))
-            answers = stack.answers()
-            stack.type(*block("progress dump"))
-            for line in block("progress up --detach"):
-                if line.startswith("progress up"):
-                    stack.start()
-                else:
-                    shell.type(line)
-            assert stack.answers() != answers
-            shell.type(*block("progress load dumps"), *block("progress rebuild", "progress check"))
-            shell.type(*block("warm --afresh"), "progress schedule resume progress-batch")
-            assert stack.answers() == answers
-            stack.publish(of_everyone(2))
-            stack.await_folded(len(events + of_everyone(2)))
-        finally:
-            shell.type("progress down")
+def test_a_stack_on_a_laptop_serves_what_was_restored() -> None:
+    with run() as stack:
+        shell = stack.shell_of_runbook
+        (shell.folder / ".progress").symlink_to(stack.folder.path)
+        stack.record(*of_everyone(0), *of_everyone(1))
+        answers = stack.answers()
+        stack.type(*block("progress dump"))
+        for line in block("progress up --detach"):
+            shell.type(line.replace("--detach", f"--detach --port {stack.port}"))
+        assert stack.answers() != answers
+        shell.type(*block("progress load dumps"), *block("progress rebuild", "progress check"))
+        shell.type(*block("warm --afresh"), "progress schedule resume progress-batch")
+        assert stack.answers() == answers
+        stack.record(*of_everyone(2))
+        assert stack.count("appended") == len(of_everyone(0)) * 3
