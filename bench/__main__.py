@@ -10,8 +10,6 @@ from rich.console import Console
 
 from bench import (
     ab,
-    appends,
-    daily,
     first_view,
     folds,
     imports,
@@ -20,19 +18,16 @@ from bench import (
     starts,
     visible,
 )
-from bench.lines import Line, RowSkipped
+from bench.lines import Line
 from bench.server import Server
 
 Row = Callable[[Server], Iterator[Line]]
 
 ROWS: dict[str, Row] = {
-    "append": appends.measure_appends,
     "history": folds.compare_with_short,
     "ingest": ingest.measure_load,
     "import": imports.measure_import,
     "starts": starts.compare_with_empty,
-    "miss": daily.measure_misses,
-    "hit": daily.measure_hits,
     "visible": visible.measure_visible,
     "first view": first_view.measure_first_view,
 }
@@ -54,19 +49,12 @@ def main(names: list[str]) -> int:
     with server.run() as postgres:
         for name in names or ROWS:
             with console.status(name):
-                for line in _measure(console, name, postgres):
+                for line in ROWS[name](postgres):
                     missed += [] if line.passes else [f"{name}: {line}"]
                     console.print(f"{name}: {line}")
     for found in missed:
         console.print(f"MISSED  {found}")
     return 1 if missed else 0
-
-
-def _measure(console: Console, name: str, postgres: Server) -> Iterator[Line]:
-    try:
-        yield from ROWS[name](postgres)
-    except RowSkipped as reason:
-        console.print(f"{name}: skipped: {reason}")
 
 
 if __name__ == "__main__":

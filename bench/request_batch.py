@@ -4,15 +4,16 @@ Each response must succeed and contain the expected text.
 """
 
 import asyncio
+import multiprocessing
 import time
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 
 import uvloop
 
-from bench import processes
 from progress.serve.ports import HOST
 
 
@@ -20,8 +21,8 @@ from progress.serve.ports import HOST
 class RequestBatch:
     port: int
     requests: list[bytes]
-    expected: bytes = b'"data"'
-    at_once: int = 32
+    expected: bytes
+    at_once: int
 
 
 def send(batch: RequestBatch) -> float:
@@ -29,7 +30,8 @@ def send(batch: RequestBatch) -> float:
 
     Raise RuntimeError if a response is not as expected.
     """
-    return processes.run_alone(_run, batch)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_run, batch).result()
 
 
 def _run(batch: RequestBatch) -> float:

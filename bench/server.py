@@ -20,7 +20,7 @@ from progress.serve.laptop import postgres
 
 @dataclass(frozen=True)
 class Store:
-    """A database, usually migrated and with the tables of the live read models."""
+    """A migrated database with the tables of the live read models."""
 
     name: str
     folder: Path
@@ -29,21 +29,11 @@ class Store:
     def url(self) -> str:
         return postgres.url(self.folder, database=self.name)
 
-    @property
-    def host(self) -> str:
-        """Return the folder of the server's socket."""
-        return str(postgres.socket_folder(self.folder))
-
     def connect(self) -> Connection:
         """Return a connection with the live read models in the search path."""
         connection = database.connect(self.url, name="bench")
         schema.set_search_path(connection)
         return connection
-
-    def create_tables(self) -> None:
-        with contextlib.closing(database.connect(self.url)) as connection:
-            migrations.apply(connection)
-            schema.create(connection)
 
     def cpu_microseconds(self) -> float:
         """Return the CPU time of the database's open sessions."""
@@ -64,15 +54,12 @@ class Server:
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def create_store(self) -> Store:
-        store = self.create_database()
-        store.create_tables()
-        return store
-
-    def create_database(self) -> Store:
-        """Return a store without tables."""
         store = Store(f"bench_{next(self._numbers)}", self.folder)
         with contextlib.closing(database.connect(postgres.url(self.folder))) as connection:
             connection.run(f"CREATE DATABASE {store.name}")
+        with contextlib.closing(database.connect(store.url)) as connection:
+            migrations.apply(connection)
+            schema.create(connection)
         return store
 
     def drop(self, store: Store) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from bench import __main__, appends, server
-from bench.lines import Line, Rounds, RowSkipped
+from bench import __main__, server
+from bench.lines import Line, Rounds
 from bench.server import Server
 
 
@@ -33,13 +33,3 @@ def test_the_exit_code_is_1_if_a_bar_is_missed_and_the_missed_row_is_named(
     assert __main__.main(["fast", "slow"]) == 1
     missed = [one for one in capsys.readouterr().out.splitlines() if one.startswith("MISSED")]
     assert missed == ["MISSED  slow: speed: 1.90 × (≥ 2.00 ×); ours; theirs"]
-
-
-@pytest.mark.exhaustive
-def test_appends_are_compared_with_each_peer_in_each_load() -> None:
-    lines: list[Line] = []
-    with server.run() as postgres, contextlib.suppress(RowSkipped):  # without npm
-        lines.extend(appends.measure_appends(postgres, how_many=1, calls=2))
-    peers = 2 if "message-db" in lines[-1].against else 1
-    assert len(lines) == 3 * peers + 1
-    assert all(line.value > 0 and line.against for line in lines)
