@@ -6,6 +6,7 @@ from typing import Any
 
 from progress.adapters.postgres import database, statements
 from progress.projections.schema import BATCH, REALTIME
+from progress.serve import readiness
 from tests import oracle
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
@@ -44,21 +45,25 @@ def wait_for_lock(observer: database.Connection, pid: int, running: Future[Any])
 
     Raise AssertionError if `running`, the work of the session, ends first.
     """
-    while not read_value(observer, "waits", pid=pid):
+
+    def waits() -> bool:
         assert not running.done(), "the work ended without waiting for a lock"
+        return bool(read_value(observer, "waits", pid=pid))
+
+    readiness.wait(waits, "the work before the lock")
 
 
 def kill(observer: database.Connection, pid: int) -> None:
     """End the session, and wait until its locks are released."""
     read_value(observer, "terminate", pid=pid)
-    while read_value(observer, "lives", pid=pid):
-        pass
+    readiness.wait(lambda: not read_value(observer, "lives", pid=pid), "the end of the session")
 
 
 def kill_at_lock(observer: database.Connection, pid: int, running: Future[Any]) -> None:
     """Kill the session when it waits for a lock, or when `running`, its work, has ended."""
-    while not running.done() and not read_value(observer, "waits", pid=pid):
-        pass
+    readiness.wait(
+        lambda: running.done() or bool(read_value(observer, "waits", pid=pid)), "the work"
+    )
     kill(observer, pid)
 
 
