@@ -84,7 +84,7 @@ def test_a_session_that_waits_for_a_lock_of_the_service_is_ended_too(
         analyst.send_QUERY(APPEND)
         analyst._sock.flush()
         waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        readiness.wait(lambda: connection.run(waits) != [[0]], "the append")
+        readiness.wait(lambda: connection.run(waits) != [[0]], "the append", seconds=300)
         analysts.end_locks(connection)
         assert connection.run(waits) == [[0]]
 

@@ -81,7 +81,7 @@ def shared() -> Iterator[FunctionProcess]:
 @pytest.fixture
 def small(shared: FunctionProcess) -> FunctionProcess:
     """A function that reserves at most 1 MiB for bodies, and holds none from an earlier test."""
-    readiness.wait(lambda: not reserved(shared), "the end of earlier bodies", seconds=60)
+    readiness.wait(lambda: not reserved(shared), "the end of earlier bodies", seconds=300)
     return shared
 
 
@@ -95,7 +95,7 @@ def reserved(running: FunctionProcess) -> int:
 
 
 def await_reserved(running: FunctionProcess, size: int) -> None:
-    readiness.wait(lambda: reserved(running) >= size, "the body", seconds=60)
+    readiness.wait(lambda: reserved(running) >= size, "the body", seconds=300)
 
 
 def hold(client: Client, running: FunctionProcess, size: int) -> None:
@@ -183,7 +183,7 @@ def test_a_body_that_does_not_arrive_frees_its_memory(length: int | None, *, is_
         if is_end:
             slow.end_sending()
         assert slow.status() == 408
-        readiness.wait(lambda: other.post(b"x" * MIB) == 204, "the space", seconds=60)
+        readiness.wait(lambda: other.post(b"x" * MIB) == 204, "the space", seconds=300)
 
 
 def test_a_rejected_body_that_arrives_slowly_is_cut_off() -> None:

@@ -163,7 +163,7 @@ def test_the_swap_of_a_rebuild_waits_for_a_snapshot_that_is_being_taken(
                 model_rows.read_value(watching, "waits for its turn", application="rebuild")
             )
 
-        readiness.wait(waits, "the build")
+        readiness.wait(waits, "the build", seconds=300)
         connection.run("COMMIT")
         building.result()
 

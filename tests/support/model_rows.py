@@ -10,6 +10,7 @@ from progress.serve import readiness
 from tests import oracle
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
+_PATIENCE_S = 300
 
 Rows = dict[str, oracle.Rows]
 
@@ -50,20 +51,26 @@ def wait_for_lock(observer: database.Connection, pid: int, running: Future[Any])
         assert not running.done(), "the work ended without waiting for a lock"
         return bool(read_value(observer, "waits", pid=pid))
 
-    readiness.wait(waits, "the work before the lock")
+    readiness.wait(waits, "the work before the lock", seconds=_PATIENCE_S)
 
 
 def kill(observer: database.Connection, pid: int) -> None:
     """End the session, and wait until its locks are released."""
     read_value(observer, "terminate", pid=pid)
-    readiness.wait(lambda: not read_value(observer, "lives", pid=pid), "the end of the session")
+
+    def has_ended() -> bool:
+        return not read_value(observer, "lives", pid=pid)
+
+    readiness.wait(has_ended, "the end of the session", seconds=_PATIENCE_S)
 
 
 def kill_at_lock(observer: database.Connection, pid: int, running: Future[Any]) -> None:
     """Kill the session when it waits for a lock, or when `running`, its work, has ended."""
-    readiness.wait(
-        lambda: running.done() or bool(read_value(observer, "waits", pid=pid)), "the work"
-    )
+
+    def waits() -> bool:
+        return running.done() or bool(read_value(observer, "waits", pid=pid))
+
+    readiness.wait(waits, "the work before the lock", seconds=_PATIENCE_S)
     kill(observer, pid)
 
 
