@@ -12,6 +12,7 @@ from progress.adapters.postgres.database import Connection
 from progress.event_store import analysts
 from progress.ingest import push
 from progress.ingest.group_commit import GroupCommit
+from progress.serve import readiness
 from tests.conftest import Store
 from tests.operations.test_batch_job import run_batch
 from tests.support.envelopes import session_abandoned
@@ -83,8 +84,7 @@ def test_a_session_that_waits_for_a_lock_of_the_service_is_ended_too(
         analyst.send_QUERY(APPEND)
         analyst._sock.flush()
         waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        while connection.run(waits) == [[0]]:
-            pass
+        readiness.wait(lambda: connection.run(waits) != [[0]], "the append", seconds=300)
         analysts.end_locks(connection)
         assert connection.run(waits) == [[0]]
 

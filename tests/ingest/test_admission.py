@@ -16,6 +16,7 @@ from werkzeug.exceptions import ServiceUnavailable
 from progress.adapters import request_deadlines
 from progress.adapters.request_deadlines import Arrival, BodyDeadline
 from progress.ingest import admission
+from progress.serve import readiness
 from tests.conftest import Store
 from tests.ingest.test_ingest import count, letters
 from tests.support import function_process, http_client
@@ -80,8 +81,7 @@ def shared() -> Iterator[FunctionProcess]:
 @pytest.fixture
 def small(shared: FunctionProcess) -> FunctionProcess:
     """A function that reserves at most 1 MiB for bodies, and holds none from an earlier test."""
-    while reserved(shared):
-        pass
+    readiness.wait(lambda: not reserved(shared), "the end of earlier bodies", seconds=300)
     return shared
 
 
@@ -95,8 +95,7 @@ def reserved(running: FunctionProcess) -> int:
 
 
 def await_reserved(running: FunctionProcess, size: int) -> None:
-    while reserved(running) < size:
-        pass
+    readiness.wait(lambda: reserved(running) >= size, "the body", seconds=300)
 
 
 def hold(client: Client, running: FunctionProcess, size: int) -> None:
@@ -184,8 +183,7 @@ def test_a_body_that_does_not_arrive_frees_its_memory(length: int | None, *, is_
         if is_end:
             slow.end_sending()
         assert slow.status() == 408
-        while other.post(b"x" * MIB) != 204:
-            pass
+        readiness.wait(lambda: other.post(b"x" * MIB) == 204, "the space", seconds=300)
 
 
 def test_a_rejected_body_that_arrives_slowly_is_cut_off() -> None:

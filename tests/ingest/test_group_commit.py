@@ -16,6 +16,7 @@ from progress.event_store.log import Delivery
 from progress.event_store.timestamps import EARLIEST
 from progress.ingest import push
 from progress.ingest.group_commit import Committed, GroupCommit
+from progress.serve import readiness
 from tests.adapters.test_timeouts import silent
 from tests.conftest import Store
 from tests.support.envelopes import session_abandoned
@@ -88,8 +89,7 @@ def gate(store: Store) -> Iterator[Gate]:
 
 
 def await_queue(group: GroupCommit, length: int) -> None:
-    while len(group._queue) < length:
-        pass
+    readiness.wait(lambda: len(group._queue) >= length, "the queue")
 
 
 def run_behind_gate(
@@ -224,8 +224,7 @@ def test_a_connection_that_opens_too_late_is_closed(gate: Gate, pool: ThreadPool
 
     assert fails(pool.submit(GroupCommit(connect, ignore, timeout_s=0.2).append, delivery()))
     gate.open.set()
-    while not made or made[0]._usock is not None:
-        pass
+    readiness.wait(lambda: bool(made) and made[0]._usock is None, "the end of the connection")
 
 
 @pytest.mark.parametrize("lost", ["hangs", "loses_requests"])

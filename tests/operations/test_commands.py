@@ -76,7 +76,9 @@ def test_a_command_gets_429_while_another_worker_runs_the_operation(
 def project() -> Iterator[FunctionProcess]:
     """The project function, which waits at most half a second for the body of a request."""
     text = function_process.edit("project", "BodyDeadline()", "BodyDeadline(timeout_s=0.5)")
-    with function_process.run("project", {"DATABASE_URL": api.NOWHERE}, text) as running:
+    with function_process.run(
+        "project", {"DATABASE_URL": api.NOWHERE}, text, forks=True
+    ) as running:
         yield running
 
 

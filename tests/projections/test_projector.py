@@ -150,8 +150,9 @@ def test_an_event_that_another_worker_is_folding_is_not_marked_as_poisoned(
         ending.callback(ended.set)
 
         def commit_later() -> None:
-            while not ended.is_set() and not model_rows.read_value(watching, "waits", pid=pid):
-                pass  # wait until the slow worker waits for the shard
+            # Wait until the slow worker waits for the shard.
+            while not ended.wait(0.002) and not model_rows.read_value(watching, "waits", pid=pid):
+                pass
             connection.run("COMMIT")
 
         def fold_mended(shard: int) -> None:

@@ -14,6 +14,7 @@ from progress.event_store import EventStore, Snapshot
 from progress.event_store.log import PostgresEventStore
 from progress.projections import batch, projector, rebuild, snapshots
 from progress.projections.snapshots import Policy
+from progress.serve import readiness
 from tests.conftest import Store
 from tests.support import model_rows, sample_events
 from tests.support.stage import append
@@ -155,8 +156,14 @@ def test_the_swap_of_a_rebuild_waits_for_a_snapshot_that_is_being_taken(
     assert snapshots.take(connection, Policy(event_interval=8)) == 1
     with closing(store.connect()) as watching, ThreadPoolExecutor(1) as pool:
         building = pool.submit(rebuild.run, lambda: store.connect("rebuild"))
-        while not model_rows.read_value(watching, "waits for its turn", application="rebuild"):
+
+        def waits() -> bool:
             assert not building.done(), "the swap did not wait for the snapshot"
+            return bool(
+                model_rows.read_value(watching, "waits for its turn", application="rebuild")
+            )
+
+        readiness.wait(waits, "the build", seconds=300)
         connection.run("COMMIT")
         building.result()
 

@@ -32,6 +32,7 @@ from tests.support.event_loop import in_event_loop
 from tests.support.stage import append, connect
 
 SHORT = 0.3  # seconds
+_PAUSE_S = 0.005  # between two looks at the sessions
 DAYS = 'dailyStats(from: "2024-03-01", to: "2024-03-31") { date }'
 LATER = 'asOf: "2024-05-01T00:00:00Z"'
 
@@ -100,7 +101,7 @@ def test_a_hanging_statement_runs_once_is_cancelled_and_is_logged_with_its_field
         name = re.split(r"\W", field)[0]
         assert f"its time limit: {name}" in capsys.readouterr().out
         while busy(store):  # until PostgreSQL has cancelled the statement that waits for the lock
-            queried._runner.run(asyncio.sleep(0))
+            queried._runner.run(asyncio.sleep(_PAUSE_S))
 
 
 def test_a_caller_leaves_a_connection_to_others_and_has_at_most_120_statements_that_wait(
@@ -116,6 +117,7 @@ def test_a_caller_leaves_a_connection_to_others_and_has_at_most_120_statements_t
         eve = [ask("eve", f"{{ {text} }}") for text in texts]
         while len(await asyncio.to_thread(busy, store)) < 9:
             assert not any(each.done() for each in eve[:4])
+            await asyncio.sleep(_PAUSE_S)
         for _ in range(3):
             answer = api.read(await ask("ann", "{ itemStats { totalCount } }"))
             assert answer["data"] == {"itemStats": {"totalCount": 0}}
@@ -142,7 +144,7 @@ def test_questions_about_readiness_share_an_answer_and_no_place_of_a_query(
     async def ask() -> set[int]:
         asked = [asyncio.create_task(queried.answer("GET", "/ready")) for _ in range(300)]
         while not (found := await asyncio.to_thread(busy, store)):
-            pass
+            await asyncio.sleep(_PAUSE_S)
         assert len(found) == 1
         body = msgspec.json.encode({"query": query})
         answer = await queried.answer("POST", "/graphql", body, api.headers())
@@ -202,7 +204,7 @@ def test_the_deadline_includes_the_wait_for_an_as_of_session(
             for _ in range(2)  # of three sessions: one is for another caller
         ]
         while len(await asyncio.to_thread(busy, store)) < 2:
-            await asyncio.sleep(0)
+            await asyncio.sleep(_PAUSE_S)
         with (
             request_scope.begin(SHORT),
             pytest.raises(Unavailable, match="no connection"),

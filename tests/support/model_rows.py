@@ -7,9 +7,11 @@ from typing import Any
 
 from progress.adapters.postgres import database, statements
 from progress.projections.schema import BATCH, REALTIME
+from progress.serve import readiness
 from tests import oracle
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
+_PATIENCE_S = 300
 
 Rows = dict[str, oracle.Rows]
 
@@ -55,21 +57,31 @@ def wait_for_lock(observer: database.Connection, pid: int, running: Future[Any])
 
     Raise AssertionError if `running`, the work of the session, ends first.
     """
-    while not read_value(observer, "waits", pid=pid):
+
+    def waits() -> bool:
         assert not running.done(), "the work ended without waiting for a lock"
+        return bool(read_value(observer, "waits", pid=pid))
+
+    readiness.wait(waits, "the work before the lock", seconds=_PATIENCE_S)
 
 
 def kill(observer: database.Connection, pid: int) -> None:
     """End the session, and wait until its locks are released."""
     read_value(observer, "terminate", pid=pid)
-    while read_value(observer, "lives", pid=pid):
-        pass
+
+    def has_ended() -> bool:
+        return not read_value(observer, "lives", pid=pid)
+
+    readiness.wait(has_ended, "the end of the session", seconds=_PATIENCE_S)
 
 
 def kill_at_lock(observer: database.Connection, pid: int, running: Future[Any]) -> None:
     """Kill the session when it waits for a lock, or when `running`, its work, has ended."""
-    while not running.done() and not read_value(observer, "waits", pid=pid):
-        pass
+
+    def waits() -> bool:
+        return running.done() or bool(read_value(observer, "waits", pid=pid))
+
+    readiness.wait(waits, "the work before the lock", seconds=_PATIENCE_S)
     kill(observer, pid)
 
 
