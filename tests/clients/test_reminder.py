@@ -126,7 +126,9 @@ def next_instant(given: Given) -> datetime:
 def expect(world: oracle.World, user: str) -> tuple[int, int | None, int, int] | None:
     """Return the due items, their minutes, the ending streak and the tasks; None if all are 0."""
     today = oracle.day_of(world, user, world.now)
-    work, streak = oracle.workload(world, user), oracle.streak(world, user)
+    (work,), (streak,) = (
+        oracle.compute_field(world, name, user) for name in ("workload", "streak")
+    )
     ending = [
         task
         for task in tasks.of_learner(world, user)
