@@ -42,6 +42,7 @@ SET_ASIDE = """mutation($item: ID!, $aside: Boolean!, $key: ID!) {
 RETRACT = """mutation($event: ID!, $key: ID!) {
   retractEvent(eventId: $event, idempotencyKey: $key) { eventId counted } }"""
 
+_BOTH = pytest.mark.parametrize("world", ["redis", "instance"], indirect=True)
 _numbers = itertools.count()
 
 
@@ -52,15 +53,21 @@ class World:
         self, store: Store, sent: FakePublisher, served: Api, options: dict[str, Any]
     ) -> None:
         self.api, self.sent, self.options = served, sent, options
-        self._url, self.connection = store.url, connect(store.url)
+        self.connection, self._folder = connect(store.url), connect(store.url)
         self.is_folding = True
         self._folding = threading.Lock()
         sent.on_stored = lambda _request: self.fold() if self.is_folding else None
 
     def fold(self) -> None:
         # A wake-up that nobody waits for any longer may fold while the test uses its connection.
-        with self._folding, closing(connect(self._url)) as connection:
-            Projector(connection).catch_up_all()
+        with self._folding:
+            Projector(self._folder).catch_up_all()
+
+    def close(self) -> None:
+        self.is_folding = False
+        with self._folding:
+            self._folder.close()
+        self.connection.close()
 
     def rows(self) -> list[Any]:
         """Return what the mutations have recorded: type, data, time and metadata."""
@@ -158,12 +165,10 @@ def open_world(
         settings.current.cache_clear()
         options = {"redis_url": redis_url, **more}
         served = stack.enter_context(api.serve(url_of(store.url, "query"), **options))
-        world = World(store, sent, served, options)
-        stack.enter_context(closing(world.connection))
-        yield world
+        yield stack.enter_context(closing(World(store, sent, served, options)))
 
 
-@pytest.fixture(params=["redis", "instance"])
+@pytest.fixture(params=["redis", pytest.param("instance", marks=pytest.mark.exhaustive)])
 def world(
     request: pytest.FixtureRequest, store: Store, fake_publisher: FakePublisher, patient_redis: str
 ) -> Iterator[World]:
@@ -173,6 +178,7 @@ def world(
         yield made
 
 
+@_BOTH
 def test_a_goal_and_a_rest_day_are_recorded_counted_and_shown(world: World) -> None:
     user = world.add_learner()
     goal, today = "{ goal { answersPerDay } }", world.today(user)
@@ -405,6 +411,7 @@ def test_all_waits_of_a_request_end_before_its_deadline(
     assert list(data.values()) == [{"counted": False}] * 3
 
 
+@_BOTH
 def test_of_twenty_callers_at_once_two_have_a_rest_day_in_the_week(
     world: World, store: Store
 ) -> None:
@@ -465,6 +472,7 @@ STEPS = st.lists(
 )
 
 
+@_BOTH
 @given(steps=STEPS)
 def test_any_calls_record_each_accepted_event_once(
     world: World, steps: list[tuple[str, int, str, bool]]
@@ -506,7 +514,6 @@ def is_free(today: date, ahead: int, taken: dict[tuple[str, str], int]) -> bool:
     return 0 <= ahead <= 7 and ahead not in days and len(same) < 2
 
 
-@pytest.mark.first_in_gate
 def test_a_learner_records_at_most_sixty_events_an_hour(world: World) -> None:
     def record_too_many() -> list[Any]:
         user = world.add_learner()
@@ -514,7 +521,7 @@ def test_a_learner_records_at_most_sixty_events_an_hour(world: World) -> None:
         assert world.take(user, days[0], "rest")["counted"]
         assert world.take(user, days[0], "refused") == "BAD_USER_INPUT"
         keys = [f"{n}" for n in range(59)]
-        for key in (*keys, *keys):  # a repeated call records nothing new
+        for key in (*keys, *keys[:3]):  # a repeated call records nothing new
             assert "errors" not in world.api.post(BRIEF_GOAL, user, n=1, key=key)
         assert "errors" not in world.api.post(BRIEF_GOAL, world.add_learner(), n=1, key="k")
         return [outcome(world.api.post(BRIEF_GOAL, user, n=1, key="more")) for _ in range(2)]
