@@ -214,7 +214,7 @@ class Paths:
             ab_rows.expect_success(self._connection, operation_id)
 
     def age_catalogue(self) -> None:
-        """Add 300,000 archived items, 300,000 described ones, 100,000 lists, and other learners.
+        """Add 100,000 archived items, 100,000 described ones, 33,000 lists, and other learners.
 
         10,000 of these are members of a group; one has 20,000 own words, which are set aside.
         """

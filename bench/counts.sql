@@ -23,16 +23,16 @@ LIMIT 45;
 -- old items --
 INSERT INTO items (item_id, headword, level, domains, described_at, decided_at, decided_id, in_catalogue)
 SELECT 'an item of the former word list ' || n, 'word', 'A1', '{}', '2020-01-01', '2020-01-01', gen_random_uuid(),
-    n > 300000
-FROM generate_series(1, 600000) AS n;
+    n > 100000
+FROM generate_series(1, 200000) AS n;
 
 -- old sizes --
-INSERT INTO catalogue_sizes VALUES ('pair', '', 'und', '', 0, 300000), ('level', 'A1', 'und', '', 0, 300000),
-    ('scale', 'Scale', '', '', 0, 100000);
+INSERT INTO catalogue_sizes VALUES ('pair', '', 'und', '', 0, 100000), ('level', 'A1', 'und', '', 0, 100000),
+    ('scale', 'Scale', '', '', 0, 33000);
 
 -- old lists --
 INSERT INTO lists (list_id, is_archived, name, scale)
-SELECT 'list ' || n, FALSE, 'List', 'Scale' FROM generate_series(1, 100000) AS n;
+SELECT 'list ' || n, FALSE, 'List', 'Scale' FROM generate_series(1, 33000) AS n;
 
 -- old members --
 INSERT INTO group_members SELECT 'old group', 'member ' || n, '2020-01-01', gen_random_uuid(), TRUE
