@@ -32,7 +32,7 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Serve]:
             limit = f"request_deadlines.limit(timeout_s={timeout_s})"
             text = function_process.edit(name, "request_deadlines.limit()", limit)
             return stack.enter_context(
-                function_process.run(name, {"DATABASE_URL": api.NOWHERE}, text)
+                function_process.run(name, {"DATABASE_URL": api.NOWHERE}, text, forks=True)
             )
 
         yield start

@@ -31,7 +31,7 @@ def test_messages_and_posts_rejected_while_the_disk_is_full_are_recorded_when_se
     filler = small_disk / "filler"
     acknowledged, rejected, statuses = set[str](), list[bytes](), set[int | None]()
     environment = {"DATABASE_URL": small_server.url, "K_SERVICE": "ingest"}  # posts need no token
-    with function_process.run("ingest", environment) as ingest:
+    with function_process.run("ingest", environment, forks=True) as ingest:
 
         def send(body: bytes) -> int | None:
             path = "/events" if body[:1] == b"[" else "/"

@@ -390,7 +390,7 @@ def test_a_body_that_breaks_off_is_answered_in_our_form(store: Store, issuer: Is
 
 
 def test_a_process_checks_the_token_before_it_reads_the_body(store: Store, issuer: Issuer) -> None:
-    with function_process.run("ingest", issuer.environment(store.url)) as function:
+    with function_process.run("ingest", issuer.environment(store.url), forks=True) as function:
         for path, more in ((b"/events", b""), (b"/", b"X-Serverless-Authorization: Bearer x\r\n")):
             with socket.create_connection((HOST, function.port), timeout=10) as connection:
                 head = b"POST %b HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"

@@ -51,7 +51,7 @@ def statuses(port: int, path: bytes, headers: bytes, body: bytes) -> list[int]:
 
 
 def test_ambiguous_framing_is_rejected(store: Store, query_process: FunctionProcess) -> None:
-    with function_process.run("ingest", {"DATABASE_URL": store.url}) as ingest:
+    with function_process.run("ingest", {"DATABASE_URL": store.url}, forks=True) as ingest:
         for port, path in ((ingest.port, b"/"), (query_process.port, b"/graphql")):
             for name, (headers, body) in SMUGGLING.items():
                 assert statuses(port, path, headers, body) in ([400], [501]), (path, name)
@@ -67,7 +67,7 @@ def test_trailers_are_no_headers(store: Store, query_process: FunctionProcess) -
     whole = body + b"\r\n"
     assert statuses(query_process.port, b"/graphql", head + b"\r\n" + token, whole) == [200]
     assert statuses(query_process.port, b"/graphql", head, body + token + b"\r\n\r\n") == [401]
-    with function_process.run("ingest", {"DATABASE_URL": store.url}) as running:
+    with function_process.run("ingest", {"DATABASE_URL": store.url}, forks=True) as running:
         other = b"X-Serverless-Authorization: Bearer x"
         assert statuses(running.port, b"/", head + b"\r\n" + other, whole) == [401]
         assert statuses(running.port, b"/", head, body + other + b"\r\n\r\n") == [204]
