@@ -427,7 +427,6 @@ def test_a_drill_restores_the_last_whole_dump_beside_the_database_and_names_what
     for _ in range(3):
         dumps.run(filled, folder, nobody)
     append(filled, sample_events.lesson("u2", 8))
-    assert drill.run(store.url, folder, NO_LEDGER, nobody).findings == []
     (tmp_path / "000003" / dumps.NAME).unlink()  # killed, or not yet complete
     oldest = tmp_path / "000001" / dumps.NAME
     manifest = oldest.read_bytes()
