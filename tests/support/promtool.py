@@ -43,7 +43,8 @@ def check_moments(
         ],
     }
     file = folder / "tests.yaml"
-    file.write_text(json.dumps({"rule_files": [rules.name], "tests": [test]}))
+    every = {"evaluation_interval": "5m"}
+    file.write_text(json.dumps({"rule_files": [rules.name], "tests": [test], **every}))
     _run(request, "test", "rules", file)
 
 
