@@ -65,7 +65,7 @@ async def open_breaker(database: Database, seconds: float = LONG) -> None:
     """Fail three times, and wait for the probe, which fails, too."""
     await fail(database, 3, seconds)
     while not database._breaker.is_open:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("fault", ["refuses", "hangs", "loses_requests"])

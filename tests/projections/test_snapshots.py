@@ -1,5 +1,6 @@
 """The newest three snapshots of a stream are kept; those with another fingerprint are not used."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -157,6 +158,7 @@ def test_the_swap_of_a_rebuild_waits_for_a_snapshot_that_is_being_taken(
         building = pool.submit(rebuild.run, lambda: store.connect("rebuild"))
         while not model_rows.read_value(watching, "waits for its turn", application="rebuild"):
             assert not building.done(), "the swap did not wait for the snapshot"
+            time.sleep(0.005)
         connection.run("COMMIT")
         building.result()
 

@@ -1,5 +1,6 @@
 """The rows of every read model, as the tables contain them and as the oracle computes them."""
 
+import time
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -46,19 +47,20 @@ def wait_for_lock(observer: database.Connection, pid: int, running: Future[Any])
     """
     while not read_value(observer, "waits", pid=pid):
         assert not running.done(), "the work ended without waiting for a lock"
+        time.sleep(0.002)
 
 
 def kill(observer: database.Connection, pid: int) -> None:
     """End the session, and wait until its locks are released."""
     read_value(observer, "terminate", pid=pid)
     while read_value(observer, "lives", pid=pid):
-        pass
+        time.sleep(0.002)
 
 
 def kill_at_lock(observer: database.Connection, pid: int, running: Future[Any]) -> None:
     """Kill the session when it waits for a lock, or when `running`, its work, has ended."""
     while not running.done() and not read_value(observer, "waits", pid=pid):
-        pass
+        time.sleep(0.002)
     kill(observer, pid)
 
 
