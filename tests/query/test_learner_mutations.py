@@ -42,7 +42,7 @@ SET_ASIDE = """mutation($item: ID!, $aside: Boolean!, $key: ID!) {
 RETRACT = """mutation($event: ID!, $key: ID!) {
   retractEvent(eventId: $event, idempotencyKey: $key) { eventId counted } }"""
 
-_BOTH = pytest.mark.parametrize("world", ["redis", "instance"], indirect=True)  # in the gate, too
+_BOTH = pytest.mark.parametrize("world", ["redis", "instance"], indirect=True)
 _numbers = itertools.count()
 
 

@@ -1,13 +1,13 @@
 """The rows of every read model, as the tables contain them and as the oracle computes them."""
 
 import re
+import time
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from progress.adapters.postgres import database, statements
 from progress.projections.schema import BATCH, REALTIME
-from progress.serve import readiness
 from tests import oracle
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
@@ -60,28 +60,20 @@ def wait_for_lock(observer: database.Connection, pid: int, running: Future[Any])
 
     def waits() -> bool:
         assert not running.done(), "the work ended without waiting for a lock"
-        return bool(read_value(observer, "waits", pid=pid))
-
-    readiness.wait(waits, "the work before the lock", seconds=_PATIENCE_S)
+        time.sleep(0.002)
 
 
 def kill(observer: database.Connection, pid: int) -> None:
     """End the session, and wait until its locks are released."""
     read_value(observer, "terminate", pid=pid)
-
-    def has_ended() -> bool:
-        return not read_value(observer, "lives", pid=pid)
-
-    readiness.wait(has_ended, "the end of the session", seconds=_PATIENCE_S)
+    while read_value(observer, "lives", pid=pid):
+        time.sleep(0.002)
 
 
 def kill_at_lock(observer: database.Connection, pid: int, running: Future[Any]) -> None:
     """Kill the session when it waits for a lock, or when `running`, its work, has ended."""
-
-    def waits() -> bool:
-        return running.done() or bool(read_value(observer, "waits", pid=pid))
-
-    readiness.wait(waits, "the work before the lock", seconds=_PATIENCE_S)
+    while not running.done() and not read_value(observer, "waits", pid=pid):
+        time.sleep(0.002)
     kill(observer, pid)
 
 

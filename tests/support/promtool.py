@@ -43,7 +43,7 @@ def check_moments(
         ],
     }
     file = folder / "tests.yaml"
-    every = {"evaluation_interval": "5m"}  # by default each minute, which takes four times as long
+    every = {"evaluation_interval": "5m"}
     file.write_text(json.dumps({"rule_files": [rules.name], "tests": [test], **every}))
     _run(request, "test", "rules", file)
 

@@ -248,13 +248,9 @@ def test_the_dark_scheme_changes_only_colours_and_shadows() -> None:
     assert [value for value in values.values() if not re.fullmatch("#[0-9a-f]{3,6}", value)] == []
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
-    "screen",
-    [
-        *(SMALLEST, PHONE),
-        *(pytest.param(larger, marks=pytest.mark.exhaustive) for larger in (TABLET, WIDE)),
-    ],
-    ids=["smallest", "phone", "tablet", "wide"],
+    "screen", [SMALLEST, PHONE, TABLET, WIDE], ids=["smallest", "phone", "tablet", "wide"]
 )
 def test_the_layout_stays_when_the_numbers_arrive(visit: Visits, screen: dict[str, Any]) -> None:
     """The scripts arrive after the browser has drawn the frame, as on a slow connection."""
