@@ -88,6 +88,7 @@ async def read_members(
         for number, (done, page) in zip([*places], pages, strict=True):
             assert done == (found[number].done or 0)
             members[number] += map(full, page)
+            assert len(members[number]) < 9  # a page that begins with the last member has no end
             del places[number]
             if page:
                 last = page[-1]
