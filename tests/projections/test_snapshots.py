@@ -16,7 +16,7 @@ from progress.event_store.log import PostgresEventStore
 from progress.projections import batch, projector, rebuild, snapshots
 from progress.projections.snapshots import Policy
 from tests.conftest import Store
-from tests.support import sample_events
+from tests.support import model_rows, sample_events
 from tests.support.stage import append
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -156,11 +156,9 @@ def test_the_swap_of_a_rebuild_waits_for_a_snapshot_that_is_being_taken(
     assert snapshots.take(connection, Policy(event_interval=8)) == 1
     with closing(store.connect()) as watching, ThreadPoolExecutor(1) as pool:
         building = pool.submit(rebuild.run, lambda: store.connect("rebuild"))
-
-        def waits() -> bool:
+        while not model_rows.read_value(watching, "waits for its turn", application="rebuild"):
             assert not building.done(), "the swap did not wait for the snapshot"
             time.sleep(0.005)
-
         connection.run("COMMIT")
         building.result()
 

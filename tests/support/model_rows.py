@@ -11,7 +11,6 @@ from progress.projections.schema import BATCH, REALTIME
 from tests import oracle
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
-_PATIENCE_S = 300
 
 Rows = dict[str, oracle.Rows]
 
@@ -57,8 +56,7 @@ def wait_for_lock(observer: database.Connection, pid: int, running: Future[Any])
 
     Raise AssertionError if `running`, the work of the session, ends first.
     """
-
-    def waits() -> bool:
+    while not read_value(observer, "waits", pid=pid):
         assert not running.done(), "the work ended without waiting for a lock"
         time.sleep(0.002)
 
