@@ -11,6 +11,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from google.pubsub_v1.types import PublishRequest
 from hypothesis import given
@@ -260,7 +261,8 @@ def test_after_a_failure_nothing_is_sent_for_five_seconds(
         publisher.run()
     publisher.pubsub.is_down = False
     shard = model_rows.read_value(connection, "shard", user="ann")
-    assert not publication.publish_shards(publisher.connection, [shard], publisher.settings)
+    served = msgspec.structs.replace(publisher.settings, serve_key="key")  # without a webhook
+    assert not publication.publish_shards(publisher.connection, [shard], served)
     assert "events are published later: not published" in capsys.readouterr().out
     with pytest.raises(PubSubUnavailable, match="less than 5 s ago"):
         publication.publish(publisher.connection, shard, publisher.settings)

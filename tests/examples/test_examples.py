@@ -8,15 +8,17 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from progress import settings
 from progress.serve import ports
 from tests.conftest import skip_without
-from tests.support import cli, folders, node, programs, recent_events
+from tests.support import cli, folders, http_client, node, programs, recent_events
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
@@ -139,7 +141,49 @@ def test_a_learner_sets_a_goal_and_corrects_an_answer_and_a_teacher_sees_both_un
         assert next(lines) == "{'current': 1, 'activeToday': True}\n"
         assert run(environment, "erase.py", "fay") == "SUCCEEDED \n"
         assert "{'current': 0, 'activeToday': False}\n" in lines
-    assert run(environment, "group.py") == ""
+    assert "'fay'" not in run(environment, "group.py")
+
+
+MEMBER = """query ($id: ID!, $from: Date!, $to: Date!, $weekAgo: DateTime!) {
+  learner(userId: $id) { id userProgress { displayName } streak { current }
+    weeklyStats(from: $from, to: $to, zeroFill: true) { answers }
+    tasks { edges { node { known items } } } }
+  then: learner(userId: $id, asOf: $weekAgo) { streak { current } }
+  group(groupId: "class-1") { hardestItems { headword accuracyRate } } }"""
+
+
+@pytest.mark.exhaustive
+def test_a_report_has_the_numbers_of_each_member(environment: dict[str, str]) -> None:
+    draw = [*cli.COMMAND, "demo", "--class", "--learners", "9"]
+    programs.run(draw, environment, folder=REPOSITORY)
+    publish(environment, [recent_events.of("LearnerJoinedGroup", "a&b", 0, group_id="class-1")])
+    run(environment, "progress batch")
+    headers = http_client.headers(environment["TEACHER_TOKEN"])
+    port, (*bash, text) = urlsplit(environment["QUERY_URL"]).port or 0, command("report.py")
+
+    def print_and_ask() -> tuple[list[str], list[dict[str, Any]]]:
+        texts = ([*bash, text.replace(" en", f" {language}")] for language in ("en", "ja"))
+        mails = [programs.run(each, environment, folder=REPOSITORY) for each in texts]
+        now = datetime.now(UTC)
+        first, last = (now - timedelta(now.weekday() + days) for days in (14, 1))
+        week_ago = f"{now - timedelta(7):%FT%TZ}"
+        when = {"from": f"{first:%F}", "to": f"{last:%F}", "weekAgo": week_ago}
+        ids = [f"learner-{n:03}" for n in range(1, 10)]
+        return mails, [http_client.ask(port, headers, MEMBER, id=each, **when) for each in ids]
+
+    (mail, japanese), answers = recent_events.ask_within(3_600, print_and_ask)
+    assert re.findall(r"\d+", mail) == re.findall(r"\d+", japanese)
+    assert "- a&amp;b: 0 (0) answers" in mail
+    for found in answers:
+        member, then = found["learner"], found["then"]["streak"]["current"]
+        name = member["userProgress"]["displayName"] or member["id"]
+        before, last = (week["answers"] for week in member["weeklyStats"])
+        assert f"\n- {name}: {last} ({before}) answers" in mail
+        assert (then > member["streak"]["current"]) == (f"\n- {name}: {then}\n" in mail)
+        ((known, items),) = (edge["node"].values() for edge in member["tasks"]["edges"])
+        assert (known < items) == (f"\n- {name}: {known}/{items}\n" in mail)
+        for item in found["group"]["hardestItems"]:
+            assert f"\n- {item['headword']}: {item['accuracyRate']:.0%}\n" in mail
 
 
 @pytest.mark.exhaustive

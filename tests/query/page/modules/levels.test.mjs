@@ -129,9 +129,11 @@ for (const [said, current, ...levels] of [
 }
 
 test('each number of a level but 0 opens its words, and a bar is of all of them', async () => {
-  const { chooseLanguage, howFar } = await page('how_far', 'languages');
+  const { chooseLanguage, howFar, shareOf } = await page('how_far', 'languages');
   chooseLanguage('de');
   const data = ofLevels([[3, 10], [40, 0]], 40);
+  const totals = [null, 0].map((catalogueItems) => shareOf({ ...data.levels[0], catalogueItems }, 'ann')[1].textContent);
+  assert.deepEqual(totals, ['3 of 3 studied; the catalogue has no total', '3 of 0 (3%)']);
   const milestones = [-1, 0, 1].map((ahead) => ({ node: { kind: 'STREAK', value: 3, reachedOn: dayIn(ahead) } }));
   const rows = [{ ...data.levels[0], level: undefined, id: 'n5', name: 'N5' }];
   const show = (scale) => howFar({ ...data, milestones: { edges: milestones } }, { scales: [{ name: 'S', rows }], scale });
@@ -147,7 +149,7 @@ test('each number of a level but 0 opens its words, and a bar is of all of them'
 
 // How many days ago the newest word of A1, A2, … was mastered; on the other days, it was words of no level.
 for (const [last, others, level] of [
-  [[90, null, 40], [], 'B1'], [[40, null, 90], [800], 'A1'], [[null, 35, 35], [], 'A2'], [[90, 70, 90, 70], [], 'A2'],
+  [[90, null, 40], [], 'B1'], [[40, null, 90], [731], 'A1'], [[null, 35, 35], [], 'A2'], [[90, 70, 90, 70], [], 'A2'],
   [[200, null, 60], [-1, 30, 31, 33], 'B1'], [[900, 900], [40], 'A1'],
 ]) {
   test(`one request finds the level of the word mastered last: ${last}`, async () => {
@@ -183,6 +185,7 @@ test('skills are named only if they differ and have enough answers', async () =>
     const note = skills({ levels: [], skills: domains, learners: 3 }).tags('p')[0];
     const named = [card, note].map((one) => one?.textContent.match(/Reading|train: [^.]*/)?.[0]);
     assert.deepEqual(named, expected);
+    if (card) assert.equal(cells(card.tags('tr'))[1].at(-1), `${Math.round(100 * right)}%`);
   }
 });
 

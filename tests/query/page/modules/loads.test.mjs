@@ -42,6 +42,17 @@ test('loads follow their table', async () => {
   assert.deepEqual(failed, ['away']);
 });
 
+test('a view that is left waits for nothing', async () => {
+  const { arriving, leaveArriving } = await page('loads');
+  const marks = [];
+  document.documentElement.toggleAttribute = (_, isOn) => marks.push(isOn);
+  let end;
+  const part = arriving(new Promise((done) => { end = done; }));
+  leaveArriving();
+  end('late');
+  assert.deepEqual([await part, marks], ['late', [true, false, false]]);
+});
+
 test('a stream is parsed for any chunk size', async () => {
   const { results } = await page('events_stream');
   const events = ['{"a":1}', '"日本"'].map((data) => `event: next\ndata: ${data}\n\n`);
