@@ -385,6 +385,7 @@ WORDS_OF_FILES = [
     ("a.txt", "item_id;position\nx;2.00\n", {"x": {"position": 2}}),
     ("a.csv", 'item_id,position\n7.0,\n"b, c",\n"""d"" e",\n', {"7": {}, "b, c": {}, '"d" e': {}}),
     ("a.txt", "#separator:tab\n#html:true\n#guid column:1\ng\t<b>が</b>\tx\n", {"が": {}}),
+    ("a.txt", "#separator:\t\n#guid column:1\ng\tが\n", {"が": {}}),
     ("a.txt", "#separator:Comma\n#columns:a,headword\nx,か\u3099\n", {"が": {}}),
     ("a.txt", "か\u3099\nが\n", {"が": {}}),
     ("a.txt", "headword\tx\nが\t1\n", {"が": {}}),

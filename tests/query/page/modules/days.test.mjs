@@ -214,7 +214,7 @@ for (const [day, time, newest, answers] of [
       ({ start, answers: 10 * (index + 1), activeMembers: 1, accuracyRate: 1 }));
     const group = { weeks, members: 1, itemsFading: [], knowledge: { items: 0, expected: 0 }, tasks: { edges: [] },
       hardestItems: [{ itemId: 'i', learners: 3, answers: 18, accuracyRate: 0.86 }] };
-    const node = { userId: 'ann', riskReasons: [], weeks };
+    const node = { userId: 'ann', riskReasons: [], weeks, answersLast7Days: 3, accuracyLast7Days: 0 };
     const learners = { totalCount: 1, pageInfo: { hasNextPage: false }, edges: [{ node }] };
     const lists = []; // the variables of each query of the list of learners
     answerWith(({ query, variables }) => {
@@ -226,11 +226,12 @@ for (const [day, time, newest, answers] of [
     const view = new Shown(new Element('main'), 'g', new URLSearchParams(day ? { on: day } : ''), { named() {} });
     await view.naming;
     assert.equal(view.problem ?? null, null);
-    const [trend, hardest] = ['trend', 'hardest'].map((key) => h('main', null, view.sections()).find(key));
+    const [trend, hardest, list] = ['trend', 'hardest', 'learners'].map((key) => h('main', null, view.sections()).find(key));
     assert.equal(trend.tags('tbody')[0].children.at(-1).children[0].textContent, newest);
     assert.equal(trend.tags('p')[0].textContent,
       `The last whole week has ${answers} answers: +10 against the week before.`);
     assert.match(hardest.textContent, /^Hardest wordsNo word is hard/); // 86% are right
+    assert.match(list.textContent, /ann.*30%/); // of three answers, none is right
     const asOf = day && `${dayAfter(day, 1)}T03:59:59.999999Z`; // the end of the members' day
     for (const [range, since, days] of [
       [{}, null, 7], [{ weeks: 4 }, '2024-02-19', null], [{ weeks: 1, since: '2024-03-01' }, '2024-03-01', null],

@@ -94,6 +94,22 @@ test('a view loaded once follows the clock while somebody looks', async () => {
   assert.deepEqual(shown, ['1 minute ago', '1 minute ago', '2 minutes ago']);
 });
 
+for (const language of ['fr', 'de']) {
+  test(`what was asked for French is added to a page in French only: ${language}`, async () => {
+    const { Learner } = await page('learner');
+    let respond;
+    answerWith(() => new Promise((done) => { respond = done; }));
+    const view = {
+      data: { language: 'fr' }, more: {}, closing: new AbortController(), draw() { this.drawn = this.data.extra; } };
+    const added = Learner.prototype.add.call(view, 'query', {});
+    await until(() => respond);
+    view.data = { language };
+    respond({ extra: 1 });
+    await added;
+    assert.deepEqual([view.more.extra, view.drawn], language === 'fr' ? [1, 1] : [undefined, undefined]);
+  });
+}
+
 test('a late response is not shown as the list of another filter', async () => {
   const { ItemList } = await page('item_list');
   Object.assign(globalThis, { location: { hash: '#/items' }, history: { pushState() {} } });
