@@ -3,7 +3,7 @@
 -- findings --
 -- The sample (the newest 10,000 events, of the last seven days): its size and the recorded time of its oldest event, in
 -- a row without a kind. Then the findings, in the order of the kinds: how many there are, and the recorded time and the
--- id of the newest event. `types` are the declared types. The cost depends on the sample, not on the log.
+-- id of the newest event. `declared` are the declared types. The cost depends on the sample, not on the log.
 WITH newest AS MATERIALIZED (
     SELECT * FROM event_store.events ORDER BY global_position DESC LIMIT 10000
 ), sample AS MATERIALIZED (
@@ -30,14 +30,14 @@ WITH newest AS MATERIALIZED (
 ), found (number, kind, name, count, place) AS (
     (SELECT 1, 'UNDECLARED_TYPE', event_type, count(*), max(place)
     FROM counted
-    WHERE event_type <> ALL (CAST(:types AS text[]))
+    WHERE event_type <> ALL (CAST(:declared AS text[]))
     GROUP BY event_type
     ORDER BY count(*) DESC, event_type
     LIMIT 20)
     UNION ALL
     SELECT 2, 'REFUSED_BY_DECLARATION', event_type, count(*), max(place)
     FROM counted
-    WHERE event_type = ANY (:types) AND kind IS NULL
+    WHERE event_type = ANY (:declared) AND kind IS NULL
     GROUP BY event_type
     UNION ALL
     SELECT 3, 'UNDESCRIBED_ITEM', NULL, count(*), max(place)

@@ -111,8 +111,10 @@ async def get_arrivals(reader: Reader, *, at: datetime) -> list[Arrivals]:
 
 
 async def get_intake(reader: Reader, *, at: datetime) -> Intake:
-    types = intake.declared_types()
-    return intake.from_rows(await reader.fetch("query/intake", "findings", now=at, types=types))
+    declared = intake.declared_types()
+    return intake.from_rows(
+        await reader.fetch("query/intake", "findings", now=at, declared=declared)
+    )
 
 
 async def get_recorded_event(
