@@ -127,11 +127,11 @@ class Draw:
     def twice(self, user: str, events: list[Envelope]) -> Iterator[Envelope]:
         yield from events
         for one in events[2:7]:
-            for seconds in (1.9, -2, 2.1):
+            kinds = ("CorrectAnswerGiven", "IncorrectAnswerGiven", one["event_type"])
+            for seconds, kind in itertools.product((1.9, -2, 2.1), kinds):
                 at = datetime.fromisoformat(one["occurred_at"]) + timedelta(seconds=seconds)
-                again = self.event(
-                    one["event_type"], own=True, **one["data"] | {"response_time_ms": None}
-                )
+                untimed = {**one["data"], "response_time_ms": None}
+                again = self.event(kind, own=True, **untimed)
                 yield again | {"occurred_at": at.isoformat()}
 
     def alike_learners(self, user: str, events: list[Envelope]) -> Iterator[Envelope]:
@@ -226,7 +226,7 @@ def test_near_each_limit_the_findings_are_the_oracle_s(
     stage: Stage, fetch: QueryClient, seed: int
 ) -> None:
     draw = Draw(seed, spread=1)
-    some = draw.random.sample(ALL, 4)
+    some = [IntakeKind.TIME_IN_SECONDS, *draw.random.sample(ALL, 3)]
     old = [draw.event("ItemPublished", item_id="i1", headword="one"), draw.event("TooOld")]
     record(stage, old, timedelta(days=7, seconds=draw.random.randint(0, 1)))
     events = [one for kind in some for one in draw.plant(kind)]
