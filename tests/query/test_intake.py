@@ -231,7 +231,17 @@ def test_near_each_limit_the_findings_are_the_oracle_s(
     record(stage, old, timedelta(days=7, seconds=draw.random.randint(0, 1)))
     events = [one for kind in some for one in draw.plant(kind)]
     if seed % 2:
-        events = [event | {OWN: not event[OWN]} for event in events]
+        events += [one | {OWN: not one[OWN]} for one in draw.plant(IntakeKind.TIME_IN_SECONDS)]
+    learners = {
+        event["data"]["session_id"]: event["data"]["user_id"]
+        for event in events
+        if event["event_type"] == "SessionStarted"
+    }
+    for event in [*events]:
+        user = learners.get(event["data"].get("session_id"))
+        if user and draw.random.random() < seed / 200:
+            named = {"user_id": user, "retracted_event_id": event["event_id"]}
+            events.append(draw.event("EventRetracted", **named))
     record(stage, events, timedelta(minutes=59 + 2 * draw.random.randint(0, 1)))
     check(stage, fetch)
 
