@@ -14,6 +14,7 @@ from bench import (
     folds,
     imports,
     ingest,
+    intake,
     server,
     starts,
     visible,
@@ -28,6 +29,7 @@ ROWS: dict[str, Row] = {
     "ingest": ingest.measure_load,
     "import": imports.measure_import,
     "starts": starts.compare_with_empty,
+    "intake": intake.compare_logs,
     "visible": visible.measure_visible,
     "first view": first_view.measure_first_view,
 }

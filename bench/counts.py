@@ -71,6 +71,7 @@ _FOLD = (
 )
 _REQUEST = ("Python calls", "Redis commands", "Redis bytes in", "Redis bytes out")
 # What depends on the catalogue's items, but not on how many others it has.
+_INTAKE = "{ intake { events findings { kind count example } } }"
 _OF_ITEMS = """query Items($from: Date!, $to: Date!) {
     workload { due } dueForecast { items } languages { itemsStudied } knowledge { fading }
     due: itemStats(filter: DUE) { totalCount } level: itemStats(level: UNKNOWN) { totalCount }
@@ -324,6 +325,9 @@ def _count_requests(paths: Paths, store: Store, meter: Meter) -> Iterator[tuple[
         works = paths.ask(served, _OF_ITEMS, [years] * (_FEW + 1), **no_cache)
         works[0]()
         yield "fields of items", meter.count(kinds[1:2], works[1:])
+        findings = paths.ask(served, _INTAKE, [years] * (_FEW + 1), roles="support", **no_cache)
+        findings[0]()
+        yield "findings of senders", meter.count(kinds[1:2], findings[1:])
         paths.age_catalogue()
         works[0]()
         yield "fields of items in an old catalogue", meter.count(kinds[1:2], works[1:])

@@ -26,8 +26,9 @@ from progress.archive import manifests
 from progress.cli import connections, maintenance, schedule
 from progress.cli.shared_options import AsJson
 from progress.errors import ProgressError, SettingsError, StackError, TableLocked
-from progress.event_store import dead_letters
+from progress.event_store import dead_letters, intake
 from progress.event_store.dead_letter_record import DeadLetterKind
+from progress.event_store.intake import IntakeKind
 from progress.projections import schema
 from progress.recovery import checks, dumps, shard_locks
 from progress.recovery.checks import Finding
@@ -52,10 +53,14 @@ class Part(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class Advice(Finding, frozen=True):
+    """A finding that is the sender's to mend, and by itself does not make the exit code 1."""
+
+
 def doctor(as_json: AsJson = False) -> None:
     """Look at everything at once; exit with 1 if something needs a person."""
     parts = look()
-    findings = [finding for part in parts for finding in part.findings]
+    findings = _urgent(parts)
     if as_json:
         terminal.print_json({"healthy": not findings, "parts": parts})
     else:
@@ -64,16 +69,21 @@ def doctor(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
+def _urgent(parts: list[Part]) -> list[Finding]:
+    return [one for part in parts for one in part.findings if not isinstance(one, Advice)]
+
+
 def _show(parts: list[Part]) -> None:
     console = Console()
     table = Table("", "", Column("", overflow="fold"), box=None, show_header=False)
     for part in parts:
-        table.add_row("LOOK" if part.findings else "ok", part.name, part.found)
+        word = "LOOK" if _urgent([part]) else "note" if part.findings else "ok"
+        table.add_row(word, part.name, part.found)
     console.print(table)
-    findings = [finding for part in parts for finding in part.findings]
-    for finding in findings:
-        console.print(f"LOOK  {finding.found}: {finding.do}", soft_wrap=True)
-    count = len(findings)
+    for finding in (finding for part in parts for finding in part.findings):
+        word = "note" if isinstance(finding, Advice) else "LOOK"
+        console.print(f"{word}  {finding.found}: {finding.do}", soft_wrap=True)
+    count = len(_urgent(parts))
     things = f"{count} {'thing needs' if count == 1 else 'things need'}"
     console.print(f"{things if count else 'Nothing needs'} a person.")
 
@@ -154,6 +164,77 @@ def _look_at_catalogue() -> tuple[str, list[Finding]]:
     ]
     most = max((count for _, count in kinds), default=0)
     return f"at most {most:,} kinds of items in a language", findings
+
+
+def _look_at_intake() -> tuple[str, list[Finding]]:
+    """Look for what senders send and what does not count, or counts wrongly."""
+    with _open() as connection:
+        if not schema.exists(connection, schema.schema_name()):
+            return "unknown", []
+        schema.set_search_path(connection)
+        asked = {"now": datetime.now(UTC), "declared": intake.declared_types()}
+        found = intake.from_rows(database.run(connection, "query/intake", "findings", **asked))
+    findings: list[Finding] = []
+    for each in found.findings:
+        means, do = _INTAKE[each.kind]
+        name = each.name or "other senders"
+        meant = f"send {each.meant}" if each.meant else "declare it, or correct the name"
+        said = means.format(count=f"{each.count:,}", name=name)
+        findings.append(Advice(f"{said} (such as {each.example})", do.format(meant=meant)))
+    return f"{found.events:,} events of seven days, {len(findings)} findings", findings
+
+
+# What each finding means, and what to do.
+_INTAKE = {
+    IntakeKind.UNDECLARED_TYPE: (
+        "{count} events of the type {name}, which is not declared, count nowhere",
+        "{meant}",
+    ),
+    IntakeKind.REFUSED_BY_DECLARATION: (
+        "{count} events of the type {name} do not count: its declaration rejects them",
+        "correct the fields (docs/events.md), and send them with new ids",
+    ),
+    IntakeKind.UNDESCRIBED_ITEM: (
+        "{count} items have answers or reviews, and no description",
+        "publish ItemPublished for each, with the item_id of the answers",
+    ),
+    IntakeKind.NO_ZONE: (
+        "{count} learners have no time zone, so that their days are those of UTC",
+        "send UserPreferencesChanged with timezone; a zone UTC that is set is not counted",
+    ),
+    IntakeKind.NO_REVIEW: (
+        "{count} learners have 20 answers or more and no review: nothing of theirs falls due",
+        "send ReviewProcessed after each answer, or CardReviewed in its place",
+    ),
+    IntakeKind.SESSION_WITHOUT_ANSWERS: (
+        "{count} sessions were completed without an answer",
+        "send the answers with the session_id of their session",
+    ),
+    IntakeKind.ONE_INSTANT: (
+        "{count} answers share their time with nine others of the learner or more",
+        "send the time of each answer in occurred_at, not the time of sending",
+    ),
+    IntakeKind.TIME_IN_SECONDS: (
+        "{count} answers of {name} took less than 100 ms, as nearly all of theirs",
+        "send milliseconds, not seconds",
+    ),
+    IntakeKind.TWICE: (
+        "{count} answers were sent by the learner's device and by another sender",
+        "let one of the two send, or give both the same event_id",
+    ),
+    IntakeKind.ALIKE_LEARNERS: (
+        "{count} ids of learners differ from another in case or outer white space only",
+        "send one form of the id; erase or keep the others",
+    ),
+    IntakeKind.NO_EFFECT: (
+        "{count} retractions take no effect",
+        "name the event_id of an event of the same learner that can be retracted, once",
+    ),
+    IntakeKind.PENDING: (
+        "{count} events have waited for their session for an hour or more",
+        "send its SessionStarted, or user_id in each event",
+    ),
+}
 
 
 def _look_at_roles() -> tuple[str, list[Finding]]:
@@ -368,6 +449,7 @@ PARTS: dict[str, Callable[[], tuple[str, list[Finding]]]] = {
     "disk": _look_at_disk,
     "roles": _look_at_roles,
     "catalogue": _look_at_catalogue,
+    "intake": _look_at_intake,
     "shards": _look_at_shards,  # the cause of what is behind comes first
     "status": _look_at_status,
     _OUT: _look_at_publication,

@@ -2,7 +2,23 @@
 
 -- list_events --
 -- The events of a learner's stream before a given version, newest first: a RecordedEvent as JSON in each row.
-SELECT json_build_object(
+SELECT {query/audit_trail as_json}
+FROM events e
+WHERE stream_id = 'learner-' || CAST(:user_id AS text)
+  AND stream_version < coalesce(CAST(:before AS bigint), 9223372036854775807)
+  AND (CAST(:types AS text[]) IS NULL OR event_type = ANY (:types))
+ORDER BY stream_version DESC
+LIMIT CAST(:first AS bigint);
+
+-- event --
+-- The recorded event with this id, whosesoever.
+SELECT {query/audit_trail as_json}
+FROM events e
+WHERE e.event_id = event_store.event_uuid(:event_id)
+  AND (CAST(:types AS text[]) IS NULL OR e.event_type = ANY (:types));
+
+-- as_json --
+json_build_object(
     'event_id', event_id,
     'stream_id', stream_id,
     'stream_version', stream_version,
@@ -16,12 +32,6 @@ SELECT json_build_object(
     'source_id', metadata ->> 'source_id',
     'occurred_at', occurred_at,
     'recorded_at', created_at)
-FROM events e
-WHERE stream_id = 'learner-' || CAST(:user_id AS text)
-  AND stream_version < coalesce(CAST(:before AS bigint), 9223372036854775807)
-  AND (CAST(:types AS text[]) IS NULL OR event_type = ANY (:types))
-ORDER BY stream_version DESC
-LIMIT CAST(:first AS bigint);
 
 -- own posts --
 -- Whether one of the newest 1,000 events of a learner was posted with the learner's own token, and how many posts were

@@ -67,6 +67,16 @@ def test_a_first_run_records_each_event_once(stack: Stack, first: list[str]) -> 
     assert counts(stack) == expected_counts()
 
 
+def test_nothing_of_the_demo_counts_wrongly(stack: Stack, first: list[str]) -> None:
+    (intake,) = (
+        part
+        for part in json.loads(stack.progress("doctor", "--json"))["parts"]
+        if part["name"] == "intake"
+    )
+    assert intake["findings"] == []
+    assert not intake["found"].startswith("0 events")
+
+
 def test_the_demo_shows_the_known_facts_of_the_review_log(first: list[str]) -> None:
     shown = "\n".join(first)
     for fact in (

@@ -220,6 +220,21 @@ def test_a_language_in_which_each_word_has_a_kind_of_its_own_needs_a_person(
             rows_by_hand.insert(connection, "items", {"item_id": "no kind", "language": "en"})
 
 
+def test_what_a_sender_should_mend_is_a_note_that_needs_nobody(
+    store: Store, connection: Connection
+) -> None:
+    typed = sample_events.envelope("GoalSett", {"user_id": "ann"}, at=sample_events.BEGIN)
+    stage.append(connection, [typed])
+    answer = cli.expect_success(cli.progress(store.url, "doctor"))
+    (note,) = (line for line in answer.splitlines() if line.startswith("note  "))
+    assert "1 events of the type GoalSett, which is not declared, count nowhere" in note
+    assert note.endswith(f"(such as {typed['event_id']}): send GoalSet")
+    assert "Nothing needs a person." in answer
+    report = json.loads(cli.expect_success(cli.progress(store.url, "doctor", "--json")))
+    (found,) = (part["findings"] for part in report["parts"] if part["name"] == "intake")
+    assert (report["healthy"], len(found)) == (True, 1)
+
+
 def test_a_session_that_keeps_a_shard_is_named(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

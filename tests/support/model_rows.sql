@@ -164,7 +164,8 @@ SELECT event_id, event_type AS type, event_data AS data, occurred_at, created_at
     CASE WHEN starts_with(stream_id, 'learner-') THEN substr(stream_id, 9) END AS user_id,
     coalesce(event_data ->> 'user_id', metadata ->> 'user_id') IS NOT NULL AS names_learner
 FROM event_store.events
-WHERE global_position NOT IN (SELECT global_position FROM poisoned_events);
+WHERE global_position NOT IN (SELECT global_position FROM poisoned_events)
+ORDER BY global_position;
 
 -- pending --
 SELECT count(*) FROM event_store.pending;

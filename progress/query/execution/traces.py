@@ -15,10 +15,14 @@ from progress.query.graphql.whose import Whose
 
 async def write(asked: Sequence[RequestedField], context: Context, result: ExecutionResult) -> None:
     """Write who reads the result of these fields; raise Unavailable if this is impossible."""
-    if not context.noted and not any(field.learner for field in asked):
+    if not (context.noted or context.noted_trails or any(field.learner for field in asked)):
         return  # as most requests: about the caller
-    named: dict[Whose, set[str]] = {Whose.LEARNER: {*context.noted}, Whose.TRAIL: set()}
+    named: dict[Whose, set[str]] = {
+        Whose.LEARNER: {*context.noted},
+        Whose.TRAIL: {*context.noted_trails},
+    }
     context.noted.clear()
+    context.noted_trails.clear()
     for field in asked:
         planned = field.planned
         learners = named.get(planned.whose) if planned.is_answer else None

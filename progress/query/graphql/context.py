@@ -44,6 +44,7 @@ class Context(msgspec.Struct, frozen=True, dict=True):
     events: EventRecorder | None = None  # Set only over HTTP.
     members: set[str] = set()  # Learners whose group membership this request has checked.
     noted: set[str] = set()  # Learners whose data resolvers have returned, see `note`.
+    noted_trails: set[str] = set()  # Learners whose recorded events they have returned.
 
     @functools.cached_property
     def since(self) -> "DataLoader[_Since, groups.LearnerSince]":

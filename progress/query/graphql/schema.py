@@ -19,10 +19,12 @@ from strawberry.types import get_object_definition
 from strawberry.types.nodes import SelectedField, Selection
 from strawberry.utils.str_converters import to_camel_case
 
+from progress import auth
 from progress.adapters.cloud_scheduler import Schedule
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.errors import BadInput
 from progress.event_store.dead_letter_record import DeadLetterKind
+from progress.event_store.intake import Intake
 from progress.operations.records import Operation
 from progress.query.cache.keys import CachePolicy
 from progress.query.graphql import arguments, descriptions, pagination, types
@@ -54,6 +56,7 @@ class Cost(NamedTuple):
 
 
 _DEFAULT_COST = Cost()
+_LEARNER = "learner-"  # begins the name of a learner's stream
 _SLIPPED = 45  # It reads the reviews of the items that lapsed.
 _DEFAULT_POLICY = CachePolicy(15)
 
@@ -421,6 +424,12 @@ declare_query(rows.scales, cache=None, cost=Cost(10, entries=100))
 declare_query(rows.item_lists, cache=None, cost=Cost(2, entries=50))
 
 
+@declare(types.type_of(Intake), Whose.NOBODY, cost=Cost(60, entries=60))
+async def intake(info: Info) -> Intake:
+    info.context.check_support()
+    return await administration.get_intake(info.context.queries.reader, at=info.context.at)
+
+
 @declare(types.LearnerTaskConnection, Whose.LEARNER, cost=Cost(100))
 async def tasks(
     info: Info,
@@ -621,20 +630,41 @@ async def item_difficulty(
 )
 async def events(
     info: Info,
+    *,
     user_id: ID | None = UNSET,
     types: list[str] | None = UNSET,
+    event_id: ID | None = UNSET,
     first: int | None = 50,
     after: str | None = UNSET,
 ) -> pagination.Page:
+    names = arguments.parse_event_types(types if isinstance(types, list) else None)
+    if event_id:
+        return await _find_event(info, event_id, names, alone=not (user_id or after))
     learner = await info.context.resolve_learner(user_id, "audit trail")
     size = arguments.parse_page_size(first)
     events = await info.context.queries.get_recorded_events(
         learner,
         first=size + 1,
-        types=arguments.parse_event_types(types if isinstance(types, list) else None),
+        types=names,
         before_version=pagination.decode_number(after),
     )
     return pagination.build_keyed_page(events, after, size, lambda event: event.stream_version)
+
+
+async def _find_event(
+    info: Info, event_id: str, types: list[str] | None, *, alone: bool
+) -> pagination.Page:
+    """Return a page of the one event of this id; it leaves the trace of its learner's trail."""
+    info.context.check_support()
+    if not alone:
+        raise BadInput("eventId: expected neither userId nor after beside it")
+    found = await administration.get_recorded_event(
+        info.context.queries.reader, auth.parse_id("eventId", event_id), types
+    )
+    for event in found:
+        if event.stream_id.startswith(_LEARNER):
+            info.context.noted_trails.add(event.stream_id.removeprefix(_LEARNER))
+    return pagination.build_keyed_page(found, None, 1, lambda event: event.stream_version)
 
 
 declare_query(rows.own_posts, cache=None)

@@ -13,7 +13,7 @@ from strawberry.types.field import StrawberryField
 
 from progress.adapters import request_scope
 from progress.adapters.pubsub import undelivered
-from progress.event_store import callers
+from progress.event_store import callers, intake
 from progress.event_store import dead_letter_record as dead_letters
 from progress.operations import export_files
 from progress.operations import records as operations
@@ -80,7 +80,7 @@ def _make(name: str, fields: Mapping[str, object]) -> Any:
 for _enum in (
     *(rows.Mastery, rows.Domain, rows.CefrLevel, rows.PeriodLength, rows.LagStatus),
     *(rows.ItemFilter, rows.ItemOrder, rows.MilestoneKind),
-    *(groups.LearnerOrder, groups.RiskReason, dead_letters.DeadLetterKind),
+    *(groups.LearnerOrder, groups.RiskReason, dead_letters.DeadLetterKind, intake.IntakeKind),
     *(operations.OperationKind, operations.OperationState),
     *(export_files.StatisticsTable, export_files.FileFormat),
 ):
@@ -90,6 +90,7 @@ UserProgress = type_of(rows.UserProgress, id_field="user_id")
 ItemStats = type_of(rows.ItemStats, id_field="item_id")
 Streak = type_of(rows.Streak)
 RecordedEvent = type_of(rows.RecordedEvent, id_field="event_id")
+IntakeFinding = type_of(intake.IntakeFinding, id_field="example")
 
 
 @strawberry.type

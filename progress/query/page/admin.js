@@ -5,6 +5,7 @@ import { runQuery } from './api.js';
 import { h } from './dom.js';
 import { KINDS, confirm, deadLetters, selectedIds } from './dead_letters.js';
 import { t } from './i18n.js';
+import { EXAMPLE, senders } from './intake.js';
 import { OPERATION, hasEnded, kindOf } from './operation.js';
 import { operations, replayOutcome } from './operations.js';
 import { View } from './problems.js';
@@ -12,7 +13,7 @@ import { arrivals, glance, lag, schedules, undelivered } from './system_state.js
 import { Subscription } from './stream.js';
 
 const QUERY = `query Administration($kind: DeadLetterKind, $reason: String, $first: Int, $after: String,
-    $isOlder: Boolean!) {
+    $isOlder: Boolean!, $isFirst: Boolean!) {
   projections: projectionStatus { name eventsBehind secondsBehind status updatedAt }
   reasons: deadLetterReasons { kind reason count newest }
   letters: deadLetters(kind: $kind, reason: $reason, first: $first) {
@@ -25,6 +26,7 @@ const QUERY = `query Administration($kind: DeadLetterKind, $reason: String, $fir
   release { migrating otherVersions }
   undelivered { subscription messages }
   arrivals { start events deadLetters }
+  intake @include(if: $isFirst) { events findings { kind name meant count example } }
   latest: operations(first: 10) { edges { node { ${OPERATION} } } pageInfo { hasNextPage endCursor } }
   page: operations(first: 10, after: $after) @include(if: $isOlder) {
     edges { node { ${OPERATION} } }
@@ -65,6 +67,7 @@ export class Administration extends View {
     super(element, shell, { error: null, sessions: undefined });
     const kind = KINDS.includes(parameters.get('kind')) ? parameters.get('kind') : null;
     this.view = { kind, reason: parameters.get('reason'), first: PAGE_SIZE, selected: new Set(), cursors: [] };
+    this.examples = {}; // events that findings name, once they are asked for
     this.keys = {}; // idempotency keys of the mutations that are not known to be accepted
     this.subscriptions = new Map();
     this.listen();
@@ -84,7 +87,7 @@ export class Administration extends View {
     this.isWaiting = true;
     const looked = this.look();
     try {
-      const older = { after: cursors.at(-1), isOlder: cursors.length > 0 };
+      const older = { after: cursors.at(-1), isOlder: cursors.length > 0, isFirst: !this.data };
       const { data } = await runQuery(QUERY, { kind, reason, first, ...older });
       if (!isOutdated()) this.update(data);
     } catch (problem) {
@@ -114,6 +117,7 @@ export class Administration extends View {
   update({ letters, latest, page, ...rest }) {
     const nodes = ({ edges }) => edges.map((edge) => edge.node);
     const { pageInfo } = page ?? latest;
+    this.intake ??= rest.intake;
     this.data = { ...rest, letters, operations: nodes(latest), page: page && nodes(page), pageInfo };
     const shown = new Set(letters.edges.map((edge) => edge.node.id));
     for (const id of this.view.selected) if (!shown.has(id)) this.view.selected.delete(id);
@@ -154,7 +158,8 @@ export class Administration extends View {
     return [
       h('div', { class: 'stacks', 'data-key': 'stacks' },
         h('div', { class: 'stack' },
-          lag(projections), shardList(shards, this.sessions), arrivals(hours), undelivered(this.data.undelivered)),
+          lag(projections), shardList(shards, this.sessions), arrivals(hours), undelivered(this.data.undelivered),
+          senders(this.intake, this.examples)),
         h('div', { class: 'stack' },
           operations((cursors.length && page) || latest, pageInfo, cursors.length), schedules(this.data.schedules))),
       deadLetters(letters, reasons, this.view),
@@ -252,6 +257,7 @@ export class Administration extends View {
       cancel: () => this.changeOperation('cancel', button.dataset.id),
       retry: () => this.changeOperation('retry', button.dataset.id),
       download: () => this.download(button.dataset.id),
+      example: () => this.showExample(button.dataset.id),
     };
     actions[button.dataset.action]();
   }
@@ -261,6 +267,14 @@ export class Administration extends View {
     const data = await this.mutate(LINK, { id });
     if (data?.operation?.download) location.assign(data.operation.download.url);
     else if (data) this.load();
+  }
+
+  /** Show the event that a finding names; its learner can see who has read it. */
+  async showExample(id) {
+    const data = await this.mutate(EXAMPLE, { id });
+    if (!data) return;
+    this.examples[id] = data.events.edges[0]?.node ?? null;
+    this.draw();
   }
 
   jump(id) {

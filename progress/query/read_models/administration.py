@@ -7,12 +7,13 @@ from uuid import UUID
 
 import msgspec
 
-from progress.event_store import dead_letter_record
+from progress.event_store import dead_letter_record, intake
 from progress.event_store.dead_letter_record import DeadLetter, DeadLetterKind
+from progress.event_store.intake import Intake
 from progress.operations import records
 from progress.operations.records import Operation
 from progress.query.read_models.reader import Reader
-from progress.query.read_models.rows import Page, parameters_after
+from progress.query.read_models.rows import Page, RecordedEvent, parameters_after
 
 _OPERATIONS = "operations/operations"
 
@@ -107,6 +108,21 @@ async def get_arrivals(reader: Reader, *, at: datetime) -> list[Arrivals]:
     """Return the current hour (UTC) and the 23 hours before it, oldest first."""
     rows = await reader.fetch("query/arrivals", "hours", now=at)
     return [Arrivals(**row) for row in rows]
+
+
+async def get_intake(reader: Reader, *, at: datetime) -> Intake:
+    declared = intake.declared_types()
+    return intake.from_rows(
+        await reader.fetch("query/intake", "findings", now=at, declared=declared)
+    )
+
+
+async def get_recorded_event(
+    reader: Reader, event_id: str, types: Sequence[str] | None
+) -> list[RecordedEvent]:
+    """Return the event of this id, whosesoever, if it is recorded and has one of these types."""
+    found = await reader.fetch("query/audit_trail", "event", event_id=event_id, types=types)
+    return [msgspec.json.decode(text, type=RecordedEvent) for row in found for text in row.values()]
 
 
 class BlockingSession(msgspec.Struct, frozen=True):

@@ -196,6 +196,18 @@ test('the current hour has the rate of its minutes', async () => {
   assert.equal(arrivals(rows).textContent.split('10.0 events per minute').length - 1, 24);
 });
 
+test('a finding says what it means, what to do, and shows the event that was asked for', async () => {
+  const { senders } = await page('intake');
+  const of = (kind, more) => ({ kind, name: null, meant: null, count: 3, example: 'e1', ...more });
+  const draw = (examples, ...findings) => senders({ events: 9, findings }, examples).textContent;
+  const undeclared = of('UNDECLARED_TYPE', { name: 'GoalSett', meant: 'GoalSet' });
+  assert.match(draw({}, undeclared), /unknown type: 3 GoalSett.*Send GoalSet in its place.*Show an example/u);
+  assert.match(draw({}, of('TIME_IN_SECONDS', { name: 'learner' })), /under 100 ms: 3 learner.*Send milliseconds/u);
+  assert.match(draw({ e1: { eventType: 'GoalSett', data: '{"user_id": "ann"}' } }, undeclared), /"user_id": "ann"/u);
+  assert.match(draw({ e1: null }, of('PENDING')), /not recorded yet/u);
+  assert.match(draw({}), /Nothing of the newest 9 events/u);
+});
+
 test('the words that a learner has not met are those of all pages of the lists', async () => {
   const { countUnmet } = await page('scales');
   const unmet = async (...pages) => {
