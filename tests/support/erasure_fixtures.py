@@ -61,8 +61,8 @@ def list_events(learner: str = LEARNER, session: str = SESSION) -> list[dict[str
         *events,
         *sample_events.choices(learner),
         *(
-            sample_events.envelope(kind, {"user_id": learner} | data, at=AT + timedelta(hours=1))
-            for kind, data in TAKEN_BACK
+            sample_events.envelope(kind, {"user_id": learner} | data, at=AT + timedelta(hours=hour))
+            for hour, (kind, data) in enumerate(TAKEN_BACK, 1)
         ),
         sample_events.envelope("GoalSet", goal, at=AT) | {"event_id": f"{session} goal"},
         # Twice, so that the id is among the most common values in the planner's statistics.
