@@ -159,7 +159,7 @@ def test_eight_lines_plan_a_reminder_on_each_device(stack: Stack, client_app: Pa
 
 @pytest.mark.exhaustive
 def test_a_post_by_hand_is_answered_as_the_page_shows(stack: Stack) -> None:
-    _, describe, post = blocks(PAGE, "sh")
+    *_, describe, post = blocks(PAGE, "sh")
     (answer,) = blocks(PAGE, "json")
     assert json.loads(stack.shell(describe))["appended"] == 1
     told = stack.shell(post, TOKEN=stack.token("cem"))
