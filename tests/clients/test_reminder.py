@@ -185,7 +185,7 @@ def test_a_reminder_is_right_at_its_instant_by_the_oracle(
 def test_a_reminder_that_cannot_be_asked_leaves_the_former_plan(
     stack: Stack, client_app: Path
 ) -> None:
-    """It rejects. A token that the server does not accept is asked once again."""
+    """The promise rejects. A token that the server does not accept is asked for once again."""
     (client_app / "failures.mjs").write_text(FAILURES, encoding="utf-8")
     told = node.run(client_app, "node", "failures.mjs", stack.page, stack.token("nobody"))
     assert told.splitlines() == [

@@ -42,7 +42,7 @@ CONTRACT = extend_schema(build_schema(SPECIFIED), parse(ADDED))
 
 
 def test_the_schema_and_the_views_match_the_lists_of_public_names(connection: Connection) -> None:
-    """What is new is added to the lists by this test, which then fails once."""
+    """This test adds what is new to the lists, and then fails once."""
     views.follow(connection, None)
     columns, listed = model_rows.list_view_columns(connection), json.loads(COLUMNS.read_text())
     for view, expected in listed.items():
