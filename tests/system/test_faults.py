@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from progress.adapters.postgres import database
 from progress.serve import processes, readiness
 from tests.support import local_stack, sample_events
 from tests.support.local_stack import Message, Stack
@@ -67,9 +68,23 @@ def kill_command(stack: Stack, name: str) -> None:
 
 
 def kill_backend(stack: Stack) -> None:
-    """Kill one backend of PostgreSQL; the server then ends all sessions."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(stack.pids("postgres")[-1], signal.SIGKILL)
+    """Kill one backend of PostgreSQL; return once the server has ended all sessions and is back."""
+    with contextlib.ExitStack() as closing:
+        victim, other = stack.connect(), stack.connect()
+        for session in (victim, other):
+            closing.callback(database.close, session)
+        ((pid,),) = victim.run("SELECT pg_backend_pid()")
+        os.kill(pid, signal.SIGKILL)
+        readiness.wait(lambda: has_ended(other), "the end of a session")
+    readiness.wait(lambda: stack.count("appended") is not None, "postgres", seconds=60)
+
+
+def has_ended(session: database.Connection) -> bool:
+    try:
+        session.run("SELECT 1")
+    except database.ERRORS:
+        return True
+    return False
 
 
 def kill_supervisor(stack: Stack) -> None:
