@@ -147,6 +147,7 @@ class Search:
             "String": [
                 '["Nothing"]' if name == "types" else '"und"' if name == "language" else '"w"'
             ],
+            "CoverageItem": [str([f'{{itemId: "item-{n}"}}' for n in range(3)]).replace("'", "")],
             "ID": [f'"{ids.get(name, "item-7")}"'],
         }
         return values[shape.name]

@@ -100,6 +100,7 @@ VALUES = {
     "ids": '["1"]',
     "idempotencyKey": '"key"',
     "itemId": '"i0"',
+    "items": '[{itemId: "i0"}]',
     "listId": '"own:l1"',
     "reason": '"x"',
     "table": "DAILY",

@@ -36,10 +36,13 @@ READERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 # The audit trail and dead letters hold the events as they were recorded; there is no operation.
 NOT_WALKED = ("events", "deadLetters", "operation")
-SHOWING = {"learner", "item", "itemStats", "session", "lists", "list", "scales", "itemLists"}
+SHOWING = {"learner", "item", "itemStats", "session", "lists", "list", "scales", "itemLists"} | {
+    "coverage"
+}
 VALUES: dict[str, list[Any]] = {
     "userId": ["ann"],
     "itemId": ["i1"],
+    "items": ["i1"],
     "listId": ["own:deck", "N5"],
     "list": [None, "own:deck", "N5"],
     "search": [None, "zorba"],
@@ -114,7 +117,11 @@ def _arguments(name: str, field: GraphQLField, values: dict[str, Any]) -> str:
         given |= {"from": values["from"], "to": values["to"]}
     if name == "group":
         given.pop("asOf", None)
-    written = [f"{key}: {json.dumps(value)}" for key, value in given.items() if value is not None]
+    texts = {key: json.dumps(value) for key, value in given.items() if value is not None}
+    written = [
+        f"{key}: {f'[{{itemId: {text}}}]' if key == 'items' else text}"
+        for key, text in texts.items()
+    ]
     return f"({', '.join(written)})" if written else ""
 
 

@@ -121,7 +121,8 @@ def test_the_documents_have_every_field_with_asof() -> None:
     names = {name for name, field in QUERY.fields.items() if "asOf" in field.args}
     asked = {call.split("(")[0].split(": ")[1] for calls in _REQUESTS for call in calls}
     of_group = {"group", "learners"}  # test_read_models_oracle.py compares them
-    assert asked == names - {"learner"} - of_group  # the parts of `learner` are these fields
+    elsewhere = {"learner", "coverage"}  # its parts are these fields; test_coverage.py
+    assert asked == names - elsewhere - of_group
     known = {name for name, field in QUERY.fields.items() if "knownAt" in field.args}
     assert known == names - of_group
 

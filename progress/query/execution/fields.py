@@ -69,6 +69,7 @@ class PlannedField:
         self._weight, self._entry_weight = limits.weigh(field)
         self._nested_rows, self._entry_rows = limits.rows_of_selections(self.cost.rows_of, field)
         self.tasks = sum(each.name == "tasks" for each in field.selections)  # of a group
+        self.texts = sum(each.name == "coverage" for each in (field, *field.selections))
 
     def arguments(self, variables: VariableValues) -> dict[str, Any] | None:
         """Return the arguments that have a value or a default, by name.
@@ -177,6 +178,7 @@ def check_cost(coerced: Sequence[RequestedField], shares: Shares | None = None) 
         if moment := limits.moment_key(field.learner, field.arguments):
             moments.add(moment)
     limits.check_complexity(complexity)
+    limits.check_texts(sum(field.planned.texts for field in coerced))
     as_of.check_moments(len(moments))
     limits.check_rows(rows, len(moments))
 

@@ -34,6 +34,7 @@ _MAX_DEPTH = 8
 _MAX_ALIASES = 30
 _MAX_COMPLEXITY = 20_000
 _MAX_ROWS = 1_000  # Thousands of rows; see Cost.
+_MAX_TEXTS = 2
 _MOMENT_ROWS = 200  # Thousands of rows that the definitions read for each past moment.
 _MAX_PAIRS = 2_000  # Pairs of fields that validation compares.
 _MAX_INTROSPECTION = 200_000  # The standard introspection query has complexity 90,000.
@@ -50,6 +51,7 @@ _NESTED_LISTS = {
     "weeks": 12,
     "members": 200,  # of a list or a task
     "tasks": 20,
+    "gaps": 200,
 }  # The maximum length of a list inside a root field.
 _INTROSPECTION_FIELDS = ("__schema", "__type")
 
@@ -194,6 +196,11 @@ def check_complexity(count: int) -> None:
     A field of a list counts once per entry.
     """
     _check("complexity", count, _MAX_COMPLEXITY)
+
+
+def check_texts(count: int) -> None:
+    """Raise QueryTooComplex if an operation asks about too many texts."""
+    _check("fields coverage", count, _MAX_TEXTS)
 
 
 def check_rows(count: int, moments: int) -> None:

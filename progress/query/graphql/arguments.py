@@ -18,11 +18,13 @@ from strawberry.types.scalar import ScalarDefinition
 from progress import auth, masking
 from progress.errors import BadInput, SerializationError
 from progress.event_store import timestamps
-from progress.query.read_models import rows
+from progress.query.read_models import coverage, rows
 
 MAX_RANGE_DAYS = 731
 _MAX_PAGE_SIZE = 200
 _MAX_TASKS = 20  # of a page
+_MAX_CATALOGUE = 1_000  # items of a page
+_MAX_COUNT = 1_000_000  # of an item in a text
 _MAX_LIST_ID = 204  # with the prefix `own:`
 MAX_FORECAST_DAYS = 366
 MAX_CURVE_DAYS = 5_117  # 731 weeks
@@ -110,8 +112,31 @@ def parse_tasks_size(first: int | None, *, default: int = 20) -> int:
     return _parse_count("first", first, most=_MAX_TASKS, default=default)
 
 
+def parse_catalogue_size(first: int | None) -> int:
+    return _parse_count("first", first, most=_MAX_CATALOGUE, default=_MAX_CATALOGUE)
+
+
 def parse_list(name: str, list_id: str) -> str:
     return auth.parse_id(name, list_id, _MAX_LIST_ID)
+
+
+@strawberry.input
+class CoverageItem:
+    item_id: ID
+    count: int | None = 1
+
+
+def parse_text(items: Sequence[CoverageItem]) -> coverage.Text:
+    """Return how often each item occurs; raise BadInput, naming a bad entry by its index."""
+    if not 1 <= len(items) <= coverage.MOST_ITEMS:
+        expected = f"items: expected 1 to {coverage.MOST_ITEMS} entries"
+        raise BadInput(f"{expected} - found {len(items)}")
+    text: dict[str, int] = {}
+    for place, item in enumerate(items):
+        item_id = auth.parse_id(f"items[{place}].itemId", item.item_id)
+        count = _parse_count(f"items[{place}].count", item.count, most=_MAX_COUNT, default=1)
+        text[item_id] = text.get(item_id, 0) + count
+    return text
 
 
 def parse_scale(scale: str | None) -> str | None:

@@ -35,6 +35,7 @@ from progress.query.graphql.subscriptions import Subscription
 from progress.query.graphql.whose import Whose
 from progress.query.read_models import administration, groups, rows
 from progress.query.read_models.accesses import get_accesses
+from progress.query.read_models.coverage import CatalogueKey, Coverage, get_catalogue, get_coverage
 
 
 class Cost(NamedTuple):
@@ -211,6 +212,7 @@ _CHEAP = {
     "itemsFading",
     "weeks",
     "tasks",
+    "coverage",
     "__typename",
 }
 
@@ -424,7 +426,37 @@ declare_query(rows.scales, cache=None, cost=Cost(10, entries=100))
 declare_query(rows.item_lists, cache=None, cost=Cost(2, entries=50))
 
 
-@declare(types.type_of(Intake), Whose.NOBODY, cost=Cost(60, entries=60))
+@declare(types.Coverage, Whose.LEARNER, cost=Cost(2, entries=1))
+async def coverage(
+    info: Info,
+    *,
+    user_id: ID | None = UNSET,
+    items: list[arguments.CoverageItem],
+    as_of: datetime | None = UNSET,
+    known_at: datetime | None = UNSET,
+) -> Coverage:
+    learner = await info.context.resolve_learner(user_id)
+    moment = rows.Moment(info.context.at, as_of or None, known_at or None)
+    is_learner, text = info.context.caller.is_learner(learner), arguments.parse_text(items)
+    reader = info.context.queries.reader
+    return await get_coverage(reader, learner, text, moment, is_learner=is_learner)
+
+
+@declare(types.CatalogueConnection, Whose.NOBODY, cost=Cost(300))
+async def catalogue(
+    info: Info, language: str | None = UNSET, first: int | None = 1_000, after: str | None = UNSET
+) -> pagination.Page:
+    size = arguments.parse_catalogue_size(first)
+    found = await get_catalogue(
+        info.context.queries.reader,
+        arguments.parse_language(language),
+        first=size + 1,
+        after=pagination.decode_key(after, CatalogueKey),
+    )
+    return pagination.build_record_page(found, after, size, CatalogueKey)
+
+
+@declare(types.type_of(Intake), Whose.NOBODY, cost=Cost(110, entries=60))
 async def intake(info: Info) -> Intake:
     info.context.check_support()
     return await administration.get_intake(info.context.queries.reader, at=info.context.at)
@@ -578,7 +610,7 @@ def _find(node: Selection, name: str) -> Iterator[SelectedField]:
 @declare(
     types.GroupConnection,
     Whose.NOBODY,
-    cost=Cost(200, rows_of=types.ROWS_OF_GROUP | {"tasks": 0}),  # they are null here
+    cost=Cost(200, rows_of=types.ROWS_OF_GROUP | {"tasks": 0, "coverage": 0}),  # null
 )
 async def groups_(
     info: Info,

@@ -20,7 +20,7 @@ from progress.operations import records as operations
 from progress.query.graphql import arguments, downloads, learner_mutations, pagination
 from progress.query.graphql.context import Info
 from progress.query.graphql.whose import Whose
-from progress.query.read_models import accesses, groups, rows
+from progress.query.read_models import accesses, coverage, groups, rows
 
 _MAX_INT = 2**31 - 1
 
@@ -186,6 +186,7 @@ ROWS_OF_GROUP = {
     "itemsFading": 400,
     "weeks": 120,
     "tasks": 950,  # too many with the group itself: those of its tasks are counted
+    "coverage": 200,
 }
 
 
@@ -261,11 +262,17 @@ GroupTask = type_of(
 GroupTaskConnection = _connection("GroupTask", GroupTask)
 
 
+def _is_present(root: groups.Group, info: Info) -> bool:
+    """Return whether the group is that of the query `group` without `asOf`."""
+    is_root = info.path.prev is not None and info.path.prev.prev is None
+    is_query = info.operation.operation is not OperationType.SUBSCRIPTION
+    return is_root and is_query and _as_of(root) is None
+
+
 async def _get_tasks(
     root: groups.Group, info: Info, first: int | None = 5, after: str | None = UNSET
 ) -> Any:
-    is_root = info.path.prev is not None and info.path.prev.prev is None
-    if not is_root or _as_of(root) or info.operation.operation is OperationType.SUBSCRIPTION:
+    if not _is_present(root, info):
         return None
     size = arguments.parse_tasks_size(first, default=5)
     found = await groups.get_tasks(
@@ -276,6 +283,40 @@ async def _get_tasks(
         is_counted=False,
     )
     return pagination.build_record_page(found, after, size, rows.TaskKey)
+
+
+def _first_of(name: str, type_: Any, default: int) -> Any:
+    """Declare a list of a record, of which the first entries are returned."""
+
+    def resolve(root: Any, first: int | None = default) -> Any:
+        return getattr(root, name)[: arguments.parse_page_size(first, default=default)]
+
+    return _resolved(resolve, Whose.NOBODY, list[type_])
+
+
+Coverage = type_of(
+    coverage.Coverage,
+    gaps=_first_of("gaps", type_of(coverage.CoverageGap, id_field="item_id"), 20),
+)
+GroupCoverage = type_of(
+    coverage.GroupCoverage,
+    members=_first_of("members", type_of(coverage.MemberCoverage, id_field="user_id"), 50),
+    gaps=_first_of("gaps", type_of(coverage.GroupGap, id_field="item_id"), 20),
+)
+CatalogueConnection = _connection("Catalogue", type_of(coverage.CatalogueItem, id_field="item_id"))
+
+
+async def _get_coverage(
+    root: groups.Group, info: Info, items: list[arguments.CoverageItem]
+) -> coverage.GroupCoverage | None:
+    text = arguments.parse_text(items)
+    if not _is_present(root, info):
+        return None
+    reader = info.context.queries.reader
+    await groups.check_size(reader, root.group_id, "coverage", coverage.MOST_MEMBERS)
+    found = await coverage.get_group_coverage(reader, root.group_id, text, at=info.context.at)
+    info.context.note(member.user_id for member in found.members)
+    return found
 
 
 Group = type_of(
@@ -289,6 +330,7 @@ Group = type_of(
     ),
     weeks=_of_group(groups.get_weeks, list_of(groups.GroupWeek)),
     tasks=_resolved(_get_tasks, Whose.NOBODY, GroupTaskConnection | None),
+    coverage=_resolved(_get_coverage, Whose.LISTED, GroupCoverage | None),
 )
 GroupConnection = _connection("Group", Group, total_count=int)
 

@@ -219,10 +219,15 @@ async def is_member(reader: Reader, user_id: str, groups: Sequence[str]) -> bool
 
 async def check_past(reader: Reader, group_id: str) -> None:
     """Raise BadInput if the group has too many members for a question about the past."""
+    await check_size(reader, group_id, "asOf", _MAX_PAST_MEMBERS)
+
+
+async def check_size(reader: Reader, group_id: str, name: str, most: int) -> None:
+    """Raise BadInput, naming what was asked for, if the group has more than `most` members."""
     rows = await _fetch_sizes(reader, [group_id])
-    if rows and rows[0]["members"] > _MAX_PAST_MEMBERS:
+    if rows and rows[0]["members"] > most:
         found = f"found {rows[0]['members']}: leave it out"
-        raise BadInput(f"asOf: expected a group of at most {_MAX_PAST_MEMBERS} members - {found}")
+        raise BadInput(f"{name}: expected a group of at most {most} members - {found}")
 
 
 async def _fetch_sizes(
