@@ -29,11 +29,20 @@ t.user_id FROM unnest(CAST(:trails AS text[])) AS t (user_id)
 
 -- list --
 -- The rows about a learner after the given one, newest hour first.
-SELECT a.hour, a.read_by, a.role
+SELECT a.user_id, a.hour, a.read_by, a.role
 FROM event_store.accesses a
 WHERE a.user_id = :user_id AND (CAST(:after_hour AS timestamptz) IS NULL OR a.hour < :after_hour
     OR a.hour = :after_hour AND (a.read_by, a.role) > (CAST(:after_reader AS text), CAST(:after_role AS text)))
 ORDER BY a.hour DESC, a.read_by, a.role
+LIMIT CAST(:first AS bigint);
+
+-- of reader --
+-- The rows of a reader after the given one, newest hour first. An erased learner stands there as the digest.
+SELECT a.user_id, a.hour, a.read_by, a.role
+FROM event_store.accesses a
+WHERE a.read_by = :read_by AND (CAST(:after_hour AS timestamptz) IS NULL OR a.hour < :after_hour
+    OR a.hour = :after_hour AND (a.user_id, a.role) > (CAST(:after_user AS text), CAST(:after_role AS text)))
+ORDER BY a.hour DESC, a.user_id, a.role
 LIMIT CAST(:first AS bigint);
 
 -- export accesses --

@@ -553,6 +553,37 @@ def read_accesses(
         after = f', after: "{page["pageInfo"]["endCursor"]}"'
 
 
+def test_an_administrator_reads_what_an_account_has_read(
+    operator: Operator, group: Connection
+) -> None:
+    """After a stolen account, this says whose records were opened; each of them gets a trace."""
+    hours = [datetime(2026, 1, 2, hour, tzinfo=UTC) for hour in (9, 10)]
+    rows = [("ben", hours[0]), ("ann", hours[0]), ("ann", hours[1]), ("0a1b", hours[0])]
+    for learner, hour in rows:
+        values = {"learner": learner, "hour": hour}
+        group.run(
+            "INSERT INTO event_store.accesses VALUES (:learner, :hour, 'tom', 'teacher')", **values
+        )
+    group.run("INSERT INTO event_store.accesses VALUES ('ann', now(), 'eve', 'support')")
+    fields = "edges { cursor node { userId hour readBy role } }"
+    edges: list[dict[str, Any]] = []
+    for _ in rows:
+        place = f', after: "{edges[-1]["cursor"]}"' if edges else ""
+        query = f'{{ accesses(readBy: "tom", first: 1{place}) {{ {fields} }} }}'
+        edges += send(operator.api, query, "ada", "admin")["data"]["accesses"]["edges"]
+    nodes = [edge["node"] for edge in edges]
+    assert {(row["readBy"], row["role"]) for row in nodes} == {("tom", "teacher")}
+    order = [(row["hour"][11:13], row["userId"]) for row in nodes]
+    assert order == [("10", "ann"), ("09", "0a1b"), ("09", "ann"), ("09", "ben")]
+    read = "SELECT user_id FROM event_store.accesses WHERE read_by = 'ada' ORDER BY user_id"
+    assert group.run(read) == [["ann"], ["ben"]]
+    for role, whose in (("support", ""), ("teacher", ""), ("learner", ""), ("admin", "ann")):
+        other = f', userId: "{whose}"' if whose else ""
+        query = f'{{ accesses(readBy: "tom"{other}) {{ edges {{ cursor }} }} }}'
+        (error,) = send(operator.api, query, "eve", role)["errors"]
+        assert error["extensions"]["code"] == ("BAD_USER_INPUT" if whose else "FORBIDDEN")
+
+
 def test_traces_are_deleted_after_400_days(store: Store, group: Connection) -> None:
     for days in (399, 401):
         group.run(

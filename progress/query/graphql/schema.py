@@ -34,7 +34,7 @@ from progress.query.graphql.mutations import Mutation
 from progress.query.graphql.subscriptions import Subscription
 from progress.query.graphql.whose import Whose
 from progress.query.read_models import administration, groups, rows
-from progress.query.read_models.accesses import get_accesses
+from progress.query.read_models.accesses import get_accesses, get_accesses_of
 from progress.query.read_models.coverage import CatalogueKey, Coverage, get_catalogue, get_coverage
 
 
@@ -704,16 +704,25 @@ declare_query(rows.own_posts, cache=None)
 
 @declare(types.AccessConnection, Whose.LEARNER)
 async def accesses(
-    info: Info, user_id: ID | None = UNSET, first: int | None = 50, after: str | None = UNSET
+    info: Info,
+    *,
+    user_id: ID | None = UNSET,
+    read_by: ID | None = UNSET,
+    first: int | None = 50,
+    after: str | None = UNSET,
 ) -> pagination.Page:
-    learner = await info.context.resolve_learner(user_id, "list of readers")
-    size = arguments.parse_page_size(first)
-    found = await get_accesses(
-        info.context.queries.reader,
-        learner,
-        first=size + 1,
-        after=pagination.decode_access(after),
-    )
+    context, size = info.context, arguments.parse_page_size(first)
+    reader, place = context.queries.reader, pagination.decode_access(after)
+    if read_by:
+        context.check_admin()
+        if user_id:
+            raise BadInput("readBy: expected no userId beside it")
+        account = auth.parse_id("readBy", read_by)
+        found = await get_accesses_of(reader, account, first=size + 1, after=place)
+        context.note(access.user_id for access in found[:size])
+    else:
+        learner = await context.resolve_learner(user_id, "list of readers")
+        found = await get_accesses(reader, learner, first=size + 1, after=place)
     return pagination.build_keyed_page(found, after, size, lambda access: access)
 
 

@@ -153,7 +153,11 @@ StudySession = type_of(
 SessionConnection = _connection("Session", StudySession, total_count=int)
 Calibration = type_of(rows.Calibration, bins=list[CalibrationBin])
 EventConnection = _connection("Event", RecordedEvent)
-Access = type_of(accesses.Access, id_field="read_by")
+Access = type_of(
+    accesses.Access,
+    read_by=strawberry.ID,
+    user_id=strawberry.ID | None,
+)
 AccessConnection = _connection("Access", Access)
 Milestone = type_of(rows.Milestone, id_field="id")
 MilestoneConnection = _connection("Milestone", Milestone, total_count=int)

@@ -18,25 +18,40 @@ _MAX_REMEMBERED = 50_000  # traces; they take some 10 MB
 class Access(msgspec.Struct, frozen=True):
     """A reader of a learner's record, and the UTC hour in which they read.
 
-    It is also the position of the row in the list of a learner's accesses.
+    It is also the position of the row in a list of accesses.
     """
 
     read_by: str
     role: str
     hour: Annotated[datetime, msgspec.Meta(tz=True)]
+    user_id: str = ""  # of an erased learner, the digest; "" in a cursor of version 0.4
 
 
 async def get_accesses(
     reader: Reader, user_id: str, *, first: int, after: Access | None
 ) -> list[Access]:
     """Return at most `first` accesses to the learner's record, newest hour first."""
+    return await _fetch(reader, "list", first, after, user_id=user_id)
+
+
+async def get_accesses_of(
+    reader: Reader, read_by: str, *, first: int, after: Access | None
+) -> list[Access]:
+    """Return at most `first` accesses of a reader to any record, newest hour first."""
+    return await _fetch(reader, "of reader", first, after, read_by=read_by)
+
+
+async def _fetch(
+    reader: Reader, block: str, first: int, after: Access | None, **whose: str
+) -> list[Access]:
     rows = await reader.fetch(
-        *(_FILE, "list"),
-        user_id=user_id,
+        *(_FILE, block),
         first=first,
-        after_hour=after.hour if after else None,
-        after_reader=after.read_by if after else None,
-        after_role=after.role if after else None,
+        after_hour=after and after.hour,
+        after_reader=after and after.read_by,
+        after_user=after and after.user_id,
+        after_role=after and after.role,
+        **whose,
     )
     return [Access(**row) for row in rows]
 

@@ -29,8 +29,8 @@ BEGIN
     ON CONFLICT DO NOTHING;
 END $$;
 
--- Remove an erased learner from up to `at_most` rows: delete those about the learner, and name the learner by the
--- digest in those about others. Return the number of rows. Delete the counts of the learner's conflicts, too.
+-- Name an erased learner by the digest in up to `at_most` rows, as the learner or as the reader, so that a list of what
+-- somebody has read stays whole. Return the number of rows. Delete the counts of the learner's conflicts, too.
 CREATE OR REPLACE FUNCTION event_store.redact_accesses(learner text, at_most integer, OUT redacted bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '10s' AS $$
 BEGIN
@@ -45,9 +45,10 @@ BEGIN
         RETURNING a.*
     ), renamed AS (
         INSERT INTO event_store.accesses (user_id, hour, read_by, role)
-        SELECT g.user_id, g.hour, encode(event_store.erasure_digest(learner), 'hex'), g.role
+        SELECT CASE g.user_id WHEN learner THEN d.digest ELSE g.user_id END, g.hour,
+            CASE WHEN g.read_by = learner AND g.role <> 'system' THEN d.digest ELSE g.read_by END, g.role
         FROM gone g
-        WHERE g.user_id <> learner
+        CROSS JOIN (SELECT encode(event_store.erasure_digest(learner), 'hex') AS digest) AS d
         ON CONFLICT DO NOTHING
     )
     SELECT count(*) INTO redacted FROM gone;
