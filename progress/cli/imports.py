@@ -20,7 +20,7 @@ from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
 from progress.cli import publishing
 from progress.cli.publishing import Publication, ToPubsub
-from progress.cli.shared_options import AsJson
+from progress.cli.shared_options import AsJson, Yes
 from progress.errors import ReviewLogError, SettingsError
 from progress.event_store import events, time_zones
 from progress.importers import (
@@ -30,6 +30,7 @@ from progress.importers import (
     lists,
     review_log,
     review_rows,
+    roster,
     shifts,
 )
 from progress.importers.anki_events import Learner
@@ -296,6 +297,47 @@ def _show_list(console: Console, report: dict[str, Any], none: str) -> None:
         if words:
             named = ", ".join(words[:_MOST_NAMED]) + ", …" * (len(words) > _MOST_NAMED)
             console.print(f"{len(words):,} {note} the catalogue: {named}")
+
+
+@import_group.command("roster")
+def import_roster(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE.csv",
+            help="A CSV file: user_id, group_id and, where it has them, group_name, display_name.",
+        ),
+    ],
+    *,
+    yes: Yes = False,
+    to_pubsub: ToPubsub = False,
+    as_json: AsJson = False,
+) -> None:
+    """Publish the classes of a school: the members of each group, and names.
+
+    Whoever is a member of a group that the file names, and is not in the file, leaves. A second
+    import publishes nothing.
+    """
+    console = Console(stderr=as_json)
+    with publishing.explain_interrupt(to_pubsub=to_pubsub) as publication:
+        wanted = roster.read_file(file)
+        publication.open()
+        with contextlib.closing(publication.connect()) as connection:
+            schema.set_search_path(connection)
+            found = roster.read(connection, wanted)
+        changes = roster.compare(wanted, found)
+        for change in roster.describe(changes, wanted, found):
+            console.print(terminal.escape(change))
+        if changes.events:
+            if not yes:
+                typer.confirm(f"Publish {len(changes.events):,} events?", abort=True, err=as_json)
+            publication.send_all(console, [*anki_import.pack(events.USER, changes.events)])
+    report = {"published": len(changes.events), "joins": changes.joins, "leaves": changes.leaves}
+    if as_json:
+        named = {"groups": changes.groups, "learners": changes.learners}
+        terminal.print_json({**report, **named, **publication.report()})
+    elif changes.events:
+        publication.tell()
 
 
 def _read_log(

@@ -610,7 +610,7 @@ OTHERS = {  # why the other commands leave no trace
     " schedule-list schedule-pause schedule-resume schedule-run shards-list shards-release"
     " shards-end-sessions"
     " import-anki import-list import-reviews load doctor serve",
-    "they are not about one learner": "check dump analyse archive archive-check"
+    "they are not about one learner": "import-roster check dump analyse archive archive-check"
     " archive-restore dead-letters-list dead-letters-show dead-letters-count dead-letters-replay"
     " dead-letters-discard operations-list operations-show operations-wait operations-cancel"
     " operations-retry",
