@@ -231,3 +231,50 @@ CROSS JOIN LATERAL (SELECT m.known, m.known_now, m.expected) AS k
 LEFT JOIN paired w ON w.user_id = m.user_id
 LEFT JOIN gets o ON o.list_id = p.list_id AND o.pairs = w.pairs
 ORDER BY p.place, coalesce(m.known, 0), m.user_id;
+
+-- words --
+-- One page of the listed items of the task :list_id, by how many members ever answered them correctly, fewest first, from
+-- the given one on; none over 2,000 items. Before them, one row with the members.
+WITH {read_models/group_members members},
+tasks AS (
+    SELECT CAST(:group_id AS text) AS group_id, CAST(:list_id AS text) AS list_id, CAST(:due_on AS date) AS due_on,
+        CAST(:items AS bigint) AS items
+),
+learners AS (
+    SELECT user_id, today FROM members
+),
+{read_models/list_assignments known},
+getting AS (
+    SELECT g.item_id, sum(p.members) AS members
+    FROM got g
+    JOIN (SELECT pairs, count(*) AS members FROM paired GROUP BY pairs) AS p ON p.pairs = g.pairs
+    GROUP BY g.item_id
+),
+remembered AS (
+    SELECT l.item_id, count(s.first_correct_on) AS known_now, sum({read_models/memory estimated_recall}) AS expected
+    FROM met s
+    JOIN listed l ON l.item_id = s.item_id AND l.pairs = s.pairs
+    CROSS JOIN LATERAL (SELECT greatest(l.due_on, s.today) AS day) AS moment
+    GROUP BY l.item_id
+),
+words AS (
+    SELECT c.item_id, c.position, c.headword, CAST(coalesce(g.members, 0) AS bigint) AS members,
+        coalesce(r.known_now, 0) AS known_now, floor(10 * coalesce(r.expected, 0) + 0.5) / 10 AS expected
+    FROM cards c
+    LEFT JOIN getting g ON g.item_id = c.item_id
+    LEFT JOIN remembered r ON r.item_id = c.item_id
+    WHERE (SELECT items FROM tasks) <= 2000
+),
+page AS (
+    SELECT *
+    FROM words
+    WHERE CAST(:after_item_id AS text) IS NULL OR (known_now, position, item_id) > (
+        CAST(:after_known_now AS bigint), CAST(:after_position AS bigint), :after_item_id)
+    ORDER BY known_now, position, item_id
+    LIMIT CAST(:first AS bigint)
+)
+SELECT ARRAY(SELECT user_id FROM members) AS users, NULL AS item_id, NULL AS position, NULL AS headword, NULL AS members,
+    NULL AS known_now, NULL AS expected
+UNION ALL
+SELECT NULL, * FROM page
+ORDER BY known_now NULLS FIRST, position, item_id;

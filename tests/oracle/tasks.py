@@ -2,11 +2,13 @@
 
 from datetime import date
 
+from tests.oracle.catalogue import Description, descriptions
 from tests.oracle.days import day, day_of
 from tests.oracle.events import Row, World
 from tests.oracle.groups import members as members_of
 from tests.oracle.groups import name_of
 from tests.oracle.lists import assignments
+from tests.oracle.memory import add, estimate, memories, rounded
 from tests.oracle.word_lists import LEARNER, List, Reader, all_lists, expect, listed, members
 
 MOST = 2_000  # items of a list about which it is said who knows them
@@ -68,3 +70,35 @@ def of_group(world: World, group_id: str) -> list[tuple[Row, list[Row]]]:
             done = sum(bool(row["done"]) for row in rows) if 1 <= task["items"] <= MOST else None
             tasks.append(({**task, "done": done}, rows))
     return tasks
+
+
+def words_of_group(world: World, group_id: str) -> list[list[Row]]:
+    """Return the words of each task of the group, the least known first."""
+    return [
+        _words(world, members_of(world, group), due_on, found)
+        for group, due_on, found in _tasks(world)
+        if group == group_id
+    ]
+
+
+def _words(world: World, users: list[str], due_on: date, found: List) -> list[Row]:
+    items = listed(world, found)
+    rows = []
+    for item in items if len(items) <= MOST else ():
+        getting = [user for user in users if item in members(world, user, found)]
+        known = [u for u in getting if any(e.data["item_id"] == item for e in world.correct(u))]
+        recalls = [
+            estimate(memory, max(due_on, day_of(world, user, world.now)))
+            for user in getting
+            if (memory := memories(world, user).get(item))
+        ]
+        rows.append(
+            {
+                "item_id": item,
+                "headword": descriptions(world).get(item, Description()).headword or None,
+                "members": len(getting),
+                "known_now": len(known),
+                "expected": rounded(add(recalls), 1),
+            }
+        )
+    return sorted(rows, key=lambda row: row["known_now"])  # the list's order among equals

@@ -97,6 +97,18 @@ async def read_members(
     return members
 
 
+async def read_words(reader: Reader, task: groups.FoundTask, at: datetime) -> list[Any]:
+    found: list[Any] = []
+    place = None
+    while True:
+        _, page = await groups.get_task_words(reader, task, first=2, after=place, at=at)
+        if not page:
+            return found
+        place = page[-1][0]
+        found += [full(word) for _, word in page]
+        assert len(found) < 1_000, "the next page begins again"
+
+
 def check(fetch: QueryClient, world: oracle.World) -> None:
     queries = fetch.queries
     for user in lists.EVERYONE:
@@ -112,6 +124,8 @@ def check(fetch: QueryClient, world: oracle.World) -> None:
         assert [*map(full, found)] == [{"group_id": group, **row} for row, _ in wanted]
         members = fetch(read_members(queries.reader, found, world.now))
         assert members == [rows for _, rows in wanted]
+        words = [fetch(read_words(queries.reader, task, world.now)) for task in found]
+        assert words == tasks.words_of_group(world, group)
 
 
 @given(drawn=events(), now=either(*TIMES), run=st.integers(0, 2))

@@ -68,7 +68,10 @@ class PlannedField:
             self.compiled = declaration.sql, columns
         self._weight, self._entry_weight = limits.weigh(field)
         self._nested_rows, self._entry_rows = limits.rows_of_selections(self.cost.rows_of, field)
-        self.tasks = sum(each.name == "tasks" for each in field.selections)  # of a group
+        asked = [each for each in field.selections if each.name == "tasks"]  # of a group
+        self.tasks = len(asked)
+        # The words of the tasks cost as much as their members.
+        self.task_reads = self.tasks + sum(each.count("words") for each in asked)
         self.texts = sum(each.name == "coverage" for each in (field, *field.selections))
 
     def arguments(self, variables: VariableValues) -> dict[str, Any] | None:
@@ -102,7 +105,7 @@ class PlannedField:
             if "groupId" in arguments:
                 share = shares.get(arguments["groupId"], groups.Share())
                 rows -= self.tasks * self.cost.rows_of.get("tasks", 0)
-                rows = rows * share.size + self.tasks * share.task_rows
+                rows = rows * share.size + self.task_reads * share.task_rows
             else:
                 sizes = sorted((share.size for share in shares.values()), reverse=True)
                 entries = sum(sizes[: int(entries)])

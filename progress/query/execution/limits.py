@@ -50,6 +50,7 @@ _NESTED_LISTS = {
     "itemsFading": 200,
     "weeks": 12,
     "members": 200,  # of a list or a task
+    "words": 200,
     "tasks": 20,
     "gaps": 200,
 }  # The maximum length of a list inside a root field.

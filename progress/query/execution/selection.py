@@ -55,6 +55,10 @@ class Field(msgspec.Struct, frozen=True):
         """The field's column in its read model; the column has the field's name in snake case."""
         return _BEFORE_CAPITAL.sub("_", self.name).lower()
 
+    def count(self, name: str) -> int:
+        """Return how many fields of this name the selections have, at any depth."""
+        return sum((each.name == name) + each.count(name) for each in self.selections)
+
     def canonical_text(self) -> str:
         """Return the field and its selections as text.
 

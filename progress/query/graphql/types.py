@@ -256,12 +256,29 @@ async def _count_done(root: groups.FoundTask, info: Info) -> int | None:
     return done
 
 
+async def _get_task_words(
+    root: groups.FoundTask, info: Info, first: int | None = 50, after: str | None = UNSET
+) -> Any:
+    size = arguments.parse_page_size(first)
+    place = pagination.decode_key(after, groups.TaskWordKey)
+    read, at = info.context.queries.reader, info.context.at
+    members, found = await groups.get_task_words(read, root, first=size + 1, after=place, at=at)
+    info.context.note(members)
+    page = rows.Page(found[:size], has_next=len(found) > size, total_count=None)
+    return pagination.build_page(page, after)
+
+
 TaskMember = type_of(groups.TaskMember, id_field="user_id")
 GroupTask = type_of(
     groups.GroupTask,
     id_field="list_id",
     done=_resolved(_count_done, Whose.NOBODY),
     members=_resolved(_get_task_members, Whose.LISTED, _connection("TaskMember", TaskMember)),
+    words=_resolved(
+        _get_task_words,
+        Whose.LISTED,
+        _connection("TaskWord", type_of(groups.TaskWord, id_field="item_id")),
+    ),
 )
 GroupTaskConnection = _connection("GroupTask", GroupTask)
 

@@ -181,6 +181,28 @@ class TaskMemberKey(msgspec.Struct, frozen=True):
     user_id: str
 
 
+class TaskWord(msgspec.Struct, frozen=True):
+    """An item of a task, and of the `members` who get it how many knew it ever.
+
+    `expected` of them are expected to know it at the end of the task's day or, if it is past, of
+    today.
+    """
+
+    item_id: str
+    headword: str | None
+    members: int
+    known_now: int
+    expected: float
+
+
+class TaskWordKey(msgspec.Struct, frozen=True):
+    """The position of an item in the words of a task."""
+
+    known_now: int
+    position: int
+    item_id: str
+
+
 class Share(NamedTuple):
     """A group's share of a large one, and the rows that its tasks read, in thousands."""
 
@@ -495,6 +517,25 @@ async def get_task_pages(
         if values[0] is not None:
             pages[place - 1].append(TaskMember(*values))
     return [*zip(done, pages, strict=True)]
+
+
+async def get_task_words(
+    reader: Reader, task: FoundTask, *, first: int, after: TaskWordKey | None, at: datetime
+) -> tuple[list[str], list[tuple[TaskWordKey, TaskWord]]]:
+    """Return the group's members, and at most `first` words of the task, the least known first."""
+    (head, *found) = await reader.fetch(
+        *("read_models/list_assignments", "words"),
+        now=at,
+        groups=[task.group_id],
+        group_id=task.group_id,
+        list_id=task.list_id,
+        due_on=task.due_on,
+        items=task.items,
+        first=first,
+        **parameters_after(TaskWordKey, after),
+    )
+    words = map(dict, found)
+    return head["users"], [(convert(w, TaskWordKey), convert(w, TaskWord)) for w in words]
 
 
 async def get_item_difficulty(
