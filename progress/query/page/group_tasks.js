@@ -3,9 +3,9 @@
 import { runQuery } from './api.js';
 import { saveCsv } from './csv.js';
 import { h } from './dom.js';
-import { clock, fullDay, localDate, longDay, nearDay, now, number, shortDay } from './format.js';
+import { clock, decimal, fullDay, localDate, longDay, nearDay, now, number, shortDay } from './format.js';
 import { join, t } from './i18n.js';
-import { listName, taskText } from './items.js';
+import { listName, taskText, word } from './items.js';
 import { button, note, panel, stamp, table } from './layout.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
@@ -32,6 +32,12 @@ const TASK_QUERY = `query Task($group: ID!, $before: String, $after: String) {
       ${TASK} members(first: 200, after: $after) { pageInfo { hasNextPage endCursor } edges { node { ${MEMBER} } } }
     } } }
   }
+}`;
+
+const WORDS_QUERY = `query TaskWords($group: ID!, $before: String) {
+  group(groupId: $group) { tasks(first: 1, after: $before) { edges { node {
+    words(first: 50) { edges { node { itemId headword members knownNow expected } } }
+  } } } }
 }`;
 
 /** Return the group's number of members, and of its tasks the `first` ones, the latest day first. */
@@ -91,8 +97,15 @@ export class Task extends View {
       learnName('group', this.group, group?.name);
       learnName('list', this.list, task?.listName);
       learnLearners(rows);
-      return { at, task, rows, size: group?.members };
+      return { at, task, rows, size: group?.members, words: task ? await this.readWords(place.before, signal) : [] };
     }
+  }
+
+  /** The words that some member has never known, at most 50. */
+  async readWords(before, signal) {
+    const { data: { group } } = await runQuery(WORDS_QUERY, { group: this.group, before }, signal);
+    const words = group?.tasks.edges[0]?.node.words.edges.map(({ node }) => node) ?? [];
+    return words.filter(({ members, knownNow }) => knownNow < members);
   }
 
   succeed() {
@@ -101,7 +114,7 @@ export class Task extends View {
   }
 
   sections() {
-    const { at, task, rows, size } = this.data;
+    const { at, task, rows, size, words } = this.data;
     const back = h('a', { class: 'back', href: addressOf(this.group) }, groupName(this.group));
     if (!task) {
       const missing = h('h1', null, t('tasks.missing'));
@@ -124,7 +137,18 @@ export class Task extends View {
           table([t('group.learner'), t('glossary.words.learned'), t('tasks.left')],
             rows.map((row) => this.row(row)), 'stacking task'),
         ]),
+      words.length > 0 && panel('words', t('tasks.words'), 'wide', note(t('tasks.wordsMeaning')),
+        table([t('items.item'), t('tasks.knownBy'), t('tasks.expected', { day: this.expectedDay() })], words.map((one) => [
+          h('a', { href: `#/group/${encodeURIComponent(this.group)}/item/${encodeURIComponent(one.itemId)}` }, word(one)),
+          t('tasks.ofMembers', { count: one.knownNow, members: one.members }), decimal(one.expected),
+        ]), 'stacking')),
     ];
+  }
+
+  /** The day of what is expected: the task's or, if it is past, today. */
+  expectedDay() {
+    const today = localDate(now());
+    return shortDay(this.data.task.dueOn < today ? today : this.data.task.dueOn);
   }
 
   row({ userId, displayName, ...member }) {
@@ -137,10 +161,10 @@ export class Task extends View {
   /** Save the numbers of the members. Words that were learned after the day have a column only if there are some. */
   save() {
     const { task: { dueOn }, rows: members } = this.data;
-    const [today, day] = [localDate(now()), shortDay(dueOn)];
+    const day = shortDay(dueOn);
     const isLate = members.some(({ known, knownNow }) => known < knownNow);
     const columns = [t('group.idOf'), t('group.learner'), t('tasks.left'), t('tasks.until', { day }),
-      t('tasks.expected', { day: dueOn < today ? shortDay(today) : day }), ...(isLate ? [t('tasks.now')] : [])];
+      t('tasks.expected', { day: this.expectedDay() }), ...(isLate ? [t('tasks.now')] : [])];
     const rows = members.map(({ userId, displayName, items, known, expected, knownNow }) => {
       const values = [userId, displayName, items - known, known, expected, knownNow];
       return Object.fromEntries(columns.map((column, index) => [column, values[index]]));
