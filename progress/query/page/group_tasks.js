@@ -97,7 +97,8 @@ export class Task extends View {
       learnName('group', this.group, group?.name);
       learnName('list', this.list, task?.listName);
       learnLearners(rows);
-      return { at, task, rows, size: group?.members, words: task ? await this.readWords(place.before, signal) : [] };
+      const isCounted = task && task.done !== null;
+      return { at, task, rows, size: group?.members, words: isCounted ? await this.readWords(place.before, signal) : [] };
     }
   }
 
@@ -139,7 +140,7 @@ export class Task extends View {
         ]),
       words.length > 0 && panel('words', t('tasks.words'), 'wide', note(t('tasks.wordsMeaning')),
         table([t('items.item'), t('tasks.knownBy'), t('tasks.expected', { day: this.expectedDay() })], words.map((one) => [
-          h('a', { href: `#/group/${encodeURIComponent(this.group)}/item/${encodeURIComponent(one.itemId)}` }, word(one)),
+          h('a', { href: `#/group/${[this.group, one.itemId].map(encodeURIComponent).join('/')}` }, word(one)),
           t('tasks.ofMembers', { count: one.knownNow, members: one.members }), decimal(one.expected),
         ]), 'stacking')),
     ];

@@ -72,6 +72,7 @@ def test_a_teacher_sees_and_prints_who_has_done_a_task(visitor: Visit) -> None:
     # One of the two lacks the second word; the first one is known to both.
     words = page.locator("[data-key=words] tbody tr")
     expect(words).to_have_count(1)
+    expect(words.get_by_role("link")).to_have_attribute("href", f"#/group/{group}/{group}-1")
     expect(words.locator("td, th")).to_have_text(
         [f"{group}-1", "1 of 2", re.compile(r"^[01](\.\d)?$")]
     )

@@ -32,7 +32,13 @@ for (const [dueOn, members, shown, ...file] of [
     Object.assign(Element.prototype, { click() {} });
     Object.assign(URL, { createObjectURL: (blob) => files.push(blob) });
     const task = { listId: 'n5', listName: 'N5', dueOn, items: 3, done: 1 };
-    answerWith(({ variables: { before, after } }) => {
+    const words = ['Haus', null].map((headword, n) =>
+      ({ itemId: `i${n}`, headword, members: 3, knownNow: 3 - n, expected: 1.25 }));
+    answerWith(({ query, variables: { before, after } }) => {
+      if (query.startsWith('query TaskWords')) {
+        assert.equal(before, 'n4');
+        return { group: { tasks: connect([{ words: { edges: words.map((node) => ({ node })) } }]) } };
+      }
       const other = { ...task, listId: 'n4', members: connect([member('eve', 3)], 'more') };
       const ours = { ...task, members: after ? connect(members.slice(2)) : connect(members.slice(0, 2), 'ben') };
       assert.deepEqual([before, after], [before && 'n4', before && after && 'ben']);
@@ -43,6 +49,7 @@ for (const [dueOn, members, shown, ...file] of [
     await view.naming;
     const main = h('main', null, view.sections());
     assert.deepEqual(cells(main.tags('tbody')[0].children), shown);
+    assert.deepEqual(cells(main.tags('tbody')[1].children), [['i1', '2 of 3', '1.3']]);
     assert.match(main.find('head').textContent, /N53 words, until .+1 of 4 has done it/);
     Object.assign(globalThis, { setTimeout() {} }); // that the browser reads the file
     view.save();
@@ -58,7 +65,7 @@ test('a task that is not counted has its size alone, and the card those who have
   const uncounted = { ...member('ann', null, null, null, 2_001), done: null };
   for (const [items, said] of [[2_001, 'Who has done it is not counted'], [0, 'This list has no words.']]) {
     const data = { at: 0, task: node('n5', items, null), rows: [uncounted], size: 1 };
-    const view = Object.assign(Object.create(Task.prototype), { group: 'g', list: 'n5', data });
+    const view = Object.assign(Object.create(Task.prototype), { group: 'g', list: 'n5', data: { ...data, words: [] } });
     const main = h('main', null, view.sections());
     assert.equal(main.textContent.includes(said) && main.tags('table').length, 0);
   }
