@@ -94,8 +94,11 @@ const VIEWS = {
   administration: {
     href: '#/administration',
     roles: ['admin'],
-    title: () => t('view.administration'),
-    open: async (_, parameters) => [(await import('./admin.js')).Administration, parameters],
+    title: ([account]) => (account ? t('account.title', { account }) : t('view.administration')),
+    // With an id, what this account has read.
+    open: async ([account], parameters) => (account
+      ? [(await import('./account.js')).Account, account]
+      : [(await import('./admin.js')).Administration, parameters]),
   },
   glossary: {
     title: () => t('frame.words'),

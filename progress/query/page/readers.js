@@ -39,7 +39,9 @@ export class Readers {
   sentence({ readBy, role, hour }) {
     const to = new Date(Date.parse(hour) + HOUR_MS);
     const when = t('readers.when', { day: localDay(hour), from: clock(hour), to: clock(to) });
-    const reader = readBy !== role && h('b', { translate: 'no' }, named(readBy).replace(/^system:/, ''));
+    const name = readBy !== role && h('b', { translate: 'no' }, named(readBy).replace(/^system:/, ''));
+    const hasAccount = this.user && role !== 'system';  // then the reader of this list is an administrator
+    const reader = hasAccount ? h('a', { href: `#/administration/${encodeURIComponent(readBy)}` }, name) : name;
     return parts(`readers.${this.user ? 'theirs' : 'own'}.${role}`, { reader, when });
   }
 }

@@ -501,6 +501,13 @@ def test_a_learner_sees_who_has_read_their_record_and_when(visit: Visits, demo: 
     card = page.get_by_role("region", name="Their data").locator("[data-key=readers]")
     card.scroll_into_view_if_needed()
     expect(card).to_contain_text("The administrator ada read the record on ")
+    card.get_by_role("link", name="ada").click()
+    expect(page).to_have_title("What ada has read · Progress")
+    row = page.locator("[data-key=accesses]").get_by_role("row", name=user)
+    expect(row.get_by_role("cell").first).to_have_text("Administrator")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save as CSV").click()
+    assert f"{user},admin," in saved.value.path().read_text(encoding="utf-8")
     demo.progress("events", "--user", user)
     page = visit(**kolkata).open(user)
     card = page.get_by_role("region", name="My data").locator("[data-key=readers]")
