@@ -233,8 +233,8 @@ LEFT JOIN gets o ON o.list_id = p.list_id AND o.pairs = w.pairs
 ORDER BY p.place, coalesce(m.known, 0), m.user_id;
 
 -- words --
--- One page of the listed items of the task :list_id, by how many members ever answered them correctly, fewest first, from
--- the given one on; none over 2,000 items. Before them, one row with the members.
+-- One page of the listed items of the task :list_id, by how many members ever answered them correctly, fewest first,
+-- from the given one on; none over 2,000 items. Before them, one row with the members.
 WITH {read_models/group_members members},
 tasks AS (
     SELECT CAST(:group_id AS text) AS group_id, CAST(:list_id AS text) AS list_id, CAST(:due_on AS date) AS due_on,
@@ -273,8 +273,8 @@ page AS (
     ORDER BY known_now, position, item_id
     LIMIT CAST(:first AS bigint)
 )
-SELECT ARRAY(SELECT user_id FROM members) AS users, NULL AS item_id, NULL AS position, NULL AS headword, NULL AS members,
-    NULL AS known_now, NULL AS expected
+SELECT ARRAY(SELECT user_id FROM members) AS users, NULL AS item_id, NULL AS position, NULL AS headword,
+    NULL AS members, NULL AS known_now, NULL AS expected
 UNION ALL
 SELECT NULL, * FROM page
 ORDER BY known_now NULLS FIRST, position, item_id;

@@ -97,8 +97,8 @@ export class Task extends View {
       learnName('group', this.group, group?.name);
       learnName('list', this.list, task?.listName);
       learnLearners(rows);
-      const isCounted = task && task.done !== null;
-      return { at, task, rows, size: group?.members, words: isCounted ? await this.readWords(place.before, signal) : [] };
+      const words = task && task.done !== null ? await this.readWords(place.before, signal) : [];
+      return { at, task, rows, size: group?.members, words };
     }
   }
 
@@ -139,17 +139,17 @@ export class Task extends View {
             rows.map((row) => this.row(row)), 'stacking task'),
         ]),
       words.length > 0 && panel('words', t('tasks.words'), 'wide', note(t('tasks.wordsMeaning')),
-        table([t('items.item'), t('tasks.knownBy'), t('tasks.expected', { day: this.expectedDay() })], words.map((one) => [
+        table([t('items.item'), t('tasks.knownBy'), this.expectedTitle()], words.map((one) => [
           h('a', { href: `#/group/${[this.group, one.itemId].map(encodeURIComponent).join('/')}` }, word(one)),
           t('tasks.ofMembers', { count: one.knownNow, members: one.members }), decimal(one.expected),
         ]), 'stacking')),
     ];
   }
 
-  /** The day of what is expected: the task's or, if it is past, today. */
-  expectedDay() {
-    const today = localDate(now());
-    return shortDay(this.data.task.dueOn < today ? today : this.data.task.dueOn);
+  /** The title of what is expected on the task's day or, if it is past, today. */
+  expectedTitle() {
+    const [today, { dueOn }] = [localDate(now()), this.data.task];
+    return t('tasks.expected', { day: shortDay(dueOn < today ? today : dueOn) });
   }
 
   row({ userId, displayName, ...member }) {
@@ -165,7 +165,7 @@ export class Task extends View {
     const day = shortDay(dueOn);
     const isLate = members.some(({ known, knownNow }) => known < knownNow);
     const columns = [t('group.idOf'), t('group.learner'), t('tasks.left'), t('tasks.until', { day }),
-      t('tasks.expected', { day: this.expectedDay() }), ...(isLate ? [t('tasks.now')] : [])];
+      this.expectedTitle(), ...(isLate ? [t('tasks.now')] : [])];
     const rows = members.map(({ userId, displayName, items, known, expected, knownNow }) => {
       const values = [userId, displayName, items - known, known, expected, knownNow];
       return Object.fromEntries(columns.map((column, index) => [column, values[index]]));
