@@ -128,6 +128,7 @@ def test_no_call_of_the_page_and_of_the_readme_is_refused(stack: Stack, client_a
     deck = stack.ask("bea", f"{{ {_DECK} }}")["list"]
     words = [member["node"] for member in deck["members"]["edges"]]
     assert (deck["archived"], words) == (True, [{"headword": "ir", "own": True}])
+    assert stack.find_mistakes() == []
 
 
 @pytest.mark.exhaustive
@@ -183,6 +184,7 @@ def test_the_skill_leads_to_a_number(stack: Stack, client_app: Path, tmp_path: P
     (query,) = re.findall(r"`(\{ events\(.+?)`", SKILL)
     (recorded,) = stack.ask("dag", query)["events"]["edges"]
     assert recorded["node"]["eventType"] == "CardReviewed"
+    assert stack.find_mistakes() == []
 
 
 def test_the_pages_name_the_types_that_learners_post_and_no_undeclared_one() -> None:
