@@ -171,6 +171,14 @@ def test_a_post_by_hand_is_answered_as_the_page_shows(stack: Stack) -> None:
 
 
 @pytest.mark.exhaustive
+def test_the_first_example_of_publishing_ends_without_a_finding(stack: Stack) -> None:
+    page = (files.ROOT / "docs" / "publishing.md").read_text(encoding="utf-8")
+    post, ask = re.findall(r"^    (curl (?:.+\n)+)", page.partition("\n## ")[0], re.MULTILINE)
+    assert json.loads(stack.shell(post))["appended"] == 1
+    assert json.loads(stack.shell(ask))["data"]["intake"]["findings"] == []
+
+
+@pytest.mark.exhaustive
 def test_the_skill_leads_to_a_number(stack: Stack, client_app: Path, tmp_path: Path) -> None:
     (program,) = blocks(SKILL, "js")
     _, check, number = blocks(SKILL, "sh")
