@@ -16,11 +16,12 @@ from progress.projections.projector import Projector
 from progress.serve import ports, processes, readiness
 from tests.conftest import skip_without
 from tests.support import cli, local_stack, model_rows, programs, stage
-from tests.support.envelopes import answer
+from tests.support.envelopes import answer, session_started
 from tests.support.fake_publisher import FakePublisher
 from tests.support.posts import NotedIngest
 
 DOCS = files.ROOT / "docs"
+WRONG = "4a7d1c9e-0b7f-4b43-9d2c-6f1e8a5b3c22"  # the answer that events.md retracts
 COMMANDS = {"sh": ["bash", "-e"], "go": ["go", "run"], "python": [sys.executable]}
 
 
@@ -48,9 +49,7 @@ def test_each_program_posts_valid_events(
     kinds: list[str],
 ) -> None:
     text, *_ = list_blocks(page, language)
-    for retracted in re.findall(r'retracted_event_id": "(.+?)"|wrong_id = .+?, "(.+?)"', text):
-        wrong = answer(event_id="".join(retracted), metadata={"user_id": "u-1"})
-        stage.append(connection, [wrong])
+    stage.append(connection, [session_started("s-1", "u-1"), answer("s-1", event_id=WRONG)])
     if language == "go" and not shutil.which("go"):
         [event] = re.findall(r"= `(\{.*?\})`", text, re.DOTALL)
         done = cli.progress("", "publish", "--check", "-", text=event)
