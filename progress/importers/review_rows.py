@@ -113,7 +113,8 @@ def parse_id(text: str) -> str:
 
 def find_form(text: str) -> str:
     """Return what a file is instead of a text, and what to do; '' if it begins as a text does."""
-    begin = text[:4].encode(errors="surrogateescape")
+    has_zeros = "\0" in text[:2]  # as UTF-16 has that does not say so
+    begin = b"\xff\xfe" if has_zeros else text[:4].encode(errors="surrogateescape")
     return next(
         (f"expected UTF-8, found {_FORMS[one]}" for one in _FORMS if begin.startswith(one)), ""
     )
@@ -126,9 +127,7 @@ def find_delimiter(header: str, columns: Collection[str]) -> str | None:
 
 
 def split_names(header: str, delimiter: str) -> list[str]:
-    with contextlib.suppress(csv.Error):  # a name that is too long
-        return [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
-    return []
+    return [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
 
 
 def _read_csv(file: Path, columns: Collection[str]) -> Iterator[_Found]:
@@ -141,11 +140,11 @@ def _read_csv(file: Path, columns: Collection[str]) -> Iterator[_Found]:
             number, text = line
             if number == 1 and (form := find_form(text)):
                 yield 1, f": {form}"
-            if width is None:
-                delimiter = find_delimiter(text, columns) or ","
             ahead = itertools.islice(_look_ahead(following, lines), _MOST_LINES)
-            rows = csv.reader(itertools.chain([text], ahead), delimiter=delimiter, strict=True)
             try:
+                if width is None:
+                    delimiter = find_delimiter(text, columns) or ","
+                rows = csv.reader(itertools.chain([text], ahead), delimiter=delimiter, strict=True)
                 cells = next(rows)
                 if rows.line_num > 1 and len(cells) != width:
                     raise csv.Error("a quote is not closed")

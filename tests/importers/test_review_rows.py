@@ -140,6 +140,7 @@ def test_a_log_may_have_another_delimiter_and_characters_without_a_width(
     [
         (gzip.compress(HEADER.encode(), mtime=0), "a gzip file: unpack it"),
         (HEADER.encode("utf-16"), "UTF-16: save it as UTF-8"),
+        (HEADER.encode("utf-16-le"), "UTF-16: save it as UTF-8"),
         (b"\xfe\xff" + HEADER.encode("utf-16-be"), "UTF-16: save it as UTF-8"),
         (b"PK\3\4", "a zip file or a workbook: unpack it, or save it as CSV"),
     ],
