@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urljoin
 
@@ -108,8 +108,10 @@ def look(seconds: float = _DEADLINE_S) -> list[Part]:
         ended[name] = Part(name, found, findings, round(time.monotonic() - begun, 3))
 
     # Several threads that convert the settings first, at the same time, crash in msgspec.
-    with suppress(SettingsError):  # each part says so
+    try:
         settings.current()
+    except SettingsError as error:  # each part would say so
+        return [Part("settings", str(error), [Finding(str(error), "see docs/settings.md")], 0.0)]
     # Threads of a pool would keep the process from ending.
     threads = [threading.Thread(target=run, args=(name,), daemon=True) for name in PARTS]
     for thread in threads:
@@ -181,7 +183,7 @@ def _look_at_intake() -> tuple[str, list[Finding]]:
         meant = f"send {each.meant}" if each.meant else "declare it, or correct the name"
         said = means.format(count=f"{each.count:,}", name=name)
         findings.append(Advice(f"{said} (such as {each.example})", do.format(meant=meant)))
-    return f"{found.events:,} events of seven days, {len(findings)} findings", findings
+    return f"{found.events:,} events of seven days, findings: {len(findings)}", findings
 
 
 # What each finding means, and what to do.
@@ -336,8 +338,9 @@ def _look_at_dead_letters() -> tuple[str, list[Finding]]:
             f"{row.letters:,} dead letters, {row.kind}: {row.reason}",
             f"once a new version folds them, `progress dead-letters replay --kind {row.kind}`"
             if row.kind == DeadLetterKind.POISONED
-            else "let the publisher send them again, corrected, then `progress dead-letters "
-            f"discard --kind {row.kind}`; if the rule was wrong and has changed, `replay` instead",
+            else "let the publisher send them again, corrected, with new ids, then `progress "
+            f"dead-letters discard --kind {row.kind}`; if the rule was wrong and has changed, "
+            "`replay` instead",
         )
         for row in reasons
         if row.kind != DeadLetterKind.FUTURE

@@ -30,7 +30,7 @@ import msgspec
 
 from progress.adapters.postgres.statements import blocks
 from progress.errors import ReviewLogError
-from progress.importers import local_days, review_log
+from progress.importers import local_days, review_log, review_rows
 from progress.importers.review_log import EARLIEST, EPOCH, LATEST, Answer, CardState, Move
 
 LIST = "anki-"  # begins the id of the list that a deck is
@@ -72,7 +72,6 @@ _BLOCK_TAG = re.compile(
 )
 _RUBY = re.compile(r"<r[pt]\b[^<>]*>[^<]*", re.IGNORECASE)  # what stands above or beside a word
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_UNSEEN = re.compile("[\u00ad\u200b\u2060\ufeff]")  # a soft hyphen, and characters without a width
 _CLOZE = re.compile(
     r"\{\{c\d+::((?:(?!::|\{\{c|\}\}).)*)(?:::(?:(?!\{\{c|\}\}).)*)?\}\}", re.DOTALL
 )
@@ -165,7 +164,7 @@ def strip_markup(field: str) -> str:
     for _ in range(_DEEPEST_CLOZE):
         text = _CLOZE.sub(r"\1", text)
     text = _TAG.sub("", _BLOCK_TAG.sub(" ", _RUBY.sub("", text)))
-    text = _UNSEEN.sub("", html.unescape(_join(text)[:_LONGEST_TEXT]))
+    text = review_rows.UNSEEN.sub("", html.unescape(_join(text)[:_LONGEST_TEXT]))
     return _join(_READING.sub("", text).replace("\0", " "))
 
 

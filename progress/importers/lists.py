@@ -104,12 +104,14 @@ def read_file(file: Path, column: str) -> dict[str, Fields]:
             text = stream.read(_LONGEST_FILE + 1)  # limited: the file may be an endless device
         if len(text) > _LONGEST_FILE:
             raise ReviewLogError(f"expected at most {_LONGEST_FILE:,} characters: split the list")
+        if form := review_rows.find_form(text):
+            raise ReviewLogError(form)
         if damaged := review_rows.DAMAGED.search(text):
             before = text[: damaged.start()].split("\n")
             place = f"row {len(before)}, column {before[-1].count(',') + 1}"
             raise ReviewLogError(f"{place}: expected UTF-8")
         for number, row in _split(text, file.suffix, column):
-            if (row[column] or "").strip():
+            if review_rows.UNSEEN.sub("", row[column] or "").strip():
                 fields = _check(row, number, column)
                 items.setdefault(fields.pop(column), fields)
     except (OSError, csv.Error, ReviewLogError) as error:
@@ -131,7 +133,7 @@ def _split(text: str, suffix: str, column: str) -> Iterator[tuple[int, Fields]]:
                 raise ReviewLogError(f"row {number}: expected {rule}, found {line[:40]!r}")
             yield number, {column: line}
         return
-    names = _split_names("".join(lines[begin : begin + 1]), delimiter)
+    names = review_rows.split_names("".join(lines[begin : begin + 1]), delimiter)
     is_headed = column in names or not begin
     names = names if is_headed else _find_names(told, column, delimiter)
     if column not in names:
@@ -144,16 +146,12 @@ def _split(text: str, suffix: str, column: str) -> Iterator[tuple[int, Fields]]:
         yield begin + rows.line_num, row
 
 
-def _split_names(line: str, delimiter: str) -> list[str]:
-    return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
-
-
 def _find_delimiter(first: str, suffix: str, column: str, told: Mapping[str, str]) -> str | None:
     """Return the delimiter that Anki, the first line or the file's name tells; None without one."""
     if name := told.get("separator"):
         return _SEPARATORS.get(name.strip().lower(), name if len(name) == 1 else "\t")
-    found = (one for one in ",;\t" if column in _split_names(first, one))
-    return next(found, {".csv": ",", ".tsv": "\t"}.get(suffix.lower()))
+    found = review_rows.find_delimiter(first, {column})
+    return found or {".csv": ",", ".tsv": "\t"}.get(suffix.lower())
 
 
 def _find_names(told: Mapping[str, str], column: str, delimiter: str) -> list[str]:
@@ -166,7 +164,8 @@ def _find_names(told: Mapping[str, str], column: str, delimiter: str) -> list[st
 
 def _check(row: Fields, number: int, column: str) -> Fields:
     names = (column, *_FIELDS["ItemListed"])
-    texts = {name: unicodedata.normalize("NFC", row.get(name) or "").strip() for name in names}
+    seen = {name: review_rows.UNSEEN.sub("", row.get(name) or "") for name in names}
+    texts = {name: unicodedata.normalize("NFC", text).strip() for name, text in seen.items()}
     fields: Fields = {name: text for name, text in texts.items() if text}
     if position := _POSITION.fullmatch(fields.get("position", "")):
         with contextlib.suppress(ValueError):  # thousands of digits

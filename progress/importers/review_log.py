@@ -239,7 +239,7 @@ def _parse_id(text: str) -> str:
 
 
 def _parse_text(pattern: re.Pattern[str], text: str) -> str:
-    return _match(pattern, unicodedata.normalize("NFC", text))
+    return _match(pattern, unicodedata.normalize("NFC", review_rows.UNSEEN.sub("", text)))
 
 
 def _parse_zone(text: str) -> str:

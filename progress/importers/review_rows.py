@@ -26,6 +26,7 @@ USER = "user_id"
 DAMAGED = re.compile("[\ud800-\udfff]")  # stands for a byte that is not UTF-8
 NOT_UTF8 = "\0"  # stands for a cell that is not UTF-8
 NESTED = "\0[]"  # stands for a cell of lists, maps and the like
+UNSEEN = re.compile("[\u00ad\u200b\u2060\ufeff]")  # a soft hyphen, and characters without a width
 NONE = {"null", "nan", "none", "\\n", "<na>"}  # what programs write for a missing value
 _NUMBER = re.compile(r"(-?[0-9]+)\.([0-9]+)")
 _BIGINT = re.compile(r"-?[0-9]{1,19}")
@@ -38,6 +39,13 @@ _LONGEST_LINE = 1 << 20  # characters; the rest counts as another line
 _MOST_LINES = 100  # of a row whose cells have line breaks
 _PARQUET = b"PAR1"
 _AT_A_TIME = 1_000
+# How files that are no text in UTF-8 begin, and what to do.
+_FORMS = {
+    b"\x1f\x8b": "a gzip file: unpack it",
+    b"PK\x03\x04": "a zip file or a workbook: unpack it, or save it as CSV",
+    b"\xff\xfe": "UTF-16: save it as UTF-8",
+    b"\xfe\xff": "UTF-16: save it as UTF-8",
+}
 _LONGEST = 1_000  # characters of a cell that are kept; each field has fewer
 _FAULT = f": expected at most {_MOST:,} characters in a cell"
 _TOO_LONG = "\0…"  # stands for a cell that is longer than csv allows
@@ -69,7 +77,7 @@ def read(file: Path, columns: Collection[str]) -> Iterator[Row]:
     try:
         with file.open("rb") as stream:
             is_parquet = stream.read(len(_PARQUET)) == _PARQUET
-        found = _read_parquet(file, columns) if is_parquet else _read_csv(file)
+        found = _read_parquet(file, columns) if is_parquet else _read_csv(file, columns)
         _, names = next(found, (1, list[str]()))
         if isinstance(names, str):
             raise ReviewLogError(f"{file}: row 1{names}")
@@ -103,17 +111,40 @@ def parse_id(text: str) -> str:
     return text
 
 
-def _read_csv(file: Path) -> Iterator[_Found]:
+def find_form(text: str) -> str:
+    """Return what a file is instead of a text, and what to do; '' if it begins as a text does."""
+    has_zeros = "\0" in text[:2]  # as UTF-16 has that does not say so
+    begin = b"\xff\xfe" if has_zeros else text[:4].encode(errors="surrogateescape")
+    return next(
+        (f"expected UTF-8, found {_FORMS[one]}" for one in _FORMS if begin.startswith(one)), ""
+    )
+
+
+def find_delimiter(header: str, columns: Collection[str]) -> str | None:
+    """Return the delimiter that gives the header the most of the columns; None if none does."""
+    counts = {one: len({*split_names(header, one)} & {*columns}) for one in ",;\t"}
+    return max((one for one in counts if counts[one]), key=counts.__getitem__, default=None)
+
+
+def split_names(header: str, delimiter: str) -> list[str]:
+    return [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+
+
+def _read_csv(file: Path, columns: Collection[str]) -> Iterator[_Found]:
     """Yield the rows; where a quote is not closed, only its line is a fault."""
     with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
         lines = enumerate(iter(lambda: stream.readline(_LONGEST_LINE), ""), start=1)
         following = deque[_Line]()
-        width = None
+        width, delimiter = None, ","
         while line := following.popleft() if following else next(lines, None):
             number, text = line
+            if number == 1 and (form := find_form(text)):
+                yield 1, f": {form}"
             ahead = itertools.islice(_look_ahead(following, lines), _MOST_LINES)
-            rows = csv.reader(itertools.chain([text], ahead), strict=True)
             try:
+                if width is None:
+                    delimiter = find_delimiter(text, columns) or ","
+                rows = csv.reader(itertools.chain([text], ahead), delimiter=delimiter, strict=True)
                 cells = next(rows)
                 if rows.line_num > 1 and len(cells) != width:
                     raise csv.Error("a quote is not closed")

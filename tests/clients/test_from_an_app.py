@@ -128,6 +128,7 @@ def test_no_call_of_the_page_and_of_the_readme_is_refused(stack: Stack, client_a
     deck = stack.ask("bea", f"{{ {_DECK} }}")["list"]
     words = [member["node"] for member in deck["members"]["edges"]]
     assert (deck["archived"], words) == (True, [{"headword": "ir", "own": True}])
+    assert stack.find_mistakes() == []
 
 
 @pytest.mark.exhaustive
@@ -170,6 +171,14 @@ def test_a_post_by_hand_is_answered_as_the_page_shows(stack: Stack) -> None:
 
 
 @pytest.mark.exhaustive
+def test_the_first_example_of_publishing_ends_without_a_finding(stack: Stack) -> None:
+    page = (files.ROOT / "docs" / "publishing.md").read_text(encoding="utf-8")
+    post, ask = re.findall(r"^    (curl (?:.+\n)+)", page.partition("\n## ")[0], re.MULTILINE)
+    assert json.loads(stack.shell(post))["appended"] == 1
+    assert json.loads(stack.shell(ask))["data"]["intake"]["findings"] == []
+
+
+@pytest.mark.exhaustive
 def test_the_skill_leads_to_a_number(stack: Stack, client_app: Path, tmp_path: Path) -> None:
     (program,) = blocks(SKILL, "js")
     _, check, number = blocks(SKILL, "sh")
@@ -183,6 +192,7 @@ def test_the_skill_leads_to_a_number(stack: Stack, client_app: Path, tmp_path: P
     (query,) = re.findall(r"`(\{ events\(.+?)`", SKILL)
     (recorded,) = stack.ask("dag", query)["events"]["edges"]
     assert recorded["node"]["eventType"] == "CardReviewed"
+    assert stack.find_mistakes() == []
 
 
 def test_the_pages_name_the_types_that_learners_post_and_no_undeclared_one() -> None:

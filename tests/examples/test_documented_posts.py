@@ -11,13 +11,17 @@ from pathlib import Path
 import pytest
 
 from progress import files, settings
+from progress.adapters.postgres.database import Connection
+from progress.projections.projector import Projector
 from progress.serve import ports, processes, readiness
 from tests.conftest import skip_without
-from tests.support import cli, local_stack, programs
+from tests.support import cli, local_stack, model_rows, programs, stage
+from tests.support.envelopes import answer, session_started
 from tests.support.fake_publisher import FakePublisher
 from tests.support.posts import NotedIngest
 
 DOCS = files.ROOT / "docs"
+WRONG = "4a7d1c9e-0b7f-4b43-9d2c-6f1e8a5b3c22"  # the answer that events.md retracts
 COMMANDS = {"sh": ["bash", "-e"], "go": ["go", "run"], "python": [sys.executable]}
 
 
@@ -36,9 +40,16 @@ def list_blocks(page: str, language: str) -> list[str]:
     ],
 )
 def test_each_program_posts_valid_events(
-    noted_ingest: NotedIngest, tmp_path: Path, *, page: str, language: str, kinds: list[str]
+    noted_ingest: NotedIngest,
+    connection: Connection,
+    tmp_path: Path,
+    *,
+    page: str,
+    language: str,
+    kinds: list[str],
 ) -> None:
     text, *_ = list_blocks(page, language)
+    stage.append(connection, [session_started("s-1", "u-1"), answer("s-1", event_id=WRONG)])
     if language == "go" and not shutil.which("go"):
         [event] = re.findall(r"= `(\{.*?\})`", text, re.DOTALL)
         done = cli.progress("", "publish", "--check", "-", text=event)
@@ -47,9 +58,11 @@ def test_each_program_posts_valid_events(
     (tmp_path / f"program.{language}").write_text(text, encoding="utf-8")
     command = [*COMMANDS[language], f"program.{language}"]
     environment = settings.child_env(**noted_ingest.environment)
-    answer = json.loads(programs.run(command, environment, folder=tmp_path))
-    assert answer["dead_letters"] == []
+    told = json.loads(programs.run(command, environment, folder=tmp_path))
+    assert told["dead_letters"] == []
     assert [event["event_type"] for event in noted_ingest.events] == kinds
+    Projector(connection).catch_up_all()
+    assert model_rows.find_mistakes(connection) == []
 
 
 def test_google_s_client_publishes_a_lesson_to_its_topic(fake_publisher: FakePublisher) -> None:

@@ -19,6 +19,7 @@ from progress import settings
 from progress.serve import ports
 from tests.conftest import skip_without
 from tests.support import cli, folders, http_client, node, programs, recent_events
+from tests.support.local_stack import Stack
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
@@ -134,6 +135,7 @@ def test_a_learner_sets_a_goal_and_corrects_an_answer_and_a_teacher_sees_both_un
     assert "then: 0 sessions completed" in printed
     assert " counts\n" in run(environment, "goal.py")
     assert "published and retracted " in run(environment, "correct.py", "fay")
+    assert Stack(Path(environment["PROGRESS_DATA_DIR"])).find_mistakes() == []
     publish(environment, [recent_events.of("LearnerJoinedGroup", "fay", 0, group_id="class-1")])
     # The retracted answer counts nowhere: one of two is right.
     wait_for("'accuracyLast7Days': 0.5", lambda: run(environment, "group.py"))

@@ -387,7 +387,7 @@ WORDS_OF_FILES = [
     ("a.txt", "#separator:tab\n#html:true\n#guid column:1\ng\t<b>が</b>\tx\n", {"が": {}}),
     ("a.txt", "#separator:\t\n#guid column:1\ng\tが\n", {"が": {}}),
     ("a.txt", "#separator:Comma\n#columns:a,headword\nx,か\u3099\n", {"が": {}}),
-    ("a.txt", "か\u3099\nが\n", {"が": {}}),
+    ("a.txt", "か\u3099\nが\n\u200b\n\ufeffが\u200b\n", {"が": {}}),
     ("a.txt", "headword\tx\nが\t1\n", {"が": {}}),
     ("a.txt", "x\ny\t2\n", "row 2: expected one headword in a line"),
     ("a.txt", "# the words\nx\n", "row 1: expected one headword in a line"),

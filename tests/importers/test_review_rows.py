@@ -1,9 +1,11 @@
 """A review log as other programs write it: ids that became floats, damaged fields, odd types."""
 
+import gzip
 import tracemalloc
 import uuid
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
 from progress.errors import ReviewLogError
-from progress.importers import anki_import, review_log
+from progress.importers import anki_import, lists, review_log
 from progress.importers.anki_events import Learner
 from progress.importers.anki_import import Record
 from tests.importers.test_anki_recorded import import_new, record
@@ -118,6 +120,36 @@ def test_a_fault_leaves_out_an_optional_field_alone_or_else_the_row(
     wrong = [(n, column) for n in range(3, len(values) + 3) if is_told]
     assert [(fault.row, fault.column) for fault in found.faults] == wrong
     assert found.left_out["faulty"] == (0 if column in SPARED else len(wrong))
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_log_may_have_another_delimiter_and_characters_without_a_width(
+    tmp_path: Path, delimiter: str
+) -> None:
+    header, row = (
+        f"{HEADER},headword,a,b".split(","),
+        ["1", "4", "2024-03-01", "3", "x", "h,\u200bi"],
+    )
+    lines = [delimiter.join(each) for each in (header, [*row, "1,5", "2"])]
+    (found,) = read(write(tmp_path / "a.csv", "", *lines))
+    assert [(one.card_id, one.word) for one in found.answers] == [("4", "h,i")]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (gzip.compress(HEADER.encode(), mtime=0), "a gzip file: unpack it"),
+        (HEADER.encode("utf-16"), "UTF-16: save it as UTF-8"),
+        (HEADER.encode("utf-16-le"), "UTF-16: save it as UTF-8"),
+        (b"\xfe\xff" + HEADER.encode("utf-16-be"), "UTF-16: save it as UTF-8"),
+        (b"PK\3\4", "a zip file or a workbook: unpack it, or save it as CSV"),
+    ],
+)
+def test_a_file_in_another_form_is_named(tmp_path: Path, content: bytes, told: str) -> None:
+    (file := tmp_path / "a.csv").write_bytes(content)
+    for read_file in (read, partial(lists.read_file, column="item_id")):
+        with pytest.raises(ReviewLogError, match=f"expected UTF-8, found {told}"):
+            read_file(file)
 
 
 def test_a_missing_value_is_no_id(tmp_path: Path) -> None:

@@ -1,22 +1,26 @@
 """Each mistake of a sender is found, alone and among others, as the oracle finds it."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import msgspec
 import pytest
 
-from progress.demo import classes
+from progress.demo import classes, loading
 from progress.event_store.events import EVENT_TYPES
 from progress.event_store.intake import IntakeKind
+from progress.importers import anki_import, review_log
+from progress.importers.anki_events import Learner
 from progress.projections.projector import Projector
 from progress.query.read_models import administration
 from tests.oracle.intake import Sample
 from tests.oracle.intake import intake as oracle_of
 from tests.support import envelopes, model_rows
+from tests.support.anki_files import Entry, make_collection
 from tests.support.api import Api, QueryClient
 from tests.support.event_logs import Envelope
 from tests.support.stage import Stage, append, undeclared
@@ -162,7 +166,7 @@ def record(stage: Stage, events: list[Envelope], age: timedelta) -> None:
         'ANY (CAST(:own AS uuid[])) THEN \'{"posted_by": "learner"}\' ELSE metadata END '
         "WHERE global_position > :head",
         at=NOW - age,
-        own=[event["event_id"] for event in events if event[OWN]],
+        own=[event["event_id"] for event in events if event.get(OWN)],
         head=head,
     )
     stage.admin.run("UPDATE event_store.pending SET received_at = :at", at=NOW - age)
@@ -211,13 +215,29 @@ def test_each_mistake_is_found_alone_and_all_at_once_among_500_learners(
     assert check(stage, fetch) == ALL
 
 
-def test_nothing_of_a_generated_class_counts_wrongly(stage: Stage, fetch: QueryClient) -> None:
-    messages = classes.messages(classes.SIZE, NOW.date() - timedelta(days=1), NOW)
-    record(
-        stage,
-        [event | {OWN: False} for one in msgspec.to_builtins(messages) for event in one["events"]],
-        timedelta(0),
-    )
+def draw_class(_: Path) -> Iterable[Any]:
+    return classes.messages(classes.SIZE, NOW.date() - timedelta(days=1), NOW)
+
+
+def import_collection(folder: Path) -> Iterable[Any]:
+    """Return the messages of a collection with the answers of the demo's log."""
+    answers = [(int(one.card_id), one) for one in review_log.read(loading.LOG)]
+    entries = [
+        Entry(
+            round(1_000 * one.at.timestamp()), card, one.rating, time_ms=one.response_time_ms or 0
+        )
+        for card, one in answers
+    ]
+    file = make_collection(folder / "a.anki2", {card: "word" for card, _ in answers}, entries)
+    return anki_import.read(file, Learner("ann", "Asia/Tokyo")).messages()
+
+
+@pytest.mark.parametrize("make", [draw_class, import_collection])
+def test_nothing_of_a_class_and_of_a_collection_counts_wrongly(
+    stage: Stage, fetch: QueryClient, tmp_path: Path, make: Callable[[Path], Iterable[Any]]
+) -> None:
+    events = [e for one in msgspec.to_builtins([*make(tmp_path)]) for e in one["events"]]
+    record(stage, events, timedelta(hours=2))
     assert check(stage, fetch) == []
 
 

@@ -217,6 +217,11 @@ class Stack:
         """Wait until every event is folded; the batch job is not started for that."""
         readiness.wait(lambda: self.count("behind") == 0, "projection", seconds=seconds)
 
+    def find_mistakes(self) -> list[str]:
+        self.await_projection()
+        with contextlib.closing(self.connect()) as connection:
+            return model_rows.find_mistakes(connection)
+
     def run_batch(self) -> None:
         """Run the batch job until it has counted each recorded event.
 

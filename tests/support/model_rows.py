@@ -3,10 +3,12 @@
 import re
 import time
 from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from progress.adapters.postgres import database, statements
+from progress.event_store import intake
 from progress.projections.schema import BATCH, REALTIME
 from tests import oracle
 
@@ -44,6 +46,13 @@ def list_view_columns(connection: database.Connection) -> dict[str, dict[str, st
     for view, name, kind in connection.run(BLOCKS["view columns"]):
         views.setdefault(view, {})[name] = kind
     return views
+
+
+def find_mistakes(connection: database.Connection) -> list[str]:
+    """Return the kinds of what does not count as it should, as they will be in two hours."""
+    asked = {"now": datetime.now(UTC) + timedelta(hours=2), "declared": intake.declared_types()}
+    rows = database.run(connection, "query/intake", "findings", **asked)
+    return [kind for kind, *_ in rows if kind]
 
 
 def read_value(connection: database.Connection, block: str, **values: object) -> Any:

@@ -104,6 +104,22 @@ def test_administration_says_who_blocks_the_database_and_links_to_the_runbook(
     expect(page.get_by_role("region", name="Dead letters")).to_be_visible()
 
 
+def test_a_finding_of_senders_shows_its_example_which_leaves_a_trace(
+    visitor: Visit, demo: Stack
+) -> None:
+    user, at = f"page-{uuid.uuid4()}", datetime.now(UTC) - timedelta(days=1)
+    demo.publish(browser.envelope("GoalSett", at, user_id=user))
+    page = visitor.open("ada", "admin", "#/administration")
+    findings = page.get_by_role("region", name="What senders send")
+    finding = findings.get_by_role("listitem").filter(has_text="GoalSett")
+    expect(finding).to_contain_text("Send GoalSet in its place.")
+    finding.get_by_role("button", name="Show an example").click()
+    expect(finding.get_by_role("region")).to_contain_text(f'"user_id": "{user}"')
+    assert visitor.find_violations("[data-key=intake]") == []
+    trace = {"accesses": {"edges": [{"node": {"readBy": "ada", "role": "admin"}}]}}
+    assert visitor.ask("{ accesses { edges { node { readBy role } } } }", user, "learner") == trace
+
+
 def test_a_dead_letter_is_discarded_with_a_reason_and_escape_and_cancel_change_nothing(
     visitor: Visit, demo: Stack
 ) -> None:
