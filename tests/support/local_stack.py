@@ -175,7 +175,7 @@ class Stack:
             body = encode_push(payload, attributes=attributes)
             self._repeat("a push", 204, lambda: self.post("ingest", body))  # noqa: B023
 
-    def post(self, part: str, body: bytes, *, seconds: float = 30) -> int | None:
+    def post(self, part: str, body: bytes, *, seconds: float = 60) -> int | None:
         key = data_folder.running(self.folder).key if part == "project" else ""
         return http_client.push(self.port_of(part), body, token=key, seconds=seconds)
 
@@ -213,7 +213,7 @@ class Stack:
     def events_port(self) -> int:
         return self.port_of("events")
 
-    def await_projection(self, *, seconds: float = 30) -> None:
+    def await_projection(self, *, seconds: float = 60) -> None:
         """Wait until every event is folded; the batch job is not started for that."""
         readiness.wait(lambda: self.count("behind") == 0, "projection", seconds=seconds)
 

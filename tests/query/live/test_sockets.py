@@ -556,7 +556,7 @@ def test_shutdown_closes_all_sockets_although_a_client_does_not_read(
                 socket.receive()
             assert closed.value.rcvd
             assert closed.value.rcvd.code == 1012
-        assert function.process.wait(20) == 0
+        assert function.process.wait(60) == 0
 
 
 def test_the_first_request_of_an_instance_may_open_a_socket(
