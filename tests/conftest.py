@@ -171,6 +171,12 @@ def fresh_settings() -> Iterator[None]:
     settings.current.cache_clear()
 
 
+@pytest.fixture(autouse=True)
+def same_day() -> None:
+    """Begin no test in the last minute of a day: what it calls today would become yesterday."""
+    readiness.wait(lambda: time.time() % 86_400 < 86_400 - 60, "midnight", seconds=90)
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Callable[[str], Server]]:
     """A function that returns the server EMBEDDED or OLDEST, and starts it if it does not run yet.
@@ -320,8 +326,6 @@ chromium = pytest.fixture(open_chromium, scope="module", name="chromium")
 def visit(chromium: Browser, demo: Stack) -> Iterator[browser.Visits]:
     """A function that opens the page in a new browser context; Visit.check runs after the test."""
     made: list[browser.Visit] = []
-    # What a test calls today would be yesterday if it ran past midnight.
-    readiness.wait(lambda: time.time() % 86_400 < 86_400 - 60, "midnight", seconds=90)
 
     def begin(**options: Any) -> browser.Visit:
         # With animations, the browser would draw each page many times.

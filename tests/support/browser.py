@@ -109,9 +109,9 @@ window.violations = [];
 addEventListener('securitypolicyviolation', (event) =>
   violations.push(`${event.effectiveDirective} ${event.blockedURI} ${event.sample}`));
 window.announced = [];
-addEventListener('DOMContentLoaded', () => new MutationObserver(([{ target }]) =>
-  announced.push(target.textContent)).observe(document.getElementById('status') ?? document,
-  { childList: true }));
+addEventListener('DOMContentLoaded', () => new MutationObserver((changes) =>
+  announced.push(...changes.flatMap(({ addedNodes }) => [...addedNodes].map((node) => node.data))))
+  .observe(document.getElementById('status') ?? document, { childList: true }));
 window.shifts = [];
 new PerformanceObserver((list) => shifts.push(...list.getEntries()
   .filter((entry) => !entry.hadRecentInput)
