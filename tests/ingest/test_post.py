@@ -44,7 +44,7 @@ ID = "4a7d1c9e-0b7f-4b43-9d2c-6f1e8a5b3c21"
 MIB = 1 << 20
 COUNTS = ("appended", "redelivered", "pending", "erased", "unknown_types")
 ZEROS = {**dict.fromkeys(COUNTS, 0), "dead_letters": []}
-SOON = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+SOON = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 
 
 @pytest.fixture(scope="module")
