@@ -3,6 +3,7 @@
 import json
 import re
 import struct
+import time
 import uuid
 import zipfile
 import zlib
@@ -16,6 +17,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from progress.adapters.postgres import database
 from progress.query.http import static_page
+from progress.serve import readiness
 from tests.support import browser, http_client
 from tests.support.browser import PHONE, Visit, Visits
 from tests.support.local_stack import Stack
@@ -501,6 +503,8 @@ def test_staff_see_that_answers_come_from_the_learner_s_device(visit: Visits, de
 def test_a_learner_sees_who_has_read_their_record_and_when(visit: Visits, demo: Stack) -> None:
     """The hours are those of the browser's time zone, here 5½ hours before UTC."""
     user = browser.create_learner(demo)
+    # Of each hour in which somebody reads, there is a trace.
+    readiness.wait(lambda: time.time() % 3_600 < 3_600 - 20, "the hour", seconds=60)
     kolkata = {"timezone_id": "Asia/Kolkata"}
     page = visit(**kolkata).open("ada", "admin", f"#/learner/{user}")
     card = page.get_by_role("region", name="Their data").locator("[data-key=readers]")
