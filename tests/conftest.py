@@ -165,16 +165,12 @@ class Store:
 @pytest.fixture(autouse=True)
 def fresh_settings() -> Iterator[None]:
     """Read the settings again in each test, because tests change environment variables."""
+    # What a test calls today would be yesterday if it ran past midnight.
+    readiness.wait(lambda: time.time() % 86_400 < 86_400 - 60, "midnight", seconds=90)
     settings.current.cache_clear()
     yield
     fake_publisher.forget_outages()
     settings.current.cache_clear()
-
-
-@pytest.fixture(autouse=True)
-def same_day() -> None:
-    """Begin no test in the last minute of a day: what it calls today would become yesterday."""
-    readiness.wait(lambda: time.time() % 86_400 < 86_400 - 60, "midnight", seconds=90)
 
 
 @pytest.fixture(scope="session")

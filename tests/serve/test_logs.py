@@ -1,6 +1,5 @@
 """The local stack's logs: a limited size, and processes on a full disk."""
 
-import contextlib
 import shutil
 import subprocess
 import sys
@@ -21,18 +20,17 @@ def test_a_cut_keeps_what_processes_write_before_its_last_read(
     log, copy, lines = tmp_path / "part.log", shutil.copyfileobj, list[str]()
 
     def write() -> None:
-        for output in outputs:
+        for output in (first, second):
             lines.append(f"{len(lines)} {'x' * (len(lines) * 977 % 200)};\n")
             output.write(lines[-1].encode())
 
-    def copy_while_they_write(file: Any, old: Any) -> None:
-        copy(file, old)
+    def copy_while_they_write(*files: Any) -> None:
+        copy(*files)
         write()
-        copy(file, old)
+        copy(*files)
 
     monkeypatch.setattr(shutil, "copyfileobj", copy_while_they_write)
-    with contextlib.ExitStack() as opened:
-        outputs = [opened.enter_context(log_files.open_log(log)) for _ in range(3)]
+    with log_files.open_log(log) as first, log_files.open_log(log) as second:
         for _ in range(3):
             lines.clear()
             while log.stat().st_size < LIMIT:
