@@ -104,7 +104,7 @@ def is_left_alone(url: str) -> bool:
 
 
 async def count_waits(client: Client, times: int = 20) -> int:
-    """Return how many of `times` failing round trips take about the timeout, or longer."""
+    """Return how many of `times` failing round trips take as long as the timeout."""
     waits = 0
     for _ in range(times):
         began = time.monotonic()

@@ -49,8 +49,8 @@ def counts(stack: Stack) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    # What is printed changes with the learner's day, which begins at four.
-    readiness.wait(lambda: time.time() % 3_600 < 3_600 - 60, "the hour", seconds=90)
+    # At four, the learner's day begins.
+    readiness.wait(lambda: time.time() % 3_600 < 3_540, "the hour", seconds=90)
     with local_stack.create(NO_COLOR="1", COLUMNS="80") as made:
         yield made
 

@@ -131,7 +131,7 @@ def test_the_time_that_a_bundle_takes_is_linear_in_the_number_of_its_owners(
     """When it is written, when another one is rid of an erased learner, and when it is redacted."""
     session = psutil.Process(connection.run("SELECT pg_backend_pid()")[0][0])
 
-    def used_s() -> float:  # by this process and its session, also on a busy machine
+    def used_s() -> float:  # of CPU time, which others do not take
         return time.process_time() + sum(session.cpu_times()[:2])
 
     def measure(count: int) -> float:

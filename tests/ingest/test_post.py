@@ -28,13 +28,7 @@ from tests.conftest import Store
 from tests.event_store.test_erased import forbid
 from tests.ingest.test_ingest import count, letters
 from tests.support import function_process, http_client, pushes, token_issuer
-from tests.support.envelopes import (
-    answer,
-    envelope,
-    reshape,
-    session_abandoned,
-    session_started,
-)
+from tests.support.envelopes import answer, envelope, reshape, session_abandoned, session_started
 from tests.support.fake_publisher import FakePublisher
 from tests.support.pushes import encode_push
 from tests.support.stage import Stage

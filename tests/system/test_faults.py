@@ -169,7 +169,7 @@ def test_ingest_does_not_acknowledge_pushes_while_postgresql_is_suspended(
     chance = random.Random(9)
     messages = delivery(chance)
     publishing = pool.submit(stack.push, *delivery(chance))
-    for _ in range(2):  # once more, for a session that began meanwhile
+    for _ in range(2):  # also what began meanwhile
         stack.signal("postgres", signal.SIGSTOP)
     try:
         posts = [pool.submit(stack.post, "ingest", encode_push(m), seconds=3) for m in messages[:5]]

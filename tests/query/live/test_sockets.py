@@ -281,13 +281,11 @@ def test_a_client_s_mistake_closes_only_its_socket(
     assert '"ERROR"' not in output
 
 
-def test_no_message_and_pings_do_not_keep_a_socket_open(
-    serve: Serve, open_socket: OpenSocket
-) -> None:
+def test_pings_keep_no_socket_open(serve: Serve, open_socket: OpenSocket) -> None:
     with serve(limits="init=0.1") as function:
         for begin in (nothing, lambda socket: socket.send("ping")):
             socket = open_socket(function.port, **NO_INIT)
-            with contextlib.suppress(ConnectionClosed):  # on a busy machine, the time is over
+            with contextlib.suppress(ConnectionClosed):  # by now, on a busy machine
                 begin(socket)
             assert socket.read_to_end()[0] == 4408
 
@@ -545,7 +543,6 @@ def test_shutdown_closes_all_sockets_although_a_client_does_not_read(
             socket.subscribe("1", STREAK)
             assert socket.next_value("1")
         idle.connection.settimeout(1)
-        # The server reads no more before it can write; on a slow machine, it has waited already.
         with contextlib.suppress(TimeoutError, ConnectionError):
             flood_with_queries(idle)
         function.process.send_signal(signal.SIGTERM)
