@@ -281,13 +281,16 @@ def test_a_client_s_mistake_closes_only_its_socket(
     assert '"ERROR"' not in output
 
 
-def test_pings_keep_no_socket_open(serve: Serve, open_socket: OpenSocket) -> None:
-    with serve(limits="init=0.1") as function:
+def test_pings_keep_no_socket_open(serve: Serve, open_socket: OpenSocket, tmp_path: Path) -> None:
+    with serve(limits="init=0.1", log=tmp_path / "log") as function:
         for begin in (nothing, lambda socket: socket.send("ping")):
             socket = open_socket(function.port, **NO_INIT)
             with contextlib.suppress(ConnectionClosed):  # by now, on a busy machine
                 begin(socket)
-            assert socket.read_to_end()[0] == 4408
+            code, reason = socket.read_to_end()
+            assert (code, reason[:24]) == (4408, "expected connection_init")
+            assert fetch_json(function.port, "GET", "/health")[0] == 200
+    assert '"ERROR"' not in (tmp_path / "log").read_text(encoding="utf-8")
 
 
 def test_a_message_may_come_in_fragments_with_a_ping_between_them(
