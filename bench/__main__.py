@@ -8,17 +8,7 @@ from collections.abc import Callable, Iterator
 
 from rich.console import Console
 
-from bench import (
-    ab,
-    first_view,
-    folds,
-    imports,
-    ingest,
-    intake,
-    server,
-    starts,
-    visible,
-)
+from bench import ab, first_view, folds, imports, ingest, intake, server, starts, visible
 from bench.lines import Line
 from bench.server import Server
 

@@ -165,6 +165,8 @@ class Store:
 @pytest.fixture(autouse=True)
 def fresh_settings() -> Iterator[None]:
     """Read the settings again in each test, because tests change environment variables."""
+    # What a test calls today would be yesterday if it ran past midnight.
+    readiness.wait(lambda: time.time() % 86_400 < 86_400 - 60, "midnight", seconds=90)
     settings.current.cache_clear()
     yield
     fake_publisher.forget_outages()
@@ -320,8 +322,6 @@ chromium = pytest.fixture(open_chromium, scope="module", name="chromium")
 def visit(chromium: Browser, demo: Stack) -> Iterator[browser.Visits]:
     """A function that opens the page in a new browser context; Visit.check runs after the test."""
     made: list[browser.Visit] = []
-    # What a test calls today would be yesterday if it ran past midnight.
-    readiness.wait(lambda: time.time() % 86_400 < 86_400 - 60, "midnight", seconds=90)
 
     def begin(**options: Any) -> browser.Visit:
         # With animations, the browser would draw each page many times.

@@ -17,12 +17,7 @@ import msgspec
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
-from progress.errors import (
-    EventRejected,
-    EventStoreError,
-    LettersFull,
-    SerializationError,
-)
+from progress.errors import EventRejected, EventStoreError, LettersFull, SerializationError
 from progress.event_store import Appended, EventStore, Snapshot, StoredEvent, envelope, json_input
 from progress.event_store.entries import Message, ParsedEvent, Rejection
 

@@ -9,13 +9,7 @@ from flask import Request, Response
 from werkzeug.exceptions import HTTPException
 
 from progress.adapters import request_deadlines, startup
-from progress.errors import (
-    Forbidden,
-    LettersFull,
-    RequestRejected,
-    Unauthenticated,
-    Unavailable,
-)
+from progress.errors import Forbidden, LettersFull, RequestRejected, Unauthenticated, Unavailable
 from progress.event_store import bodies, timestamps
 from progress.event_store.post_answers import Refusal
 from progress.ingest.admission import Admission

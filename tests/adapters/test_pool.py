@@ -34,7 +34,7 @@ def server(store: Store) -> _Server:
 
 
 async def _session(pool: Pool, caller: str = "ann") -> int:
-    connection = await pool.acquire(caller, seconds=5)
+    connection = await pool.acquire(caller, seconds=60)
     try:
         session: int = await connection.fetchval("SELECT pg_backend_pid()")
         return session
@@ -45,19 +45,19 @@ async def _session(pool: Pool, caller: str = "ann") -> int:
 @in_event_loop
 async def test_a_closed_or_failed_connection_is_replaced_by_a_new_one(server: _Server) -> None:
     pool = Pool(server.connect, 1, IDLE_S)
-    connection = await pool.acquire("ann", seconds=5)
+    connection = await pool.acquire("ann", seconds=60)
     waiting = asyncio.create_task(_session(pool))
     await asyncio.sleep(0)
     connection.terminate()
     pool.release(connection)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         first = await waiting
         server.refuses = True
-        idle = await pool.acquire("ann", seconds=5)
+        idle = await pool.acquire("ann", seconds=60)
         idle.terminate()
         pool.release(idle)
         with pytest.raises(OSError, match="refused"):
-            await pool.acquire("ann", seconds=5)
+            await pool.acquire("ann", seconds=60)
         server.refuses = False
         assert await _session(pool) != first
     pool.close()
@@ -66,7 +66,7 @@ async def test_a_closed_or_failed_connection_is_replaced_by_a_new_one(server: _S
 @in_event_loop
 async def test_the_newest_call_of_who_has_most_is_given_up_while_200_wait(server: _Server) -> None:
     pool = Pool(server.connect, 1, IDLE_S)
-    connection = await pool.acquire("ann", seconds=5)
+    connection = await pool.acquire("ann", seconds=60)
     callers = [*["ben"] * 80, *["ann"] * 120]
     waiting = [asyncio.create_task(_session(pool, caller)) for caller in callers]
     await asyncio.sleep(0)
@@ -88,12 +88,12 @@ async def test_a_caller_that_waits_too_long_is_rejected_and_leaves_the_queue(
 ) -> None:
     monkeypatch.setattr(shares, "_MAX_OF_CALLER", 1)
     pool = Pool(server.connect, 1, IDLE_S)
-    connection = await pool.acquire("ann", seconds=5)
+    connection = await pool.acquire("ann", seconds=60)
     for _ in range(3):
         with pytest.raises(InstanceUnavailable, match="became free"):
             await pool.acquire("ann", seconds=0.01)
     pool.release(connection)
-    assert await pool.acquire("ann", seconds=5) is connection
+    assert await pool.acquire("ann", seconds=60) is connection
     pool.release(connection)
     pool.close()
 
@@ -103,14 +103,14 @@ async def test_a_call_that_gives_up_lets_another_caller_have_more_than_the_share
     server: _Server,
 ) -> None:
     pool = Pool(server.connect, 3, IDLE_S)
-    lent = [await pool.acquire(caller, seconds=5) for caller in ("ben", "ben", "ann")]
+    lent = [await pool.acquire(caller, seconds=60) for caller in ("ben", "ben", "ann")]
     waiting, cancelled = (asyncio.create_task(_session(pool, each)) for each in ("ann", "ben"))
     await asyncio.sleep(0)
     pool.release(lent[0])
     await asyncio.sleep(0)
     assert not waiting.done()
     cancelled.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await waiting
     for connection in lent[1:]:
         pool.release(connection)
@@ -122,7 +122,7 @@ async def test_a_closed_pool_rejects_waiting_callers_and_closes_returned_connect
     server: _Server,
 ) -> None:
     pool = Pool(server.connect, 1, IDLE_S)
-    connection = await pool.acquire("ann", seconds=5)
+    connection = await pool.acquire("ann", seconds=60)
     waiting, *cancelled = (asyncio.create_task(_session(pool)) for _ in range(3))
     await asyncio.sleep(0)
     cancelled[0].cancel()

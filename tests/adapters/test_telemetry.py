@@ -269,7 +269,7 @@ def test_a_function_exports_its_queued_telemetry_on_sigterm(name: str) -> None:
             body = wakeups.operation_command(uuid.uuid4())
             http_client.fetch(function.port, "POST", "/graphql", body)
             assert receiver.spans == []
-            processes.end(function.process, by=signal.SIGTERM, seconds=10)
+            processes.end(function.process, by=signal.SIGTERM, seconds=60)
         assert function.process.returncode != -signal.SIGKILL
         receiver.wait_for((name, name))
         assert (name == "project") or receiver.metrics() >= {"progress.latency_ms"}

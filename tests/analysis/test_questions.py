@@ -51,11 +51,7 @@ COUNTED: dict[
         "learners asked recalled answers correct_answers",
     ),
     questions.COHORTS: (analyses.cohorts, ("cohort", "week"), "learners active"),
-    questions.MEMORY: (
-        analyses.memory,
-        ("age_from", "stability_from"),
-        "learners tests recalled",
-    ),
+    questions.MEMORY: (analyses.memory, ("age_from", "stability_from"), "learners tests recalled"),
 }
 RATES = {  # for each question: the name of a rate, which is the quotient of two counts
     questions.RETENTION: ("retention_rate", "recalled", "asked"),

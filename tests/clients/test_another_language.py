@@ -153,7 +153,7 @@ def conform(request: pytest.FixtureRequest, text: str) -> tuple[int, str]:
     exec(text, module)  # noqa: S102 - a client of this folder
 
     class Handler(http_servers.Handler):
-        def do_POST(self) -> None:  # noqa: N802 - the name in http.server
+        def do_POST(self) -> None:
             given = json.loads(self.read_body())
             found = {} if "part" in given else Device(given, module["Client"]).describe()
             self.respond(200 if found else 501, json.dumps(found).encode())

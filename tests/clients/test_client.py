@@ -108,7 +108,7 @@ def site(client_app: Path) -> Iterator[Site]:
     pages = learner_client.page_handler(client_app, {"/": "<!doctype html>", "/health": health})
 
     class Handler(pages):  # type: ignore[valid-type,misc] # it is made for the app
-        def do_POST(self) -> None:  # noqa: N802 - the name in http.server
+        def do_POST(self) -> None:
             events = json.loads(self.read_body())
             posted.append([event["data"]["item_id"] for event in events])
             time.sleep(0.5)  # so that two tabs without a lock would send at once

@@ -62,7 +62,7 @@ class Client:
         pages = page_handler(self.app, {"/": _PAGE, "/given": json.dumps(given)})
 
         class Handler(pages):  # type: ignore[valid-type,misc] # it is made for the run
-            def do_POST(self) -> None:  # noqa: N802 - the name in http.server
+            def do_POST(self) -> None:
                 told.append(self.read_body().decode())
                 self.respond(204)
 

@@ -18,6 +18,7 @@ from progress.demo import loading
 from progress.event_store import envelope
 from progress.event_store.entries import Message, ParsedEvent
 from progress.importers import word_lists
+from progress.serve import readiness
 from tests.support import anki_files, local_stack
 from tests.support.anki_files import Entry
 from tests.support.local_stack import Stack
@@ -48,6 +49,8 @@ def counts(stack: Stack) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
+    # At four, the learner's day begins.
+    readiness.wait(lambda: time.time() % 3_600 < 3_540, "the hour", seconds=90)
     with local_stack.create(NO_COLOR="1", COLUMNS="80") as made:
         yield made
 

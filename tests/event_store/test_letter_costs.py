@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,6 +129,10 @@ def test_the_time_that_a_bundle_takes_is_linear_in_the_number_of_its_owners(
     connection: Connection,
 ) -> None:
     """When it is written, when another one is rid of an erased learner, and when it is redacted."""
+    session = psutil.Process(connection.run("SELECT pg_backend_pid()")[0][0])
+
+    def used_s() -> float:  # of CPU time, which others do not take
+        return time.process_time() + sum(session.cpu_times()[:2])
 
     def measure(count: int) -> float:
         entries = [f'{{"data":{{"user_id":"{count}-{n}"}}}}' for n in range(count)]
@@ -137,13 +142,13 @@ def test_the_time_that_a_bundle_takes_is_linear_in_the_number_of_its_owners(
             " SELECT n || '-' || :n, 'gone ' || :n FROM generate_series(1, CAST(:n AS integer)) n",
             n=count,
         )
-        start = time.perf_counter()
+        start = used_s()
         append(connection, bundle(*entries, gone))
         digest = forbid(connection, f"gone {count}")
         assert count_letters(connection, digest) == (1, count)
         redact_letters(connection, digest)
         assert append(connection, bundle(*entries, gone), message_id=str(count))["erased"] == 1
-        return time.perf_counter() - start
+        return used_s() - start
 
     forbid(connection, "somebody")
     connection.run("SET statement_timeout = '60s'")

@@ -33,7 +33,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(retries, "_FIRST_PAUSE_S", 0.0)
 
     class Handler(http_servers.Handler):
-        def do_POST(self) -> None:  # noqa: N802 - the name in http.server
+        def do_POST(self) -> None:
             body = self.read_body()
             assert self.headers["Authorization"] == "Bearer key"
             fault = made.faults.pop(0) if made.faults else 200

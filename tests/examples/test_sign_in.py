@@ -40,7 +40,7 @@ def example(demo: Stack) -> Iterator[Example]:
     values: dict[str, object] = {"PAGES": [demo.page], "FIREBASE": None, "OIDC": oidc}
 
     class Handler(http_servers.Handler):
-        def do_GET(self) -> None:  # noqa: N802 - the name in http.server
+        def do_GET(self) -> None:
             name = urlsplit(self.path).path.removeprefix("/") or "index.html"
             body = (EXAMPLE / name).read_bytes()
             if name == "config.js":

@@ -108,15 +108,15 @@ def ask_anki(file: Path) -> dict[str, date]:
         return {str(card): TODAY + timedelta(day - DAY) for card, day in anki.execute(query)}
 
 
-def ask(store: Store) -> tuple[dict[str, dict[str, Any]], int]:
+def ask(store: Store) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     query = """{
         itemStats(first: 100) { edges { node { itemId dueOn setAside mastery } } }
-        dueForecast(days: 1) { items }
+        dueForecast(days: 1) { date items }
     }"""
     with api.serve(store.url) as fetch:
         shown = fetch.data(query, LEARNER.user_id)
     nodes = [edge["node"] for edge in shown["itemStats"]["edges"]]
-    return {node["itemId"]: node for node in nodes}, shown["dueForecast"][0]["items"]
+    return {node["itemId"]: node for node in nodes}, shown["dueForecast"][0]
 
 
 @pytest.mark.parametrize("schema", [11, 18])
@@ -129,14 +129,14 @@ def test_moved_cards_are_due_when_anki_says(
     last = NOW - timedelta(days=9) + timedelta(milliseconds=40)
     assert (aside["23"], aside["40"]) == (NOW, last), "suspended, deleted"
     Projector(connection).catch_up_all()
-    shown, due_today = ask(store)
+    shown, today = ask(store)
     due = {item: node["dueOn"] for item, node in shown.items() if not node["setAside"]}
     expected = {number: day.isoformat() for number, day in ask_anki(file).items()}
     answered_on = local_days.find_day(NOW - timedelta(days=0.1), "UTC", 4)
     expected["24"] = answered_on.isoformat()  # due at once; a card in learning is not moved
     expected["25"] = (TODAY - timedelta(2)).isoformat()  # overdue, since it was moved
     assert due == expected
-    assert due_today == sum(day <= TODAY.isoformat() for day in due.values())
+    assert today["items"] == sum(day <= today["date"] for day in due.values())
     assert {item for item, node in shown.items() if node["setAside"]} == {"15", "18", "23", "40"}
     assert shown["15"]["mastery"] == "LEARNING"
     assert read.left_out["unmoved"] == len(

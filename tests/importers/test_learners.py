@@ -177,11 +177,7 @@ def fold(stage: Stage, events: list[dict[str, Any]], size: int) -> model_rows.Ro
 
 @pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.exhaustive)])
 def test_imports_that_are_killed_lose_and_double_nothing(
-    store: Store,
-    connection: Connection,
-    noted_ingest: NotedIngest,
-    tmp_path: Path,
-    kills: int,
+    store: Store, connection: Connection, noted_ingest: NotedIngest, tmp_path: Path, kills: int
 ) -> None:
     """The first kill is in the sort, the others before or after ingest records a post."""
     order = random.Random(kills)

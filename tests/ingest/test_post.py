@@ -28,13 +28,7 @@ from tests.conftest import Store
 from tests.event_store.test_erased import forbid
 from tests.ingest.test_ingest import count, letters
 from tests.support import function_process, http_client, pushes, token_issuer
-from tests.support.envelopes import (
-    answer,
-    envelope,
-    reshape,
-    session_abandoned,
-    session_started,
-)
+from tests.support.envelopes import answer, envelope, reshape, session_abandoned, session_started
 from tests.support.fake_publisher import FakePublisher
 from tests.support.pushes import encode_push
 from tests.support.stage import Stage
@@ -44,7 +38,7 @@ ID = "4a7d1c9e-0b7f-4b43-9d2c-6f1e8a5b3c21"
 MIB = 1 << 20
 COUNTS = ("appended", "redelivered", "pending", "erased", "unknown_types")
 ZEROS = {**dict.fromkeys(COUNTS, 0), "dead_letters": []}
-SOON = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+SOON = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 
 
 @pytest.fixture(scope="module")

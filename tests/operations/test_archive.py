@@ -199,11 +199,7 @@ def test_the_first_batch_run_of_a_day_archives_a_full_range(
 
 
 def test_the_first_batch_run_of_a_day_archives_old_events(
-    operator: Operator,
-    populated: Connection,
-    archive: Storage,
-    length: int,
-    job: Connection,
+    operator: Operator, populated: Connection, archive: Storage, length: int, job: Connection
 ) -> None:
     archives.change(populated, "age events")
     (operation_id,) = scheduled(job)

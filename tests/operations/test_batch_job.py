@@ -27,12 +27,7 @@ from tests.support import fake_publisher, model_rows, sample_events, stage
 from tests.support.erasure_fixtures import erase
 from tests.support.export_fixtures import export
 from tests.support.fake_publisher import FakePublisher
-from tests.support.operation_fixtures import (
-    BLOCKS,
-    Operator,
-    limit_step,
-    write_dead_letters,
-)
+from tests.support.operation_fixtures import BLOCKS, Operator, limit_step, write_dead_letters
 from tests.support.postgres_servers import url_of
 from tests.support.pushes import record_push
 from tests.support.stage import append, connect

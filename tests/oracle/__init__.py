@@ -8,14 +8,7 @@ import importlib
 import pkgutil
 
 from tests.oracle.catalogue import language_of, set_aside
-from tests.oracle.days import (
-    daily_stats,
-    day_of,
-    day_start,
-    items_on,
-    monthly_stats,
-    weekly_stats,
-)
+from tests.oracle.days import daily_stats, day_of, day_start, items_on, monthly_stats, weekly_stats
 from tests.oracle.events import (
     Event,
     Row,

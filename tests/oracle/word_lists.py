@@ -8,13 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
-from tests.oracle.catalogue import (
-    Description,
-    archived,
-    catalogue,
-    catalogue_counts,
-    descriptions,
-)
+from tests.oracle.catalogue import Description, archived, catalogue, catalogue_counts, descriptions
 from tests.oracle.days import day, day_of, last_days, masteries
 from tests.oracle.events import LEARNERS, Row, Rows, World, defines, defines_field, ratio
 from tests.oracle.groups import members as members_of

@@ -205,10 +205,7 @@ def test_the_deadline_includes_the_wait_for_an_as_of_session(
         ]
         while len(await asyncio.to_thread(busy, store)) < 2:
             await asyncio.sleep(_PAUSE_S)
-        with (
-            request_scope.begin(SHORT),
-            pytest.raises(Unavailable, match="no connection"),
-        ):
+        with request_scope.begin(SHORT), pytest.raises(Unavailable, match="no connection"):
             await fetch.queries.get_streak("ann", **of_ann)
         connection.run("ROLLBACK")
         await asyncio.gather(*many)

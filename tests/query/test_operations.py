@@ -269,7 +269,7 @@ def test_who_blocks_whom_is_told_while_tables_are_locked(operator: Operator, sto
             found[:] = operator.data(BLOCKING)["blockingSessions"]
             return len(found) == (2 if waits else 1)
 
-        readiness.wait(is_complete, "the sessions", seconds=20)
+        readiness.wait(is_complete, "the sessions", seconds=60)
         return found
 
     with (

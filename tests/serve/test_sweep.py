@@ -42,7 +42,7 @@ def project() -> Iterator[Project]:
     made = Project()
 
     class Handler(http_servers.Handler):
-        def do_POST(self) -> None:  # noqa: N802 - the name in http.server
+        def do_POST(self) -> None:
             command, _ = projector.parse_push(self.read_body())
             assert command is not None
             assert self.headers["Authorization"] == f"Bearer {_KEY}"

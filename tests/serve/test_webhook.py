@@ -72,7 +72,7 @@ def test_the_receiver_of_the_document_tells_a_chat_who_reached_a_milestone(
     told: list[Any] = []
 
     class Chat(http_servers.Handler):
-        def do_POST(self) -> None:  # noqa: N802 - the name in http.server
+        def do_POST(self) -> None:
             told.append(json.loads(self.read_body())["text"])
             self.respond(200, b"ok")
 

@@ -43,7 +43,7 @@ PHONE: dict[str, Any] = {
     "is_mobile": True,
 }
 
-expect.set_options(timeout=30_000)  # ms; a page takes seconds on a busy machine
+expect.set_options(timeout=60_000)  # ms; a page takes seconds on a busy machine
 
 OPTIONS = [
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
@@ -109,9 +109,9 @@ window.violations = [];
 addEventListener('securitypolicyviolation', (event) =>
   violations.push(`${event.effectiveDirective} ${event.blockedURI} ${event.sample}`));
 window.announced = [];
-addEventListener('DOMContentLoaded', () => new MutationObserver(([{ target }]) =>
-  announced.push(target.textContent)).observe(document.getElementById('status') ?? document,
-  { childList: true }));
+addEventListener('DOMContentLoaded', () => new MutationObserver((changes) =>
+  announced.push(...changes.flatMap(({ addedNodes }) => [...addedNodes].map((node) => node.data))))
+  .observe(document.getElementById('status') ?? document, { childList: true }));
 window.shifts = [];
 new PerformanceObserver((list) => shifts.push(...list.getEntries()
   .filter((entry) => !entry.hadRecentInput)
@@ -212,7 +212,7 @@ class Visit:
         return release
 
     def wait_for(self, query: str, data: object, *caller: str) -> None:
-        readiness.wait(lambda: self.ask(query, *caller) == data, query, seconds=30)
+        readiness.wait(lambda: self.ask(query, *caller) == data, query, seconds=60)
 
     def hear(self, text: str) -> None:
         """Wait until the page has announced a text, which another one may have replaced."""

@@ -71,7 +71,7 @@ def record_statements(reader: Reader) -> list[str]:
 
 async def retry(client: Client, *sent: Command) -> list[Reply]:
     """Return the replies once Redis is available."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(RedisUnavailable):
                 return await client.run(*sent)

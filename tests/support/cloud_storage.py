@@ -93,7 +93,7 @@ class _Handler(http_servers.Handler):
         self._answer(self.bucket.outage_status, b"try again", **self.bucket.outages.pop(0))
         return False
 
-    def do_POST(self) -> None:  # noqa: N802 - the name in http.server
+    def do_POST(self) -> None:
         query = parse_qs(urlsplit(self.path).query)
         if query["uploadType"] == ["multipart"]:
             return self._store(int(query["ifGenerationMatch"][0]))
@@ -122,7 +122,7 @@ class _Handler(http_servers.Handler):
         metadata, data = (part.get_content() for part in message.iter_parts())
         return json.loads(metadata), data
 
-    def do_PUT(self) -> None:  # noqa: N802 - the name in http.server
+    def do_PUT(self) -> None:
         number = self.path.rpartition("/")[2]
         body = self._read()
         content_range = self.headers["Content-Range"]
@@ -164,7 +164,7 @@ class _Handler(http_servers.Handler):
             length, self._unread = arriving, length - arriving
         return self.rfile.read(length)
 
-    def do_DELETE(self) -> None:  # noqa: N802 - the name in http.server
+    def do_DELETE(self) -> None:
         parts = urlsplit(self.path)
         name = unquote(parts.path.partition("/o/")[2])
         if name:
@@ -177,7 +177,7 @@ class _Handler(http_servers.Handler):
             self.bucket.cancelled.append(self.bucket.uploads[self.path.rpartition("/")[2]][0])
             self._answer(499, b"")
 
-    def do_GET(self) -> None:  # noqa: N802 - the name in http.server
+    def do_GET(self) -> None:
         parts = urlsplit(self.path)
         query = parse_qs(parts.query)
         name = unquote(parts.path.partition("/o/")[2])

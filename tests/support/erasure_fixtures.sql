@@ -24,7 +24,7 @@ SELECT event_store.record_accesses('ada', 'admin', ARRAY[CAST(:learner AS text)]
     event_store.record_accesses(:learner, 'teacher', '{ann}');
 
 -- accesses --
-SELECT user_id, read_by, role FROM event_store.accesses ORDER BY user_id, read_by, role;
+SELECT DISTINCT user_id, read_by, role FROM event_store.accesses ORDER BY user_id, read_by, role;
 
 -- versions --
 -- For each stream of erased events, return the number of events, whether all events are in the stream's shard, and

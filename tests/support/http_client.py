@@ -22,7 +22,7 @@ def fetch(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
     *,
-    seconds: float = 30,
+    seconds: float = 60,
 ) -> tuple[int, bytes]:
     with closing(HTTPConnection(ports.HOST, port, timeout=seconds)) as connection:
         connection.request(method, path, body, headers or {})
@@ -45,7 +45,7 @@ def assert_ours(body: Any, headers: Any) -> None:
 
 
 def push(
-    port: int, body: bytes, *, path: str = "/", token: str = "", seconds: float = 30
+    port: int, body: bytes, *, path: str = "/", token: str = "", seconds: float = 60
 ) -> int | None:
     try:
         return fetch(port, "POST", path, body, headers(token), seconds=seconds)[0]

@@ -50,7 +50,7 @@ def page_handler(app: Path, pages: dict[str, str]) -> type[http_servers.Handler]
     modules = {f"/{file.name}": file for folder in folders for file in folder.glob("*.*js")}
 
     class Handler(http_servers.Handler):
-        def do_GET(self) -> None:  # noqa: N802 - the name in http.server
+        def do_GET(self) -> None:
             is_module = self.path in modules
             text = modules[self.path].read_text() if is_module else pages.get(self.path, pages["/"])
             kind = "text/javascript" if is_module else "text/html"

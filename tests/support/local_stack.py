@@ -120,7 +120,7 @@ class Stack:
                 pids[:] = local.pids(data_folder.running(self.folder)).get(part, [])
             return bool(pids)
 
-        readiness.wait(is_running, part)
+        readiness.wait(is_running, part, seconds=120)
         return pids
 
     def signal(self, part: str, number: signal.Signals) -> None:
@@ -163,7 +163,7 @@ class Stack:
         """Post the events; return once they are recorded and folded."""
         most = bodies.MOST_ENTRIES
         self.post_events(*([*events[at : at + most]] for at in range(0, len(events), most)))
-        self.await_projection(seconds=60)
+        self.await_projection()
 
     def push(self, *messages: Message) -> None:
         self.envelopes += [envelope for message in messages for envelope in message]
@@ -175,7 +175,7 @@ class Stack:
             body = encode_push(payload, attributes=attributes)
             self._repeat("a push", 204, lambda: self.post("ingest", body))  # noqa: B023
 
-    def post(self, part: str, body: bytes, *, seconds: float = 30) -> int | None:
+    def post(self, part: str, body: bytes, *, seconds: float = 60) -> int | None:
         key = data_folder.running(self.folder).key if part == "project" else ""
         return http_client.push(self.port_of(part), body, token=key, seconds=seconds)
 
@@ -198,7 +198,7 @@ class Stack:
                 return send() == expected
             return False
 
-        readiness.wait(is_acknowledged, name, seconds=60)
+        readiness.wait(is_acknowledged, name, seconds=120)
 
     def ask(
         self, user: str, query: str, /, *, role: str = "learner", **variables: object
@@ -213,7 +213,7 @@ class Stack:
     def events_port(self) -> int:
         return self.port_of("events")
 
-    def await_projection(self, *, seconds: float = 30) -> None:
+    def await_projection(self, *, seconds: float = 120) -> None:
         """Wait until every event is folded; the batch job is not started for that."""
         readiness.wait(lambda: self.count("behind") == 0, "projection", seconds=seconds)
 
@@ -233,7 +233,7 @@ class Stack:
             self.progress("batch")
             return self.count("uncounted", upto=recorded) == 0
 
-        readiness.wait(is_counted, "the batch job", seconds=60)
+        readiness.wait(is_counted, "the batch job", seconds=120)
 
     def begin(self) -> None:
         """Let `check` compare from what stands now, which another test may have left broken."""
@@ -245,8 +245,8 @@ class Stack:
 
         All are folded by themselves, before the batch job runs.
         """
-        self.await_projection(seconds=60)
-        readiness.wait(self._run_batch, "the batch job")
+        self.await_projection()
+        readiness.wait(self._run_batch, "the batch job", seconds=120)
         before, now = self._stood, self._look()
         stored, pending = oracle.compute_stored(self.envelopes)
         assert now.learners == before.learners | stored
@@ -265,7 +265,7 @@ class Stack:
         return status
 
     def _look(self) -> Standing:
-        self.await_projection(seconds=60)
+        self.await_projection()
         status = self._status()
         with contextlib.closing(self.connect()) as connection:
             learners = {str(e.event_id): e.user_id for e in model_rows.read_events(connection)}

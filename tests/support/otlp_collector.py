@@ -118,7 +118,7 @@ def collect() -> Iterator[Collector]:
     receiver = Collector()
 
     class Handler(http_servers.Handler):
-        def do_POST(self) -> None:  # noqa: N802 - the name in http.server
+        def do_POST(self) -> None:
             body = self.read_body()
             if self.headers.get("content-encoding") == "gzip":
                 body = gzip.decompress(body)

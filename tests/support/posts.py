@@ -42,7 +42,7 @@ def noted_ingest(store: "Store", fake_publisher: FakePublisher) -> Iterator[Note
     noted = NotedIngest()
 
     class Handler(http_servers.Handler):
-        def do_POST(self) -> None:  # noqa: N802 - the name in http.server
+        def do_POST(self) -> None:
             body = self.read_body()
             try:
                 noted.on_request()

@@ -33,10 +33,7 @@ class Publisher:
     def __init__(self, store: Store, pubsub: FakePublisher, setting: PublishEvents) -> None:
         self.pubsub, self._store = pubsub, store
         self.observer = store.connect()
-        self.settings = Settings(
-            pubsub_emulator_host=pubsub.address,
-            publish_events=setting,
-        )
+        self.settings = Settings(pubsub_emulator_host=pubsub.address, publish_events=setting)
         self._start()
 
     def _start(self) -> None:
@@ -80,10 +77,7 @@ class Publisher:
             self.restart()
 
     def _kill_before_the_move(self) -> None:
-        with (
-            contextlib.closing(self._store.connect()) as locker,
-            ThreadPoolExecutor(1) as pool,
-        ):
+        with contextlib.closing(self._store.connect()) as locker, ThreadPoolExecutor(1) as pool:
             locker.run("BEGIN")
             locker.run("LOCK TABLE event_store.publisher_checkpoints IN SHARE MODE")
             running = pool.submit(self.run)

@@ -196,7 +196,7 @@ def _serve(cloud: Releases) -> Iterator[str]:
     """Run HTTP fakes of Google's APIs, of the load balancer and of green's query function."""
 
     class Web(http_servers.Handler):
-        def do_GET(self) -> None:  # noqa: N802 - the name in http.server
+        def do_GET(self) -> None:
             if not self.path.endswith("/ready"):
                 return self._answer(404, {})
             cloud.ready_checks += 1
@@ -204,7 +204,7 @@ def _serve(cloud: Releases) -> Iterator[str]:
                 return self._answer(503, {"status": "unavailable"})
             return self._answer(*cloud.ready)
 
-        def do_POST(self) -> None:  # noqa: N802 - the name in http.server
+        def do_POST(self) -> None:
             body = self.read_body().decode()
             if not self.path.startswith("/v1/projects/p/location/global/prometheus/api/v1/query"):
                 return self._answer(*cloud.graphql)

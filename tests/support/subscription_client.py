@@ -25,7 +25,7 @@ from tests.support.stage import append, connect
 Body = dict[str, Any]
 Event = tuple[str, Any]
 
-TIMEOUT_S = 20  # the longest wait for one event
+TIMEOUT_S = 60  # the longest wait for one event
 
 PROGRESS = "subscription { progressUpdated { totalSessionsCompleted currentStreak } }"
 STREAK = "subscription { streakUpdated { current lastStudyDate } }"

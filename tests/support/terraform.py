@@ -130,13 +130,13 @@ def _serve_states(folder: Path) -> AbstractContextManager[str]:
         def file(self) -> Path:
             return folder / f"{self.path[1:]}.tfstate"
 
-        def do_GET(self) -> None:  # noqa: N802 - the name in http.server
+        def do_GET(self) -> None:
             if self.file.exists():
                 self.respond(200, self.file.read_bytes())
             else:
                 self.respond(404)
 
-        def do_POST(self) -> None:  # noqa: N802 - the name in http.server
+        def do_POST(self) -> None:
             self.file.write_bytes(self.read_body())
             self.respond(200)
 

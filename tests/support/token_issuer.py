@@ -73,7 +73,7 @@ def serve() -> Iterator[Issuer]:
     class Handler(http_servers.Handler):
         protocol_version = "HTTP/1.0"  # no Content-Length: the end of the connection ends the body
 
-        def do_GET(self) -> None:  # noqa: N802 - the name in http.server
+        def do_GET(self) -> None:
             issuer.requests += 1
             issuer.may_answer.wait(20)
             if issuer.speaks_http:

@@ -100,7 +100,7 @@ def receive(port: int = 0) -> Iterator[Receiver]:
     receiver = Receiver()
 
     class Handler(http_servers.Handler):
-        def do_POST(self) -> None:  # noqa: N802 - its name in the library
+        def do_POST(self) -> None:
             body = self.read_body()
             answer = receiver.take(body, {k.lower(): v for k, v in self.headers.items()})
             if isinstance(answer, int):

@@ -8,10 +8,7 @@ from uuid import UUID
 import msgspec
 
 from progress.operations.records import Operation
-from progress.query.read_models.administration import (
-    get_operation_versions,
-    get_operations_by_id,
-)
+from progress.query.read_models.administration import get_operation_versions, get_operations_by_id
 from progress.query.read_models.groups import Group, get_group
 from progress.query.read_models.reader import Reader
 from progress.query.read_models.rows import MasteryStats, Streak, UserProgress

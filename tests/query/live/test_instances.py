@@ -15,13 +15,7 @@ from progress.adapters.postgres import database
 from progress.projections import schema
 from progress.serve import readiness
 from tests.conftest import Store
-from tests.support import (
-    cache_instances,
-    cli,
-    http_client,
-    subscription_client,
-    token_issuer,
-)
+from tests.support import cache_instances, cli, http_client, subscription_client, token_issuer
 from tests.support.function_process import FunctionProcess
 from tests.support.postgres_servers import OwnServer
 from tests.support.subscription_client import (

@@ -116,4 +116,4 @@ def test_a_deleted_learner_is_told_nothing(
     def is_unknown() -> bool:
         return "errors" in (subscribe(port, QUERY, "fay", after=first).next_event() or ("", {}))[1]
 
-    readiness.wait(is_unknown, "the deletion", seconds=20)
+    readiness.wait(is_unknown, "the deletion", seconds=60)
