@@ -44,6 +44,7 @@ cards = st.tuples(
     *(st.booleans(), st.integers(0, 99_999)),
 )
 HAUS = (1, "Haus", False, False, 0)
+MOVED = ((1, "Haus"), (2, "<img>"), (3, "Haus"))  # a card's decks and words
 collections = st.tuples(
     st.permutations(list(NAMES)), st.dictionaries(st.integers(1, 5), cards, min_size=1)
 )
@@ -149,6 +150,12 @@ def require_steps(events: list[oracle.Event]) -> None:
         for is_out, age_ms in ((True, 0), (False, 9_000), (True, 99_000))
     ],
     order=[0, 1, 2, 1, 0],
+    is_dated=True,
+    schema=18,
+)
+@example(
+    history=[(([*NAMES], {1: (deck, word, False, False, 0)}), 1) for deck, word in MOVED],
+    order=[0, 1, 2, 1],
     is_dated=True,
     schema=18,
 )
