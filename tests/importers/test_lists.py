@@ -44,7 +44,6 @@ cards = st.tuples(
     *(st.booleans(), st.integers(0, 99_999)),
 )
 HAUS = (1, "Haus", False, False, 0)
-MOVED = ((1, "Haus"), (2, "<img>"), (3, "Haus"))  # a card's decks and words
 collections = st.tuples(
     st.permutations(list(NAMES)), st.dictionaries(st.integers(1, 5), cards, min_size=1)
 )
@@ -150,12 +149,6 @@ def require_steps(events: list[oracle.Event]) -> None:
         for is_out, age_ms in ((True, 0), (False, 9_000), (True, 99_000))
     ],
     order=[0, 1, 2, 1, 0],
-    is_dated=True,
-    schema=18,
-)
-@example(
-    history=[(([*NAMES], {1: (deck, word, False, False, 0)}), 1) for deck, word in MOVED],
-    order=[0, 1, 2, 1],
     is_dated=True,
     schema=18,
 )
@@ -323,6 +316,8 @@ def test_a_deck_with_an_id_is_the_list_that_a_device_sends(
     shown = read("a,3,2024-03-02,one,Verbs,d-1", "b,3,2024-03-02,two,Verbs,d-1")
     assert shown == ({"d-1": "My verbs"}, {"d-1": {"a", "b"}}, {"a": "new", "b": "two"})
     assert read("a,3,2024-03-03,other,,", "b,3,2024-03-03,two,,") == shown, "no list of spare words"
+    assert read("a,3,2025-12-31T23:59:59Z,late,,") == shown, "a second before the device"
+    assert read("a,3,2025-12-31T23:59:59.001Z,late,,")[2]["a"] == "late", "a file has seconds"
 
 
 def test_list_events_that_no_fold_reads_change_no_import(
