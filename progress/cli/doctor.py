@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import urljoin
 
 import msgspec
@@ -28,7 +29,6 @@ from progress.cli.shared_options import AsJson
 from progress.errors import ProgressError, SettingsError, StackError, TableLocked
 from progress.event_store import dead_letters, intake
 from progress.event_store.dead_letter_record import DeadLetterKind
-from progress.event_store.intake import IntakeKind
 from progress.projections import schema
 from progress.recovery import checks, dumps, shard_locks
 from progress.recovery.checks import Finding
@@ -43,6 +43,7 @@ _UNITS = ("events", "seconds")
 _DEAD_LETTERS = "-dead-letter-sub"
 _READY = {"query": "/ready", "ingest": "/health", "project": "/"}
 _MOST_KINDS = 20
+_TEXTS = Path(__file__).parents[1] / "query" / "page" / "en.json"  # the page says the same
 _MIN_FREE = 0.1, 5e9  # of a disk, and bytes
 
 
@@ -176,67 +177,14 @@ def _look_at_intake() -> tuple[str, list[Finding]]:
         schema.set_search_path(connection)
         asked = {"now": datetime.now(UTC), "declared": intake.declared_types()}
         found = intake.from_rows(database.run(connection, "query/intake", "findings", **asked))
+    texts = msgspec.json.decode(_TEXTS.read_bytes())["intake"]
     findings: list[Finding] = []
     for each in found.findings:
-        means, do = _INTAKE[each.kind]
-        name = each.name or "other senders"
-        meant = f"send {each.meant}" if each.meant else "declare it, or correct the name"
-        said = means.format(count=f"{each.count:,}", name=name)
-        findings.append(Advice(f"{said} (such as {each.example})", do.format(meant=meant)))
+        said = texts["kinds"][each.kind].format(count=f"{each.count:,}")
+        do = texts["meant"].format(meant=each.meant) if each.meant else texts["mend"][each.kind]
+        named = f" {each.name}" if each.name else ""
+        findings.append(Advice(f"{said}{named} (such as {each.example})", do))
     return f"{found.events:,} events of seven days, findings: {len(findings)}", findings
-
-
-# What each finding means, and what to do.
-_INTAKE = {
-    IntakeKind.UNDECLARED_TYPE: (
-        "{count} events of the type {name}, which is not declared, count nowhere",
-        "{meant}",
-    ),
-    IntakeKind.REFUSED_BY_DECLARATION: (
-        "{count} events of the type {name} do not count: its declaration rejects them",
-        "correct the fields (docs/events.md), and send them with new ids",
-    ),
-    IntakeKind.UNDESCRIBED_ITEM: (
-        "{count} items have answers or reviews, and no description",
-        "publish ItemPublished for each, with the item_id of the answers",
-    ),
-    IntakeKind.NO_ZONE: (
-        "{count} learners have no time zone, so that their days are those of UTC",
-        "send UserPreferencesChanged with timezone; a zone UTC that is set is not counted",
-    ),
-    IntakeKind.NO_REVIEW: (
-        "{count} learners have 20 answers or more and no review: nothing of theirs falls due",
-        "send ReviewProcessed after each answer, or CardReviewed in its place",
-    ),
-    IntakeKind.SESSION_WITHOUT_ANSWERS: (
-        "{count} sessions were completed without an answer",
-        "send the answers with the session_id of their session",
-    ),
-    IntakeKind.ONE_INSTANT: (
-        "{count} answers share their time with nine others of the learner or more",
-        "send the time of each answer in occurred_at, not the time of sending",
-    ),
-    IntakeKind.TIME_IN_SECONDS: (
-        "{count} answers of {name} took less than 100 ms, as nearly all of theirs",
-        "send milliseconds, not seconds",
-    ),
-    IntakeKind.TWICE: (
-        "{count} answers were sent by the learner's device and by another sender",
-        "let one of the two send, or give both the same event_id",
-    ),
-    IntakeKind.ALIKE_LEARNERS: (
-        "{count} ids of learners differ from another in case or outer white space only",
-        "send one form of the id; erase or keep the others",
-    ),
-    IntakeKind.NO_EFFECT: (
-        "{count} retractions take no effect",
-        "name the event_id of an event of the same learner that can be retracted, once",
-    ),
-    IntakeKind.PENDING: (
-        "{count} events have waited for their session for an hour or more",
-        "send its SessionStarted, or user_id in each event",
-    ),
-}
 
 
 def _look_at_roles() -> tuple[str, list[Finding]]:

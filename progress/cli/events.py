@@ -12,7 +12,7 @@ import typer
 from progress.adapters import terminal
 from progress.cli import connections
 from progress.cli.shared_options import AsJsonLines
-from progress.event_store import EventStore, StoredEvent, log
+from progress.event_store import EventStore, StoredEvent, intake, log
 from progress.event_store.events import EVENT_TYPES
 from progress.event_store.log import PostgresEventStore
 from progress.event_store.timestamps import EARLIEST
@@ -59,7 +59,7 @@ def events(
 ) -> None:
     """Print the audit trail: every event as it was recorded, one JSON object per line."""
     begin = _parse_time(since)
-    if kind and kind not in EVENT_TYPES and envelope_lines.find_nearest_type(kind):
+    if kind and kind not in EVENT_TYPES and intake.find_meant(kind):
         # No error, because events of undeclared types are recorded too.
         typer.echo(envelope_lines.describe_unknown_type(kind), err=True)
     with connections.open_to_read() as connection:

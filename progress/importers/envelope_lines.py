@@ -11,7 +11,7 @@ import msgspec
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Packed
 from progress.errors import ProgressError
-from progress.event_store import envelope, events, forms, json_input, timestamps
+from progress.event_store import envelope, events, forms, intake, json_input, timestamps
 from progress.event_store.entries import TIME_SOURCE, Message, ParsedEvent, Rejection
 
 MAX_EVENTS = 100  # in a message
@@ -160,13 +160,9 @@ def _find_fault(entry: ParsedEvent | Rejection, now: datetime) -> str:
 
 def describe_unknown_type(name: str) -> str:
     """Return a text that names the unknown type, and the nearest declared type if there is one."""
-    nearest = find_nearest_type(name)
+    nearest = intake.find_meant(name)
     hint = f" (did you mean {nearest}?)" if nearest else ""
     return f"unknown event type {name[:60]!r}{hint}"
-
-
-def find_nearest_type(name: str) -> str | None:
-    return next(iter(difflib.get_close_matches(name, events.EVENT_TYPES, n=1)), None)
 
 
 def list_entries(lines: Iterable[Line]) -> Iterator[tuple[int, int, Packed]]:

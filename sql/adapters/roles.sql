@@ -44,8 +44,8 @@ VALUES
     ('progress_batch', 'SELECT (cancelled_by), SELECT (key_digest)', 'TABLE operations', 'operations'),
     ('progress_batch', 'EXECUTE', 'ROUTINE event_store', 'append count_unpublished drop_orphaned_marks drop_read_models
         empty_old_letters end_analyst_locks erasure_digest event_uuid fold_case has_messages is_deleted mark_failed
-        mark_poisoned mark_replayed most_letter_bytes move_publisher next_messages position_at published_event
-        quarantine record_owners redact_letters remove_analyst_objects save_snapshot shard_of take_apart'),
+        mark_poisoned mark_replayed most_letter_bytes move_publisher next_messages published_event quarantine
+        record_owners redact_letters remove_analyst_objects save_snapshot shard_of take_apart'),
     ('progress_batch', 'EXECUTE', 'ROUTINE operations', 'accept archive_is_due count_problems delete_finished
         list_unclaimed'),
     ('progress_batch', 'EXECUTE', 'ROUTINE progress', 'replace_views'),
@@ -54,7 +54,7 @@ VALUES
     ('progress_query', 'SELECT', 'TABLE event_store', '* -erasure_key'),
     ('progress_query', 'SELECT', 'TABLE operations, TABLE progress_*, TABLE progress', '*'),
     ('progress_query', 'EXECUTE', 'ROUTINE event_store', 'append_own count_unpublished discard_letters event_uuid
-        fold_case is_erased list_sessions note_read position_at record_accesses shard_of'),
+        fold_case is_erased list_sessions note_read record_accesses shard_of'),
     ('progress_query', 'EXECUTE', 'ROUTINE operations', 'accept cancel find_erasure retry'),
     ('PUBLIC progress_batch progress_query', 'EXECUTE', 'ROUTINE progress_*', '*'),
 
@@ -65,7 +65,7 @@ VALUES
         'dead_letters events pending sessions snapshots'),
     ('progress_erasure', 'SELECT, DELETE', 'TABLE event_store', 'poison_marks poisoned'),
     ('progress_erasure', 'EXECUTE', 'ROUTINE event_store', 'erased_stream erasure_digest event_uuid keyed_digest
-        position_at redact_letters shard_of undeclared_of'),
+        redact_letters shard_of undeclared_of'),
 
     ('progress_analyst', 'USAGE', 'SCHEMA', 'progress'), ('progress_analyst', 'SELECT', 'TABLE progress', '*'),
     -- Dumps are of the log and the operations. Read models are rebuilt.

@@ -27,12 +27,15 @@ SET LOCAL datestyle = 'ISO, YMD';
 -- Store the pattern of the texts that COPY marks with a leading apostrophe. Spreadsheet programs run some texts as
 -- formulas: those that begin with one of these characters, in Japanese settings also with a full-width one. A text that
 -- already begins with an apostrophe is marked too, so that removing one leading apostrophe restores every text. Parquet
--- has typed texts, so its rows have no marks: the second pattern matches no text. The class \s has only the spaces of
--- ASCII in the collation "C", which ids have, so that the pattern lists the other spaces of Unicode.
+-- has typed texts, so its rows have no marks: the second pattern matches no text.
 SELECT set_config(
     'export.marked', CASE WHEN CAST(:marks AS boolean)
-        THEN '^[-=+@＝＋－＠''\s\u001c-\u001f\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]'
+        THEN '^[-=+@＝＋－＠''' || {operations/export_user spaces} || ']'
         ELSE '^$a' END, true);
+
+-- spaces --
+-- The white space of Unicode, for a class of a pattern: in the collation "C", which ids have, \s is that of ASCII.
+'\s\u001c-\u001f\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000'
 
 -- marked_item --
 regexp_replace(s.item_id, current_setting('export.marked'), '''\&') AS item_id

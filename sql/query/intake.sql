@@ -105,8 +105,8 @@ WITH newest AS MATERIALIZED (
         SELECT count(DISTINCT user_id) AS learners, max(place) AS place
         FROM counted
         WHERE user_id IS NOT NULL
-        GROUP BY event_store.fold_case(btrim(user_id, E' \t\n\x0b\f\r\u0085\u00a0\u1680\u2000\u2001\u2002\u2003'
-            '\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000'))
+        GROUP BY event_store.fold_case(regexp_replace(user_id, format('^[%1$s]+|[%1$s]+$',
+            {operations/export_user spaces}), '', 'g'))
         HAVING count(DISTINCT user_id) > 1
     ) l
     UNION ALL

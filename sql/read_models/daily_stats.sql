@@ -228,22 +228,11 @@ CAST(s.scores AS double precision) / nullif(s.scored_sessions, 0) AS average_sco
 -- days --
 -- The rows of a range of days, both ends inclusive.
 SELECT
-    day                                                AS date,
-    sessions_completed,
-    study_seconds,
-    study_seconds / 60                                 AS study_time_minutes,
-    answers,
-    correct_answers,
-    CAST(correct_answers AS double precision) / nullif(answers, 0) AS accuracy_rate,
-    CAST(response_ms AS double precision) / nullif(timed_answers, 0) AS average_response_ms,
-    items_learned,
-    items_reviewed,
-    reviews,
-    new_mastery_count,
-    CAST(scores AS double precision) / nullif(scored_sessions, 0)  AS average_score
-FROM daily_stats
-WHERE user_id = :user_id AND day BETWEEN :first_day AND :last_day
-ORDER BY day;
+    s.day                                              AS date,
+    {read_models/daily_stats stat_fields}
+FROM daily_stats s
+WHERE s.user_id = :user_id AND s.day BETWEEN :first_day AND :last_day
+ORDER BY s.day;
 
 -- range --
 -- The days of a range, both ends inclusive, also those without activity; no row if the learner has no events.

@@ -177,6 +177,7 @@ CHOICES = st.lists(
 
 
 @example(posted=[("ItemSetAside", "i", timedelta(minutes=9), False)], kind="GoalSet")
+@example(posted=[("GoalSet", "i", timedelta(minutes=9), False)], kind="GoalSet")
 @given(posted=CHOICES, kind=st.sampled_from(["GoalSet", "ItemSetAside", "ItemResumed"]))
 def test_a_choice_follows_every_recorded_one_about_the_same(
     log: Log, posted: list[tuple[str, str, timedelta, bool]], kind: str

@@ -81,6 +81,7 @@ CALLS = {
     'event_store.append(\'{"messages": [], "events": []}\')': "ingest project batch",
     "event_store.record_batch('[]', true)": "",
     "event_store.append_own('ann', '[]', NULL, false, NULL, NULL)": "query",
+    "event_store.position_at(now())": "project",
     "event_store.quarantine(1, 'x')": "project batch",
     "event_store.mark_poisoned('f', 1, 'x')": "project batch",
     "event_store.discard_letters('{1}', 'x')": "query",

@@ -89,6 +89,8 @@ def make_former(started: Envelope, completed: Envelope) -> list[Envelope]:
 def test_a_session_ends_at_a_pause_of_more_than_half_an_hour() -> None:
     log = [Answer(NOW + timedelta(minutes=minute), "a", 3, 0) for minute in (0, 30, 61)]
     assert [*anki_events.split_at_pauses(log)] == [log[:2], log[2:]]
+    longest = [Answer(NOW + timedelta(seconds=n), "a", 3, 0) for n in range(5_001)]
+    assert [*anki_events.split_at_pauses(longest)] == [longest[:5_000], longest[5_000:]]
 
 
 def test_days_are_those_of_the_pinned_zones_whatever_the_machine_has(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress import settings
-from progress.event_store import envelope
+from progress.event_store import envelope, intake
 from progress.event_store.entries import Message, Rejection
 from progress.importers import envelope_lines, review_log
 from tests.support import cli, envelopes, programs, sample_events
@@ -217,10 +217,8 @@ def test_a_misspelt_field_is_matched_to_the_declared_field_unless_the_event_has_
     assert envelope_lines.find_misspelt(cloud) == {}
     undeclared = json.dumps({"event_type": "Unheard", "data": {"time_zone": "UTC"}}).encode()
     assert envelope_lines.find_misspelt(undeclared) == {}
-    nearest = [
-        *map(envelope_lines.find_nearest_type, ("CorectAnswerGiven", "session_started", "xyz"))
-    ]
-    assert nearest == ["CorrectAnswerGiven", "SessionStarted", None]
+    nearest = map(intake.find_meant, ("CorectAnswerGiven", "session_started", "xyz"))
+    assert [*nearest] == ["CorrectAnswerGiven", "SessionStarted", None]
 
 
 FUTURE = (datetime(2999, 4, 5, 6, 7, 8, tzinfo=UTC), datetime(2998, 4, 5, 6, 7, 8, tzinfo=UTC))

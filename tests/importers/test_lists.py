@@ -316,6 +316,8 @@ def test_a_deck_with_an_id_is_the_list_that_a_device_sends(
     shown = read("a,3,2024-03-02,one,Verbs,d-1", "b,3,2024-03-02,two,Verbs,d-1")
     assert shown == ({"d-1": "My verbs"}, {"d-1": {"a", "b"}}, {"a": "new", "b": "two"})
     assert read("a,3,2024-03-03,other,,", "b,3,2024-03-03,two,,") == shown, "no list of spare words"
+    assert read("a,3,2025-12-31T23:59:59Z,late,,") == shown, "a second before the device"
+    assert read("a,3,2025-12-31T23:59:59.001Z,late,,")[2]["a"] == "late", "a file has seconds"
 
 
 def test_list_events_that_no_fold_reads_change_no_import(

@@ -252,6 +252,8 @@ def test_near_each_limit_the_findings_are_the_oracle_s(
     events = [one for kind in some for one in draw.plant(kind)]
     if seed % 2:
         events += [one | {OWN: not one[OWN]} for one in draw.plant(IntakeKind.TIME_IN_SECONDS)]
+    if seed % 3 == 0:
+        events += draw.answers("quick", 999, response_time_ms=9)
     learners = {
         event["data"]["session_id"]: event["data"]["user_id"]
         for event in events

@@ -21,6 +21,7 @@ from progress.adapters import request_scope
 from progress.adapters.postgres import database
 from progress.event_store import dead_letters
 from progress.projections.projector import Projector
+from progress.query import own_events
 from progress.query.graphql import learner_mutations
 from progress.serve import ports, readiness
 from tests.conftest import Store
@@ -86,14 +87,23 @@ class World:
     @contextmanager
     def hang(self) -> Iterator[None]:
         """Let no append end."""
-        with database.transaction(self.connection), pytest.MonkeyPatch.context() as patch:
+        with self.delay(), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(own_events, "_ANSWER_S", request_scope.TIMEOUT_S - 0.1)
+            yield
+            self.wait_until_waiting(0)
+
+    @contextmanager
+    def delay(self) -> Iterator[None]:
+        """Let no append end during the block."""
+        with database.transaction(self.connection):
             self.connection.run(
                 "SELECT pg_advisory_xact_lock(hashtextextended('event_store.append', 0))"
             )
-            patch.setattr(request_scope, "TIMEOUT_S", 0.5)
             yield
-            waiting = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-            readiness.wait(lambda: not self.connection.run(waiting), "the end of the calls")
+
+    def wait_until_waiting(self, appends: int) -> None:
+        waiting = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        readiness.wait(lambda: len(self.connection.run(waiting)) == appends, "the appends' wait")
 
     def add_learner(self, zone: str | None = None) -> str:
         """Return a new learner; without `zone`, it is about noon where the learner is."""
@@ -366,6 +376,17 @@ def test_nobody_records_without_a_token_or_after_their_deletion(world: World) ->
     assert world.rows() == []
 
 
+def test_of_two_calls_with_one_key_at_once_the_second_s_content_decides(world: World) -> None:
+    user = world.add_learner()
+    calls = [{"n": number, "key": "k"} for number in (5, 6)]
+    with ThreadPoolExecutor(1) as pool:
+        with world.delay():
+            calling = pool.submit(call_at_once, [world.api], user, SET_GOAL, calls)
+            world.wait_until_waiting(2)  # both have found nothing
+        told = [outcome for _, outcome in calling.result()]
+    assert told.count(REFUSED) == len(world.recorded(user)) == 1
+
+
 def test_without_pubsub_and_redis_an_event_is_recorded(
     store: Store, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -530,7 +551,11 @@ def test_a_learner_records_at_most_sixty_events_an_hour(world: World) -> None:
 
 
 def test_what_is_not_recorded_does_not_count_and_leaves_the_key_and_the_day_free(
-    store: Store, fake_publisher: FakePublisher, patient_redis: str, monkeypatch: pytest.MonkeyPatch
+    store: Store,
+    fake_publisher: FakePublisher,
+    patient_redis: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(learner_mutations, "_MAX_EVENTS_PER_HOUR", 2)
 
@@ -541,6 +566,7 @@ def test_what_is_not_recorded_does_not_count_and_leaves_the_key_and_the_day_free
             hanging = [world.set_goal(user, n, f"{n}") for n in range(2)]
             hanging.append(world.take(user, days[0]))
         assert hanging == ["UNAVAILABLE"] * 3
+        assert "time limit" not in capsys.readouterr().out, "the waits end before the calls"
         assert len(world.rows()) == count
         told = [world.take(user, days[1]), *(world.set_goal(user, 9, f"{n}") for n in range(2))]
         return [each if isinstance(each, str) else "" for each in told]

@@ -72,6 +72,12 @@ def types_of(schema: GraphQLSchema) -> list[str]:
     return sorted(print_schema(lexicographic_sort_schema(copy)).split("\n\n"))
 
 
+def test_a_type_begins_with_what_names_its_rows_and_not_with_inherited_fields() -> None:
+    types = SCHEMA._schema.type_map
+    names = {"DailyStats": "date", "PeriodStats": "start", "WordList": "id", "LevelStats": "level"}
+    assert {name: next(iter(types[name].fields)) for name in names} == names  # type: ignore[attr-defined]
+
+
 def test_the_descriptions_of_the_contract_are_unchanged() -> None:
     fixed = texts_of(CONTRACT)
     described = texts_of(SCHEMA._schema)

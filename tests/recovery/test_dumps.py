@@ -490,8 +490,13 @@ def test_a_drill_restores_the_last_whole_dump_beside_the_database_and_names_what
     cli.expect_failure(refused, "event_store.sessions.gz cannot be restored (the file is missing)")
     shutil.rmtree(tmp_path / "000001")
     cli.expect_failure(cli.progress(store.url, "drill", **options), "no dump is whole: 000003/")
-    dumps.run(filled, folder, nobody)
+    filled.run(BLOCKS["lose an event"])
+    name, _ = dumps.run(filled, folder, nobody)
+    shutil.copytree(tmp_path / name, tmp_path / "000009")
+    (tmp_path / "000009" / "event_store.sessions.gz").unlink()
     filled.run(BLOCKS["record it at another time"])
-    (found,) = drill.run(store.url, folder, NO_LEDGER, nobody).findings
+    lost, *_, newer, found = drill.run(store.url, folder, NO_LEDGER, nobody).findings
+    assert "missing" in lost.found
+    assert newer.found.startswith("the newer dump 000009 is not whole")
     assert "the copy differs from the live log" in found.found
     assert filled.run(databases) == before

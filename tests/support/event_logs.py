@@ -449,6 +449,7 @@ def logs(
     days = tuple(begins + timedelta(days=n) for n in range(15))
     cast = Cast(people, items, zones, owners, days)
     kinds = (*_CROWDED, *draw(either(*_RARE))) if crowded else draw(either(*THEMES))
+    kinds += draw(either(DESCRIPTIONS, ()))
     fewest = draw(either(1, size // 3, size // 2))
     events = draw(st.lists(_event(kinds, pool, cast), min_size=fewest, max_size=size))
     if crowded:

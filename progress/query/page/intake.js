@@ -8,12 +8,6 @@ export const EXAMPLE = `query Example($id: ID!) {
   events(eventId: $id) { edges { node { eventType streamId occurredAt recordedAt postedBy data } } }
 }`;
 
-const NAMES = {
-  described: 'ItemPublished', preferences: 'UserPreferencesChanged', review: 'ReviewProcessed', card: 'CardReviewed',
-  start: 'SessionStarted', item: 'item_id', zone: 'timezone', session: 'session_id', at: 'occurred_at',
-  event: 'event_id', user: 'user_id',
-};
-
 /** The findings. `examples` are the events that were asked for, by their id; null: it is not recorded. */
 export const senders = ({ events, findings }, examples) => panel('intake', t('intake.title'), null,
   note(t(findings.length ? 'intake.found' : 'intake.none', { count: events })),
@@ -24,7 +18,7 @@ function finding({ kind, name, meant, count, example }, event) {
   return h('li', { 'data-key': `${kind} ${name}` },
     h('b', null, t(`intake.kinds.${kind}`, { count })),
     name && h('span', { translate: 'no' }, ' ', name),
-    h('span', { class: 'of' }, meant ? t('intake.meant', { meant }) : t(`intake.mend.${kind}`, NAMES)),
+    h('span', { class: 'of' }, meant ? t('intake.meant', { meant }) : t(`intake.mend.${kind}`)),
     event === undefined && h('p', { class: 'links' },
       h('button', { type: 'button', class: 'button quiet', 'data-action': 'example', 'data-id': example },
         t('intake.example'), h('span', { class: 'unseen' }, ' ', example))),

@@ -488,17 +488,13 @@ async def get_tasks(
     return [FoundTask(**row) for row in await reader.fetch(*block, **asked, **place)]
 
 
-async def get_task_members(
-    reader: Reader, asked: Sequence[tuple[FoundTask, int, TaskMemberKey | None]], *, at: datetime
-) -> list[list[TaskMember]]:
-    """Return, for each task, at most so many members after the key, fewest known first."""
-    return [members for _, members in await get_task_pages(reader, asked, at=at)]
-
-
 async def get_task_pages(
     reader: Reader, asked: Sequence[tuple[FoundTask, int, TaskMemberKey | None]], *, at: datetime
 ) -> list[tuple[int, list[TaskMember]]]:
-    """Return the same, after the number of members who have done the task."""
+    """Return, for each task, how many members have done it, and its page of members.
+
+    A page has at most so many members after the key, fewest known first.
+    """
     tasks, firsts, places = zip(*asked, strict=True)
     found = await reader.fetch(
         *("read_models/list_assignments", "members"),
