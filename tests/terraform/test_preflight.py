@@ -108,7 +108,7 @@ def test_examples_that_were_left_in_place_are_named(preflight: Preflight, enviro
     code, lines = preflight.run(environment)
     own = ["neon.host"] if environment == "dev" else ["github.repository", "domain", "app_url"]
     for path in ("project_id", "billing_account", *own):
-        assert f"FAIL  example values: replace the value of {path}, which is an example" in lines
+        assert f"FAIL  example values: write your own value of {path}" in lines
     assert f'FAIL  organisation: write `parent = "{_ORGANISATION}"`' in lines
     assert code == 1
     # The other values work as they are, and are not for the operator to find.
@@ -119,12 +119,13 @@ def test_examples_that_were_left_in_place_are_named(preflight: Preflight, enviro
 
 def test_an_example_that_the_profile_does_not_use_is_not_asked_for(preflight: Preflight) -> None:
     preflight.change("dev", "ep-ours-dev", "ep-example-dev")
-    assert preflight.run("dev")[1] == [
-        "FAIL  example values: replace the value of neon.host, which is an example"
-    ]
+    named = "FAIL  example values: write your own value of neon.host"
+    assert preflight.run("dev") == (1, [named])
     preflight.change("dev", 'database = "neon"', 'database = "cloud_sql"')
     preflight.variables.pop("TF_VAR_neon_owner_password")
     assert preflight.run("dev") == (0, [])
+    preflight.change("dev", "project_id ", "# project_id ")
+    assert preflight.run("dev") == (1, ["FAIL  example values: write your own value of project_id"])
 
 
 @pytest.mark.first_in_gate
