@@ -42,9 +42,7 @@ resource "google_artifact_registry_repository" "published" {
 
   remote_repository_config {
     docker_repository {
-      custom_repository {
-        uri = "https://ghcr.io"
-      }
+      custom_repository { uri = "https://ghcr.io" }
     }
   }
 
