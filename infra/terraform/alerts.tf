@@ -226,9 +226,7 @@ locals {
     },
   )
 
-  alert_names = concat(
-    keys(local.promql_alerts), local.burns[*].name, ["uptime", "error-logs"]
-  )
+  alert_names   = concat(keys(local.promql_alerts), local.burns[*].name, ["uptime", "error-logs"])
   alerts_wanted = var.alerts == null ? setsubtract(local.alert_names, ["cache-hit-rate"]) : var.alerts
   # Without what they watch, alerts are off. The error budgets need instances that are always ready: where there are few
   # requests, those that meet a cold start would use them up.

@@ -327,24 +327,16 @@ resource "google_cloud_run_v2_service" "function" {
   lifecycle {
     ignore_changes = [
       # Set by releases, and by each change that gcloud makes.
-      client,
-      client_version,
-      template[0].annotations,
-      template[0].containers[0].image,
-      template[0].containers[0].name,
-      template[0].labels,
-      template[0].revision,
-      traffic,
+      client, client_version, traffic, template[0].annotations, template[0].labels, template[0].revision,
+      template[0].containers[0].image, template[0].containers[0].name,
       # Set by the schedules for evening and morning.
       scaling[0].min_instance_count,
     ]
   }
 
   depends_on = [
-    google_secret_manager_secret_version.neon_owner,
-    google_secret_manager_secret_version.password,
-    google_secret_manager_secret_version.this,
-    terraform_data.grants,
+    google_secret_manager_secret_version.neon_owner, google_secret_manager_secret_version.password,
+    google_secret_manager_secret_version.this, terraform_data.grants,
   ]
 }
 

@@ -151,22 +151,15 @@ resource "google_cloud_run_v2_job" "job" {
   }
 
   lifecycle {
-    ignore_changes = [
-      # Set by releases, and by each change that gcloud makes.
-      client,
-      client_version,
-      template[0].annotations,
-      template[0].labels,
-      template[0].template[0].containers[0].image,
-      template[0].template[0].containers[0].name,
+    ignore_changes = [ # set by releases, and by each change that gcloud makes
+      client, client_version, template[0].annotations, template[0].labels,
+      template[0].template[0].containers[0].image, template[0].template[0].containers[0].name,
     ]
   }
 
   depends_on = [
-    google_secret_manager_secret_version.neon_owner,
-    google_secret_manager_secret_version.password,
-    google_secret_manager_secret_version.this,
-    terraform_data.grants,
+    google_secret_manager_secret_version.neon_owner, google_secret_manager_secret_version.password,
+    google_secret_manager_secret_version.this, terraform_data.grants,
   ]
 }
 

@@ -170,10 +170,7 @@ def test_access_to_a_secret_is_granted_before_its_version_is_written(order: Orde
     assert not order.before(right) & (versions | slow)
     assert slow <= order.before("google_secret_manager_secret_version.this")
     assert "google_sql_user.owner" in order.before("google_secret_manager_secret_version.password")
-    for user in (
-        "google_cloud_run_v2_service.function",
-        "google_cloud_run_v2_job.job",
-    ):
+    for user in ("google_cloud_run_v2_service.function", "google_cloud_run_v2_job.job"):
         assert {right, *versions, "terraform_data.grants"} <= order.before(user)
     assert {right, "google_bigquery_table_iam_member.pubsub"} <= order.before(
         "terraform_data.grants"
