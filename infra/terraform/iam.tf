@@ -35,10 +35,7 @@ locals {
   # infra/bootstrap creates the pipeline's account.
   members = merge(
     { for name, account in google_service_account.member : name => account.member },
-    {
-      for name in local.pipeline :
-      name => "serviceAccount:progress-pipeline@${var.project_id}.iam.gserviceaccount.com"
-    },
+    { for id in local.pipeline : id => "serviceAccount:progress-pipeline@${var.project_id}.iam.gserviceaccount.com" },
   )
 
   # The accounts of the functions and the jobs.

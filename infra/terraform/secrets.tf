@@ -6,10 +6,7 @@ locals {
     { for member in keys(local.database_groups) : "progress-neon-url-${member}" => [member] if local.has_neon },
     { for database in local.databases : "progress-${replace(database, "_", "-")}-url-owner" => ["release"] },
     { for database in local.databases : "progress-${replace(database, "_", "-")}-logins" => ["release"] },
-    {
-      for name in ["progress-redis-url"] : name => ["project", "query", "release"]
-      if local.has_memorystore
-    },
+    { for name in ["progress-redis-url"] : name => ["project", "query", "release"] if local.has_memorystore },
   )
 
   secret_values = merge(

@@ -166,18 +166,14 @@ def test_what_would_stop_the_apply_is_reported(
     assert finding in line
 
 
-def test_the_quota_of_a_new_project_is_enough_for_dev_and_staging(preflight: Preflight) -> None:
+@pytest.mark.parametrize(("linked", "environment"), [(4, "dev"), (6, "staging")])
+def test_a_new_projects_quota_is_enough_and_a_raised_limit_of_projects_is_none(
+    preflight: Preflight, linked: int, environment: str
+) -> None:
     preflight.answer(_CPUS, quota(20_000))
     preflight.answer(_MEMORY, quota(40 * 2**30))
-    assert preflight.run("dev") == (0, [])
-    assert preflight.run("staging") == (0, [])
-
-
-@pytest.mark.parametrize("linked", [4, 6])
-def test_a_raised_limit_of_projects_is_no_limit(preflight: Preflight, linked: int) -> None:
-    projects = [{"projectId": f"project-{number}"} for number in range(linked)]
-    preflight.answer("billing projects", projects)
-    assert preflight.run("dev") == (0, [])
+    preflight.answer("billing projects", [{"projectId": f"id-{n}"} for n in range(linked)])
+    assert preflight.run(environment) == (0, [])
 
 
 def test_before_the_project_exists_nothing_in_it_is_asked(preflight: Preflight) -> None:
