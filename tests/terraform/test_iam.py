@@ -114,7 +114,8 @@ def test_each_account_has_exactly_the_roles_that_it_needs(
 ) -> None:
     """An account reads just the secrets that its functions and jobs use."""
     resources = environments[environment].applied
-    wanted, read = defaultdict(set), set()
+    wanted: dict[str, set[str]] = defaultdict(set)
+    read: set[str] = set()
     for who, roles in (*EVERYWHERE.items(), *EXPORTERS.items(), *further.items()):
         wanted[who] |= roles
     for part in parts(resources):
