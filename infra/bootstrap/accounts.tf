@@ -17,58 +17,29 @@ locals {
   # account `terraform-plan` may read each kind.
   project_roles = {
     terraform = [
-      "roles/artifactregistry.admin",
-      "roles/bigquery.dataOwner",
-      "roles/bigquery.jobUser", # BigQuery checks the query of a new view
-      "roles/certificatemanager.owner",
-      "roles/cloudscheduler.admin",
-      "roles/cloudsql.admin",
-      "roles/compute.loadBalancerAdmin",
-      "roles/compute.networkAdmin",
-      "roles/compute.securityAdmin",
-      "roles/iam.serviceAccountAdmin",
-      "roles/iam.serviceAccountUser", # to deploy services and jobs with their accounts
-      "roles/logging.configWriter",
-      "roles/monitoring.editor",
-      "roles/pubsub.admin",
-      "roles/redis.admin",
-      "roles/run.admin",
-      "roles/secretmanager.admin",
-      "roles/servicenetworking.networksAdmin",
-      "roles/serviceusage.serviceUsageAdmin",
-      "roles/storage.admin",
+      "artifactregistry.admin", "bigquery.dataOwner", "certificatemanager.owner", "cloudscheduler.admin",
+      "cloudsql.admin", "compute.loadBalancerAdmin", "compute.networkAdmin", "compute.securityAdmin",
+      "iam.serviceAccountAdmin", "logging.configWriter", "monitoring.editor", "pubsub.admin", "redis.admin",
+      "run.admin", "secretmanager.admin", "servicenetworking.networksAdmin", "serviceusage.serviceUsageAdmin",
+      "storage.admin",
+      "bigquery.jobUser",       # BigQuery checks the query of a new view
+      "iam.serviceAccountUser", # to deploy services and jobs with their accounts
     ]
-    # roles/viewer is not in this list, because it also permits reading the contents of buckets and BigQuery.
+    # The role `viewer` is not in this list, because it also permits reading the contents of buckets and BigQuery.
     "terraform-plan" = [
-      "roles/artifactregistry.reader",
-      "roles/bigquery.metadataViewer",
-      "roles/browser",
-      "roles/certificatemanager.viewer",
-      "roles/cloudscheduler.viewer",
-      "roles/cloudsql.viewer",
-      "roles/compute.viewer",
-      "roles/iam.securityReviewer", # to read IAM policies
-      "roles/iam.serviceAccountViewer",
-      "roles/monitoring.viewer",
-      "roles/pubsub.viewer",
-      "roles/redis.viewer",
-      "roles/run.viewer",
-      "roles/secretmanager.viewer", # names of secrets, not their values
-      "roles/serviceusage.serviceUsageConsumer",
+      "artifactregistry.reader", "bigquery.metadataViewer", "browser", "certificatemanager.viewer",
+      "cloudscheduler.viewer", "cloudsql.viewer", "compute.viewer", "iam.serviceAccountViewer", "monitoring.viewer",
+      "pubsub.viewer", "redis.viewer", "run.viewer", "serviceusage.serviceUsageConsumer",
+      "iam.securityReviewer", # to read IAM policies
+      "secretmanager.viewer", # names of secrets, not their values
     ]
   }
 
   # The only roles that the account `terraform` may grant on the project: those that infra/terraform grants there. A
   # condition may list ten.
   granted_roles = [
-    "roles/cloudsql.client",
-    "roles/cloudsql.instanceUser",
-    "roles/monitoring.viewer",
-    "roles/run.developer",
-    "roles/serviceusage.serviceUsageConsumer",
-    "roles/telemetry.writer",
-    "progressBackups",
-    "progressMeasurements",
+    "roles/cloudsql.client", "roles/cloudsql.instanceUser", "roles/monitoring.viewer", "roles/run.developer",
+    "roles/serviceusage.serviceUsageConsumer", "roles/telemetry.writer", "progressBackups", "progressMeasurements",
   ]
 
   # Roles on the billing account, for budgets.
@@ -89,7 +60,7 @@ resource "google_project_iam_member" "ci" {
   for_each = merge([
     for environment in keys(local.delivered) : merge([
       for account, roles in local.project_roles : {
-        for role in roles :
+        for role in formatlist("roles/%s", roles) :
         "${environment} ${account} ${role}" => { environment = environment, account = account, role = role }
       }
     ]...)

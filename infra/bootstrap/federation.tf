@@ -81,9 +81,7 @@ resource "google_iam_workload_identity_pool_provider" "github" {
     "assertion.job_workflow_ref.startsWith('${var.github.repository}/.github/workflows/')",
   ])
 
-  oidc {
-    issuer_uri = "https://token.actions.githubusercontent.com"
-  }
+  oidc { issuer_uri = "https://token.actions.githubusercontent.com" }
 }
 
 resource "google_service_account_iam_member" "github" {

@@ -17,9 +17,7 @@ resource "google_artifact_registry_repository" "images" {
   cleanup_policies {
     id     = "keep-the-newest"
     action = "KEEP"
-    most_recent_versions {
-      keep_count = 50
-    }
+    most_recent_versions { keep_count = 50 }
   }
 
   cleanup_policies {
@@ -124,12 +122,8 @@ resource "google_storage_bucket" "sources" {
   force_destroy               = true
 
   lifecycle_rule {
-    action {
-      type = "Delete"
-    }
-    condition {
-      age = 30
-    }
+    action { type = "Delete" }
+    condition { age = 30 }
   }
 
   depends_on = [google_project_service.first]

@@ -57,9 +57,7 @@ resource "google_project_iam_custom_role" "this" {
   title       = each.value.title
   permissions = each.value.permissions
 
-  lifecycle {
-    prevent_destroy = true
-  }
+  lifecycle { prevent_destroy = true }
 
   depends_on = [google_project_service.first]
 }

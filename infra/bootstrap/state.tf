@@ -10,16 +10,12 @@ resource "google_storage_bucket" "state" {
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
 
-  versioning {
-    enabled = true
-  }
+  versioning { enabled = true }
 
   # Old versions make it possible to restore a damaged state. A version is deleted 90 days after it was replaced,
   # but only if 20 newer versions exist.
   lifecycle_rule {
-    action {
-      type = "Delete"
-    }
+    action { type = "Delete" }
     condition {
       days_since_noncurrent_time = 90
       num_newer_versions         = 20

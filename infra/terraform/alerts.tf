@@ -226,9 +226,7 @@ locals {
     },
   )
 
-  alert_names = concat(
-    keys(local.promql_alerts), local.burns[*].name, ["uptime", "error-logs"]
-  )
+  alert_names   = concat(keys(local.promql_alerts), local.burns[*].name, ["uptime", "error-logs"])
   alerts_wanted = var.alerts == null ? setsubtract(local.alert_names, ["cache-hit-rate"]) : var.alerts
   # Without what they watch, alerts are off. The error budgets need instances that are always ready: where there are few
   # requests, those that meet a cold start would use them up.
@@ -259,9 +257,7 @@ resource "google_monitoring_notification_channel" "email" {
   labels       = { email_address = each.value }
 
   # The API does not delete a channel to which a policy still refers. Terraform therefore changes the policies first.
-  lifecycle {
-    create_before_destroy = true
-  }
+  lifecycle { create_before_destroy = true }
 
   depends_on = [google_project_service.api]
 }
@@ -281,9 +277,7 @@ resource "google_monitoring_notification_channel" "other" {
     }
   }
 
-  lifecycle {
-    create_before_destroy = true
-  }
+  lifecycle { create_before_destroy = true }
 
   depends_on = [google_project_service.api]
 }
@@ -315,9 +309,7 @@ resource "google_monitoring_alert_policy" "alert" {
 
       dynamic "condition_matched_log" {
         for_each = try([each.value.lines], [])
-        content {
-          filter = condition_matched_log.value
-        }
+        content { filter = condition_matched_log.value }
       }
     }
   }
@@ -362,9 +354,7 @@ resource "google_monitoring_alert_policy" "alert" {
 
     dynamic "notification_rate_limit" {
       for_each = try([each.value.lines], [])
-      content {
-        period = "3600s"
-      }
+      content { period = "3600s" }
     }
     dynamic "notification_channel_strategy" {
       for_each = can(each.value.lines) || length(local.channels) == 0 ? [] : [1]

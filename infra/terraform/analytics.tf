@@ -90,9 +90,7 @@ resource "google_pubsub_subscription" "analytics" {
     max_delivery_attempts = 100
   }
 
-  expiration_policy {
-    ttl = ""
-  }
+  expiration_policy { ttl = "" }
 
   depends_on = [terraform_data.grants]
 }

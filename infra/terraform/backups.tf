@@ -58,14 +58,10 @@ resource "google_cloud_scheduler_job" "backup" {
     uri         = local.backup_call.uri
     headers     = local.backup_call.body == null ? {} : { "Content-Type" = "application/json" }
     body        = local.backup_call.body
-    oauth_token {
-      service_account_email = google_service_account.member["backup-scheduler"].email
-    }
+    oauth_token { service_account_email = google_service_account.member["backup-scheduler"].email }
   }
 
-  lifecycle {
-    ignore_changes = [paused]
-  }
+  lifecycle { ignore_changes = [paused] }
 
   depends_on = [
     google_cloud_run_v2_job_iam_member.backup_scheduler, google_project_iam_member.backup_scheduler,

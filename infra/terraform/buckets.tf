@@ -38,19 +38,13 @@ resource "google_storage_bucket" "archive" {
   public_access_prevention    = "enforced"
   force_destroy               = !local.is_prod
 
-  soft_delete_policy {
-    retention_duration_seconds = 0
-  }
+  soft_delete_policy { retention_duration_seconds = 0 }
 
-  versioning {
-    enabled = true
-  }
+  versioning { enabled = true }
 
   # Objects that were replaced or deleted by mistake can be restored for 30 days.
   lifecycle_rule {
-    action {
-      type = "Delete"
-    }
+    action { type = "Delete" }
     condition {
       days_since_noncurrent_time = 30
       with_state                 = "ARCHIVED"
@@ -129,12 +123,8 @@ resource "google_storage_bucket" "backup" {
   }
 
   lifecycle_rule {
-    action {
-      type = "Delete"
-    }
-    condition {
-      age = local.dump_days
-    }
+    action { type = "Delete" }
+    condition { age = local.dump_days }
   }
 
   depends_on = [google_project_service.api]
@@ -168,17 +158,11 @@ resource "google_storage_bucket" "exports" {
   public_access_prevention    = "enforced"
   force_destroy               = !local.is_prod
 
-  soft_delete_policy {
-    retention_duration_seconds = 0
-  }
+  soft_delete_policy { retention_duration_seconds = 0 }
 
   lifecycle_rule {
-    action {
-      type = "Delete"
-    }
-    condition {
-      age = 7
-    }
+    action { type = "Delete" }
+    condition { age = 7 }
   }
 
   depends_on = [google_project_service.api]

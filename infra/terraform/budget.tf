@@ -18,9 +18,7 @@ resource "google_billing_budget" "this" {
   }
 
   amount {
-    specified_amount {
-      units = tostring(var.monthly_budget)
-    }
+    specified_amount { units = tostring(var.monthly_budget) }
   }
 
   dynamic "threshold_rules" {

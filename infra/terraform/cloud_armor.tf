@@ -1,23 +1,17 @@
 # Cloud Armor: the firewall rules of the load balancer.
 
 locals {
-  # Preconfigured rules by priority, at the sensitivity with the fewest false positives. Cloud Armor parses bodies as
-  # GraphQL. Rules with `matches_text` check neither the bearer token nor the GraphQL document. The token is random
-  # text, which can look like an attack. The document's braces, quotes and comments look like attacks. The query
-  # function itself limits documents. Nor is what learners post checked, whose words are anybody's: the function parses
-  # it, and publishes nothing of its bytes.
+  # Preconfigured rules, at the sensitivity with the fewest false positives. Cloud Armor parses bodies as GraphQL. The
+  # rules that match text check neither the bearer token nor the GraphQL document. The token is random text, which can
+  # look like an attack. The document's braces, quotes and comments look like attacks. The query function itself limits
+  # documents. Nor is what learners post checked, whose words are anybody's: the function parses it, and publishes
+  # nothing of its bytes.
+  waf_text_rules  = ["sqli", "xss", "lfi", "rfi", "rce", "generic", "protocolattack"]
+  waf_other_rules = ["methodenforcement", "scannerdetection", "sessionfixation", "cve-canary"]
   waf_rule_sets = {
-    1000 = { name = "sqli-v422-stable", matches_text = true }
-    1010 = { name = "xss-v422-stable", matches_text = true }
-    1020 = { name = "lfi-v422-stable", matches_text = true }
-    1030 = { name = "rfi-v422-stable", matches_text = true }
-    1040 = { name = "rce-v422-stable", matches_text = true }
-    1050 = { name = "generic-v422-stable", matches_text = true }
-    1060 = { name = "protocolattack-v422-stable", matches_text = true }
-    1070 = { name = "methodenforcement-v422-stable", matches_text = false }
-    1080 = { name = "scannerdetection-v422-stable", matches_text = false }
-    1090 = { name = "sessionfixation-v422-stable", matches_text = false }
-    1100 = { name = "cve-canary", matches_text = false }
+    for index, rule in concat(local.waf_text_rules, local.waf_other_rules) : 1000 + 10 * index => {
+      name = rule == "cve-canary" ? rule : "${rule}-v422-stable", matches_text = contains(local.waf_text_rules, rule)
+    }
   }
 
   # Each key is the priority of a rule. Its value is the header whose length this rule limits.
@@ -40,9 +34,7 @@ resource "google_compute_security_policy" "load_balancer" {
     priority    = 100
     action      = "deny(403)"
     match {
-      expr {
-        expression = "size(request.path) > 1024 || size(request.query) > 16384"
-      }
+      expr { expression = "size(request.path) > 1024 || size(request.query) > 16384" }
     }
   }
 
@@ -107,9 +99,7 @@ resource "google_compute_security_policy" "load_balancer" {
     action      = "throttle"
     match {
       versioned_expr = "SRC_IPS_V1"
-      config {
-        src_ip_ranges = ["*"]
-      }
+      config { src_ip_ranges = ["*"] }
     }
     rate_limit_options {
       conform_action = "allow"
@@ -128,9 +118,7 @@ resource "google_compute_security_policy" "load_balancer" {
     action      = "allow"
     match {
       versioned_expr = "SRC_IPS_V1"
-      config {
-        src_ip_ranges = ["*"]
-      }
+      config { src_ip_ranges = ["*"] }
     }
   }
 

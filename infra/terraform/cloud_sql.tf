@@ -33,14 +33,8 @@ locals {
   # `connections` is the value of max_connections. It exceeds the number of connections that the functions open during a
   # release, when instances of the new revisions (green) run beside those of the old revisions.
   cloud_sql_size = {
-    dev = {
-      tier    = "db-g1-small", availability = "ZONAL", connections = 180
-      disk_gb = 10, disk_limit_gb = 20
-    }
-    staging = {
-      tier    = "db-custom-1-3840", availability = "ZONAL", connections = 180
-      disk_gb = 10, disk_limit_gb = 20
-    }
+    dev     = { tier = "db-g1-small", availability = "ZONAL", connections = 180, disk_gb = 10, disk_limit_gb = 20 }
+    staging = { tier = "db-custom-1-3840", availability = "ZONAL", connections = 180, disk_gb = 10, disk_limit_gb = 20 }
     prod = {
       tier    = "db-custom-2-8192", availability = "REGIONAL", connections = 780
       disk_gb = 50, disk_limit_gb = 500

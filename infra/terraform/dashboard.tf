@@ -36,24 +36,20 @@ locals {
   ]
 
   platform_charts = [
-    for title, chart in {
-      "Cache hit rate, 0 to 1: low while learners study with an open page" = {
-        legend = "hit rate"
-        query  = local.cache_hit_rate
-      }
+    for title, lines in {
+      "Cache hit rate, 0 to 1: low while learners study with an open page" = { "hit rate" = local.cache_hit_rate }
       "Instances of each service" = {
-        legend = "$${labels.service_name} instances"
-        query  = "sum by (service_name) (run_googleapis_com:container_instance_count{${local.services_selector}})"
+        "$${labels.service_name} instances" = join("", [
+          "sum by (service_name) (run_googleapis_com:container_instance_count{${local.services_selector}})",
+        ])
       }
       "Cloud SQL: CPU, 0 to 1" = {
-        legend = "CPU"
-        query  = "cloudsql_googleapis_com:database_cpu_utilization{monitored_resource=\"cloudsql_database\"}"
+        CPU = "cloudsql_googleapis_com:database_cpu_utilization{monitored_resource=\"cloudsql_database\"}"
       }
       "Memorystore: memory, 0 to 1" = {
-        legend = "memory"
-        query  = "redis_googleapis_com:stats_memory_usage_ratio{monitored_resource=\"redis_instance\"}"
+        memory = "redis_googleapis_com:stats_memory_usage_ratio{monitored_resource=\"redis_instance\"}"
       }
-    } : { title = title, unit = "1", names = [], lines = { (chart.legend) = chart.query } }
+    } : { title = title, unit = "1", names = [], lines = lines }
   ]
 }
 

@@ -87,16 +87,10 @@ locals {
   analyst = toset(length(var.database_analysts) > 0 ? ["analyst"] : [])
 
   # The group role of each login. The release job has no such login, because it logs in as the owner.
-  database_groups = merge({
-    ingest  = "progress_ingest"
-    project = "progress_project"
-    query   = "progress_query"
-    batch   = "progress_batch"
-    backup  = "progress_backup"
-    rebuild = "progress_project"
-    },
-    { for name in local.analyst : name => "progress_analyst" },
-  )
+  database_groups = merge({ rebuild = "progress_project" }, {
+    for name in concat(["ingest", "project", "query", "batch", "backup"], tolist(local.analyst)) :
+    name => "progress_${name}"
+  })
 
   # The database settings of each service and job: plain values, and the ids of secrets. The Terraform block of a
   # service or job with secrets needs a `depends_on` for the grants on the secrets, and for the secrets' versions (see

@@ -151,7 +151,6 @@ locals {
     OTEL_TRACES_SAMPLER_ARG  = tostring(var.trace_sample_ratio)
   }
 
-
   auth_fields = ["issuer", "audience", "jwks_url", "sign_in_url"]
   auth = merge(
     { for name in local.auth_fields : name => null },
@@ -160,11 +159,7 @@ locals {
     try(merge(var.auth), { audience = "32555940559.apps.googleusercontent.com" }),
   )
 
-  query_settings = {
-    AUTH_ISSUER           = local.auth.issuer
-    AUTH_AUDIENCE         = local.auth.audience
-    AUTH_JWKS_URL         = local.auth.jwks_url
-    AUTH_SIGN_IN_URL      = local.auth.sign_in_url
+  query_settings = merge({ for name, value in local.auth : "AUTH_${upper(name)}" => value }, {
     APP_URL               = var.app_url
     PAGE_PAUSE_MINUTES    = tostring(var.page_pause_minutes)
     DASHBOARD_URL         = "https://console.cloud.google.com/monitoring/dashboards?project=${var.project_id}"
@@ -180,7 +175,7 @@ locals {
     DATABASE_POOL_SIZE         = tostring(var.database_pool.size)
     DATABASE_PAST_SESSIONS     = tostring(var.database_pool.past_sessions)
     DATABASE_POOL_IDLE_SECONDS = tostring(var.database_pool.idle_seconds)
-  }
+  })
 
   lag_settings = {
     MAX_LAG_EVENTS        = tostring(var.max_lag_events)
@@ -257,9 +252,7 @@ resource "google_cloud_run_v2_service" "function" {
 
     # The limit of each revision. The limits above count only revisions with traffic, so they do not limit green (a
     # release's new revision) before it gets traffic.
-    scaling {
-      max_instance_count = var.functions[each.key].max_instances
-    }
+    scaling { max_instance_count = var.functions[each.key].max_instances }
 
     dynamic "vpc_access" {
       for_each = local.vpc_access[*]
@@ -314,18 +307,14 @@ resource "google_cloud_run_v2_service" "function" {
         period_seconds    = 2
         timeout_seconds   = 2
         failure_threshold = 90
-        http_get {
-          path = "/startup"
-        }
+        http_get { path = "/startup" }
       }
 
       liveness_probe {
         period_seconds    = 30
         timeout_seconds   = 10
         failure_threshold = 3
-        http_get {
-          path = each.value.health
-        }
+        http_get { path = each.value.health }
       }
     }
   }
@@ -338,24 +327,16 @@ resource "google_cloud_run_v2_service" "function" {
   lifecycle {
     ignore_changes = [
       # Set by releases, and by each change that gcloud makes.
-      client,
-      client_version,
-      template[0].annotations,
-      template[0].containers[0].image,
-      template[0].containers[0].name,
-      template[0].labels,
-      template[0].revision,
-      traffic,
+      client, client_version, traffic, template[0].annotations, template[0].labels, template[0].revision,
+      template[0].containers[0].image, template[0].containers[0].name,
       # Set by the schedules for evening and morning.
       scaling[0].min_instance_count,
     ]
   }
 
   depends_on = [
-    google_secret_manager_secret_version.neon_owner,
-    google_secret_manager_secret_version.password,
-    google_secret_manager_secret_version.this,
-    terraform_data.grants,
+    google_secret_manager_secret_version.neon_owner, google_secret_manager_secret_version.password,
+    google_secret_manager_secret_version.this, terraform_data.grants,
   ]
 }
 

@@ -35,50 +35,36 @@ locals {
   # infra/bootstrap creates the pipeline's account.
   members = merge(
     { for name, account in google_service_account.member : name => account.member },
-    {
-      for name in local.pipeline :
-      name => "serviceAccount:progress-pipeline@${var.project_id}.iam.gserviceaccount.com"
-    },
+    { for id in local.pipeline : id => "serviceAccount:progress-pipeline@${var.project_id}.iam.gserviceaccount.com" },
   )
 
-  # Roles on the whole project, where no narrower scope exists.
-  project_roles = merge({
-    for name in local.pipeline : name => ["roles/run.developer", "roles/monitoring.viewer"]
-    }, {
-    # To export traces and metrics to Google, an account must be allowed to write them, and to bill this project.
-    for name in ["ingest", "project", "query", "batch", "release", "backup", "rebuild"] :
-    name => ["roles/telemetry.writer", "roles/serviceusage.serviceUsageConsumer"]
-  })
-
-  # Services and jobs each use a service account. To deploy one of them, an actor needs the right to act as this service
-  # account.
-  impersonations = concat(
-    [
-      for name in ["ingest", "project", "query", "batch", "release", "backup", "rebuild"] :
-      { actor = "pipeline", account = name } if var.github != null
-    ],
-    [for name in keys(try(var.night.min_instances, {})) : { actor = "scheduler", account = name }],
-  )
+  # The accounts of the functions and the jobs.
+  running = ["ingest", "project", "query", "batch", "release", "backup", "rebuild"]
 }
 
+# Roles on the whole project, where no narrower scope exists.
 resource "google_project_iam_member" "member" {
-  for_each = merge([
-    for member, roles in local.project_roles : {
-      for role in roles : "${member} ${role}" => { member = member, role = role }
-    }
-  ]...)
+  for_each = { for pair in concat(
+    setproduct([for name in local.pipeline : name], ["roles/run.developer", "roles/monitoring.viewer"]),
+    # To export traces and metrics to Google, an account must be allowed to write them, and to bill this project.
+    setproduct(local.running, ["roles/telemetry.writer", "roles/serviceusage.serviceUsageConsumer"]),
+  ) : join(" ", pair) => pair }
 
   project = var.project_id
-  role    = each.value.role
-  member  = local.members[each.value.member]
+  role    = each.value[1]
+  member  = local.members[each.value[0]]
 }
 
+# To deploy a service or a job, an actor needs the right to act as its service account.
 resource "google_service_account_iam_member" "impersonation" {
-  for_each = { for pair in local.impersonations : "${pair.actor} ${pair.account}" => pair }
+  for_each = { for pair in concat(
+    setproduct([for name in local.pipeline : name], local.running),
+    setproduct(["scheduler"], keys(try(var.night.min_instances, {}))),
+  ) : join(" ", pair) => pair }
 
-  service_account_id = google_service_account.member[each.value.account].name
+  service_account_id = google_service_account.member[each.value[1]].name
   role               = "roles/iam.serviceAccountUser"
-  member             = local.members[each.value.actor]
+  member             = local.members[each.value[0]]
 }
 
 resource "google_pubsub_subscription_iam_member" "changes" {
@@ -134,11 +120,9 @@ resource "google_project_iam_member" "measurements" {
 }
 
 # Cloud Scheduler starts the jobs. In the evening and the morning, it also changes the functions' minimum numbers of
-# instances. Cloud Run has no permission that allows only this change. The change requires run.services.update and
-# impersonation, with which the scheduler's account could also deploy any code under the function's service account.
-# Three facts limit this risk. The scheduler's account has no key. It has these permissions only for the functions in
-# var.night. To use the scheduler's account, an actor must be allowed to change scheduler jobs. Here, only the account
-# that runs `terraform apply` is allowed to.
+# instances. This needs run.services.update and impersonation, with which the scheduler's account could also deploy any
+# code as the functions in var.night. But it has no key, and only the account that runs `terraform apply` may change
+# what the scheduler calls.
 resource "google_cloud_run_v2_job_iam_member" "scheduler" {
   for_each = local.job_schedules
 

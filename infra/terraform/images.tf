@@ -11,12 +11,9 @@ variable "delivered_image" {
 locals {
   registry     = "${var.region}-docker.pkg.dev/${var.project_id}"
   is_published = startswith(coalesce(var.image, "none"), "ghcr.io/")
-  image = var.delivered_image != null ? var.delivered_image : (
-    local.is_published ? "${local.registry}/ghcr/${trimprefix(var.image, "ghcr.io/")}" :
-    coalesce(
-      var.image, one(data.google_artifact_registry_docker_image.built[*].self_link),
-      "${local.registry}/progress/progress:latest"
-    )
+  image = coalesce(
+    var.delivered_image, local.is_published ? "${local.registry}/ghcr/${trimprefix(var.image, "ghcr.io/")}" : var.image,
+    one(data.google_artifact_registry_docker_image.built[*].self_link), "${local.registry}/progress/progress:latest"
   )
 }
 
@@ -42,9 +39,7 @@ resource "google_artifact_registry_repository" "published" {
 
   remote_repository_config {
     docker_repository {
-      custom_repository {
-        uri = "https://ghcr.io"
-      }
+      custom_repository { uri = "https://ghcr.io" }
     }
   }
 

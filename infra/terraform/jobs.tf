@@ -34,41 +34,31 @@ locals {
     # The timeout is under 300 s because a run starts every 5 minutes. If a run is retried, the next run may start
     # before the retry ends. The next run then finds the lock taken, and ends.
     batch = {
-      member  = "batch"
-      command = ["python", "jobs/batch_aggregates/main.py"]
-      args    = []
-      cpu     = "1", memory = "1Gi", tasks = 1, timeout = "280s", retries = 3
+      member = "batch", command = ["python", "jobs/batch_aggregates/main.py"]
+      cpu    = "1", memory = "1Gi", tasks = 1, timeout = "280s", retries = 3
     }
     # Does the work of `batch` with more resources, after a month's end or an import. While this job runs, each run of
     # `batch` finds the lock taken, and ends.
     batch-large = {
-      member  = "batch"
-      command = ["python", "jobs/batch_aggregates/main.py"]
-      args    = []
-      cpu     = "2", memory = "4Gi", tasks = 4, timeout = "3600s", retries = 3
+      member = "batch", command = ["python", "jobs/batch_aggregates/main.py"]
+      cpu    = "2", memory = "4Gi", tasks = 4, timeout = "3600s", retries = 3
     }
     # Logs in as the owner of the database. Each release executes this job.
     release = {
-      member  = "release"
-      command = ["python", "-m", "progress.cli"]
-      args    = ["migrate"]
-      cpu     = "2", memory = "2Gi", tasks = 1, timeout = "10800s", retries = 3
+      member = "release", args = ["migrate"]
+      cpu    = "2", memory = "2Gi", tasks = 1, timeout = "10800s", retries = 3
     }
     # Dumps the event store (backups.tf). Only this job logs in with a role that reads the key of the erasures' digests.
     backup = {
-      member  = "backup"
-      command = ["python", "-m", "progress.cli"]
-      args    = ["dump", "--daily"]
-      cpu     = "1", memory = "1Gi", tasks = 1, timeout = "3600s", retries = 3
+      member = "backup", args = ["dump", "--daily"]
+      cpu    = "1", memory = "1Gi", tasks = 1, timeout = "3600s", retries = 3
     }
     # Rebuilds the read models from the archive in four processes; an operator executes it (docs/runbook.md). DuckDB
     # uses up to 2 GB of memory in each process. The files and rows of a learner bucket are in memory too, because Cloud
     # Run has no disk.
     rebuild = {
-      member  = "rebuild"
-      command = ["python", "-m", "progress.cli"]
-      args    = ["rebuild", "--from-archive", "--workers", "4"]
-      cpu     = "4", memory = "16Gi", tasks = 1, timeout = "86400s", retries = 3
+      member = "rebuild", args = ["rebuild", "--from-archive", "--workers", "4"]
+      cpu    = "4", memory = "16Gi", tasks = 1, timeout = "86400s", retries = 3
     }
   }
 
@@ -109,12 +99,10 @@ resource "google_cloud_run_v2_job" "job" {
 
       containers {
         image   = local.image
-        command = each.value.command
-        args    = each.value.args
+        command = try(each.value.command, ["python", "-m", "progress.cli"])
+        args    = try(each.value.args, [])
 
-        resources {
-          limits = { cpu = each.value.cpu, memory = each.value.memory }
-        }
+        resources { limits = { cpu = each.value.cpu, memory = each.value.memory } }
 
         dynamic "env" {
           for_each = {
@@ -163,22 +151,15 @@ resource "google_cloud_run_v2_job" "job" {
   }
 
   lifecycle {
-    ignore_changes = [
-      # Set by releases, and by each change that gcloud makes.
-      client,
-      client_version,
-      template[0].annotations,
-      template[0].labels,
-      template[0].template[0].containers[0].image,
-      template[0].template[0].containers[0].name,
+    ignore_changes = [ # set by releases, and by each change that gcloud makes
+      client, client_version, template[0].annotations, template[0].labels,
+      template[0].template[0].containers[0].image, template[0].template[0].containers[0].name,
     ]
   }
 
   depends_on = [
-    google_secret_manager_secret_version.neon_owner,
-    google_secret_manager_secret_version.password,
-    google_secret_manager_secret_version.this,
-    terraform_data.grants,
+    google_secret_manager_secret_version.neon_owner, google_secret_manager_secret_version.password,
+    google_secret_manager_secret_version.this, terraform_data.grants,
   ]
 }
 

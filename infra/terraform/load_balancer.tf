@@ -75,9 +75,7 @@ resource "google_certificate_manager_certificate" "load_balancer" {
     dns_authorizations = [google_certificate_manager_dns_authorization.load_balancer[0].id]
   }
 
-  lifecycle {
-    create_before_destroy = true
-  }
+  lifecycle { create_before_destroy = true }
 }
 
 resource "google_certificate_manager_certificate_map" "load_balancer" {
@@ -139,9 +137,7 @@ resource "google_compute_backend_service" "load_balancer" {
     each.value == null ? [] : ["x-progress-revision: ${each.value}"],
   )
 
-  backend {
-    group = google_compute_region_network_endpoint_group.load_balancer[each.key].id
-  }
+  backend { group = google_compute_region_network_endpoint_group.load_balancer[each.key].id }
 
   log_config {
     enable      = true

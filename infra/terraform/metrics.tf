@@ -52,9 +52,7 @@ resource "google_logging_metric" "field" {
   dynamic "bucket_options" {
     for_each = each.value.kind == "distribution" ? [local.metric_bounds[each.value.unit]] : []
     content {
-      explicit_buckets {
-        bounds = bucket_options.value
-      }
+      explicit_buckets { bounds = bucket_options.value }
     }
   }
 

@@ -43,9 +43,7 @@ resource "google_compute_firewall" "deny_ingress" {
   priority      = 1000
   source_ranges = ["0.0.0.0/0"]
 
-  deny {
-    protocol = "all"
-  }
+  deny { protocol = "all" }
 }
 
 # Cloud SQL and Memorystore are in a Google network that is peered with this one.

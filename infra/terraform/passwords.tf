@@ -46,14 +46,8 @@ locals {
   # writes a write-only value only when its version changes, and each run generates new passwords. If a new address
   # changed only the version of the secrets, the secrets would get a password that the login does not have.
   password_facts = merge(
-    {
-      for name in ["neon"] : name =>
-      [keys(local.database_groups), var.neon.host, var.neon.database] if local.has_neon
-    },
-    {
-      for name in ["cloud_sql"] : name =>
-      [google_sql_database_instance.this[0].private_ip_address] if local.has_cloud_sql
-    },
+    { for id in ["neon"] : id => [keys(local.database_groups), var.neon.host, var.neon.database] if local.has_neon },
+    { for id in ["cloud_sql"] : id => google_sql_database_instance.this[*].private_ip_address if local.has_cloud_sql },
   )
   # From such a number, infra/preflight reads the password_version (the digits before the last nine).
   password_version_numbers = {

@@ -98,14 +98,8 @@ locals {
 
   # Push subscriptions: topic, function and its acknowledgement deadline.
   push_subscriptions = merge(
-    {
-      for topic in local.source_topics : "${topic}-ingest-sub" => {
-        topic = topic, function = "ingest", seconds = 60
-      }
-    },
-    {
-      "progress-projection-sub" = { topic = local.command_topic, function = "project", seconds = 600 }
-    },
+    { for name in local.source_topics : "${name}-ingest-sub" => { topic = name, function = "ingest", seconds = 60 } },
+    { progress-projection-sub = { topic = local.command_topic, function = "project", seconds = 600 } },
   )
 
   # Subscriptions with a dead-letter topic.
@@ -137,19 +131,14 @@ locals {
   # The publishers of each topic of this project.
   publishers = merge(
     {
-      for topic in local.source_topics : topic => {
-        for member in lookup(var.publishers, topic, []) : member => member
-      }
-      if !contains(keys(var.foreign_topics), topic)
+      for topic in setsubtract(local.source_topics, keys(var.foreign_topics)) :
+      topic => { for member in lookup(var.publishers, topic, []) : member => member }
     },
     {
-      (local.command_topic) = {
-        for name in ["ingest", "project", "query", "batch", "release"] : name =>
-        google_service_account.member[name].member
-      }
-      (local.event_topic) = {
-        for name in ["project", "batch", "release"] : name => google_service_account.member[name].member
-      }
+      for topic, names in {
+        (local.command_topic) = ["ingest", "project", "query", "batch", "release"]
+        (local.event_topic)   = ["project", "batch", "release"]
+      } : topic => { for name in names : name => google_service_account.member[name].member }
     },
   )
 
@@ -163,9 +152,7 @@ resource "google_pubsub_topic" "topic" {
   name                       = each.key
   message_retention_duration = local.week
 
-  message_storage_policy {
-    allowed_persistence_regions = [var.region]
-  }
+  message_storage_policy { allowed_persistence_regions = [var.region] }
 
   depends_on = [google_project_service.api]
 }
@@ -249,9 +236,7 @@ resource "google_pubsub_subscription" "events" {
     max_delivery_attempts = 100
   }
 
-  expiration_policy {
-    ttl = ""
-  }
+  expiration_policy { ttl = "" }
 
   depends_on = [google_service_account_iam_member.push_tokens]
 }
@@ -282,9 +267,7 @@ resource "google_pubsub_topic" "dead_letter" {
 
   name = "${each.key}-dead-letter"
 
-  message_storage_policy {
-    allowed_persistence_regions = [var.region]
-  }
+  message_storage_policy { allowed_persistence_regions = [var.region] }
 
   depends_on = [google_project_service.api]
 }
@@ -306,9 +289,7 @@ resource "google_pubsub_subscription" "dead_letter" {
   topic                      = google_pubsub_topic.dead_letter[each.key].id
   message_retention_duration = local.max_retention
 
-  expiration_policy {
-    ttl = ""
-  }
+  expiration_policy { ttl = "" }
 }
 
 resource "google_pubsub_subscription_iam_member" "dead_letter" {
@@ -334,9 +315,7 @@ resource "google_pubsub_subscription" "changes" {
   ack_deadline_seconds       = 300 # a batch run acknowledges its messages only at its end
   message_retention_duration = local.week
 
-  expiration_policy {
-    ttl = ""
-  }
+  expiration_policy { ttl = "" }
 }
 
 locals {

@@ -54,16 +54,10 @@ locals {
   })
 
   # The scheduled changes of minimum instances. The keys are names of schedules, such as "evening-query".
-  night_changes = var.night == null ? {} : merge(
-    {
-      for name, count in var.night.min_instances :
-      "evening-${name}" => { cron = var.night.evening, function = name, min_instances = count }
-    },
-    {
-      for name, _ in var.night.min_instances : "morning-${name}" =>
-      { cron = var.night.morning, function = name, min_instances = var.functions[name].min_instances }
-    },
-  )
+  night_changes = merge([for name, count in try(var.night.min_instances, {}) : {
+    "evening-${name}" = { cron = var.night.evening, function = name, min_instances = count }
+    "morning-${name}" = { cron = var.night.morning, function = name, min_instances = var.functions[name].min_instances }
+  }]...)
 }
 
 resource "google_cloud_scheduler_job" "run" {
@@ -79,14 +73,10 @@ resource "google_cloud_scheduler_job" "run" {
   http_target {
     http_method = "POST"
     uri         = "${local.run_api}/jobs/${google_cloud_run_v2_job.job[try(each.value.job, each.key)].name}:run"
-    oauth_token {
-      service_account_email = google_service_account.member["scheduler"].email
-    }
+    oauth_token { service_account_email = google_service_account.member["scheduler"].email }
   }
 
-  lifecycle {
-    ignore_changes = [paused]
-  }
+  lifecycle { ignore_changes = [paused] }
 
   # Before the first migration, the jobs would only fail and fire alerts.
   depends_on = [google_cloud_run_v2_job_iam_member.scheduler, terraform_data.migrate]
@@ -103,9 +93,7 @@ resource "google_cloud_scheduler_job" "night" {
   time_zone        = var.night.time_zone
   attempt_deadline = "60s"
 
-  retry_config {
-    retry_count = 3
-  }
+  retry_config { retry_count = 3 }
 
   http_target {
     http_method = "PATCH"
@@ -115,14 +103,10 @@ resource "google_cloud_scheduler_job" "night" {
     ])
     headers = { "Content-Type" = "application/json" }
     body    = base64encode(jsonencode({ scaling = { minInstanceCount = each.value.min_instances } }))
-    oauth_token {
-      service_account_email = google_service_account.member["scheduler"].email
-    }
+    oauth_token { service_account_email = google_service_account.member["scheduler"].email }
   }
 
-  lifecycle {
-    ignore_changes = [paused]
-  }
+  lifecycle { ignore_changes = [paused] }
 
   depends_on = [
     google_cloud_run_v2_service_iam_member.scheduler, google_service_account_iam_member.impersonation,

@@ -6,10 +6,7 @@ locals {
     { for member in keys(local.database_groups) : "progress-neon-url-${member}" => [member] if local.has_neon },
     { for database in local.databases : "progress-${replace(database, "_", "-")}-url-owner" => ["release"] },
     { for database in local.databases : "progress-${replace(database, "_", "-")}-logins" => ["release"] },
-    {
-      for name in ["progress-redis-url"] : name => ["project", "query", "release"]
-      if local.has_memorystore
-    },
+    { for name in ["progress-redis-url"] : name => ["project", "query", "release"] if local.has_memorystore },
   )
 
   secret_values = merge(
@@ -29,9 +26,7 @@ resource "google_secret_manager_secret" "this" {
 
   replication {
     user_managed {
-      replicas {
-        location = var.region
-      }
+      replicas { location = var.region }
     }
   }
 
@@ -40,10 +35,7 @@ resource "google_secret_manager_secret" "this" {
 
 # Terraform keeps old versions, so that `latest` always exists. An operator destroys old versions (docs/runbook.md).
 resource "google_secret_manager_secret_version" "this" {
-  for_each = toset(concat(
-    local.has_cloud_sql ? ["progress-cloud-sql-logins"] : [],
-    local.has_memorystore ? ["progress-redis-url"] : [],
-  ))
+  for_each = toset(keys(local.secret_values))
 
   secret          = google_secret_manager_secret.this[each.key].id
   secret_data     = local.secret_values[each.key]
@@ -70,9 +62,7 @@ resource "google_secret_manager_secret_iam_member" "accessor" {
 resource "terraform_data" "grants" {
   triggers_replace = [keys(google_secret_manager_secret_iam_member.accessor), keys(google_project_iam_member.member)]
 
-  provisioner "local-exec" {
-    command = "sleep 120"
-  }
+  provisioner "local-exec" { command = "sleep 120" }
 
   depends_on = [google_bigquery_table_iam_member.pubsub, google_logging_metric.field] # for the metrics, see slos.tf
 }
@@ -88,8 +78,6 @@ resource "google_project_iam_audit_config" "access" {
   dynamic "audit_log_config" {
     for_each = each.value
 
-    content {
-      log_type = audit_log_config.value
-    }
+    content { log_type = audit_log_config.value }
   }
 }

@@ -47,9 +47,7 @@ resource "google_monitoring_slo" "this" {
   dynamic "basic_sli" {
     for_each = each.key == "availability" ? [1] : []
     content {
-      availability {
-        enabled = true
-      }
+      availability { enabled = true }
     }
   }
 
@@ -62,9 +60,7 @@ resource "google_monitoring_slo" "this" {
           "metric.type=\"logging.googleapis.com/user/${google_logging_metric.field["projection_delay_ms"].name}\"",
           "resource.type=\"cloud_run_revision\"",
         ])
-        range {
-          max = 1000 * var.max_lag_seconds
-        }
+        range { max = 1000 * var.max_lag_seconds }
       }
     }
   }

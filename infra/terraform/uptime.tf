@@ -22,9 +22,7 @@ resource "google_monitoring_uptime_check_config" "query" {
   }
 
   # Another domain replaces the check. The API does not delete the old check while the policy still refers to it.
-  lifecycle {
-    create_before_destroy = true
-  }
+  lifecycle { create_before_destroy = true }
 
   depends_on = [google_project_service.api]
 }

@@ -13,9 +13,7 @@ terraform {
   }
 
   # Each environment has its own state bucket, PROJECT-terraform-state. `terraform init` names it (see README.md).
-  backend "gcs" {
-    prefix = "progress"
-  }
+  backend "gcs" { prefix = "progress" }
 }
 
 provider "google" {

@@ -132,6 +132,17 @@ def test_gcloud_reads_the_log_exclusion_filter_as_one_value() -> None:
     assert pairs.endswith("sample(insertId, 0.99)")
 
 
+def test_what_gcloud_does_to_an_environment_names_its_project() -> None:
+    """Only infra/recovery/cloud.sh, which the runbook begins with, sets a project for gcloud."""
+    pages = {page for page in PAGES if page.name != "runbook.md"}
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages).replace("\\\n", " ")
+    calls = re.findall(r"`(gcloud[^`]+)`|^ +(gcloud .+)", text, re.MULTILINE)
+    kinds = r"gcloud\s(builds submit|compute|logging|run services (update|delete))\b"
+    found = [call for both in calls for call in both if re.match(kinds, call)]
+    assert len(found) > 7
+    assert [call for call in found if "--project=" not in call] == []
+
+
 _PUBLIC_SECTION = (ROOT / "CONTRIBUTING.md").read_text("utf-8").split("## What is public")[1]
 # Each kind of public names, with the text of its item in the list.
 PUBLIC = dict(re.findall(r"^- \*\*(.+?)\*\*: ((?:.+\n)+?)(?=- |\n)", _PUBLIC_SECTION, re.MULTILINE))

@@ -179,15 +179,9 @@ def test_steps_have_the_variables_that_they_read(file: Path) -> None:
     for step, job, workflow in steps(file):
         variables = {*workflow.get("env", {}), *job.get("env", {}), *step.get("env", {})}
         read_ = set(re.findall(r"\$\{?([A-Z][A-Z_]*)", step.get("run", "")))
-        assert {
-            variable for variable in read_ if not variable.startswith("GITHUB_")
-        } <= variables, step
-        assert step.get("env", {}).keys() <= read_ | {
-            "SMOKE_TOKEN",
-            "SMOKE_KEY",
-            "GH_TOKEN",
-            "GITHUB_TOKEN",
-        }, step
+        assert {name for name in read_ if not name.startswith("GITHUB_")} <= variables, step
+        of_programs = {"SMOKE_TOKEN", "SMOKE_KEY", "GH_TOKEN", "GITHUB_TOKEN"}
+        assert step.get("env", {}).keys() <= read_ | of_programs, step
 
 
 def test_every_lock_file_except_that_of_checkov_is_audited_for_vulnerabilities() -> None:
@@ -301,15 +295,10 @@ _DELIVERED = ("dev", "staging", "production")
 def test_a_delivery_reaches_each_environment_that_exists_until_something_fails(
     chosen: tuple[str, ...], failed: str | None
 ) -> None:
-    needed = {
-        "dev": ["dev"],
-        "staging": ["staging"],
-        "production": ["production-plan", "production"],
-    }
     order = ["checks", "build"]
     for name in chosen:
         order += [] if name == "dev" or "approvals" in order else ["approvals"]
-        order += needed[name]
+        order += ["production-plan", name] if name == "production" else [name]
     if failed in order:
         order = order[: order.index(failed) + 1]
     results = deliver(chosen, failed)

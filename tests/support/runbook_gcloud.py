@@ -136,7 +136,7 @@ def manage_neon(words: list[str], options: dict[str, str]) -> int:
             failed = ask_server(f'DROP DATABASE "{name}" WITH (FORCE)')
         case ["databases", "create", _, "--owner-name=neondb_owner", "--branch=production"]:
             failed = ask_server(f'CREATE DATABASE "{options["--name"]}"')
-        case ["branches", "restore", "production", *_] | ["branches", "create", _, _]:
+        case ["branches", "restore", "production", *_] | ["branches", "create", *_, "--no-compute"]:
             failed = int(not {options.get("--parent"), *options} & {"production", _PRESERVE})
         case _:
             failed = 1

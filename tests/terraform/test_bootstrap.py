@@ -135,10 +135,6 @@ MADE_BY = {
 }
 
 
-# Types of resources that belong to the billing account, and so need no role in the project.
-BUDGETS = {"billing_budget"}
-
-
 # Roles that do not belong to a kind of resource. `terraform apply` needs the first set, because it
 # assigns service accounts, and creates views, whose queries BigQuery checks with a job.
 # `terraform plan` needs the second set.
@@ -164,7 +160,8 @@ def needed(deployments: dict[str, Deployment]) -> tuple[set[str], set[str]]:
     for deployment in deployments.values():
         for kind in {resource["type"] for resource in deployment.state["resources"]}:
             name = kind.removeprefix("google_")
-            if kind.startswith("google_") and name not in BUDGETS | {"project"}:
+            # A budget belongs to the billing account.
+            if kind.startswith("google_") and name not in {"billing_budget", "project"}:
                 start = max((prefix for prefix in MADE_BY if name.startswith(prefix)), key=len)
                 applies.add(MADE_BY[start][0])
                 plans.add(MADE_BY[start][1])

@@ -65,11 +65,7 @@ def test_each_resource_waits_for_its_api(order: Order) -> None:
         address for address in order.made if "google_" in address and "data." not in address
     } - _AT_ONCE
     assert len(addresses) > 50
-    assert {
-        address
-        for address in addresses
-        if "google_project_service.api" not in order.before(address)
-    } == set()
+    assert [a for a in addresses if "google_project_service.api" not in order.before(a)] == []
 
 
 def test_a_peering_that_a_destroy_left_behind_is_taken_again(deployment: Deployment) -> None:

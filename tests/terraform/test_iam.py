@@ -4,6 +4,7 @@ from collections import defaultdict
 
 import pytest
 
+from tests.support.cloud_run import parts, secret_ids
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources, Values
 
@@ -12,6 +13,8 @@ _PLACES = (
     *("topic", "subscription", "bucket", "secret_id", "service_account_id", "repository"),
     *("table_id", "name"),
 )
+
+_ACCESSOR = "secretmanager.secretAccessor"
 
 # The short names of the buckets, keyed by the bucket's name without the project's id.
 _BUCKETS = {f"progress-{name}": name for name in ("archive", "backup", "exports")}
@@ -75,18 +78,7 @@ EXPORTERS = {
 
 NEON = {
     "backup-scheduler": {"run.invoker progress-backup"},
-    "release": {
-        "secretmanager.secretAccessor progress-neon-url-owner",
-        "secretmanager.secretAccessor progress-neon-logins",
-    },
-    **{
-        name: {f"secretmanager.secretAccessor progress-neon-url-{name}"}
-        for name in ("ingest", "project", "query", "backup", "rebuild")
-    },
-    "batch": {
-        "secretmanager.secretAccessor progress-neon-url-batch",
-        "pubsub.subscriber progress-batch-sub",  # because batch_on_demand is set
-    },
+    "batch": {"pubsub.subscriber progress-batch-sub"},  # because batch_on_demand is set
 }
 
 PROD = {
@@ -100,21 +92,9 @@ PROD = {
             for name in ("ingest", "project", "query", "batch", "release", "backup", "rebuild")
         ),
     },
-    "release": {
-        "secretmanager.secretAccessor progress-cloud-sql-url-owner",
-        "secretmanager.secretAccessor progress-cloud-sql-logins",
-        "secretmanager.secretAccessor progress-redis-url",
-    },
     **{
         name: {"cloudsql.client project", "cloudsql.instanceUser project"}
-        for name in ("ingest", "batch", "backup", "rebuild")
-    },
-    **{
-        name: {
-            *("cloudsql.client project", "cloudsql.instanceUser project"),
-            "secretmanager.secretAccessor progress-redis-url",
-        }
-        for name in ("project", "query")
+        for name in ("ingest", "project", "query", "batch", "backup", "rebuild")
     },
     "scheduler": {
         f"{right} progress-query" for right in ("progressScaling", "iam.serviceAccountUser")
@@ -125,19 +105,25 @@ PROD = {
 @pytest.mark.parametrize(
     ("environment", "further"),
     [
-        *(("dev", [NEON]), ("prod", [PROD])),
-        pytest.param("staging", [PROD], marks=pytest.mark.exhaustive),
+        *(("dev", NEON), ("prod", PROD)),
+        pytest.param("staging", PROD, marks=pytest.mark.exhaustive),
     ],
 )
 def test_each_account_has_exactly_the_roles_that_it_needs(
-    environments: Environments, environment: str, further: list[dict[str, set[str]]]
+    environments: Environments, environment: str, further: dict[str, set[str]]
 ) -> None:
-    further = [*further, EXPORTERS]
-    wanted = {
-        who: EVERYWHERE.get(who, set()).union(*(roles.get(who, set()) for roles in further))
-        for who in EVERYWHERE.keys() | set().union(*further)
-    }
-    assert list_roles(environments[environment].applied) == wanted
+    """An account reads just the secrets that its functions and jobs use."""
+    resources = environments[environment].applied
+    wanted: dict[str, set[str]] = defaultdict(set)
+    read: set[str] = set()
+    for who, roles in (*EVERYWHERE.items(), *EXPORTERS.items(), *further.items()):
+        wanted[who] |= roles
+    for part in parts(resources):
+        secrets = secret_ids(resources, part).values()
+        wanted[part.removesuffix("-large")] |= {f"{_ACCESSOR} {name}" for name in secrets}
+        read |= {*secrets}
+    assert list_roles(resources) == wanted
+    assert read == resources.of("google_secret_manager_secret", "this").keys()
 
 
 def test_a_subscriber_may_pull_from_its_subscription(moving: Deployment) -> None:
@@ -188,24 +174,7 @@ def test_only_custom_roles_that_bootstrap_created_are_granted(
 ) -> None:
     """A role that infra/terraform created could not be created again for weeks after a destroy."""
     created = {role["name"] for role in resources.of("google_project_iam_custom_role").values()}
-    granted = {
-        grant["role"]
-        for deployment in deployments.values()
-        for grant in list_grants(deployment.applied)
-        if not grant["role"].startswith("roles/")
-    }
-    assert granted == {
-        f"projects/progress-{environment}/roles/progress{role}"
-        for environment, roles in (
-            ("dev", ("Signing", "Measurements")),
-            *(
-                (name, ("Signing", "Measurements", "Scaling", "Backups"))
-                for name in ("staging", "prod")
-            ),
-        )
-        if environment in deployments
-        for role in roles
-    }
-    assert granted <= created
     for deployment in deployments.values():
+        granted = {grant["role"] for grant in list_grants(deployment.applied)}
+        assert {role for role in granted if not role.startswith("roles/")} <= created
         assert not deployment.applied.of("google_project_iam_custom_role")

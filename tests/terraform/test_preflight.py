@@ -108,7 +108,7 @@ def test_examples_that_were_left_in_place_are_named(preflight: Preflight, enviro
     code, lines = preflight.run(environment)
     own = ["neon.host"] if environment == "dev" else ["github.repository", "domain", "app_url"]
     for path in ("project_id", "billing_account", *own):
-        assert f"FAIL  example values: replace the value of {path}, which is an example" in lines
+        assert f"FAIL  example values: write your own value of {path}" in lines
     assert f'FAIL  organisation: write `parent = "{_ORGANISATION}"`' in lines
     assert code == 1
     # The other values work as they are, and are not for the operator to find.
@@ -119,12 +119,13 @@ def test_examples_that_were_left_in_place_are_named(preflight: Preflight, enviro
 
 def test_an_example_that_the_profile_does_not_use_is_not_asked_for(preflight: Preflight) -> None:
     preflight.change("dev", "ep-ours-dev", "ep-example-dev")
-    assert preflight.run("dev")[1] == [
-        "FAIL  example values: replace the value of neon.host, which is an example"
-    ]
+    named = "FAIL  example values: write your own value of neon.host"
+    assert preflight.run("dev") == (1, [named])
     preflight.change("dev", 'database = "neon"', 'database = "cloud_sql"')
     preflight.variables.pop("TF_VAR_neon_owner_password")
     assert preflight.run("dev") == (0, [])
+    preflight.change("dev", "project_id ", "# project_id ")
+    assert preflight.run("dev") == (1, ["FAIL  example values: write your own value of project_id"])
 
 
 @pytest.mark.first_in_gate
@@ -165,18 +166,14 @@ def test_what_would_stop_the_apply_is_reported(
     assert finding in line
 
 
-def test_the_quota_of_a_new_project_is_enough_for_dev_and_staging(preflight: Preflight) -> None:
+@pytest.mark.parametrize(("linked", "environment"), [(4, "dev"), (6, "staging")])
+def test_a_new_projects_quota_is_enough_and_a_raised_limit_of_projects_is_none(
+    preflight: Preflight, linked: int, environment: str
+) -> None:
     preflight.answer(_CPUS, quota(20_000))
     preflight.answer(_MEMORY, quota(40 * 2**30))
-    assert preflight.run("dev") == (0, [])
-    assert preflight.run("staging") == (0, [])
-
-
-@pytest.mark.parametrize("linked", [4, 6])
-def test_a_raised_limit_of_projects_is_no_limit(preflight: Preflight, linked: int) -> None:
-    projects = [{"projectId": f"project-{number}"} for number in range(linked)]
-    preflight.answer("billing projects", projects)
-    assert preflight.run("dev") == (0, [])
+    preflight.answer("billing projects", [{"projectId": f"id-{n}"} for n in range(linked)])
+    assert preflight.run(environment) == (0, [])
 
 
 def test_before_the_project_exists_nothing_in_it_is_asked(preflight: Preflight) -> None:

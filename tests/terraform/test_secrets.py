@@ -1,4 +1,4 @@
-"""Secrets: who reads them, where passwords are stored, how they are rotated, and Redis's URL."""
+"""Secrets: where passwords are stored, how they are rotated, and Redis's URL."""
 
 import itertools
 import json
@@ -8,37 +8,9 @@ import ssl
 import pytest
 
 from progress.adapters.redis.url import parse_url
-from tests.support.cloud_run import parts, secret_ids, secret_value
-from tests.support.terraform import ENVIRONMENTS
+from tests.support.cloud_run import secret_value
 from tests.support.terraform_environments import MIGRATION, Environments
 from tests.support.terraform_state import Deployment, Resources, Values
-
-
-def member(part: str) -> str:
-    return "batch" if part == "batch-large" else part
-
-
-def readers(resources: Resources) -> set[tuple[str, str]]:
-    return {
-        (key.partition(":")[2], key.partition(":")[0])
-        for key in resources.of("google_secret_manager_secret_iam_member", "accessor")
-    }
-
-
-@pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_only_the_services_and_jobs_that_use_a_secret_may_read_it(
-    environments: Environments, environment: str
-) -> None:
-    resources = environments[environment].applied
-    used = {
-        (member(part), secret)
-        for part in parts(resources)
-        for secret in secret_ids(resources, part).values()
-    }
-    assert readers(resources) == used
-    assert {secret for _, secret in used} == set(
-        resources.of("google_secret_manager_secret", "this")
-    )
 
 
 def test_no_two_secrets_have_the_same_value(dev: Resources, prod: Resources) -> None:
