@@ -10,6 +10,7 @@ from rich.console import Console
 
 from bench import (
     ab,
+    explain,
     first_view,
     folds,
     imports,
@@ -30,6 +31,7 @@ ROWS: dict[str, Row] = {
     "import": imports.measure_import,
     "starts": starts.compare_with_empty,
     "intake": intake.compare_logs,
+    "explain": explain.compare_histories,
     "visible": visible.measure_visible,
     "first view": first_view.measure_first_view,
 }

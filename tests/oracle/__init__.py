@@ -25,6 +25,7 @@ from tests.oracle.events import (
     compute_stored,
     defined_models,
     model_rows,
+    ratio,
     see,
 )
 from tests.oracle.groups import (
@@ -68,6 +69,7 @@ from tests.oracle.standing import (
     folded,
     rest_days,
     search_learners,
+    streak_days,
     user_progress,
 )
 
