@@ -47,10 +47,10 @@ export const isStudy = (event) => isRight(event) !== undefined || event.eventTyp
 export function countTwice(events) {
   const answers = events.filter((event) => event.counted === 'COUNTED' && isRight(event) !== undefined);
   const isOwn = ({ postedBy }) => postedBy === 'learner';
-  const key = (event) => JSON.stringify([event.data.item_id, isRight(event)]);
-  const others = Map.groupBy(answers.filter((event) => !isOwn(event)), key);
-  const isNear = (one, other) => Math.abs(Date.parse(one.occurredAt) - Date.parse(other.occurredAt)) <= TWICE_MS;
-  return answers.filter(isOwn).filter((one) => others.get(key(one))?.some((other) => isNear(one, other))).length;
+  const others = answers.filter((event) => !isOwn(event));
+  const isSame = (one, other) => one.data.item_id === other.data.item_id && isRight(one) === isRight(other)
+    && Math.abs(Date.parse(one.occurredAt) - Date.parse(other.occurredAt)) <= TWICE_MS;
+  return answers.filter((one) => isOwn(one) && others.some((other) => isSame(one, other))).length;
 }
 
 export class DayEvents extends View {
