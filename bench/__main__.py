@@ -8,7 +8,18 @@ from collections.abc import Callable, Iterator
 
 from rich.console import Console
 
-from bench import ab, first_view, folds, imports, ingest, intake, server, starts, visible
+from bench import (
+    ab,
+    explain,
+    first_view,
+    folds,
+    imports,
+    ingest,
+    intake,
+    server,
+    starts,
+    visible,
+)
 from bench.lines import Line
 from bench.server import Server
 
@@ -20,6 +31,7 @@ ROWS: dict[str, Row] = {
     "import": imports.measure_import,
     "starts": starts.compare_with_empty,
     "intake": intake.compare_logs,
+    "explain": explain.compare_histories,
     "visible": visible.measure_visible,
     "first view": first_view.measure_first_view,
 }

@@ -23,7 +23,7 @@ MODULES = {
     "imports": ("import",),
     "doctor": ("doctor",),
     "maintenance": ("migrate", "status", "move-views", "batch", "prune-schemas"),
-    "events": ("events",),
+    "events": ("events", "explain"),
     "rebuilds": ("rebuild",),
     "dead_letters": ("dead-letters",),
     "export_and_erase": ("learners", "export", "erase"),

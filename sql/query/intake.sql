@@ -111,16 +111,9 @@ WITH newest AS MATERIALIZED (
     ) l
     UNION ALL
     SELECT 11, 'NO_EFFECT', NULL, count(*), max(e.place)
-    FROM counted e
-    CROSS JOIN LATERAL (SELECT r.retracted_id FROM retractions r WHERE r.global_position = e.place OFFSET 0) r
-    WHERE e.kind = 'retraction' AND e.created_at <= CAST(:now AS timestamptz) - INTERVAL '1 hour' AND (
-        NOT EXISTS (
-            SELECT FROM event_store.events t
-            WHERE t.event_id = r.retracted_id AND t.stream_id = e.stream_id AND is_retractable(t.event_type) OFFSET 0)
-        OR EXISTS (
-            SELECT FROM retractions o JOIN event_store.events t ON t.global_position = o.global_position
-            WHERE o.stream_id = e.stream_id AND o.retracted_id = r.retracted_id
-              AND (t.occurred_at, t.event_id) < (e.occurred_at, e.event_id) OFFSET 0))
+    FROM (SELECT *, place AS global_position FROM counted) e
+    WHERE e.kind = 'retraction' AND e.created_at <= CAST(:now AS timestamptz) - INTERVAL '1 hour'
+      AND {read_models/facts is_vain}
 ), waiting AS (
     SELECT event_id, received_at
     FROM event_store.pending

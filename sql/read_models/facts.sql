@@ -7,6 +7,7 @@
 -- stream only because it names one of the learner's sessions), and each field must have a value that the declaration
 -- accepts. Only strings are quoted in JSON text, so a value of the wrong type is rejected. Both PostgreSQL and DuckDB
 -- run these blocks, in which `d` is the event.
+-- Also held by: query/test_why.py.
 
 -- table --
 -- The events that these folds leave out, because they made one of them fail. Other schemas have marks of their own.
@@ -98,6 +99,20 @@ ALTER TABLE window_shape {plain_texts},
 -- is_named --
 -- Whether a retraction names the event e. It takes e out of every number if retractions do so with events of this type.
 EXISTS (SELECT FROM retractions r WHERE r.stream_id = e.stream_id AND r.retracted_id = e.event_id OFFSET 0)
+
+-- is_vain --
+-- Whether the retraction e takes no effect: nothing is there to retract, or an earlier retraction names the same event.
+EXISTS (
+    SELECT FROM retractions r
+    WHERE r.global_position = e.global_position AND (
+        NOT EXISTS (
+            SELECT FROM event_store.events t
+            WHERE t.event_id = r.retracted_id AND t.stream_id = e.stream_id AND is_retractable(t.event_type) OFFSET 0)
+        OR EXISTS (
+            SELECT FROM retractions o JOIN event_store.events t ON t.global_position = o.global_position
+            WHERE o.stream_id = e.stream_id AND o.retracted_id = r.retracted_id
+              AND (t.occurred_at, t.event_id) < (e.occurred_at, e.event_id) OFFSET 0))
+    OFFSET 0)
 
 -- columns --
 global_position, kind, user_id, occurred_at, event_id, created_at, grade, item_id, session_id, {window_columns}, due_at

@@ -1,6 +1,7 @@
 -- One row per learner and run of study days (local days with an answer or a completed session). Two study days belong
 -- to one run if every day between them is a study day or a rest day. An ISO week has at most two rest days, so at most
 -- four rest days are consecutive: the last two days of a week and the first two days of the next week.
+-- Also held by: query/test_why.py.
 
 -- table --
 CREATE TABLE learning_streaks (
@@ -116,3 +117,40 @@ SELECT
 FROM today
 {read_models/learning_streaks latest}
 {read_models/learning_streaks longest};
+
+-- days --
+-- The days of a range from the first study day on, each with what it was, and the length of the whole run that it
+-- belongs to: in which it lies or, of a rest day, on which the current run stands.
+WITH today AS (
+    SELECT CAST(:user_id AS text) AS user_id, local.day FROM ({read_models/preferences today}) AS local
+)
+SELECT
+    asked.day                                          AS date,
+    k.kind,
+    CASE WHEN k.kind = 'AHEAD' THEN 0
+         WHEN run.ends >= asked.day THEN run.study_days
+         WHEN k.kind = 'REST' AND asked.day > latest.ends THEN {read_models/learning_streaks current}
+         ELSE 0 END                                    AS run,
+    coalesce(d.answers, 0)                             AS answers,
+    coalesce(d.sessions_completed, 0)                  AS sessions_completed
+FROM today
+{read_models/learning_streaks latest}
+CROSS JOIN LATERAL (
+    SELECT CAST(:first_day AS date) + n AS day
+    FROM generate_series(0, CAST(:last_day AS date) - CAST(:first_day AS date)) AS n
+) AS asked
+LEFT JOIN daily_stats d ON d.user_id = :user_id AND d.day = asked.day
+LEFT JOIN rest_days r ON r.user_id = :user_id AND r.day = asked.day
+JOIN LATERAL (
+    SELECT s.ends, s.study_days FROM learning_streaks s
+    WHERE s.user_id = :user_id AND s.starts <= asked.day
+    ORDER BY s.starts DESC LIMIT 1
+) AS run ON TRUE
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN {read_models/daily_stats is_study_day} THEN 'STUDIED'
+                WHEN asked.day > today.day THEN 'AHEAD'
+                WHEN r.day IS NOT NULL THEN 'REST'
+                WHEN asked.day = today.day THEN 'OPEN'
+                ELSE 'MISSED' END AS kind
+) AS k
+ORDER BY asked.day;

@@ -27,7 +27,7 @@ FROM event_store.events ORDER BY global_position
 """
 RECORDED = """
 SELECT event_id::text, stream_id, stream_version, global_position::text, event_type, false,
-    event_data::text, metadata ->> 'correlation_id', metadata ->> 'causation_id',
+    event_data::text, metadata ->> 'correlation_id', metadata ->> 'causation_id', 'UNDECLARED',
     metadata ->> 'posted_by', metadata ->> 'source_id', occurred_at, created_at
 FROM event_store.events ORDER BY stream_version DESC
 """

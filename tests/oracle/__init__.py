@@ -18,6 +18,7 @@ from tests.oracle.events import (
     compute_stored,
     defined_models,
     model_rows,
+    ratio,
     see,
 )
 from tests.oracle.groups import (
@@ -61,6 +62,7 @@ from tests.oracle.standing import (
     folded,
     rest_days,
     search_learners,
+    streak_days,
     user_progress,
 )
 

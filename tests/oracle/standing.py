@@ -98,6 +98,33 @@ def streak(world: World, user_id: str) -> Row:
     }
 
 
+def streak_days(world: World, user_id: str, first: date, last: date) -> list[Row]:
+    """Return each day from the first study day on, at most from `first` to `last`."""
+    studied, resting = study_days(world, user_id), rest_days(world, user_id).keys()
+    today, all_runs = day_of(world, user_id, world.now), runs(world, user_id)
+    rows, found = daily_stats(world, user_id), []
+    on = max(first, min(studied, default=date.max))
+    while on <= last:
+        is_rest = on in resting and on <= today
+        of = [run for run in all_runs if run.starts <= on <= run.ends]
+        # A rest day after the last run belongs to it, if it is the current one.
+        if all_runs[-1].ends < on and is_rest and streak(world, user_id)["current"]:
+            of = all_runs[-1:]
+        kind = "STUDIED" if on in studied else "AHEAD" if on > today else "REST" if is_rest else ""
+        row = rows.get(on, {"answers": 0, "sessions_completed": 0})
+        found.append(
+            {
+                "date": on,
+                "kind": kind or ("OPEN" if on == today else "MISSED"),
+                "run": of[0].study_days if of and kind != "AHEAD" else 0,
+                "answers": row["answers"],
+                "sessions_completed": row["sessions_completed"],
+            }
+        )
+        on += DAY
+    return found
+
+
 @defines_field
 def user_progress(world: World, user_id: str) -> Row | None:
     known = world.of(user_id, *LEARNERS)

@@ -600,6 +600,7 @@ def test_traces_are_deleted_after_400_days(store: Store, group: Connection) -> N
 # The commands that print or save the data of single learners, and the readers in their traces.
 READERS = {
     "events": "system:events",
+    "explain": "system:explain",
     "learners": "system:learners",
     "export": "system:export",
     "operations download": "system:operations",
@@ -652,6 +653,8 @@ def test_each_command_that_prints_the_data_of_learners_leaves_its_traces(
     assert run("events", "--user", "nobody") == set()
     assert run("events", "--user", "ann", "--type", "Unheard") == set()
     assert run("events") == set()
+    assert run("explain", "--user", "ann", "--day", "2024-04-01") == expect("explain", "ann")
+    assert run("explain", "--user", "ann", "--day", "2023-04-01") == set()
     with ThreadPoolExecutor(1) as pool:
         exported = pool.submit(run, "export", "ann", str(tmp_path / "here"))
         readiness.wait(lambda: bool(records.list_unclaimed(group)), "the operation")

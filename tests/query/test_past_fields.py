@@ -66,6 +66,7 @@ _REQUESTS = (
         _call("levelStats1", ", language: $language"),
         _call("dueForecast", ", days: 30"),
         _call("restDays", _IN_RANGE),
+        _call("streakDays", _IN_RANGE),
         *(
             _call(f"retention{n}", f"{_IN_RANGE}, by: {by}")
             for n, by in enumerate(("DAY", "WEEK", "MONTH"))
@@ -265,6 +266,7 @@ def expect(world: oracle.World, user: str, asked: Mapping[str, Any]) -> list[Jso
         "levelStats": _named("level", oracle.level_stats(world, user), LEVELS),
         "levelStats1": _named("level", oracle.level_stats(world, user, language), LEVELS),
         "dueForecast": [{"date": d, **row} for d, row in forecast.items()],
+        "streakDays": oracle.streak_days(world, user, first, last),
         "restDays": [d for d in sorted(oracle.rest_days(world, user)) if first <= d <= last],
         **{
             f"retention{n}": _between(oracle.retention(world, user, by), first, last)

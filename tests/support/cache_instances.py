@@ -158,7 +158,7 @@ PLAIN = tuple(
 # The arguments of the cached root fields that need some.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **{name: {"itemId": "i0"} for name in ("item", "itemHistory")},
-    **dict.fromkeys(("dailyStats", "weeklyStats", "monthlyStats", "restDays"), RANGE),
+    **dict.fromkeys(("dailyStats", "weeklyStats", "monthlyStats", "restDays", "streakDays"), RANGE),
     **dict.fromkeys(("knowledgeCurve", "masteryCurve"), RANGE),
     **{name: {"first": 50} for name in ("itemStats", "milestones", "sessions")},
     "retention": {**RANGE, "by": PeriodLength.WEEK},

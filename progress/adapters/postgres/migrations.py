@@ -33,7 +33,11 @@ _EARLIER = {
 }
 _INDEXED = "0021_letter_owners.sql"  # until this migration, indexes call functions
 # Each of these migrations only creates this index of the log, if it is not there.
-_LOG_INDEXES = {"0022_list_events.sql": "event_store.list_events"}
+_LOG_INDEXES = {
+    "0022_list_events.sql": "event_store.list_events",
+    "0026_events_by_day.sql": "event_store.events_by_day",
+    "0027_rest_day_events.sql": "event_store.rest_day_events",
+}
 
 
 def apply(connection: Connection, folder: Path = FOLDER, logins: Sequence[Login] = ()) -> list[str]:

@@ -98,9 +98,9 @@ def _parse_local_day(day: date) -> date:
     return day
 
 
-def _parse_day_ahead(day: date | None) -> date | None:
+def parse_day(name: str, day: date | None) -> date | None:
     if day:
-        check_years("on", day)
+        check_years(name, day)
     return day or None
 
 
@@ -277,7 +277,7 @@ OF_LEARNERS = {
     "scale": Argument(str | None, UNSET, parse_scale),
     "by": Argument(rows.PeriodLength | None, rows.PeriodLength.DAY, _parse_length),
     "kinds": Argument(list[rows.MilestoneKind] | None, UNSET),
-    "on": Argument(date | None, UNSET, _parse_day_ahead),
+    "on": Argument(date | None, UNSET, functools.partial(parse_day, "on")),
     "date": Argument(date, parse=_parse_local_day),
     "first": counted("first", 50),
     "as_of": Argument(datetime | None, UNSET),

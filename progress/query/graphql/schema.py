@@ -330,6 +330,7 @@ declare_query(rows.domain_stats, cache=CachePolicy(60, batch=True))
 declare_query(rows.level_stats, cache=CachePolicy(60, batch=True, clock=True))
 declare_query(rows.languages, cache=CachePolicy(10, catalogue=True, own_words=True), cost=Cost(45))
 declare_query(rows.streak, cache=CachePolicy(5, clock=True))
+declare_query(rows.streak_days, cache=CachePolicy(15, clock=True), most_days=400)
 declare_query(
     rows.due_forecast,
     # `catalogue`, because archived items are never due.
@@ -658,26 +659,33 @@ async def item_difficulty(
 @declare(
     types.EventConnection,
     Whose.TRAIL,
-    cost=Cost(rows_with={"types": 200}),
+    cost=Cost(rows_with=dict.fromkeys(("types", "itemId", "sessionId"), 200)),
 )
 async def events(
     info: Info,
     *,
     user_id: ID | None = UNSET,
     types: list[str] | None = UNSET,
+    day: date | None = UNSET,
+    item_id: ID | None = UNSET,
+    session_id: ID | None = UNSET,
     event_id: ID | None = UNSET,
     first: int | None = 50,
     after: str | None = UNSET,
 ) -> pagination.Page:
     names = arguments.parse_event_types(types if isinstance(types, list) else None)
     if event_id:
-        return await _find_event(info, event_id, names, alone=not (user_id or after))
+        others = user_id or after or day or item_id or session_id
+        return await _find_event(info, event_id, names, alone=not others)
     learner = await info.context.resolve_learner(user_id, "audit trail")
     size = arguments.parse_page_size(first)
     events = await info.context.queries.get_recorded_events(
         learner,
         first=size + 1,
         types=names,
+        day=arguments.parse_day("day", day),
+        item_id=auth.parse_id("itemId", item_id) if isinstance(item_id, str) else None,
+        session_id=auth.parse_id("sessionId", session_id) if isinstance(session_id, str) else None,
         before_version=pagination.decode_number(after),
     )
     return pagination.build_keyed_page(events, after, size, lambda event: event.stream_version)
@@ -689,7 +697,7 @@ async def _find_event(
     """Return a page of the one event of this id; it leaves the trace of its learner's trail."""
     info.context.check_support()
     if not alone:
-        raise BadInput("eventId: expected neither userId nor after beside it")
+        raise BadInput("eventId: expected no other argument beside it than types")
     found = await administration.get_recorded_event(
         info.context.queries.reader, auth.parse_id("eventId", event_id), types
     )

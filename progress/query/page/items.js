@@ -7,6 +7,7 @@ import { chosenLanguage, inLanguage, languageSwitch } from './languages.js';
 import { card, note, section, table } from './layout.js';
 import { inGroup, learnName, nameOf, visible } from './names.js';
 import { on, pastDay } from './past_day.js';
+import { role } from './signed_in.js';
 
 export function items({ weakest, user, isOwn, day, languages, language }) {
   const rows = weakest.edges.map((edge) => edge.node);
@@ -61,6 +62,15 @@ export const tags = (...texts) => texts.filter(Boolean).flatMap((text) => [' ', 
 export const itemPage = (itemId, user, list = null) => address(['item', itemId, user], list && { list });
 
 export const sessionPage = (id, user) => address(['session', id, user]);
+
+/** The address of the days of a streak. */
+export const streakPage = (user) => address(['streak', user]);
+
+/** The address of a day's answers; null for who sees only numbers of the learner. */
+export const dayPage = (day, user) => (seesEvents(user) ? address(['day', day, user]) : null);
+
+/** Whether who looks sees the recorded events of a learner, null for their own. */
+export const seesEvents = (user) => !user || ['support', 'admin'].includes(role());
 
 export const itemList = (user, parameters) => address(['items', user], parameters);
 

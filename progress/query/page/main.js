@@ -111,6 +111,18 @@ const VIEWS = {
     subject: ([, user]) => user,
     open: async ([id, user]) => [(await import('./study_session.js')).StudySession, id, user],
   },
+  streak: {
+    tab: 'learner',
+    title: () => t('streak.title'),
+    subject: ([user]) => user,
+    open: async ([user]) => [(await import('./streak_days.js')).StreakDays, user],
+  },
+  day: {
+    isOfOne: true,
+    tab: 'learner',
+    title: ([day]) => day,
+    open: async ([day, user]) => [(await import('./day_events.js')).DayEvents, day, user],
+  },
   kept: {
     tab: 'learner',
     title: () => t('data.kept'),

@@ -6,7 +6,7 @@ import {
 } from './format.js';
 import { countBehind } from './freshness.js';
 import { join, t } from './i18n.js';
-import { appLink, wordsOf } from './items.js';
+import { appLink, streakPage, wordsOf } from './items.js';
 import { ofAllLanguages } from './languages.js';
 import { has, mark, note } from './layout.js';
 import { behind, news, say, spellOut, whatNow } from './news.js';
@@ -25,7 +25,8 @@ export function today(data, celebration) {
     ofAllLanguages(data.languages, data.language), news(data, next),
     tile(next.style, t('next.title'), figure(next.figure, next.values, behind(data, next)), nextNotes(data, next)),
     tile(`half${streak.activeToday ? ' warm' : ''}`, t('streak.title'), flame(streak),
-      figure('streak.days', { count: streak.current }), streakNotes(data, next), changeNote(data), restNotes(data)),
+      figure('streak.days', { count: streak.current }, streak.lastStudyDate && streakPage(data.user)),
+      streakNotes(data, next), changeNote(data), restNotes(data)),
     goal
       ? tile(`half${goal.answersToday ? ' warm' : ''}`, t(pastDay() ? 'then.goal' : 'goal.title'), ring(goal),
         figure('count.answers', { count: goal.answersToday }), goalNotes(goal, day, row), setting(data))

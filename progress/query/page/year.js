@@ -3,7 +3,7 @@
 import { h, s } from './dom.js';
 import { dayAfter, dayOf, fullDay, instant, longDay, minutes, month, percent, weekday } from './format.js';
 import { join, sentences, t } from './i18n.js';
-import { wordsOf } from './items.js';
+import { dayPage, wordsOf } from './items.js';
 import { isOpen, isStudyDay, monday } from './periods.js';
 
 const SHADES = 4; // the number of shades for days with study
@@ -183,9 +183,13 @@ function readout(day, data) {
 
 function doors(day, data) {
   const { answers = 0, correctAnswers } = data.days.get(day) ?? {};
-  const link = (filter, text) => h('a', { href: wordsOf(data, filter, day) }, t(text));
-  return answers > 0 && h('span', null,
-    link('answered', 'items.see'), correctAnswers < answers && [' · ', link('missed', 'year.missed')]);
+  const link = (href, text) => h('a', { href }, t(text));
+  const href = dayPage(day, data.user);
+  const links = [
+    answers > 0 && link(wordsOf(data, 'answered', day), 'items.see'),
+    correctAnswers < answers && link(wordsOf(data, 'missed', day), 'year.missed'), href && link(href, 'year.counts'),
+  ].filter(Boolean);
+  return links.length > 0 && h('span', null, links.flatMap((one, index) => [index > 0 && ' · ', one]));
 }
 
 const swatches = () => Array.from({ length: SHADES + 1 }, (_, index) =>

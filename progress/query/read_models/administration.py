@@ -121,7 +121,9 @@ async def get_recorded_event(
     reader: Reader, event_id: str, types: Sequence[str] | None
 ) -> list[RecordedEvent]:
     """Return the event of this id, whosesoever, if it is recorded and has one of these types."""
-    found = await reader.fetch("query/audit_trail", "event", event_id=event_id, types=types)
+    declared = intake.declared_types()
+    given = {"event_id": event_id, "types": types, "declared": declared}
+    found = await reader.fetch("query/audit_trail", "event", **given)
     return [msgspec.json.decode(text, type=RecordedEvent) for row in found for text in row.values()]
 
 

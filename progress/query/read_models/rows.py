@@ -26,7 +26,7 @@ import msgspec
 from msgspec import convert
 
 from progress.errors import BadInput
-from progress.event_store import learner_post_check
+from progress.event_store import intake, learner_post_check
 from progress.event_store.outgoing import MilestoneReached
 
 
@@ -486,6 +486,26 @@ class Streak(msgspec.Struct, frozen=True):
     rest_today: bool
 
 
+class StreakDayKind(StrEnum):
+    """What a local day is: the first that is true."""
+
+    STUDIED = "STUDIED"
+    AHEAD = "AHEAD"
+    REST = "REST"
+    OPEN = "OPEN"
+    MISSED = "MISSED"
+
+
+class StreakDay(msgspec.Struct, frozen=True):
+    """A local day of a learner, and the length of the run that it belongs to, or 0."""
+
+    date: date
+    kind: StreakDayKind
+    run: int
+    answers: int
+    sessions_completed: int
+
+
 class Goal(msgspec.Struct, frozen=True):
     """A learner's goal of answers per day, and the local days on which the goal was met.
 
@@ -570,6 +590,20 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
     changed_at: datetime | None
 
 
+class EventCount(StrEnum):
+    """What became of an event in the numbers: the first that is true, COUNTED otherwise."""
+
+    NOBODYS = "NOBODYS"
+    POISONED = "POISONED"
+    UNDECLARED = "UNDECLARED"
+    REFUSED = "REFUSED"
+    NOT_YET = "NOT_YET"
+    RETRACTED = "RETRACTED"
+    SECOND_COMPLETION = "SECOND_COMPLETION"
+    WITHOUT_EFFECT = "WITHOUT_EFFECT"
+    COUNTED = "COUNTED"
+
+
 class RecordedEvent(msgspec.Struct, frozen=True):
     """A recorded event; `data` is JSON."""
 
@@ -582,6 +616,7 @@ class RecordedEvent(msgspec.Struct, frozen=True):
     data: str
     correlation_id: str | None
     causation_id: str | None
+    counted: EventCount
     posted_by: str | None
     source_id: str | None
     occurred_at: datetime
@@ -944,6 +979,13 @@ def streak(user_id: str, **at: Unpack[Past]) -> Streak:
     """Return the learner's streak on today's local day; zeros if the learner has no events."""
 
 
+@_query("read_models/learning_streaks", "days")
+def streak_days(
+    user_id: str, start_date: date, end_date: date, **at: Unpack[Past]
+) -> list[StreakDay]:
+    """Return the local days of a range, oldest first, from the first study day on."""
+
+
 @_query("read_models/rest_days", "range")
 def rest_days(user_id: str, start_date: date, end_date: date, **at: Unpack[Past]) -> list[date]:
     """Return the rest days in the range, oldest first."""
@@ -1181,20 +1223,28 @@ def local_day(user_id: str, date: date, **at: Unpack[At]) -> LocalDay:
 
 
 @_query(
-    *("query/audit_trail", "list_events"),
+    *("query/audit_trail", lambda asked: "events of day" if asked["day"] else "list_events"),
     lambda rows, _: [_recorded.decode(text) for row in rows for text in row.values()],
+    own_id=lambda asked: (
+        asked["session_id"] and learner_post_check.own_id(asked["user_id"], asked["session_id"])
+    ),
+    declared=lambda _: intake.declared_types(),
 )
 def recorded_events(
     user_id: str,
     *,
     first: int,
     types: Sequence[str] | None = None,
+    day: date | None = None,
+    item_id: str | None = None,
+    session_id: str | None = None,
     before_version: int | None = None,
     **at: Unpack[At],
 ) -> list[RecordedEvent]:
-    """Return the learner's newest events, at most `first`.
+    """Return the newest of the learner's events that all given conditions select.
 
-    With `before_version`, return only events with a lower stream version.
+    They are at most `first`. With `before_version`, they have lower stream versions. `day` is the
+    learner's local day by the present preferences.
     """
 
 

@@ -174,7 +174,7 @@ CHANGES: dict[str, tuple[Change | None, Change, set[str]]] = {
     "new items": (study, describe, OF_CATALOGUE),
     "a batch run": (prepare_batch, run_batch, OF_BATCH),
     "a deletion": (prepare_deletion, delete, NAMES),
-    "a rebuild": (damage, rebuild_all, {"dailyStats", "monthlyStats", "workload"}),
+    "a rebuild": (damage, rebuild_all, {"dailyStats", "monthlyStats", "streakDays", "workload"}),
 }
 
 

@@ -1,0 +1,103 @@
+// The days behind the streak: those of the run, and the day that ended the former one, with how late the answer came.
+
+import { runQuery } from './api.js';
+import { isStudy, loadDay } from './day_events.js';
+import { h } from './dom.js';
+import { clock, dayAfter, days, fullDay, longDay, minutes, moment } from './format.js';
+import { join, t } from './i18n.js';
+import { dayPage, seesEvents } from './items.js';
+import { note, table } from './layout.js';
+import { ask } from './past_day.js';
+import { View } from './problems.js';
+
+const TODAY = 'query Today($user: ID) { due: dueForecast(userId: $user, days: 1) { date } }';
+const QUERY = `query StreakDays($user: ID, $from: Date!, $to: Date!) {
+  streak(userId: $user) { current }
+  days: streakDays(userId: $user, from: $from, to: $to) { date kind run answers sessionsCompleted }
+}`;
+const END = 'query End($user: ID, $day: Date!) { span: localDay(userId: $user, date: $day) { end } }';
+const MOST_DAYS = 400;
+
+/**
+ * The days to show, newest first: back to the last study day of the run that ended last, or all. The day that ended it
+ * has its length as `ended`. Other missed days are one row, from `date` to `until`.
+ */
+export function rowsOf(found) {
+  const rows = [];
+  for (const [at, day] of [...found.entries()].reverse()) {
+    const before = found.slice(0, at).findLastIndex(({ kind }) => kind !== 'REST');
+    const ended = day.kind === 'MISSED' && found[before]?.run;
+    const last = rows.at(-1);
+    if (ended) return [...rows, { ...day, ended }, ...found.slice(before, at).reverse()];
+    if (day.kind === 'MISSED' && last?.kind === 'MISSED') last.date = day.date;
+    else rows.push({ ...day, until: day.date });
+  }
+  return rows;
+}
+
+export class StreakDays extends View {
+  constructor(element, user, shell) {
+    super(element, shell, { user });
+    this.load();
+  }
+
+  async read(signal) {
+    const { user } = this;
+    const { data: { due: [{ date: to }] } } = await ask(TODAY, { user }, signal);
+    const { data } = await ask(QUERY, { user, from: dayAfter(to, 1 - MOST_DAYS), to }, signal);
+    const rows = rowsOf(data.days);
+    const at = rows.findIndex(({ ended }) => ended);
+    const why = at >= 0 && await this.explain(rows[at].date, rows[at - 1], signal);
+    return { current: data.streak.current, rows, why };
+  }
+
+  /** Find when a day ended, what of its answers does not count, and when the next day's first answer came. */
+  async explain(day, next, signal) {
+    const { user } = this;
+    if (!seesEvents(user)) return (await runQuery(END, { user, day }, signal)).data.span;
+    const { span, events } = await loadDay(user, day, signal);
+    const later = next?.kind === 'STUDIED' && next.until === dayAfter(day, 1)
+      ? (await loadDay(user, next.until, signal)).events : [];
+    const first = later.find((event) => event.counted === 'COUNTED' && isStudy(event));
+    return { ...span, first: first?.occurredAt, uncounted: events.filter(isStudy).length };
+  }
+
+  sections() {
+    const { current, rows, why } = this.data;
+    const title = t('why.streak');
+    return [
+      h('h1', { 'data-key': 'title' }, title),
+      h('section', { class: 'card wide', 'aria-label': title, 'data-key': 'streak' },
+        note(t('why.current', { count: current })),
+        why && this.reason(rows.find(({ ended }) => ended).date, why),
+        rows.length
+          ? table([t('sessions.when'), t('why.what')], rows.map((row) => [this.door(row), describe(row)]))
+          : note(t('streak.begins'))),
+    ];
+  }
+
+  reason(day, { end, first, uncounted }) {
+    const late = first && (Date.parse(first) - Date.parse(end)) / 60_000;
+    const values = { day: longDay(day), end: this.time(end) };
+    const door = h('a', { href: dayPage(day, this.user) }, t('why.uncounted', { count: uncounted }));
+    return h('p', { 'data-key': 'reason' },
+      late === undefined ? t('why.over', values)
+        : t('why.late', { ...values, at: this.time(first), late: minutes(Math.max(1, Math.floor(late))) }),
+      uncounted > 0 && [' ', door]);
+  }
+
+  /** A time: of the own day as the clock shows it, of somebody else's with the date. */
+  time(at) {
+    return (this.user ? moment : clock)(at);
+  }
+
+  door({ date, until = date }) {
+    if (date !== until) return days(date, until);
+    const href = dayPage(date, this.user);
+    return href ? h('a', { href }, fullDay(date)) : fullDay(date);
+  }
+}
+
+const describe = ({ kind, ended, answers, sessionsCompleted: sessions }) => join(
+  t(`why.kind.${kind}`), answers > 0 && t('count.answers', { count: answers }),
+  sessions > 0 && t('count.sessions', { count: sessions }), ended && t('why.ended', { count: ended }));

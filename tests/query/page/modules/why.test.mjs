@@ -1,0 +1,40 @@
+// What a number is made of: the days behind a streak, and the answers that count twice.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { page } from './page.mjs';
+
+const KINDS = { s: 'STUDIED', r: 'REST', m: 'MISSED', o: 'OPEN' };
+/** Days from 1 April on, each a kind and the length of its run. */
+const daysOf = (text) => text.split(' ').map(([kind, run = 0], index) =>
+  ({ date: `2024-04-0${index + 1}`, kind: KINDS[kind], run: Number(run) }));
+
+for (const [days, rows] of [
+  ['s2 s2 o', ['3', '2', '1']],
+  ['s2 s2 m m s1 o', ['6', '5', '4', '3 ended 2', '2']],
+  ['s1 m s2 r s2 r m m m', ['8-9', '7 ended 2', '6', '5']],
+  ['m m s1', ['3', '1-2']],
+]) {
+  test(`the days of a streak go back to the run that ended last: ${days}`, async () => {
+    const { rowsOf } = await page('streak_days');
+    const number = (date) => date.slice(-1);
+    const shown = rowsOf(daysOf(days)).map(({ date, until = date, ended }) =>
+      [...new Set([number(date), number(until)])].join('-') + (ended ? ` ended ${ended}` : ''));
+    assert.deepEqual(shown, rows);
+  });
+}
+
+test('an answer counts twice if the device and the app have sent it within two seconds', async () => {
+  const { countTwice } = await page('day_events');
+  const answer = (second, postedBy, more = {}) => ({
+    eventType: 'CorrectAnswerGiven', data: { item_id: 'i' }, counted: 'COUNTED', postedBy,
+    occurredAt: `2024-04-01T12:00:0${second}Z`, ...more });
+  const own = answer(0, 'learner');
+  for (const [other, count] of [
+    [answer(2, null), 1], [answer(3, null), 0], [answer(1, 'learner'), 0],
+    [answer(1, null, { counted: 'RETRACTED' }), 0], [answer(1, null, { data: { item_id: 'j' } }), 0],
+    [answer(1, null, { eventType: 'IncorrectAnswerGiven' }), 0],
+    [answer(1, null, { eventType: 'CardReviewed', data: { item_id: 'i', rating: 2 } }), 1],
+  ]) assert.equal(countTwice([own, other]), count);
+});
