@@ -56,7 +56,7 @@ VALUES: dict[str, list[Any]] = {
     "asOf": [None, "2024-06-01T00:00:00Z"],
     "first": [5],
 }
-DATED = {"dailyStats", "weeklyStats", "monthlyStats", "retention", "restDays"}
+DATED = {"dailyStats", "weeklyStats", "monthlyStats", "retention", "restDays", "streakDays"}
 
 
 def events() -> list[Envelope]:
