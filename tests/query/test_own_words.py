@@ -93,13 +93,18 @@ def populated(store: Store) -> Store:
     return store
 
 
-def select(field: GraphQLField, skipped: str = "members") -> str:
-    """Return every field below but `skipped`, the members of each of several lists."""
+# What several lists have of each, and, because it is too deep, what several groups have.
+MEMBERS: tuple[str, ...] = ("members",)
+SKIPPED = {"list": (), "groups": (*MEMBERS, "words")}
+
+
+def select(field: GraphQLField, skipped: tuple[str, ...] = MEMBERS) -> str:
+    """Return every field below but those `skipped`."""
     inside = getattr(get_named_type(field.type), "fields", {})
     parts = [
         f"{name}{_arguments(name, each, VALUES_OF_PARTS)}{select(each, skipped)}"
         for name, each in inside.items()
-        if name != skipped
+        if name not in skipped
     ]
     return f" {{ {' '.join(parts)} }}" if parts else ""
 
@@ -131,7 +136,7 @@ def documents() -> Iterator[tuple[str, str]]:
         if name in NOT_WALKED:
             continue
         taken = [key for key in VALUES if key in field.args]
-        selected = select(field, "" if name == "list" else "members")
+        selected = select(field, SKIPPED.get(name, MEMBERS))
         usual = {key: VALUES[key][0] for key in taken}
         for key in taken:
             for value in VALUES[key]:

@@ -142,7 +142,7 @@ def _count_entries(field: Field) -> int:
     """
     most, declared = _NESTED_LISTS.get(field.name, 1), field.definition.args
     given = [each.value for each in field.node.arguments or () if each.name.value == "first"]
-    if "after" not in declared:
+    if "first" not in declared:
         return most
     if not given:
         return int(declared["first"].default_value)
