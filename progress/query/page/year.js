@@ -177,19 +177,22 @@ function readout(day, data) {
     h('button', { class: 'step', type: 'button', 'data-step': by, 'aria-label': name }, arrow(d));
   return h('div', { class: 'readout' },
     step(t('year.dayBefore'), -1, 'M10 3L5 8l5 5'),
-    h('p', { id: 'chosen-day' }, h('b', null, fullDay(day)), h('span', null, describe(day, data)), doors(day, data)),
+    h('p', { id: 'chosen-day' },
+      h('b', null, nameDay(day, data)), h('span', null, describe(day, data)), doors(day, data)),
     step(t('year.dayAfter'), 1, 'M6 3l5 5-5 5'));
+}
+
+/** A day's date, which opens what counts on it. */
+function nameDay(day, { user }) {
+  const href = dayPage(day, user);
+  return href ? h('a', { href }, fullDay(day)) : fullDay(day);
 }
 
 function doors(day, data) {
   const { answers = 0, correctAnswers } = data.days.get(day) ?? {};
-  const link = (href, text) => h('a', { href }, t(text));
-  const href = dayPage(day, data.user);
-  const links = [
-    answers > 0 && link(wordsOf(data, 'answered', day), 'items.see'),
-    correctAnswers < answers && link(wordsOf(data, 'missed', day), 'year.missed'), href && link(href, 'year.counts'),
-  ].filter(Boolean);
-  return links.length > 0 && h('span', null, links.flatMap((one, index) => [index > 0 && ' · ', one]));
+  const link = (filter, text) => h('a', { href: wordsOf(data, filter, day) }, t(text));
+  return answers > 0 && h('span', null,
+    link('answered', 'items.see'), correctAnswers < answers && [' · ', link('missed', 'year.missed')]);
 }
 
 const swatches = () => Array.from({ length: SHADES + 1 }, (_, index) =>
