@@ -43,7 +43,7 @@ _UNITS = ("events", "seconds")
 _DEAD_LETTERS = "-dead-letter-sub"
 _READY = {"query": "/ready", "ingest": "/health", "project": "/"}
 _MOST_KINDS = 20
-_TEXTS = Path(__file__).parents[1] / "query" / "page" / "en.json"  # the page says the same
+_TEXTS = Path(__file__).parents[1] / "query" / "page" / "en.json"
 _MIN_FREE = 0.1, 5e9  # of a disk, and bytes
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO
 
-from progress.adapters.postgres import database
+from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.outputs import HashedOutput, Rows
 from progress.adapters.storage.storage import Output
@@ -23,6 +23,7 @@ from progress.operations.export_steps import Written, open_snapshot
 from progress.projections import schema
 
 _FILE = "operations/export_statistics"
+_TABLES = {"daily": "daily_stats", "weekly": "weekly_stats", "item": "item_stats"}
 _TEXT = (
     *("user_id", "item_id", "headword", "language", "kind"),
     *("level", "domain", "domains", "mastery"),
@@ -78,6 +79,8 @@ def write(
     replaces the read models during the export.
     """
     name, target = request.table.lower(), HashedOutput(output)
+    block, table = (name if name in _TABLES else "share"), _TABLES.get(name, "catalogue_shares")
+    statement = statements.fill(_FILE, block, table=table, kind=name)
     values = {
         "learners": request.learners,
         "first_day": request.first_day,
@@ -89,7 +92,7 @@ def write(
         expected = export_files.read_rows(plan[0][0])
         with _open(target, request.format) as file:
             rows = Rows(file, lambda lines: report_progress(lines / max(lines + 1, expected)))
-            database.run(connection, _FILE, name, stream=rows)
+            connection.run(statement, stream=rows)
             rows.flush()
     return Written(taken_at, target.bytes, target.digest.hexdigest())
 

@@ -1,6 +1,6 @@
 -- The roles, their logins and privileges, what they own, and the order of text: the state that no table holds, and that
 -- a dump or a new version of PostgreSQL may lack. `migrate` compares the catalogue with this file, and changes what
--- differs. The passwords are in logins.sql.
+-- differs. The passwords are in logins.sql. See tests/event_store/test_rights.py.
 
 -- privileges --
 -- What each role may do, or owns (OWNER), of each kind and schema: `*` stands for all names, and for the schemas of all

@@ -21,21 +21,21 @@ s.monday BETWEEN CAST(current_setting('export.first_day') AS date) AND CAST(curr
 -- everyone --
 current_setting('export.learners') = '{}'
 
--- learners --
-unnest(CAST(current_setting('export.learners') AS text[])) AS l (user_id)
+-- requested --
+-- The rows s of {table} of the requested learners. PostgreSQL reads one branch of the UNION: it checks the condition of
+-- the first, which names no columns, once, before it reads rows; if all learners are requested, the second joins none.
+(
+        SELECT s.* FROM {table} s WHERE {operations/export_statistics everyone}
+        UNION ALL
+        SELECT s.* FROM unnest(CAST(current_setting('export.learners') AS text[])) AS l (user_id)
+        JOIN {table} s USING (user_id)
+    ) AS s
 
 -- daily --
--- PostgreSQL reads rows in only one branch of the UNION. The condition of the first branch names no columns, so
--- PostgreSQL checks the condition once, before it reads rows. If all learners are requested, the second branch has no
--- learners to join.
 COPY (
     SELECT {operations/export_statistics learner}, s.day AS date,
         {read_models/daily_stats stat_fields}
-    FROM (
-        SELECT s.* FROM daily_stats s WHERE {operations/export_statistics everyone}
-        UNION ALL
-        SELECT s.* FROM {operations/export_statistics learners} JOIN daily_stats s USING (user_id)
-    ) AS s
+    FROM {operations/export_statistics requested}
     WHERE {operations/export_statistics days}
     ORDER BY s.user_id, s.day
 ) TO STDOUT (FORMAT csv, HEADER);
@@ -44,11 +44,7 @@ COPY (
 COPY (
     SELECT {operations/export_statistics learner}, s.monday AS start, s.monday + 6 AS "end", s.active_days,
         {read_models/daily_stats stat_fields}
-    FROM (
-        SELECT s.* FROM weekly_stats s WHERE {operations/export_statistics everyone}
-        UNION ALL
-        SELECT s.* FROM {operations/export_statistics learners} JOIN weekly_stats s USING (user_id)
-    ) AS s
+    FROM {operations/export_statistics requested}
     WHERE {operations/export_statistics mondays}
     ORDER BY s.user_id, s.monday
 ) TO STDOUT (FORMAT csv, HEADER);
@@ -64,11 +60,7 @@ COPY (
             SELECT FROM set_aside_items a
             WHERE a.user_id = s.user_id AND a.item_id = s.item_id AND a.is_set_aside
         ) AS text) AS set_aside
-    FROM (
-        SELECT s.* FROM item_stats s WHERE {operations/export_statistics everyone}
-        UNION ALL
-        SELECT s.* FROM {operations/export_statistics learners} JOIN item_stats s USING (user_id)
-    ) AS s
+    FROM {operations/export_statistics requested}
     LEFT JOIN {operations/export_user marked_items} ON i.item_id = s.item_id
     CROSS JOIN LATERAL (SELECT nullif(i.headword, '') AS headword, i.kind) AS w
     ORDER BY s.user_id, s.item_id
@@ -77,11 +69,7 @@ COPY (
 -- shares --
 (
         SELECT {read_models/catalogue_shares sums}
-        FROM (
-            SELECT s.* FROM catalogue_shares s WHERE {operations/export_statistics everyone}
-            UNION ALL
-            SELECT s.* FROM {operations/export_statistics learners} JOIN catalogue_shares s USING (user_id)
-        ) AS s
+        FROM {operations/export_statistics requested}
         GROUP BY s.user_id, s.kind, s.name
     ) AS d
     LEFT JOIN LATERAL (
@@ -91,21 +79,12 @@ COPY (
         WHERE c.kind = d.kind AND c.name = d.name AND {read_models/catalogue_counts in_pairs}
     ) AS c ON TRUE
 
--- domain --
+-- share --
 COPY (
-    SELECT {operations/export_statistics learner}, name AS domain,
+    SELECT {operations/export_statistics learner}, name AS {kind},
         {read_models/catalogue_shares share_fields}
     FROM {operations/export_statistics shares}
-    WHERE kind = 'domain'
-    ORDER BY d.user_id, name
-) TO STDOUT (FORMAT csv, HEADER);
-
--- level --
-COPY (
-    SELECT {operations/export_statistics learner}, name AS level,
-        {read_models/catalogue_shares share_fields}
-    FROM {operations/export_statistics shares}
-    WHERE kind = 'level'
+    WHERE kind = '{kind}'
     ORDER BY d.user_id, name
 ) TO STDOUT (FORMAT csv, HEADER);
 

@@ -1,4 +1,5 @@
--- What of the newest events of the log does not count, or counts wrongly, for support and administrators.
+-- What of the newest events of the log does not count, or counts wrongly, for support and administrators. See
+-- tests/query/test_intake.py.
 
 -- findings --
 -- The sample (the newest 10,000 events, of the last seven days): its size and the recorded time of its oldest event, in

@@ -210,6 +210,15 @@ LEFT JOIN mastered m  USING (user_id, day)
 -- Whether a row d is a study day.
 (d.answers > 0 OR d.sessions_completed > 0)
 
+-- sums --
+-- The sums of days d. The items reviewed on several days are counted once, from item_days.
+CAST(sum(d.answers) AS bigint) AS answers, CAST(sum(d.correct_answers) AS bigint) AS correct_answers,
+        CAST(sum(d.response_ms) AS bigint) AS response_ms, CAST(sum(d.timed_answers) AS bigint) AS timed_answers,
+        CAST(sum(d.reviews) AS bigint) AS reviews, CAST(sum(d.sessions_completed) AS bigint) AS sessions_completed,
+        CAST(sum(d.study_seconds) AS bigint) AS study_seconds, CAST(sum(d.scores) AS bigint) AS scores,
+        CAST(sum(d.scored_sessions) AS bigint) AS scored_sessions, CAST(sum(d.items_learned) AS bigint) AS items_learned,
+        CAST(sum(d.new_mastery_count) AS bigint) AS new_mastery_count
+
 -- stat_fields --
 -- The result columns from a row s of daily_stats or weekly_stats. The row may be missing.
 coalesce(s.sessions_completed, 0)                  AS sessions_completed,
@@ -274,29 +283,21 @@ reviewed AS (
     GROUP BY 1
 )
 SELECT
-    month                                              AS start,
-    CAST(month + INTERVAL '1 month' AS date) - 1       AS "end",
-    count(*) FILTER (WHERE {read_models/daily_stats is_study_day}) AS active_days,
-    CAST(sum(sessions_completed) AS bigint)            AS sessions_completed,
-    CAST(sum(study_seconds) AS bigint)                 AS study_seconds,
-    CAST(floor(sum(study_seconds) / 60.0) AS bigint)   AS study_time_minutes,
-    CAST(sum(answers) AS bigint)                       AS answers,
-    CAST(sum(correct_answers) AS bigint)               AS correct_answers,
-    CAST(sum(correct_answers) AS double precision) / nullif(CAST(sum(answers) AS bigint), 0)
-                                                       AS accuracy_rate,
-    CAST(sum(response_ms) AS double precision) / nullif(CAST(sum(timed_answers) AS bigint), 0)
-                                                       AS average_response_ms,
-    CAST(sum(items_learned) AS bigint)                 AS items_learned,
-    coalesce(min(reviewed.items), 0)                   AS items_reviewed,
-    CAST(sum(reviews) AS bigint)                       AS reviews,
-    CAST(sum(new_mastery_count) AS bigint)             AS new_mastery_count,
-    CAST(sum(scores) AS double precision) / nullif(CAST(sum(scored_sessions) AS bigint), 0)
-                                                       AS average_score,
-    coalesce(min(slipped.items), 0)                    AS slipped_back
-FROM days d LEFT JOIN reviewed USING (month) LEFT JOIN slipped USING (month)
-WHERE month BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date)
-GROUP BY month
-ORDER BY month;
+    s.month                                            AS start,
+    CAST(s.month + INTERVAL '1 month' AS date) - 1     AS "end",
+    s.active_days,
+    {read_models/daily_stats stat_fields},
+    coalesce(slipped.items, 0)                         AS slipped_back
+FROM (
+    SELECT month, count(*) FILTER (WHERE {read_models/daily_stats is_study_day}) AS active_days,
+        min(reviewed.items) AS items_reviewed,
+        {read_models/daily_stats sums}
+    FROM days d LEFT JOIN reviewed USING (month)
+    WHERE month BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date)
+    GROUP BY month
+) s
+LEFT JOIN slipped USING (month)
+ORDER BY s.month;
 
 -- export daily --
 -- One row for each day on which you studied. Days are days of your own time zone. | 学習した日ごとに1行です。日付はあなたのタイムゾーンでの日付です。

@@ -59,12 +59,7 @@ WHERE s IS DISTINCT FROM excluded;
 WITH weeks AS (
     SELECT user_id, day - CAST((day - DATE '1990-01-01') % 7 AS integer) AS monday,
         count(*) FILTER (WHERE {read_models/daily_stats is_study_day}) AS active_days,
-        CAST(sum(answers) AS bigint) AS answers, CAST(sum(correct_answers) AS bigint) AS correct_answers,
-        CAST(sum(response_ms) AS bigint) AS response_ms, CAST(sum(timed_answers) AS bigint) AS timed_answers,
-        CAST(sum(reviews) AS bigint) AS reviews, CAST(sum(sessions_completed) AS bigint) AS sessions_completed,
-        CAST(sum(study_seconds) AS bigint) AS study_seconds, CAST(sum(scores) AS bigint) AS scores,
-        CAST(sum(scored_sessions) AS bigint) AS scored_sessions,
-        CAST(sum(items_learned) AS bigint) AS items_learned, CAST(sum(new_mastery_count) AS bigint) AS new_mastery_count
+        {read_models/daily_stats sums}
     FROM daily_stats d
     GROUP BY 1, 2
 ), reviewed AS (
@@ -86,12 +81,7 @@ LEFT JOIN reviewed r ON r.user_id = w.user_id AND r.monday = w.monday
 -- weeks --
 SELECT d.user_id, d.day - (d.day - date '1990-01-01') % 7 AS monday,
         count(*) FILTER (WHERE {read_models/daily_stats is_study_day}) AS active_days,
-        sum(d.answers)::bigint AS answers, sum(d.correct_answers)::bigint AS correct_answers,
-        sum(d.response_ms)::bigint AS response_ms, sum(d.timed_answers)::bigint AS timed_answers,
-        sum(d.reviews)::bigint AS reviews, sum(d.sessions_completed)::bigint AS sessions_completed,
-        sum(d.study_seconds)::bigint AS study_seconds, sum(d.scores)::bigint AS scores,
-        sum(d.scored_sessions)::bigint AS scored_sessions,
-        sum(d.items_learned)::bigint AS items_learned, sum(d.new_mastery_count)::bigint AS new_mastery_count
+        {read_models/daily_stats sums}
     FROM batch_learners b
     JOIN daily_stats d ON d.user_id = b.user_id
     GROUP BY d.user_id, monday

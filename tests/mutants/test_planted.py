@@ -53,7 +53,7 @@ def test_the_file_contains_the_text_of_each_fault_once_and_its_head_names_the_te
             assert {name: source.count(text) for name, (text, _) in faults.items()} == (
                 dict.fromkeys(faults, 1)
             )
-            head, path = source.partition("\n\n")[0], test.partition("::")[0]
+            head, path = source.partition("\n\n")[0], test.split()[0].partition("::")[0]
             assert not file.endswith(".sql") or path.removeprefix("tests/") in head, file
 
 

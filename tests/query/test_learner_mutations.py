@@ -382,7 +382,7 @@ def test_of_two_calls_with_one_key_at_once_the_second_s_content_decides(world: W
     with ThreadPoolExecutor(1) as pool:
         with world.delay():
             calling = pool.submit(call_at_once, [world.api], user, SET_GOAL, calls)
-            world.wait_until_waiting(2)  # both have found nothing
+            world.wait_until_waiting(2)
         told = [outcome for _, outcome in calling.result()]
     assert told.count(REFUSED) == len(world.recorded(user)) == 1
 
@@ -566,7 +566,7 @@ def test_what_is_not_recorded_does_not_count_and_leaves_the_key_and_the_day_free
             hanging = [world.set_goal(user, n, f"{n}") for n in range(2)]
             hanging.append(world.take(user, days[0]))
         assert hanging == ["UNAVAILABLE"] * 3
-        assert "time limit" not in capsys.readouterr().out, "the waits end before the calls"
+        assert "time limit" not in capsys.readouterr().out
         assert len(world.rows()) == count
         told = [world.take(user, days[1]), *(world.set_goal(user, 9, f"{n}") for n in range(2))]
         return [each if isinstance(each, str) else "" for each in told]

@@ -226,7 +226,7 @@ def test_what_a_sender_should_mend_is_a_note_that_needs_nobody(
 ) -> None:
     typed = sample_events.envelope("GoalSett", {"user_id": "ann"}, at=sample_events.BEGIN)
     stage.append(connection, [typed])
-    Projector(connection).catch_up_all()  # else its lag is urgent on a busy machine
+    Projector(connection).catch_up_all()  # else it may be late
     answer = cli.expect_success(cli.progress(store.url, "doctor"))
     (note,) = (line for line in answer.splitlines() if line.startswith("note  "))
     such = f"(such as {typed['event_id']})"

@@ -8,6 +8,7 @@
 -- A mutation (`is_mutation`) has one entry, without a time: it has that of the append, but follows the latest choice
 -- recorded of its kind and item. Of these, the caller has `seen` the latest time up to the stream's `seen_version`. An
 -- event of its id is a redelivery with whatever time; PR003 if type or data differ. `global_position` is the event's.
+-- See tests/event_store/test_append_own.py.
 CREATE OR REPLACE FUNCTION event_store.append_own(
     learner text, entries jsonb, expected_version bigint DEFAULT NULL, is_mutation boolean DEFAULT false,
     seen_version bigint DEFAULT NULL, seen timestamptz DEFAULT NULL,
