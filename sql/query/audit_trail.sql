@@ -84,7 +84,8 @@ CASE
     WHEN t.retracted THEN 'RETRACTED'
     WHEN f.kind = 'completion' AND NOT EXISTS (
         SELECT FROM completions c
-        WHERE c.user_id = f.user_id AND c.session_id = f.session_id AND c.event_id = e.event_id) THEN 'SECOND_COMPLETION'
+        WHERE c.user_id = f.user_id AND c.session_id = f.session_id AND c.event_id = e.event_id
+    ) THEN 'SECOND_COMPLETION'
     WHEN f.kind = 'rest_day' AND e.event_id <> ALL (ARRAY(SELECT r.event_id FROM rests r)) THEN 'WITHOUT_EFFECT'
     WHEN f.kind = 'retraction' AND {read_models/facts is_vain} THEN 'WITHOUT_EFFECT'
     ELSE 'COUNTED'
