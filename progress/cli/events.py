@@ -88,10 +88,7 @@ def events(
 
 def explain(
     user: Annotated[str, typer.Option(help="The learner's id.")],
-    day: Annotated[
-        datetime, typer.Option(formats=["%Y-%m-%d"], help="A local day of the learner.")
-    ],
-    as_json: AsJsonLines = False,
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The learner's local day.")],
 ) -> None:
     """Print the events of a learner's day, and what became of each in the numbers."""
     # Importing the API takes 300 ms, so only this command imports it.
@@ -108,15 +105,10 @@ def explain(
     if found:
         with connections.open_to_read() as connection:
             accesses.write_trail(connection, "explain", user)
-    if as_json:
-        for event in found:
-            terminal.print_json(event)
-        return
     table = Table("time (UTC)", "type", "item", "counted", box=None)
     for event in found:
-        item = json.loads(event.data).get("item_id") or ""
-        at = f"{event.occurred_at:%Y-%m-%d %H:%M:%S}"
-        table.add_row(at, event.event_type, str(item), event.counted)
+        at, item = f"{event.occurred_at:%Y-%m-%d %H:%M:%S}", json.loads(event.data).get("item_id")
+        table.add_row(at, event.event_type, str(item or ""), event.counted)
     Console().print(table if found else "There are no events of this day.")
 
 

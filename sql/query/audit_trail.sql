@@ -5,8 +5,7 @@
 -- The events of a learner's stream before a given version, newest first: a RecordedEvent as JSON in each row. Those of
 -- a session are found as the session is: by exactly its id, or by the own id of a learner who posts.
 WITH found AS MATERIALIZED (
-    SELECT e.*
-    FROM event_store.events e
+    SELECT * FROM event_store.events e
     WHERE e.stream_id = 'learner-' || CAST(:user_id AS text) AND {query/audit_trail chosen}
     ORDER BY e.stream_version DESC
     LIMIT CAST(:first AS bigint)
@@ -21,8 +20,7 @@ WITH shifts AS MATERIALIZED (
     FROM segments
     WHERE user_id = :user_id AND starts_at < CAST(:day AS date) + 4 AND ends_at > CAST(:day AS date) - 2
 ), near AS MATERIALIZED (
-    SELECT e.*
-    FROM event_store.events e
+    SELECT * FROM event_store.events e
     WHERE hashtext(e.stream_id) = hashtext('learner-' || CAST(:user_id AS text))
       AND CAST(e.occurred_at AT TIME ZONE 'UTC' AS date) BETWEEN CAST(:day AS date) - 1 AND CAST(:day AS date) + 2
 ), found AS MATERIALIZED (
@@ -40,8 +38,7 @@ WITH shifts AS MATERIALIZED (
 -- event --
 -- The recorded event with this id, whosesoever.
 WITH found AS MATERIALIZED (
-    SELECT e.*
-    FROM event_store.events e
+    SELECT * FROM event_store.events e
     WHERE e.event_id = event_store.event_uuid(:event_id)
       AND (CAST(:types AS text[]) IS NULL OR e.event_type = ANY (:types))
 )
@@ -52,11 +49,9 @@ e.stream_version < coalesce(CAST(:before AS bigint), 9223372036854775807)
       AND (CAST(:types AS text[]) IS NULL OR e.event_type = ANY (:types))
       AND (CAST(:item_id AS text) IS NULL OR e.event_data ->> 'item_id' = :item_id)
       AND (CAST(:id AS text) IS NULL OR e.event_data ->> 'session_id' = ANY (coalesce((
-          SELECT ARRAY[l.session_id]
-          FROM learner_sessions l
+          SELECT ARRAY[l.session_id] FROM learner_sessions l
           WHERE l.user_id = :user_id AND l.session_id IN (CAST(:id AS text), CAST(:own_id AS text))
-          ORDER BY l.session_id <> :id
-          LIMIT 1
+          ORDER BY l.session_id <> :id LIMIT 1
       ), ARRAY[CAST(:id AS text), CAST(:own_id AS text)])))
 
 -- found --
@@ -64,11 +59,7 @@ e.stream_version < coalesce(CAST(:before AS bigint), 9223372036854775807)
 , rests AS MATERIALIZED (
     SELECT DISTINCT ON (f.user_id, f.rest_day) f.event_id
     FROM (SELECT DISTINCT stream_id FROM found WHERE event_type = 'RestDayTaken') s
-    CROSS JOIN LATERAL (
-        SELECT e.* FROM event_store.events e
-        WHERE e.stream_id = s.stream_id AND e.event_type = 'RestDayTaken'
-        OFFSET 0
-    ) e
+    JOIN event_store.events e ON e.stream_id = s.stream_id AND e.event_type = 'RestDayTaken'
     CROSS JOIN LATERAL (SELECT * FROM facts f WHERE f.global_position = e.global_position OFFSET 0) f
     JOIN rest_days r ON r.user_id = f.user_id AND r.day = f.rest_day
     WHERE f.kind = 'rest_day' AND NOT {read_models/facts is_named}
@@ -102,20 +93,12 @@ END
 
 -- as_json --
 json_build_object(
-    'event_id', e.event_id,
-    'stream_id', e.stream_id,
-    'stream_version', e.stream_version,
-    'global_position', CAST(e.global_position AS text),
-    'event_type', e.event_type,
-    'retracted', t.retracted,
-    'data', CAST(e.event_data AS text),
-    'correlation_id', e.metadata ->> 'correlation_id',
-    'causation_id', e.metadata ->> 'causation_id',
-    'counted', {query/audit_trail counted},
-    'posted_by', e.metadata ->> 'posted_by',
-    'source_id', e.metadata ->> 'source_id',
-    'occurred_at', e.occurred_at,
-    'recorded_at', e.created_at)
+    'event_id', e.event_id, 'stream_id', e.stream_id, 'stream_version', e.stream_version,
+    'global_position', CAST(e.global_position AS text), 'event_type', e.event_type,
+    'retracted', t.retracted, 'counted', {query/audit_trail counted}, 'data', CAST(e.event_data AS text),
+    'correlation_id', e.metadata ->> 'correlation_id', 'causation_id', e.metadata ->> 'causation_id',
+    'posted_by', e.metadata ->> 'posted_by', 'source_id', e.metadata ->> 'source_id',
+    'occurred_at', e.occurred_at, 'recorded_at', e.created_at)
 
 -- own posts --
 -- Whether one of the newest 1,000 events of a learner was posted with the learner's own token, and how many posts were

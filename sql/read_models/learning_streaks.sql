@@ -124,15 +124,12 @@ FROM today
 WITH today AS (
     SELECT CAST(:user_id AS text) AS user_id, local.day FROM ({read_models/preferences today}) AS local
 )
-SELECT
-    asked.day                                          AS date,
-    k.kind,
+SELECT asked.day AS date, k.kind, coalesce(d.answers, 0) AS answers,
+    coalesce(d.sessions_completed, 0) AS sessions_completed,
     CASE WHEN k.kind = 'AHEAD' THEN 0
          WHEN run.ends >= asked.day THEN run.study_days
          WHEN k.kind = 'REST' AND asked.day > latest.ends THEN {read_models/learning_streaks current}
-         ELSE 0 END                                    AS run,
-    coalesce(d.answers, 0)                             AS answers,
-    coalesce(d.sessions_completed, 0)                  AS sessions_completed
+         ELSE 0 END AS run
 FROM today
 {read_models/learning_streaks latest}
 CROSS JOIN LATERAL (

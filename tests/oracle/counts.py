@@ -22,19 +22,14 @@ _DECLARED = (*LEARNERS, *CATALOGUE, *ASSIGNMENTS)
 
 
 class Counts:
-    """A log of which `poisoned` events make a fold fail, and `folded` ones are folded."""
+    """A log, the events of which make a fold fail (`poisoned`), and whether it is folded."""
 
     def __init__(
-        self,
-        log: Sequence[Event],
-        poisoned: Collection[UUID],
-        folded: Collection[UUID],
-        now: datetime,
+        self, log: Sequence[Event], poisoned: Collection[UUID], now: datetime, *, is_folded: bool
     ) -> None:
-        self.poisoned, self.folded = poisoned, folded
+        self.log, self.poisoned, self.is_folded = log, poisoned, is_folded
         self.valid = [e for e in log if e.event_id not in poisoned and is_acceptable(e)]
-        self.world = see([e for e in self.valid if e.event_id in folded], now)
-        self.log = log
+        self.world = see(self.valid if is_folded else [], now)
 
     def day(self, event: Event) -> date:
         user = event.user_id
@@ -44,16 +39,14 @@ class Counts:
 
     def of(self, event: Event) -> str:
         """Return the first answer that is true of the event."""
-        user = event.user_id or ""
+        user, id_ = event.user_id or "", event.event_id
         answers: dict[str, Callable[[], bool]] = {
             "NOBODYS": lambda: user in self.world.deleted,
             "POISONED": lambda: event.event_id in self.poisoned,
             "UNDECLARED": lambda: event.type not in _DECLARED,
             "REFUSED": lambda: not is_acceptable(event),
-            "NOT_YET": lambda: event.event_id not in self.folded,
-            "RETRACTED": lambda: (
-                event.type in RETRACTABLE and bool(self._retractions(user, event.event_id))
-            ),
+            "NOT_YET": lambda: not self.is_folded,
+            "RETRACTED": lambda: event.type in RETRACTABLE and bool(self._retractions(user, id_)),
             "SECOND_COMPLETION": lambda: (
                 event.type == "SessionCompleted" and event not in self.world.completions(user)
             ),
@@ -64,15 +57,9 @@ class Counts:
 
     def _retractions(self, user: str, event_id: UUID) -> list[Event]:
         """Return the retractions of an event, the first one first."""
-        return sorted(
-            (
-                e
-                for e in self.valid
-                if (e.user_id, e.type) == (user, "EventRetracted")
-                and event_uuid(e.data["retracted_event_id"]) == event_id
-            ),
-            key=lambda e: e.when,
-        )
+        of_user = (e for e in self.valid if (e.user_id, e.type) == (user, "EventRetracted"))
+        found = (e for e in of_user if event_uuid(e.data["retracted_event_id"]) == event_id)
+        return sorted(found, key=lambda e: e.when)
 
     def _is_vain(self, event: Event, user: str) -> bool:
         if event.type == "EventRetracted":

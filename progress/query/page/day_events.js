@@ -20,37 +20,29 @@ const QUERY = `query DayEvents($user: ID, $day: Date!, $after: String) {
     edges { node { eventId eventType data occurredAt postedBy counted } }
   }
 }`;
-const MAX_PAGES = 25;
 const TWICE_MS = 2_000; // between two answers that are probably one
 
-/** Return the events of a day in their order, with what `event` of a table of events needs; and the day's span. */
-export async function loadDay(user, day, signal) {
-  const found = [];
-  let [after, span] = [null, null];
-  for (let pages = 0; pages < MAX_PAGES && (after || !pages); pages += 1) {
-    const { data } = await runQuery(QUERY, { user, day, after }, signal);
-    for (const { node } of data.words.edges) learnName('item', node.itemId, node.headword);
-    found.push(...data.events.edges.map(({ node }) => ({ ...node, data: JSON.parse(node.data) })));
-    ({ span } = data);
-    after = data.events.pageInfo.hasNextPage ? data.events.pageInfo.endCursor : null;
-  }
-  return { span, events: found.sort((one, other) => Date.parse(one.occurredAt) - Date.parse(other.occurredAt)) };
+/** Return when a day began and ended, and its events in their order. */
+export async function loadDay(user, day, signal, after = null) {
+  const { data: { span, words, events: { edges, pageInfo } } } = await runQuery(QUERY, { user, day, after }, signal);
+  for (const { node } of words.edges) learnName('item', node.itemId, node.headword);
+  const found = edges.map(({ node }) => ({ ...node, data: JSON.parse(node.data), at: Date.parse(node.occurredAt) }));
+  const earlier = pageInfo.hasNextPage ? (await loadDay(user, day, signal, pageInfo.endCursor)).events : [];
+  return { span, events: [...earlier, ...found].sort((one, other) => one.at - other.at) };
 }
 
 /** True or false for a right or a wrong answer; undefined for another event. */
-export const isRight = ({ eventType, data }) =>
+const isRight = ({ eventType, data }) =>
   ({ CorrectAnswerGiven: true, IncorrectAnswerGiven: false, CardReviewed: data.rating > 1 })[eventType];
 
 export const isStudy = (event) => isRight(event) !== undefined || event.eventType === 'SessionCompleted';
 
-/** The counted answers that both the learner's device and another sender have sent. */
-export function countTwice(events) {
-  const answers = events.filter((event) => event.counted === 'COUNTED' && isRight(event) !== undefined);
+/** How many of the answers both the learner's device and another sender have sent. */
+export function countTwice(answers) {
   const isOwn = ({ postedBy }) => postedBy === 'learner';
-  const others = answers.filter((event) => !isOwn(event));
   const isSame = (one, other) => one.data.item_id === other.data.item_id && isRight(one) === isRight(other)
-    && Math.abs(Date.parse(one.occurredAt) - Date.parse(other.occurredAt)) <= TWICE_MS;
-  return answers.filter((one) => isOwn(one) && others.some((other) => isSame(one, other))).length;
+    && !isOwn(other) && Math.abs(one.at - other.at) <= TWICE_MS;
+  return answers.filter((one) => isOwn(one) && answers.some((other) => isSame(one, other))).length;
 }
 
 export class DayEvents extends View {
@@ -65,41 +57,32 @@ export class DayEvents extends View {
 
   sections() {
     const { span, events } = this.data;
-    const isStaff = Boolean(this.user);
-    const shown = events.filter((event) => isStaff || isStudy(event));
-    const counted = shown.filter(({ counted: state }) => state === 'COUNTED');
-    const answers = counted.filter((event) => isRight(event) !== undefined);
-    const twice = countTwice(shown);
+    const shown = events.filter((event) => this.user || isStudy(event));
+    const answers = shown.filter((event) => event.counted === 'COUNTED' && isRight(event) !== undefined);
+    const [title, twice] = [t('why.day', { day: longDay(this.day) }), countTwice(answers)];
+    const headers = [t('sessions.when'), t('items.item'), t('session.answer'), t('why.from'), t('why.state')];
     return [
-      h('h1', { 'data-key': 'title' }, t('why.day', { day: longDay(this.day) })),
-      h('section', { class: 'card wide', 'aria-label': t('why.day', { day: longDay(this.day) }), 'data-key': 'day' },
+      h('h1', { 'data-key': 'title' }, title),
+      h('section', { class: 'card wide', 'aria-label': title, 'data-key': 'day' },
         note(sentences(
           t('why.counts', { count: answers.length, right: answers.filter(isRight).length }),
-          shown.length > counted.length && t('why.others', { count: shown.length - counted.length }),
           twice > 0 && t('why.twice', { count: twice }),
           t('why.span', { start: moment(span.start), end: moment(span.end) }))),
         shown.length
-          ? table(
-            [t('sessions.when'), t('items.item'), t('session.answer'), t('why.from'), t('why.state')],
-            shown.map((event) => this.row(event, isStaff)), 'stacking')
-          : note(t('why.nothing')),
-        isStaff && h('p', { class: 'links' },
-          h('a', { href: `#/events/${encodeURIComponent(this.user)}` }, t('data.events')))),
+          ? table(headers, shown.map((event) => this.row(event)), 'stacking') : note(t('why.nothing'))),
     ];
   }
 
-  row(event, isStaff) {
-    const { eventId, eventType, data: { item_id: item }, occurredAt, postedBy, counted } = event;
+  row(event) {
+    const { eventId, eventType, data: { item_id: item }, at, postedBy, counted } = event;
     const right = isRight(event);
     const what = right === undefined ? eventType === 'SessionCompleted' && t('why.finished')
       : t(right ? 'weeks.right' : 'weeks.wrong');
-    const type = h('a', {
-      href: `#/events/${encodeURIComponent(this.user)}?event=${eventId}`, lang: 'en', translate: 'no',
-    }, eventType);
+    const href = this.user && `#/events/${encodeURIComponent(this.user)}?event=${eventId}`;
     return [
-      (isStaff ? moment : clock)(occurredAt),
+      (this.user ? moment : clock)(at),
       item ? h('a', { href: itemPage(item, this.user), translate: 'no' }, nameOf('item', item)) : '–',
-      [what, what && isStaff && ' · ', isStaff && type],
+      [what, href && [' ', h('a', { href, lang: 'en', translate: 'no' }, eventType)]],
       t(postedBy === 'learner' ? 'why.device' : 'why.app'),
       t(`why.counted.${counted}`),
     ];

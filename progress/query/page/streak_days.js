@@ -12,7 +12,6 @@ import { View } from './problems.js';
 
 const TODAY = 'query Today($user: ID) { due: dueForecast(userId: $user, days: 1) { date } }';
 const QUERY = `query StreakDays($user: ID, $from: Date!, $to: Date!) {
-  streak(userId: $user) { current }
   days: streakDays(userId: $user, from: $from, to: $to) { date kind run answers sessionsCompleted }
 }`;
 const END = 'query End($user: ID, $day: Date!) { span: localDay(userId: $user, date: $day) { end } }';
@@ -47,54 +46,41 @@ export class StreakDays extends View {
     const { data } = await ask(QUERY, { user, from: dayAfter(to, 1 - MOST_DAYS), to }, signal);
     const rows = rowsOf(data.days);
     const at = rows.findIndex(({ ended }) => ended);
-    const why = at >= 0 && await this.explain(rows[at].date, rows[at - 1], signal);
-    return { current: data.streak.current, rows, why };
+    return { rows, why: at >= 0 && await this.explain(rows[at].date, rows[at - 1], signal) };
   }
 
   /** Find when a day ended, what of its answers does not count, and when the next day's first answer came. */
   async explain(day, next, signal) {
     const { user } = this;
-    if (!seesEvents(user)) return (await runQuery(END, { user, day }, signal)).data.span;
-    const { span, events } = await loadDay(user, day, signal);
-    const later = next?.kind === 'STUDIED' && next.until === dayAfter(day, 1)
-      ? (await loadDay(user, next.until, signal)).events : [];
+    if (!seesEvents(user)) return { day, end: (await runQuery(END, { user, day }, signal)).data.span.end };
+    const { span: { end }, events } = await loadDay(user, day, signal);
+    const later = next?.until === dayAfter(day, 1) ? (await loadDay(user, next.until, signal)).events : [];
     const first = later.find((event) => event.counted === 'COUNTED' && isStudy(event));
-    return { ...span, first: first?.occurredAt, uncounted: events.filter(isStudy).length };
+    return { day, end, first: first?.at, uncounted: events.filter(isStudy).length };
   }
 
   sections() {
-    const { current, rows, why } = this.data;
-    const title = t('why.streak');
+    const [title, { rows, why }] = [t('why.streak'), this.data];
+    const name = ({ date, until = date }) => (date === until ? fullDay(date) : days(date, until));
+    const door = (row, href) => (href && name(row) === fullDay(row.date) ? h('a', { href }, name(row)) : name(row));
     return [
       h('h1', { 'data-key': 'title' }, title),
       h('section', { class: 'card wide', 'aria-label': title, 'data-key': 'streak' },
-        note(t('why.current', { count: current })),
-        why && this.reason(rows.find(({ ended }) => ended).date, why),
+        why && this.reason(why),
         rows.length
-          ? table([t('sessions.when'), t('why.what')], rows.map((row) => [this.door(row), describe(row)]))
+          ? table([t('sessions.when'), t('why.what')],
+            rows.map((row) => [door(row, dayPage(row.date, this.user)), describe(row)]))
           : note(t('streak.begins'))),
     ];
   }
 
-  reason(day, { end, first, uncounted }) {
-    const late = first && (Date.parse(first) - Date.parse(end)) / 60_000;
-    const values = { day: longDay(day), end: this.time(end) };
-    const door = h('a', { href: dayPage(day, this.user) }, t('why.uncounted', { count: uncounted }));
-    return h('p', { 'data-key': 'reason' },
-      late === undefined ? t('why.over', values)
-        : t('why.late', { ...values, at: this.time(first), late: minutes(Math.max(1, Math.floor(late))) }),
-      uncounted > 0 && [' ', door]);
-  }
-
-  /** A time: of the own day as the clock shows it, of somebody else's with the date. */
-  time(at) {
-    return (this.user ? moment : clock)(at);
-  }
-
-  door({ date, until = date }) {
-    if (date !== until) return days(date, until);
-    const href = dayPage(date, this.user);
-    return href ? h('a', { href }, fullDay(date)) : fullDay(date);
+  reason({ day, end, first, uncounted }) {
+    const time = this.user ? moment : clock;
+    const late = first && minutes(Math.max(1, Math.floor((first - Date.parse(end)) / 60_000)));
+    const values = { day: longDay(day), end: time(end), at: first && time(first), late };
+    return h('p', { 'data-key': 'reason' }, t(late ? 'why.late' : 'why.over', values), uncounted > 0 && [
+      ' ', h('a', { href: dayPage(day, this.user) }, t('why.uncounted', { count: uncounted })),
+    ]);
   }
 }
 
