@@ -104,9 +104,7 @@ def test_the_load_of_the_database_is_told_and_not_that_of_another_instance(
         promtool.check_moments(request, alert, {name: values}, {"1h": fires}, tmp_path)
 
 
-def test_a_budget_that_is_used_up_fast_is_told_within_the_hour(
-    environments: Environments,
-) -> None:
+def test_a_budget_that_is_used_up_fast_is_told_within_the_hour(environments: Environments) -> None:
     """The first row of the table in Google's SRE workbook: 14.4 times, in an hour and 5 minutes."""
     prod = environments["prod"].applied
     for name in FAST:
@@ -235,7 +233,7 @@ def test_each_threshold_is_a_histogram_bound_of_its_metric(environments: Environ
         assert float(threshold) in bounds(metrics[field])
         assert alert.seconds >= 6 * 60
     assert {field for _, field, _ in compared} == {
-        *("event_delay_ms", "projection_delay_ms", "latency_ms", "projection_lag"),
+        *("event_delay_ms", "projection_delay_ms", "latency_ms", "projection_lag")
     }
     assert sum(alert.query.count("histogram_quantile") for alert in alerts(prod).values()) == 4
     (cut,) = prod.of("google_monitoring_slo")["freshness"]["request_based_sli"]

@@ -49,7 +49,7 @@ def counts(stack: Stack) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    # At four, the learner's day begins.
+    # The day begins at four.
     readiness.wait(lambda: time.time() % 3_600 < 3_540, "the hour", seconds=90)
     with local_stack.create(NO_COLOR="1", COLUMNS="80") as made:
         yield made

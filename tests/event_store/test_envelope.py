@@ -158,9 +158,7 @@ def test_an_invalid_event_is_rejected_with_the_violated_rule() -> None:
         assert letter(payload) == ("invalid", reason)
 
 
-def test_the_largest_values_that_the_database_can_hold_are_appended(
-    connection: Connection,
-) -> None:
+def test_the_largest_values_that_the_database_can_hold_are_appended(connection: Connection) -> None:
     for text in (
         *("[" * 62 + "]" * 62, "9" * 308, "1e308", "5e-324", "1e-400"),
         *('"\\ud83d\\ude00"', '"\\\\u0000"'),

@@ -108,7 +108,7 @@ def ask_anki(file: Path) -> dict[str, date]:
         return {str(card): TODAY + timedelta(day - DAY) for card, day in anki.execute(query)}
 
 
-def ask(store: Store) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+def ask(store: Store) -> tuple[dict[str, Any], dict[str, Any]]:
     query = """{
         itemStats(first: 100) { edges { node { itemId dueOn setAside mastery } } }
         dueForecast(days: 1) { date items }

@@ -281,8 +281,7 @@ def doom(kind: str, step: str, at: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "step", "at"),
-    mark(DEATHS, *SCENARIOS.keys() - {"ERASE_USER", *EXPORTS}),
+    ("name", "step", "at"), mark(DEATHS, *SCENARIOS.keys() - {"ERASE_USER", *EXPORTS})
 )
 def test_the_first_redelivery_completes_the_operation_of_a_dead_worker(
     world: World, name: str, step: str, at: str

@@ -203,9 +203,7 @@ def test_what_is_being_read_or_is_read_since_it_was_chosen_is_not_pruned(woken: 
     assert woken.run("SELECT schema FROM event_store.read_models") == [[OWN]]
 
 
-def test_every_live_schema_marks_milestones_and_the_key_makes_each_once(
-    woken: Connection,
-) -> None:
+def test_every_live_schema_marks_milestones_and_the_key_makes_each_once(woken: Connection) -> None:
     """After a rollback, nothing is left untold: what only the other schema marked is told, too."""
     now = datetime.now(UTC)
     events = [event for n in range(4) for event in sample_events.lesson("ann", n, items=12)]

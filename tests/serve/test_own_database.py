@@ -34,7 +34,7 @@ def test_a_start_waits_for_the_database_and_a_dead_host_has_the_lock_for_10_s(
         port = ports.reserve()
         lock = Lock(f"postgresql://postgres@127.0.0.1:{port}/postgres", HERE)
         taking = asyncio.create_task(lock.take())
-        while not caplog.text:  # nobody is there
+        while not caplog.text:
             await asyncio.sleep(0.01)
         await asyncio.to_thread(server.start, "listen_addresses=127.0.0.1", port=port)
         await taking

@@ -501,9 +501,7 @@ def test_the_events_command_suggests_the_declared_type_that_is_similar_to_an_unk
     assert "(did you mean SessionStarted?)" in answer.output
 
 
-def test_publish_uses_google_cloud_with_its_option_and_without_an_emulator(
-    tmp_path: Path,
-) -> None:
+def test_publish_uses_google_cloud_with_its_option_and_without_an_emulator(tmp_path: Path) -> None:
     file = tmp_path / "events.jsonl"
     file.write_text(json.dumps(sample_events.user_deleted("ann")), encoding="utf-8")
     answer = cli.progress(

@@ -213,9 +213,9 @@ class Stack:
     def events_port(self) -> int:
         return self.port_of("events")
 
-    def await_projection(self, *, seconds: float = 120) -> None:
+    def await_projection(self) -> None:
         """Wait until every event is folded; the batch job is not started for that."""
-        readiness.wait(lambda: self.count("behind") == 0, "projection", seconds=seconds)
+        readiness.wait(lambda: self.count("behind") == 0, "projection", seconds=120)
 
     def find_mistakes(self) -> list[str]:
         self.await_projection()

@@ -207,9 +207,7 @@ def test_the_terraform_account_may_grant_only_the_roles_that_infra_terraform_gra
         assert len(roles) <= 10  # Google accepts no longer list
 
 
-def test_the_plan_account_changes_nothing_and_reads_no_contents(
-    resources: Resources,
-) -> None:
+def test_the_plan_account_changes_nothing_and_reads_no_contents(resources: Resources) -> None:
     changing = ("admin", "editor", "owner", "user", "manager", "writer", "creator")
     for project in IN_ENVIRONMENTS.values():
         for roles in grants(resources, "terraform-plan", project).values():

@@ -92,7 +92,7 @@ def test_others_see_the_lists_of_the_catalogue_and_ids_of_own_words(visitor: Vis
     visitor.move(f"#/lists/{user}?on=2024-09-20")
     expect(mine).to_contain_text("No list is assigned to this learner’s groups.")
     page.go_back()
-    expect(page.get_by_label("Scale")).to_have_value(user)  # the view is new
+    expect(page.get_by_label("Scale")).to_have_value(user)
     mine.get_by_role("link", name="L1").click()
     expect(page.locator("[data-key=members]").get_by_role("rowheader")).to_have_text(f"{user}-a")
     visitor.move(f"#/list/own:deck/{user}")
