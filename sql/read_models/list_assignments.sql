@@ -138,11 +138,15 @@ known AS MATERIALIZED (
     SELECT l.group_id, l.list_id, s.user_id, s.pairs,
         count(*) FILTER (WHERE s.first_correct_on <= l.due_on) AS known, count(s.first_correct_on) AS known_now,
         sum({read_models/memory estimated_recall}) FILTER (WHERE s.today IS NOT NULL) AS expected
-    FROM met s
-    JOIN listed l ON l.item_id = s.item_id AND l.pairs = s.pairs
-    CROSS JOIN LATERAL (SELECT greatest(l.due_on, s.today) AS day) AS moment
+    FROM {read_models/list_assignments met_items}
     GROUP BY l.group_id, l.list_id, s.user_id, s.pairs
 )
+
+-- met_items --
+-- What the learners have met of the tasks' items, at the end of the task's day or, if it is past, of today.
+met s
+    JOIN listed l ON l.item_id = s.item_id AND l.pairs = s.pairs
+    CROSS JOIN LATERAL (SELECT greatest(l.due_on, s.today) AS day) AS moment
 
 -- known_fields --
 -- The result columns of a task p, of its row o of `gets`, and of its row k of `known`, each of which may be missing.
@@ -252,9 +256,7 @@ getting AS (
 ),
 remembered AS (
     SELECT l.item_id, count(s.first_correct_on) AS known_now, sum({read_models/memory estimated_recall}) AS expected
-    FROM met s
-    JOIN listed l ON l.item_id = s.item_id AND l.pairs = s.pairs
-    CROSS JOIN LATERAL (SELECT greatest(l.due_on, s.today) AS day) AS moment
+    FROM {read_models/list_assignments met_items}
     GROUP BY l.item_id
 ),
 words AS (
