@@ -113,8 +113,8 @@ def parse_id(text: str) -> str:
 
 def find_form(text: str) -> str:
     """Return what a file is instead of a text, and what to do; '' if it begins as a text does."""
-    has_zeros = "\0" in text[:2]  # as UTF-16 has that does not say so
-    begin = b"\xff\xfe" if has_zeros else text[:4].encode(errors="surrogateescape")
+    has_zero = text[:2].count("\0") == 1  # as UTF-16 has that does not say so
+    begin = b"\xff\xfe" if has_zero else text[:4].encode(errors="surrogateescape")
     return next(
         (f"expected UTF-8, found {_FORMS[one]}" for one in _FORMS if begin.startswith(one)), ""
     )

@@ -216,7 +216,8 @@ CAST(sum(d.answers) AS bigint) AS answers, CAST(sum(d.correct_answers) AS bigint
         CAST(sum(d.response_ms) AS bigint) AS response_ms, CAST(sum(d.timed_answers) AS bigint) AS timed_answers,
         CAST(sum(d.reviews) AS bigint) AS reviews, CAST(sum(d.sessions_completed) AS bigint) AS sessions_completed,
         CAST(sum(d.study_seconds) AS bigint) AS study_seconds, CAST(sum(d.scores) AS bigint) AS scores,
-        CAST(sum(d.scored_sessions) AS bigint) AS scored_sessions, CAST(sum(d.items_learned) AS bigint) AS items_learned,
+        CAST(sum(d.scored_sessions) AS bigint) AS scored_sessions,
+        CAST(sum(d.items_learned) AS bigint) AS items_learned,
         CAST(sum(d.new_mastery_count) AS bigint) AS new_mastery_count
 
 -- stat_fields --

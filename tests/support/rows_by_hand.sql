@@ -17,8 +17,8 @@ DELETE FROM user_progress;
 DELETE FROM display_names;
 
 -- a null --
-ALTER TABLE daily_stats ALTER answers DROP NOT NULL;
-UPDATE daily_stats SET answers = NULL;
+ALTER TABLE item_stats ALTER answers DROP NOT NULL;
+UPDATE item_stats SET answers = NULL;
 
 -- another type --
 ALTER TABLE daily_stats ALTER answers TYPE double precision;

@@ -98,6 +98,7 @@ def list_other_cases(connection: Connection) -> list[Case]:
     return [
         ("learners", ["--json"], IN_JSON),
         ("events", ["--user", TEXT], IN_JSON),
+        ("explain", ["--user", TEXT, "--day", f"{sample_events.BEGIN:%Y-%m-%d}"], SHOWN),
         ("dead-letters list", ["--json"], IN_JSON),
         ("dead-letters count", ["--json"], IN_JSON),
         ("dead-letters show", [letter], IN_JSON),
@@ -118,6 +119,7 @@ def list_file_cases(folder: Path) -> list[Case]:
     return [
         *[(f"import {name}", [str(log)], IN_ERROR) for name in ("anki", "reviews")],
         ("import list", [f"{log}s", "--name", "n"], IN_ERROR),
+        ("import roster", [f"{log}"], IN_ERROR),
         ("publish", [str(lines)], SHOWN),
         ("dump", [str(folder / TEXT)], SHOWN),
         ("archive", ["--now"], SHOWN),
