@@ -35,7 +35,8 @@ ZONE = {"user_id": "ann", "timezone": "Asia/Tokyo", "day_start_hour": 3}
 def test_the_manifest_describes_every_other_file(
     operator: Operator, populated: Connection, exports: Path
 ) -> None:
-    stage.append(populated, sample_events.choices("ann"))
+    choices, study = sample_events.choices("ann"), sample_events.further_study("ann")
+    stage.append(populated, [*choices, *study])
     files = export_files(operator, exports)
     manifest = json.loads(files["manifest.json"])
     assert [*files] == [*(file["name"] for file in manifest["files"]), "manifest.json"]

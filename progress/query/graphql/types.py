@@ -34,7 +34,11 @@ def read_field(record: object, name: str) -> object:
 _made: dict[type[Any], Any] = {}
 
 
-def type_of(record: type[Any], *, id_field: str = "", **given: object) -> Any:
+# Texts with these names are ids.
+_IDS = ("id", "user_id", "item_id", "group_id", "list_id", "event_id")
+
+
+def type_of(record: type[Any], **given: object) -> Any:
     """Return the object type with the record's name and fields, inherited fields last.
 
     A record has one type: that of the first call, in which a field in `given` has the given type.
@@ -42,9 +46,13 @@ def type_of(record: type[Any], *, id_field: str = "", **given: object) -> Any:
     if record not in _made:
         hints = get_type_hints(record)
         names = sorted(hints, key=lambda name: name not in record.__annotations__)
-        fields = {name: strawberry.ID if name == id_field else of(hints[name]) for name in names}
+        fields = {name: _id(hints[name]) if name in _IDS else of(hints[name]) for name in names}
         _made[record] = _make(record.__name__, fields | given)
     return _made[record]
+
+
+def _id(hint: Any) -> Any:
+    return strawberry.ID | None if get_args(hint) else strawberry.ID
 
 
 def of(hint: Any) -> Any:
@@ -86,11 +94,11 @@ for _enum in (
 ):
     strawberry.enum(_enum)
 
-UserProgress = type_of(rows.UserProgress, id_field="user_id")
-ItemStats = type_of(rows.ItemStats, id_field="item_id")
+UserProgress = type_of(rows.UserProgress)
+ItemStats = type_of(rows.ItemStats)
 Streak = type_of(rows.Streak)
-RecordedEvent = type_of(rows.RecordedEvent, id_field="event_id")
-IntakeFinding = type_of(intake.IntakeFinding, id_field="example")
+RecordedEvent = type_of(rows.RecordedEvent)
+IntakeFinding = type_of(intake.IntakeFinding, example=strawberry.ID)
 
 
 @strawberry.type
@@ -124,14 +132,13 @@ async def _get_members(
     return pagination.build_page(page, after)
 
 
-type_of(rows.ItemList, id_field="id")
+type_of(rows.ItemList)
 WordList = type_of(
     rows.WordList,
-    id_field="id",
     members=_resolved(_get_members, Whose.LEARNER, ItemStatsConnection | None),
 )
 WordListConnection = _connection("WordList", WordList, total_count=int)
-LearnerTask = type_of(rows.LearnerTask, group_id=strawberry.ID, list_id=strawberry.ID)
+LearnerTask = type_of(rows.LearnerTask)
 LearnerTaskConnection = _connection("LearnerTask", LearnerTask)
 
 
@@ -144,10 +151,9 @@ class CalibrationBin:
     recalled: float | None
 
 
-SessionAnswer = type_of(rows.SessionAnswer, id_field="item_id")
+SessionAnswer = type_of(rows.SessionAnswer)
 StudySession = type_of(
     rows.StudySession,
-    id_field="id",
     given=list[SessionAnswer] | None,  # type: ignore[valid-type] # made at run time
 )
 SessionConnection = _connection("Session", StudySession, total_count=int)
@@ -159,7 +165,7 @@ Access = type_of(
     user_id=strawberry.ID | None,
 )
 AccessConnection = _connection("Access", Access)
-Milestone = type_of(rows.Milestone, id_field="id")
+Milestone = type_of(rows.Milestone)
 MilestoneConnection = _connection("Milestone", Milestone, total_count=int)
 LearnerSince = type_of(groups.LearnerSince)
 
@@ -172,12 +178,10 @@ async def _get_since(
     return await info.context.since.load((*past, root.user_id, span))
 
 
-Learner = type_of(
-    groups.Learner, id_field="user_id", since=_resolved(_get_since, Whose.LISTED, LearnerSince)
-)
-LearnerName = type_of(groups.LearnerName, id_field="user_id")
+Learner = type_of(groups.Learner, since=_resolved(_get_since, Whose.LISTED, LearnerSince))
+LearnerName = type_of(groups.LearnerName)
 LearnerConnection = _connection("Learner", Learner, total_count=int)
-ItemDifficulty = type_of(groups.ItemDifficulty, id_field="item_id")
+ItemDifficulty = type_of(groups.ItemDifficulty)
 ItemDifficultyConnection = _connection("ItemDifficulty", ItemDifficulty, total_count=int)
 
 
@@ -268,16 +272,15 @@ async def _get_task_words(
     return pagination.build_page(page, after)
 
 
-TaskMember = type_of(groups.TaskMember, id_field="user_id")
+TaskMember = type_of(groups.TaskMember)
 GroupTask = type_of(
     groups.GroupTask,
-    id_field="list_id",
     done=_resolved(_count_done, Whose.NOBODY),
     members=_resolved(_get_task_members, Whose.LISTED, _connection("TaskMember", TaskMember)),
     words=_resolved(
         _get_task_words,
         Whose.LISTED,
-        _connection("TaskWord", type_of(groups.TaskWord, id_field="item_id")),
+        _connection("TaskWord", type_of(groups.TaskWord)),
     ),
 )
 GroupTaskConnection = _connection("GroupTask", GroupTask)
@@ -317,14 +320,14 @@ def _first_of(name: str, type_: Any, default: int) -> Any:
 
 Coverage = type_of(
     coverage.Coverage,
-    gaps=_first_of("gaps", type_of(coverage.CoverageGap, id_field="item_id"), 20),
+    gaps=_first_of("gaps", type_of(coverage.CoverageGap), 20),
 )
 GroupCoverage = type_of(
     coverage.GroupCoverage,
-    members=_first_of("members", type_of(coverage.MemberCoverage, id_field="user_id"), 50),
-    gaps=_first_of("gaps", type_of(coverage.GroupGap, id_field="item_id"), 20),
+    members=_first_of("members", type_of(coverage.MemberCoverage), 50),
+    gaps=_first_of("gaps", type_of(coverage.GroupGap), 20),
 )
-CatalogueConnection = _connection("Catalogue", type_of(coverage.CatalogueItem, id_field="item_id"))
+CatalogueConnection = _connection("Catalogue", type_of(coverage.CatalogueItem))
 
 
 async def _get_coverage(
@@ -342,13 +345,10 @@ async def _get_coverage(
 
 Group = type_of(
     groups.Group,
-    id_field="group_id",
     teachers=_resolved(_get_teachers, Whose.NOBODY),
     hardest_items=_items_of_group(groups.get_hardest_items, ItemDifficulty),
     knowledge=_of_group(groups.get_knowledge, type_of(groups.GroupKnowledge)),
-    items_fading=_items_of_group(
-        groups.get_items_fading, type_of(groups.ItemFading, id_field="item_id")
-    ),
+    items_fading=_items_of_group(groups.get_items_fading, type_of(groups.ItemFading)),
     weeks=_of_group(groups.get_weeks, list_of(groups.GroupWeek)),
     tasks=_resolved(_get_tasks, Whose.NOBODY, GroupTaskConnection | None),
     coverage=_resolved(_get_coverage, Whose.LISTED, GroupCoverage | None),
