@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from progress.adapters.postgres import database
-from progress.serve import processes, readiness
+from progress.serve import data_folder, processes, readiness
 from tests.support import local_stack, sample_events
 from tests.support.local_stack import Message, Stack
 from tests.support.pushes import encode_push
@@ -89,6 +89,8 @@ def has_ended(session: database.Connection) -> bool:
 
 def kill_supervisor(stack: Stack) -> None:
     stack.signal("supervisor", signal.SIGKILL)
+    # Until it has ended, `up` finds it running.
+    readiness.wait(lambda: not data_folder.is_held(stack.folder), "the end of the supervisor")
     stack.up()
 
 
