@@ -70,8 +70,8 @@ _FOLD = (
     "WAL bytes",
 )
 _REQUEST = ("Python calls", "Redis commands", "Redis bytes in", "Redis bytes out")
-# What depends on the catalogue's items, but not on how many others it has.
 _INTAKE = "{ intake { events findings { kind count example } } }"
+# What depends on the catalogue's items, but not on how many others it has.
 _OF_ITEMS = """query Items($from: Date!, $to: Date!) {
     workload { due } dueForecast { items } languages { itemsStudied } knowledge { fading }
     due: itemStats(filter: DUE) { totalCount } level: itemStats(level: UNKNOWN) { totalCount }

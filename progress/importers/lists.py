@@ -252,12 +252,20 @@ def make(
         since = recorded.find((list_id, item))[1]
         if fields and "headword" in fields:
             since = max(since, recorded.words.get(item, NO_WORD)[1])
-        later = max(at, since + review_log.STEP)
         kinds = ("ItemUnlisted", "ItemListed") if item else ("ListArchived", "ListPublished")
         kind = kinds[fields is not None]
         names = {"user_id": user_id, "list_id": list_id, "item_id": item}
         data = {name: v for name, v in names.items() if v is not None} | (fields or {})
-        key = msgspec.json.encode([kind, later, data], order="deterministic").decode()
-        event = {"event_id": str(uuid5(_NAMESPACE, key)), "event_type": kind}
-        made.append(event | {"occurred_at": later, "data": data})
+        made.append(make_event(kind, data, at, since))
     return made
+
+
+def make_event(kind: str, data: Fields, at: datetime, since: datetime | None) -> Envelope:
+    """Return an event at this time or, if that is not later than `since`, just after it.
+
+    The same change has the same id.
+    """
+    later = max(at, since + review_log.STEP) if since else at
+    key = msgspec.json.encode([kind, later, data], order="deterministic").decode()
+    event = {"event_id": str(uuid5(_NAMESPACE, key)), "event_type": kind}
+    return event | {"occurred_at": later, "data": data}

@@ -6,8 +6,6 @@ import itertools
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-from uuid import UUID, uuid5
 
 import msgspec
 
@@ -15,10 +13,9 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import ReviewLogError, SerializationError
 from progress.event_store import events
-from progress.importers import review_log
+from progress.importers import lists, review_rows
 from progress.importers.anki_events import Envelope
 
-_NAMESPACE = UUID("5d0c1a5e-97b3-5f0e-8d3a-2f6c1b8e4a90")
 _FILE = "importers/roster"
 _LONGEST = 16 << 20  # characters of a file
 _COLUMNS = ("user_id", "group_id")
@@ -68,15 +65,14 @@ def read_file(file: Path) -> Roster:
 def _split(stream: Iterable[str]) -> Iterator[tuple[int, dict[str, str | None]]]:
     lines = iter(stream)
     head = next(lines, "")
-    for delimiter in ",;\t":
-        names = [name.strip() for name in next(csv.reader([head], delimiter=delimiter), [])]
-        if {*_COLUMNS} <= {*names}:
-            table = csv.DictReader(lines, names, restkey="", delimiter=delimiter, strict=True)
-            for row in table:
-                row.pop("", None)
-                yield table.line_num + 1, row
-            return
-    raise ReviewLogError(f"row 1: expected the columns {' and '.join(_COLUMNS)}")
+    delimiter = review_rows.find_delimiter(head, _COLUMNS) or ","
+    names = review_rows.split_names(head, delimiter)
+    if not {*_COLUMNS} <= {*names}:
+        raise ReviewLogError(f"row 1: expected the columns {' and '.join(_COLUMNS)}")
+    table = csv.DictReader(lines, names, restkey="", delimiter=delimiter, strict=True)
+    for row in table:
+        row.pop("", None)
+        yield table.line_num + 1, row
 
 
 def _add(roster: Roster, number: int, row: dict[str, str]) -> None:
@@ -132,15 +128,16 @@ def compare(wanted: Roster, found: Roster, now: datetime | None = None) -> Chang
     carriers = [(g, next(iter(wanted.members[g]))) for g in renamed if g not in joined]
     for group, user in itertools.chain(joins, carriers):
         fields = {"group_name": wanted.groups[group]} if wanted.groups[group] else {}
-        later = _after(at, found.decided.get((group, user)))
-        made.append(_event("LearnerJoinedGroup", later, user, group_id=group, **fields))
+        data = {"user_id": user, "group_id": group, **fields}
+        since = found.decided.get((group, user))
+        made.append(lists.make_event("LearnerJoinedGroup", data, at, since))
     for group, user in leaves:
-        later = _after(at, found.decided[group, user])
-        made.append(_event("LearnerLeftGroup", later, user, group_id=group))
+        data = {"user_id": user, "group_id": group}
+        made.append(lists.make_event("LearnerLeftGroup", data, at, found.decided[group, user]))
     learners = [u for u, name in wanted.learners.items() if name and name != found.learners.get(u)]
     for user in learners:
-        later, name = _after(at, found.named.get(user)), wanted.learners[user]
-        made.append(_event("UserPreferencesChanged", later, user, display_name=name))
+        named = {"user_id": user, "display_name": wanted.learners[user]}
+        made.append(lists.make_event("UserPreferencesChanged", named, at, found.named.get(user)))
     return Changes(joins, leaves, renamed, learners, made)
 
 
@@ -159,14 +156,3 @@ def describe(changes: Changes, wanted: Roster, found: Roster) -> Iterator[str]:
             yield f"{kind} {one} is named {names[one]}{before}"
     if not changes.events:
         yield "The record has these classes already: there is nothing to publish."
-
-
-def _after(at: datetime, since: datetime | None) -> datetime:
-    return max(at, since + review_log.STEP) if since else at
-
-
-def _event(kind: str, at: datetime, user: str, **fields: Any) -> Envelope:
-    data = {"user_id": user, **fields}
-    key = msgspec.json.encode([kind, at, data], order="deterministic").decode()
-    event = {"event_id": str(uuid5(_NAMESPACE, key)), "event_type": kind}
-    return event | {"occurred_at": at, "data": data}

@@ -10,9 +10,9 @@ import { note, table } from './layout.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
 
-const QUERY = `query DayEvents($user: ID, $day: Date!, $after: String) {
-  span: localDay(userId: $user, date: $day) { start end }
-  words: itemStats(userId: $user, filter: ANSWERED, from: $day, to: $day, first: 200) {
+const QUERY = `query DayEvents($user: ID, $day: Date!, $after: String, $isFirst: Boolean!) {
+  span: localDay(userId: $user, date: $day) @include(if: $isFirst) { start end }
+  words: itemStats(userId: $user, filter: ANSWERED, from: $day, to: $day, first: 200) @include(if: $isFirst) {
     edges { node { itemId headword } }
   }
   events(userId: $user, day: $day, first: 200, after: $after) {
@@ -24,8 +24,9 @@ const TWICE_MS = 2_000; // between two answers that are probably one
 
 /** Return when a day began and ended, and its events in their order. */
 export async function loadDay(user, day, signal, after = null) {
-  const { data: { span, words, events: { edges, pageInfo } } } = await runQuery(QUERY, { user, day, after }, signal);
-  for (const { node } of words.edges) learnName('item', node.itemId, node.headword);
+  const { data } = await runQuery(QUERY, { user, day, after, isFirst: !after }, signal);
+  const { span, words, events: { edges, pageInfo } } = data;
+  for (const { node } of words?.edges ?? []) learnName('item', node.itemId, node.headword);
   const found = edges.map(({ node }) => ({ ...node, data: JSON.parse(node.data), at: Date.parse(node.occurredAt) }));
   const earlier = pageInfo.hasNextPage ? (await loadDay(user, day, signal, pageInfo.endCursor)).events : [];
   return { span, events: [...earlier, ...found].sort((one, other) => one.at - other.at) };

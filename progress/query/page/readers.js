@@ -40,7 +40,7 @@ export class Readers {
     const to = new Date(Date.parse(hour) + HOUR_MS);
     const when = t('readers.when', { day: localDay(hour), from: clock(hour), to: clock(to) });
     const name = readBy !== role && h('b', { translate: 'no' }, named(readBy).replace(/^system:/, ''));
-    const hasAccount = this.user && role !== 'system';  // then the reader of this list is an administrator
+    const hasAccount = this.user && role !== 'system'; // then the reader of this list is an administrator
     const reader = hasAccount ? h('a', { href: `#/administration/${encodeURIComponent(readBy)}` }, name) : name;
     return parts(`readers.${this.user ? 'theirs' : 'own'}.${role}`, { reader, when });
   }

@@ -117,16 +117,15 @@ async def get_group_coverage(
     """
     tokens = sum(text.values())
     rows = await reader.fetch(*(_FILE, "of group"), now=at, groups=[group_id], **_parameters(text))
-    found = [(dict(row), row["user_id"] is not None) for row in rows]
     members = [
         convert({**row, "covered": row["known"] / tokens}, MemberCoverage)
-        for row, is_member in found
-        if is_member
+        for row in rows
+        if row["user_id"] is not None
     ]
     gaps = [
         convert({**row, "adds": row["missing"] / (len(members) * tokens)}, GroupGap)
-        for row, is_member in found
-        if not is_member
+        for row in rows
+        if row["item_id"] is not None
     ]
     members.sort(key=lambda member: (member.covered, member.user_id))
     covered = sum(member.covered for member in members) / max(len(members), 1)
