@@ -39,7 +39,7 @@ _STEP = 1_000  # between new positions, so that others find room
 _POSITION = re.compile(r"([0-9]+)(?:\.0+)?")
 _SETTING = re.compile(r"#([a-z ]+):(.*)")  # of Anki, at the begin of an export
 _SEPARATORS = {"comma": ",", "semicolon": ";", "pipe": "|", "colon": ":", "space": " "}
-_LONGEST_FILE = 16 << 20  # characters: a million items or more
+_LONGEST = 16 << 20  # characters of a file: a million items or more
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -100,10 +100,7 @@ def read_file(file: Path, column: str) -> dict[str, Fields]:
     """
     items = dict[str, Fields]()
     try:
-        with file.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
-            text = stream.read(_LONGEST_FILE + 1)  # limited: the file may be an endless device
-        if len(text) > _LONGEST_FILE:
-            raise ReviewLogError(f"expected at most {_LONGEST_FILE:,} characters: split the list")
+        text = read_text(file, errors="surrogateescape")
         if form := review_rows.find_form(text):
             raise ReviewLogError(form)
         if damaged := review_rows.DAMAGED.search(text):
@@ -117,6 +114,24 @@ def read_file(file: Path, column: str) -> dict[str, Fields]:
     except (OSError, csv.Error, ReviewLogError) as error:
         raise ReviewLogError(f"{file}: {error}") from None
     return items
+
+
+def read_text(file: Path, errors: str = "strict") -> str:
+    """Return the text of a UTF-8 file, whose lines end with "\n", without a byte order mark."""
+    with file.open(encoding="utf-8-sig", errors=errors) as stream:
+        text = stream.read(_LONGEST + 1)  # limited: the file may be an endless device
+    if len(text) > _LONGEST:
+        raise ReviewLogError(f"expected at most {_LONGEST:,} characters: split the file")
+    return text
+
+
+def check_row(number: int, kind: type[msgspec.Struct], data: Fields) -> None:
+    """Raise ReviewLogError, which names the row and the column, if no event has these data."""
+    try:
+        events.check(kind, data)
+    except SerializationError as error:
+        rule, _, field = str(error).rpartition(" - at $.data.")
+        raise ReviewLogError(f"row {number}, column {field}: {rule}") from None
 
 
 def _split(text: str, suffix: str, column: str) -> Iterator[tuple[int, Fields]]:
@@ -175,11 +190,7 @@ def _check(row: Fields, number: int, column: str) -> Fields:
             fields[column] = review_rows.parse_id(row[column].strip())
     if "\0" in fields[column]:
         raise ReviewLogError(f"row {number}, column {column}: expected a string without U+0000")
-    try:
-        events.check(events.ItemListed, {"list_id": "-", "item_id": "-"} | fields)
-    except SerializationError as error:
-        rule, _, field = str(error).rpartition(" - at $.data.")
-        raise ReviewLogError(f"row {number}, column {field}: {rule}") from None
+    check_row(number, events.ItemListed, {"list_id": "-", "item_id": "-"} | fields)
     return fields
 
 

@@ -11,13 +11,12 @@ import msgspec
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.errors import ReviewLogError, SerializationError
+from progress.errors import ReviewLogError
 from progress.event_store import events
 from progress.importers import lists, review_rows
 from progress.importers.anki_events import Envelope
 
 _FILE = "importers/roster"
-_LONGEST = 16 << 20  # characters of a file
 _COLUMNS = ("user_id", "group_id")
 
 
@@ -49,11 +48,7 @@ def read_file(file: Path) -> Roster:
     """
     roster = Roster()
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            text = stream.read(_LONGEST + 1)  # limited: the file may be an endless device
-        if len(text) > _LONGEST:
-            raise ReviewLogError(f"expected at most {_LONGEST:,} characters: split the file")
-        for number, row in _split(io.StringIO(text, newline="")):
+        for number, row in _split(io.StringIO(lists.read_text(file), newline="")):
             _add(roster, number, {name: (cell or "").strip() for name, cell in row.items()})
     except (OSError, UnicodeDecodeError, csv.Error, ReviewLogError) as error:
         raise ReviewLogError(f"{file}: {error}") from None
@@ -80,14 +75,10 @@ def _add(roster: Roster, number: int, row: dict[str, str]) -> None:
         return
     user, group = row["user_id"], row["group_id"]
     names = {"group_name": row.get("group_name"), "display_name": row.get("display_name")}
-    try:
-        joined = {"user_id": user, "group_id": group, "group_name": names["group_name"]}
-        events.check(events.LearnerJoinedGroup, joined)
-        named = {"user_id": user, "display_name": names["display_name"] or None}
-        events.check(events.UserPreferencesChanged, named)
-    except SerializationError as error:
-        rule, _, field = str(error).rpartition(" - at $.data.")
-        raise ReviewLogError(f"row {number}, column {field}: {rule}") from None
+    joined = {"user_id": user, "group_id": group, "group_name": names["group_name"]}
+    lists.check_row(number, events.LearnerJoinedGroup, joined)
+    named = {"user_id": user, "display_name": names["display_name"] or None}
+    lists.check_row(number, events.UserPreferencesChanged, named)
     for kind, known, one in (
         ("group_name", roster.groups, group),
         ("display_name", roster.learners, user),

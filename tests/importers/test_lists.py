@@ -457,4 +457,4 @@ def test_the_command_lists_the_items_of_headwords_and_names_what_is_wrong(
     cli.expect_failure(run("ear", "--by-headword", "en"), "expected a line with an item")
     cli.expect_failure(run("a", "--id", "own:a"), "begin with own:")
     endless = cli.progress(store.url, "import", "list", "/dev/zero", "--name", "Body")
-    cli.expect_failure(endless, "/dev/zero: expected at most 16,777,216 characters: split the list")
+    cli.expect_failure(endless, "/dev/zero: expected at most 16,777,216 characters: split the file")

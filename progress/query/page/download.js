@@ -19,12 +19,12 @@ export class Download {
   section(readers) {
     const link = (view, text) =>
       h('a', { class: 'button quiet', href: `#/${view}/${encodeURIComponent(this.user ?? '')}` }, text);
-    const isStaff = this.user && ['support', 'admin'].includes(session.role());
     return section('my-data', t(this.user ? 'data.theirs' : 'data.title'),
       this.isAllowed && [
         this.card(), card('readers', t('readers.title'), null, note(t('readers.meaning')), readers?.content()),
       ],
-      h('div', { class: 'tools' }, link('kept', t('data.kept')), isStaff && link('events', t('data.events'))));
+      h('div', { class: 'tools' }, link('kept', t('data.kept')),
+        this.user && session.isStaff() && link('events', t('data.events'))));
   }
 
   get isAllowed() {

@@ -450,7 +450,6 @@ function showDay({ subject, day }) {
 
 /** Show the navigation. Another learner whom the view shows has a tab. The tag is the items' language. */
 function showNavigation({ tab, other, day, tag }) {
-  const canFind = ['support', 'admin'].includes(session.role());
   const own = nameOf('learner', session.learner());
   Object.assign(ownName, { hidden: own === session.learner(), textContent: own });
   navigation.hidden = false;
@@ -465,7 +464,7 @@ function showNavigation({ tab, other, day, tag }) {
     other && link(
       inLanguage(tag, then.on(day, inGroup(`#/learner/${encodeURIComponent(other)}`))), nameOf('learner', other), true,
       { translate: 'no' }),
-    canFind && searchForm());
+    session.isStaff() && searchForm());
   speakOf(other);
 }
 

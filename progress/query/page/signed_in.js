@@ -86,6 +86,9 @@ export function role() {
   return ['admin', 'support', 'teacher'].find((role) => roles.includes(role)) ?? 'learner';
 }
 
+/** Whether the account is of support or an administrator. */
+export const isStaff = () => ['support', 'admin'].includes(role());
+
 export const groups = () => [claims().groups ?? []].flat();
 
 export const learner = () => claims().sub ?? '';
