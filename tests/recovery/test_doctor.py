@@ -233,7 +233,7 @@ def test_what_a_sender_should_mend_is_a_note_that_needs_nobody(
     assert note.endswith(
         f"  Events of an unknown type: 1 GoalSett {such}: Send GoalSet in its place."
     )
-    assert "Nothing needs a person." in answer
+    assert "Nothing needs a person; the notes say what to mend." in answer
     report = json.loads(cli.expect_success(cli.progress(store.url, "doctor", "--json")))
     (found,) = (part["findings"] for part in report["parts"] if part["name"] == "intake")
     assert (report["healthy"], len(found)) == (True, 1)
