@@ -85,11 +85,9 @@ def _show(parts: list[Part]) -> None:
         word = "note" if isinstance(finding, Advice) else "LOOK"
         console.print(f"{word}  {finding.found}: {finding.do}", soft_wrap=True)
     count = len(_urgent(parts))
-    things = (
-        f"{count} {'thing needs' if count == 1 else 'things need'}" if count else "Nothing needs"
-    )
-    noted = any(part.findings for part in parts) and not count
-    console.print(f"{things} a person{'; the notes say what to mend' if noted else ''}.")
+    things = f"{count} {'thing needs' if count == 1 else 'things need'} a person."
+    noted = "; the notes say what to mend" if any(part.findings for part in parts) else ""
+    console.print(things if count else f"Nothing needs a person{noted}.")
 
 
 def look(seconds: float = _DEADLINE_S) -> list[Part]:
