@@ -2,11 +2,21 @@
 -- user_progress) and `streak` (from learning_streaks). Each state has a version.
 
 -- versions --
--- A string that changes with each change of a learner's state, except for changes that the clock alone causes.
-SELECT a.user_id, concat_ws(' ', coalesce(v.version, 0), c.catalogue, c.swap) AS version
-FROM unnest(CAST(:learners AS text[])) AS a (user_id)
+-- A string that changes with each change of a learner's state, except for changes that the clock alone causes, and with
+-- each change of their tasks.
+SELECT today.user_id, concat_ws(' ', coalesce(v.version, 0), c.catalogue, c.swap, t.version) AS version
+FROM unnest(CAST(:learners AS text[])) AS today (user_id)
 CROSS JOIN (SELECT sum(catalogue_version) AS catalogue, max(swap_version) AS swap FROM checkpoints) AS c
-LEFT JOIN learner_versions v ON v.user_id = a.user_id;
+CROSS JOIN LATERAL ({query/learner_states tasks}) AS t
+LEFT JOIN learner_versions v ON v.user_id = today.user_id;
+
+-- tasks --
+-- A number that changes when a task of the learner of `today` is set, changed or taken back, or its list is folded.
+SELECT hashtextextended(concat_ws(' ', max(s.decided_at), count(l.list_id)), 0) AS version
+    FROM group_members m
+    JOIN list_assignments s ON s.group_id = m.group_id
+    LEFT JOIN lists l ON l.list_id = s.list_id
+    WHERE m.user_id = today.user_id AND m.is_member
 
 -- states --
 -- One row per learner; the progress of a learner without events is null. From `begins_at` until `expires_at`, it is the
@@ -31,7 +41,8 @@ shared AS MATERIALIZED (
 )
 SELECT
     today.user_id,
-    concat_ws(' ', coalesce(v.version, 0), shared.catalogue, shared.swap) AS version,
+    concat_ws(' ', coalesce(v.version, 0), shared.catalogue, shared.swap, t.version) AS version,
+    CAST(t.version AS text)                            AS tasks,
     today.begins_at,
     today.expires_at,
     p.user_id IS NOT NULL                              AS has_progress,
@@ -49,6 +60,7 @@ SELECT
     {read_models/learning_streaks streak_fields}
 FROM today
 CROSS JOIN shared
+CROSS JOIN LATERAL ({query/learner_states tasks}) AS t
 LEFT JOIN learner_versions v ON v.user_id = today.user_id
 LEFT JOIN user_progress p ON p.user_id = today.user_id
 {read_models/learning_streaks latest}

@@ -383,6 +383,9 @@ class _Results:
                 with request_scope.begin(request_scope.TIMEOUT_S):  # the wait may have been long
                     result = await execute_state(self._executor, state)
                     response = execute.to_response(result, self._log)
+                    if isinstance(self._subscription, Subscription) and response.has_data:
+                        beside = self._subscription.extensions
+                        response = msgspec.structs.replace(response, extensions=beside)
                     body = protocol.body(response)
                     if body != self._last or self._is_feed:
                         if response.has_data:

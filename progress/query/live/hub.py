@@ -77,6 +77,12 @@ class Subscription(Generic[_T]):
         self._updated = asyncio.Event()
 
     @property
+    def extensions(self) -> dict[str, str]:
+        """What a result says beside its data: when a learner's tasks change, it changes, too."""
+        tasks = getattr(self._state, "tasks", None)
+        return {"tasks": tasks} if tasks else {}
+
+    @property
     def is_waiting(self) -> bool:
         """True until the first state has arrived."""
         return self._state is None

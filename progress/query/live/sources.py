@@ -18,9 +18,11 @@ class LearnerState(msgspec.Struct, frozen=True):
     """A learner's progress (None if the learner has no events) and streak.
 
     The state is of one local day of the learner, because the streak may change with the day.
+    `tasks` changes with the learner's tasks.
     """
 
     version: str
+    tasks: str
     begins_at: datetime
     expires_at: datetime
     progress: UserProgress | None
@@ -137,10 +139,10 @@ class Operations(_Source):
 def _learner_state(row: dict[str, Any]) -> LearnerState:
     streak = Streak(**{name: row.pop(name) for name in Streak.__struct_fields__})
     counts = {name: row.pop(name) for name in MasteryStats.__struct_fields__}
-    names = ("version", "begins_at", "expires_at", "has_progress")
-    version, begins_at, expires_at, has_progress = (row.pop(name) for name in names)
+    names = ("version", "tasks", "begins_at", "expires_at", "has_progress")
+    version, tasks, begins_at, expires_at, has_progress = (row.pop(name) for name in names)
     progress = UserProgress(
         **row, current_streak=streak.current, mastery_stats=MasteryStats(**counts)
     )
     shown = progress if has_progress else None
-    return LearnerState(version, begins_at, expires_at, shown, streak)
+    return LearnerState(version, tasks, begins_at, expires_at, shown, streak)

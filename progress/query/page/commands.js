@@ -1,10 +1,10 @@
 // The dialogs with which learners set their own goal, take a rest day, or undo this, and what is not counted yet.
 
 import { runQuery } from './api.js';
+import { openDialog, run, say, send, tools } from './dialogs.js';
 import { h, show } from './dom.js';
 import { dayAfter, shortDay, weekday, weekdayOf } from './format.js';
 import { join, sentences, t } from './i18n.js';
-import { toProblem } from './problems.js';
 
 const SET_GOAL = `mutation SetGoal($answers: Int!, $key: ID!) {
   event: setGoal(answersPerDay: $answers, idempotencyKey: $key) { counted }
@@ -29,12 +29,7 @@ const MAX_GOAL = 1_000;
 const MAX_DAYS_AHEAD = 7;
 const MAX_REST_DAYS = 2; // of a week
 const MAX_GOAL_AGE_MS = 86_400_000; // of a change that can be undone
-const SLOW_MS = 2_000;
 const USUAL_DAYS = 28;
-
-// The last change that was sent, and its idempotency key. Only a repetition of this change has the same key: after
-// another change, an earlier key would repeat a change that no longer has an effect.
-let last = {};
 
 export const open = (command, view) => ({ goal: openGoal, rest: openRest })[command](view);
 
@@ -156,62 +151,4 @@ function refusal(day, taken) {
   const monday = dayAfter(day, -weekdayOf(day));
   const week = taken.filter((other) => other >= monday && other <= dayAfter(monday, 6));
   return week.length < MAX_REST_DAYS ? null : t('command.restFull', { days: join(week.map(shortDay)) });
-}
-
-function openDialog(view, title, ...content) {
-  const dialog = h('dialog', { 'aria-labelledby': 'command-title', class: 'command' },
-    h('form', { novalidate: true },
-      h('h2', { id: 'command-title' }, title), content,
-      h('p', { class: 'error', id: 'command-problem', role: 'alert' }),
-      h('p', { class: 'note', id: 'command-status', role: 'status' })));
-  document.body.append(dialog);
-  dialog.addEventListener('submit', (event) => event.preventDefault());
-  dialog.addEventListener('close', () => dialog.remove());
-  dialog.querySelector('[value=cancel]').addEventListener('click', () => dialog.close());
-  dialog.showModal();
-  return dialog;
-}
-
-const tools = (action, more) => h('div', { class: 'tools' },
-  h('button', { class: 'button' }, action), more,
-  h('button', { type: 'button', class: 'button quiet', value: 'cancel' }, t('data.cancel')));
-
-function say(dialog, id, text) {
-  dialog.querySelector(`#command-${id}`).textContent = text;
-}
-
-/** Send a mutation, then show its result. Sent again after a failure, it has the same key, and counts once. */
-async function send(dialog, mutation, variables, change, view, onRefused) {
-  const text = JSON.stringify(change);
-  if (last.change !== text) last = { change: text, key: crypto.randomUUID() };
-  const { key } = last;
-  say(dialog, 'problem', '');
-  const answer = await run(dialog, view, t('command.saving'), () => runQuery(mutation, { ...variables, key }), () => {
-    last = {};
-    onRefused?.();
-  });
-  if (!answer) return;
-  last = {};
-  dialog.close();
-  view.changed(change, answer.data.event.counted);
-}
-
-/** Return the response; null if the request failed, which the dialog then says. It also says if a response is slow. */
-async function run(dialog, view, text, request, onRefused) {
-  if (dialog.ariaBusy === 'true') return null;
-  dialog.ariaBusy = 'true';
-  say(dialog, 'status', text);
-  const slow = setTimeout(() => say(dialog, 'status', t('command.slow')), SLOW_MS);
-  let problem = null;
-  const answer = await request().catch((error) => {
-    problem = toProblem(error);
-  });
-  clearTimeout(slow);
-  dialog.ariaBusy = 'false';
-  say(dialog, 'status', '');
-  if (answer) return answer;
-  if (problem.kind === 'signed-out') view.shell.signedOut();
-  else say(dialog, 'problem', t('command.failed', { problem: t(`problem.${problem.kind}`) }));
-  if (problem.kind === 'refused') onRefused?.();
-  return null;
 }

@@ -22,6 +22,7 @@ import * as session from './signed_in.js';
 import { Subscription } from './stream.js';
 import { dayOf as dayIn, microsecondBefore, withParameter } from './past_day.js';
 import { findAlike, learnLearners, leave, linkTo } from './member_links.js';
+import { listenForTasks, setDoor } from './task_doors.js';
 
 const HARD = 0.85; // with more right answers, a word is not hard
 const RISKS = { inactive: 'INACTIVE', lowAccuracy: 'LOW_ACCURACY', neverStudied: 'NEVER_STUDIED' };
@@ -191,6 +192,10 @@ export class Group extends View {
     if (this.data) this.draw();
   }
 
+  showTasks() {
+    this.use(() => this.loadTasks());
+  }
+
   /** Follow the group's changes: show its standing at once, and load the rest after a pause. */
   follow() {
     if (this.day) return;
@@ -212,6 +217,8 @@ export class Group extends View {
   }
 
   listen() {
+    listenForTasks(this, () => this.groupId, (key) => (key === 'fading' ? this.data.group.itemsFading
+      : hardOf(this.data.group)));
     this.on('change', ({ target: { name, value, validity } }) => {
       if (name === 'order') this.sort(value, false);
       if (name === 'since' && validity.valid) this.count({ since: value || null });
@@ -425,7 +432,7 @@ export class Group extends View {
       this.learners(name),
       h('div', { class: 'cards', 'data-key': 'cards' },
         !this.day && skills(this.skills), trend(group),
-        group.itemsFading && [expected(group), hardest(group.hardestItems, link)]),
+        group.itemsFading && [expected(group), hardest(hardOf(group), link)]),
     ];
   }
 
@@ -644,7 +651,7 @@ const toRepeat = (items, link, hasCopied) => panel('fading', t('group.fading'), 
     h('span', { class: 'of' }, t('group.fadingOf', { learners: item.learners, count: item.answered }))))),
   note(t(items.length ? 'group.fadingMeaning' : 'group.noFading')),
   items.length > 0 && h('div', { class: 'tools' },
-    button('copy', 'copy', t(hasCopied ? 'group.copied' : 'group.copy')),
+    setDoor('fading', items), button('copy', 'copy', t(hasCopied ? 'group.copied' : 'group.copy')),
     button('print', 'words', t('group.printWords'))));
 
 function expected({ members, knowledge }) {
@@ -653,14 +660,14 @@ function expected({ members, knowledge }) {
     note(t(knowledge.items ? 'group.knowledgeMeaning' : 'knowledge.none', { count: members })));
 }
 
-function hardest(items, link) {
-  const hard = items.filter(({ accuracyRate }) => accuracyRate <= HARD);
-  return card('hardest', t('group.hardest'), 'wide',
-    note(t(hard.length ? 'group.hardestMeaning' : 'group.noHardest')),
-    hard.length > 0 && table(
-      [t('items.item'), t('week.right'), t('group.learnersOf'), t('week.answers')],
-      hard.map((item) => [
-        [h('a', { href: link(item) }, word(item)), level(item)], h('b', null, percent(item.accuracyRate)),
-        number(item.learners), number(item.answers),
-      ]), 'stacking'));
-}
+const hardOf = ({ hardestItems }) => hardestItems.filter(({ accuracyRate }) => accuracyRate <= HARD);
+
+const hardest = (hard, link) => card('hardest', t('group.hardest'), 'wide',
+  note(t(hard.length ? 'group.hardestMeaning' : 'group.noHardest')),
+  hard.length > 0 && table(
+    [t('items.item'), t('week.right'), t('group.learnersOf'), t('week.answers')],
+    hard.map((item) => [
+      [h('a', { href: link(item) }, word(item)), level(item)], h('b', null, percent(item.accuracyRate)),
+      number(item.learners), number(item.answers),
+    ]), 'stacking'),
+  h('div', { class: 'tools' }, setDoor('hardest', hard)));

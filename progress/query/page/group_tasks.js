@@ -11,6 +11,7 @@ import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
 import { withParameter } from './past_day.js';
 import { addressOf, findAlike, groupName, learnLearners, linkTo } from './member_links.js';
+import { listenForTasks, setDoor, taskDoors } from './task_doors.js';
 
 export const MOST = 20; // tasks of a request
 const FIRST = 3; // names of those who are furthest from a task
@@ -50,7 +51,8 @@ export const tasks = ({ members, tasks: { edges, pageInfo } }, link, name) => ed
   && panel('tasks', t('tasks.title'), 'wide',
     table([t('items.list'), t('tasks.day'), t('tasks.by'), t('tasks.furthest')], edges.map(({ node: task }) => [
       h('a', { href: link(task.listId) }, listName({ id: task.listId, name: task.listName })),
-      nearDay(task.dueOn, localDate(now())), doneBy(task, members), furthest(task, name),
+      [nearDay(task.dueOn, localDate(now())), taskDoors(task.listId, task.dueOn)],
+      doneBy(task, members), furthest(task, name),
     ]), 'stacking tasks'),
     note(t('tasks.meaning')),
     pageInfo.hasNextPage && edges.length < MOST && button('tasks', 'tasks', t('items.more')));
@@ -71,6 +73,7 @@ const said = (member, dueOn) => taskText({ ...member, dueOn }, localDate(now()))
 export class Task extends View {
   constructor(element, group, list, shell) {
     super(element, shell, { group, list });
+    listenForTasks(this, () => group, () => this.data.words);
     this.on('click', ({ target }) => {
       if (target.closest('[data-refresh]')) this.load();
       if (target.closest('[data-csv]')) this.save();
@@ -128,7 +131,8 @@ export class Task extends View {
         h('h1', null, listName({ id: this.list, name: task.listName })),
         h('p', null, t('tasks.size', { count: items, day: fullDay(dueOn) })),
         isCounted && h('p', null, h('b', null, doneBy(task, size))),
-        h('p', { class: 'printed' }, join(groupName(this.group), longDay(localDate(at)), clock(at))))),
+        h('p', { class: 'printed' }, join(groupName(this.group), longDay(localDate(at)), clock(at))),
+        taskDoors(this.list, dueOn))),
       stamp(at),
       panel('who', t('group.learners', { count: rows.length }), 'wide',
         note(t(isCounted ? 'tasks.meaning' : items ? 'tasks.tooLarge' : 'lists.empty')),
@@ -142,7 +146,8 @@ export class Task extends View {
         table([t('items.item'), t('tasks.knownBy'), this.expectedTitle()], words.map((one) => [
           h('a', { href: `#/group/${[this.group, one.itemId].map(encodeURIComponent).join('/')}` }, word(one)),
           t('tasks.ofMembers', { count: one.knownNow, members: one.members }), decimal(one.expected),
-        ]), 'stacking')),
+        ]), 'stacking'),
+        h('div', { class: 'tools' }, setDoor('words', words))),
     ];
   }
 

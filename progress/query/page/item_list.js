@@ -9,6 +9,7 @@ import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
 import { appLink, due, itemList, itemPage, level, listsPage, word } from './items.js';
 import { ask, pastDay } from './past_day.js';
+import { groupOfTasks, listenForTasks, setDoor } from './task_doors.js';
 
 const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $level: CefrLevel, $skill: Domain,
     $list: ID, $search: String, $language: String, $from: Date, $to: Date, $after: String,
@@ -144,6 +145,7 @@ export class ItemList extends View {
 
   listen() {
     listenForSearch(this);
+    listenForTasks(this, groupOfTasks, () => this.data.rows);
     this.on('change', ({ target }) => target.name in LABELS && this.change({ [target.name]: target.value }));
     this.on('click', ({ target }) => target.closest('[data-more]') && this.load(true));
     this.on('click', ({ target }) => target.closest('[data-refresh]') && this.refresh());
@@ -186,6 +188,7 @@ export class ItemList extends View {
         }, t('items.weak')),
         !this.user && !pastDay() && total > 0
           && h('div', { class: 'tools' }, appLink('next.start', wordsToPractise(this.view, today))),
+        this.user && groupOfTasks() && h('div', { class: 'tools' }, setDoor('words', rows)),
         rows.some(({ own }) => own) && note(t('list.own')),
         rows.length > 0 && itemTable(rows, this.view.order, today, this.user),
         cursor && button('more', 'more', t('items.more'))),

@@ -8,8 +8,8 @@ import { t, withTexts } from './i18n.js';
 import { chosenLanguage, isDescribed, listenForLanguage } from './languages.js';
 import { Loads } from './loads.js';
 import {
-  EARLIER_QUERY, FRAME_QUERY, MILESTONES, NEWS_QUERY, PAST_QUERY, QUERY, SUBSCRIPTION, TODAY_QUERY, byDate, joinDays,
-  range,
+  EARLIER_QUERY, FRAME_QUERY, MILESTONES, NEWS_QUERY, PAST_QUERY, QUERY, SUBSCRIPTION, TASKS_QUERY, TODAY_QUERY, byDate,
+  joinDays, range,
 } from './query.js';
 import { endedStreak, newsRange } from './news.js';
 import { isAway, onPresence } from './presence.js';
@@ -39,11 +39,13 @@ const MAX_REPEATS = 8;
  *   counting every MINUTE, while no subscription is live or events are still being counted
  *   batch    every IDLE without a change
  *   NAME     the load of this name has ended
+ *   tasks changed  a subscription has told of it
  *   scale    somebody has chosen another scale of levels
  */
 const table = (view) => ({
   page: { on: ['first', 'change', 'counting', 'batch'], least: 1_000, run: () => view.query() },
   news: { on: ['page'], least: 10_000, isQuiet: true, run: () => view.addNews() },
+  tasks: { on: ['tasks changed'], least: 500, isQuiet: true, run: () => view.loadTasks() },
   frame: { on: ['news'], isQuiet: true, run: () => view.addFrame() },
   met: { on: ['year'], at: 'year', isQuiet: true, run: () => view.loadMet() },
   scales: {
@@ -135,7 +137,7 @@ export class Learner extends Dashboard {
     }
     if (this.differs() && this.repeats-- > 0) this.loads.repeat('page');
     this.subscription ??= new Subscription(SUBSCRIPTION, { user: this.user }, {
-      data: ({ progress }) => this.onProgress(progress),
+      data: ({ progress }, extensions) => this.onProgress(progress, extensions?.tasks),
       state: (state) => this.onState(state),
     });
     this.reached ??= new Subscription(MILESTONES, { user: this.user }, {
@@ -231,9 +233,20 @@ export class Learner extends Dashboard {
   }
 
   /** Query again if the progress has changed. The first message of a connection may contain an unchanged progress. */
-  onProgress(progress) {
-    Object.assign(this, { told: progress, repeats: MAX_REPEATS });
+  onProgress(progress, tasks) {
+    const haveOthers = this.told !== undefined && tasks !== this.toldTasks;
+    Object.assign(this, { told: progress, toldTasks: tasks, repeats: MAX_REPEATS });
     if (this.differs()) this.loads.happen('change');
+    if (haveOthers) this.loads.happen('tasks changed');
+  }
+
+  /** Load the tasks again: a teacher has set one, changed its day or taken it back. */
+  async loadTasks() {
+    if (pastDay() || !this.more.tasks) return;
+    const { data: { tasks } } = await ask(TASKS_QUERY, { user: this.user }, this.closing.signal);
+    Object.assign(this.more, { tasks });
+    Object.assign(this.data, { tasks });
+    this.draw();
   }
 
   differs() {

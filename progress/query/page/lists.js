@@ -16,6 +16,7 @@ import { View } from './problems.js';
 import { TASKS } from './query.js';
 import { LISTS, NUMBERS, loadScales, rowsOf } from './scales.js';
 import { ask, pastDay } from './past_day.js';
+import { assignDoor, groupOfTasks, listenForTasks } from './task_doors.js';
 
 const ENOUGH = 50; // rows; with a filter, the page reads on until it has so many more,
 const MAX_PAGES = 10; // but at most so many pages; then, the user may ask for more
@@ -152,6 +153,7 @@ export class ListPage extends Pages {
   constructor(element, id, user, parameters, shell) {
     super(element, shell, { id, user, search: parameters.get('search') ?? '', missing: parameters.get('missing') });
     listenForSearch(this);
+    listenForTasks(this, groupOfTasks);
     this.on('change', ({ target }) => target.name === 'missing' && this.change({ missing: target.value || null }));
     this.naming = this.load();
     this.keepTime();
@@ -202,7 +204,8 @@ export class ListPage extends Pages {
         scale && note(scale), archived && note(t('lists.isArchived')), own && note(t('list.own')),
         tasksOf(list.id, frame),
         !user && !pastDay() && items > 0
-          && h('div', { class: 'tools' }, appLink('items.practise', { list: list.id }, true))),
+          && h('div', { class: 'tools' }, appLink('items.practise', { list: list.id }, true)),
+        user && !own && !archived && groupOfTasks() && h('div', { class: 'tools' }, assignDoor(list.id))),
       stamp(at),
       cards('list', t('items.list'),
         card('known', t('levels.known'), null, shareOf(list, user), stageLegend(), pairs([

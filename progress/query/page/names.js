@@ -22,4 +22,6 @@ export const nameOf = (kind, id) => names.get(`${kind} ${id}`) ?? id;
 
 export const chooseGroup = (id) => { group = id; };
 
+export const shownGroup = () => group;
+
 export const inGroup = (href) => withParameter(href, 'group', group);

@@ -42,6 +42,7 @@ export const QUERY = `query Page($user: ID, $language: String, $from: Date!, $to
   projections: projectionStatus { name eventsBehind secondsBehind status updatedAt changedAt }
 }`;
 export const TASKS = '{ edges { node { listId listName groupId groupName dueOn items known knownNow expected } } }';
+export const TASKS_QUERY = `query Tasks($user: ID) { tasks(first: 20, userId: $user) ${TASKS} }`;
 // What to do now is of all languages; the section "How far" shows the chosen one.
 const ESTIMATE = `knowledge(userId: $user) { expected items fading }
   chosen: knowledge(userId: $user, language: $language) @include(if: $isChosen) { expected items }`;

@@ -16,7 +16,7 @@ let socket = null; // a promise of the page's socket
 let refusedUntil = 0;
 
 /**
- * Calls `data` with each result, and `state` with "live", "polling", "waiting", "paused" or the Problem that ended the
+ * Calls `data` with the data and the extensions of each result, and `state` with "live", "polling", "waiting", "paused" or the Problem that ended the
  * subscription. It has no connection while nobody looks at the page. A feed has no first result, so it is never polled:
  * its caller finds the same in a query.
  */
@@ -117,7 +117,7 @@ export class Subscription {
     if (problem) throw problem;
     this.attempts = 0;
     this.callbacks.state(state);
-    this.callbacks.data(result.data);
+    this.callbacks.data(result.data, result.extensions);
   }
 
   wait(seconds, signal) {
