@@ -106,6 +106,25 @@ def test_what_is_given_stands_in_the_data_alone_and_the_caller_nowhere(
     assert (again[:2], len(rows(connection))) == ([list_id, 0], len(stored))
 
 
+CHANGED: dict[str, Any] = {
+    "name": ("W",),
+    "group_id": ("g2",),
+    "due_on": (date(2024, 5, 2),),
+    "item_ids": (["i2", "i1"], ["i1"], ["i1", "i2", "i3"]),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_another_call_with_a_key_that_is_used_raises_and_nothing_is_recorded(
+    query: Connection, connection: Connection, name: str
+) -> None:
+    assert record(query, SET)[1] == 4
+    for value in CHANGED[name]:
+        with pytest.raises(DatabaseError, match="PR003"):
+            record(query, SET, **{name: value})
+    assert (record(query, SET)[1], len(rows(connection))) == (0, 4)
+
+
 def test_each_call_and_event_has_an_id_of_its_own_that_only_the_key_gives(
     query: Connection, connection: Connection
 ) -> None:
