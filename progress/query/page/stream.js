@@ -16,9 +16,9 @@ let socket = null; // a promise of the page's socket
 let refusedUntil = 0;
 
 /**
- * Calls `data` with the data and the extensions of each result, and `state` with "live", "polling", "waiting", "paused" or the Problem that ended the
- * subscription. It has no connection while nobody looks at the page. A feed has no first result, so it is never polled:
- * its caller finds the same in a query.
+ * Calls `data` with the data and the extensions of each result, and `state` with "live", "polling", "waiting", "paused"
+ * or the Problem that ended the subscription. It has no connection while nobody looks at the page. A feed has no first
+ * result, so it is never polled: its caller finds the same in a query.
  */
 export class Subscription {
   constructor(query, variables, callbacks, isFeed = false) {

@@ -41,7 +41,8 @@ export function listenForTasks(view, group, wordsOf = () => []) {
     if (!view.closing.signal.aborted) dialogs[how]({ shell: view.shell, changed }, group(), what);
   });
   view.on('click', ({ target }) => {
-    const { task, assign, unassign, day } = target.closest('[data-task], [data-assign], [data-unassign]')?.dataset ?? {};
+    const door = target.closest('[data-task], [data-assign], [data-unassign]');
+    const { task, assign, unassign, day } = door?.dataset ?? {};
     if (task) open('setTask', wordsOf(task));
     if (assign) open('assign', { list: assign, day });
     if (unassign) open('takeBack', { list: unassign });
