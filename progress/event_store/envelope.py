@@ -288,6 +288,8 @@ def _check_rules(event: ParsedEvent, *, has_data: bool) -> None:
         raise SerializationError(
             "expected an object, found none: the event has no data - at $.data"
         ) from None
+    if event.learner is None:
+        events.check_published(event.event_type, data)
 
 
 def _parse_object(value: Any, where: str) -> dict[str, Any]:

@@ -459,6 +459,7 @@ def check(declared: type[Event], data: dict[str, Any]) -> None:
         ) from None
 
 
+OF_TASKS = "progress-task-"  # begins the id of a list that a teacher has made
 _MAX_DAYS_AHEAD = timedelta(days=7)  # of a mutation's rest day
 
 
@@ -478,6 +479,15 @@ def check_own(event_type: object, data: object, *, today: date | None = None) ->
         last = today + _MAX_DAYS_AHEAD
         if not f"{today}" <= data["date"] <= f"{last}":
             raise SerializationError(f"expected a day from {today} to {last} - at $.data.date")
+
+
+def check_published(event_type: str, data: dict[str, Any]) -> None:
+    """Raise SerializationError if the catalogue's event says what is in a list of a teacher's task.
+
+    Doors call this, and folds do not.
+    """
+    if event_type in ("ListPublished", "ItemListed") and data["list_id"].startswith(OF_TASKS):
+        raise SerializationError(f"expected a list without {OF_TASKS} - at $.data.list_id")
 
 
 def _field_name(message: str) -> str:

@@ -27,6 +27,8 @@ class Counted(NamedTuple):
 
 REQUESTS = Counted("rate", "requests a minute", 60)
 EVENTS = Counted("published", "published events an hour", 3_600)
+TASKS = Counted("tasks", "tasks set an hour", 3_600)
+ASSIGNMENTS = Counted("assignments", "lists assigned or taken back an hour", 3_600)
 POSTS = Counted("posts", "posts a minute", 60, "posts")
 _DAY = 86_400
 ENTRIES = Counted("entries", "posted entries a day", _DAY, "entries")

@@ -53,8 +53,8 @@ VALUES
     ('progress_query', 'TEMPORARY', 'DATABASE', '*'),
     ('progress_query', 'SELECT', 'TABLE event_store', '* -erasure_key'),
     ('progress_query', 'SELECT', 'TABLE operations, TABLE progress_*, TABLE progress', '*'),
-    ('progress_query', 'EXECUTE', 'ROUTINE event_store', 'append_own count_unpublished discard_letters event_uuid
-        fold_case is_erased list_sessions note_read record_accesses shard_of'),
+    ('progress_query', 'EXECUTE', 'ROUTINE event_store', 'append_own append_tasks count_unpublished discard_letters
+        event_uuid find_tasks fold_case is_erased list_sessions note_read record_accesses shard_of'),
     ('progress_query', 'EXECUTE', 'ROUTINE operations', 'accept cancel find_erasure retry'),
     ('PUBLIC progress_batch progress_query', 'EXECUTE', 'ROUTINE progress_*', '*'),
 

@@ -1,4 +1,4 @@
--- What learners record about themselves: their posts, and their mutations.
+-- What learners record about themselves, by posts and mutations, and what teachers do with tasks.
 
 -- find --
 -- What a mutation asks before it records its event. Whether the learner is deleted or erased; their local day; the
@@ -70,3 +70,23 @@ FROM (SELECT set_config('lock_timeout', :lock_timeout, true) AS text OFFSET 0) l
 CROSS JOIN LATERAL event_store.append_own(CASE WHEN limited.text <> '' THEN CAST(:user_id AS text) END,
     CAST(:entries AS jsonb), CAST(:expected_version AS bigint), :is_mutation,
     CAST(:seen_version AS bigint), CAST(:seen AS timestamptz)) AS a;
+
+-- find task --
+-- What a teacher's call has recorded, and whether what it names is there: an event of the group; the list, for the
+-- reader, and not archived; and all items. `missing_item` is the first that the catalogue does not have.
+SELECT t.list_id, t.global_position AS position, t.is_assigned,
+    EXISTS (SELECT FROM group_members m WHERE m.group_id = :group_id)
+        OR EXISTS (SELECT FROM list_assignments a WHERE a.group_id = :group_id) AS has_group,
+    EXISTS (SELECT FROM ({read_models/lists published}) AS l WHERE l.id = :list_id AND NOT l.archived) AS has_list,
+    (SELECT i.id
+     FROM unnest(CAST(:item_ids AS text[])) WITH ORDINALITY AS i (id, n)
+     WHERE NOT EXISTS (SELECT FROM items d WHERE d.item_id = i.id AND d.in_catalogue)
+     ORDER BY i.n
+     LIMIT 1) AS missing_item
+FROM event_store.find_tasks(:caller, :mutation, :key, :group_id, :list_id, :name, :item_ids, :due_on) AS t;
+
+-- append task --
+SELECT a.list_id, a.events, a.shards, a.global_position AS position
+FROM (SELECT set_config('lock_timeout', :lock_timeout, true) AS text OFFSET 0) limited
+CROSS JOIN LATERAL event_store.append_tasks(CASE WHEN limited.text <> '' THEN CAST(:caller AS text) END,
+    :mutation, :key, :group_id, :list_id, :name, :item_ids, :due_on) AS a;

@@ -196,6 +196,9 @@ BREAKING = {
     "begin with own:": json.dumps(
         example(EVENT_TYPES["ListUnassigned"]) | {"data": {"group_id": "g", "list_id": "own:l"}}
     ),
+    "a list without progress-task-": json.dumps(
+        example(EVENT_TYPES["ListPublished"]) | {"data": {"list_id": "progress-task-", "name": "x"}}
+    ),
     "64 levels": answer(more="NESTED").replace('"NESTED"', NESTED),
     "without U+0000": answer(more="\0"),
     "lone surrogates": answer(more="\ud800"),

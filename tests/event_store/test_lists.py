@@ -78,6 +78,23 @@ def test_no_list_of_the_catalogue_has_the_id_of_an_own_list(connection: Connecti
     assert append(connection, event("ListAssigned", list_id="Own:l")) == {"appended": 1}
 
 
+def test_publishers_say_nothing_about_what_is_in_a_list_of_a_task(connection: Connection) -> None:
+    """What was recorded before counts, and is a redelivery when it comes again."""
+    task = {kind: event(kind, list_id="progress-task-1") for kind in DATA}
+    for kind, told in task.items():
+        refused = kind in ("ListPublished", "ItemListed")
+        assert append(connection, told) == {"invalid" if refused else "appended": 1}, kind
+    assert "a list without progress-task- - at $.data.list_id" in letters(connection)[0]["reason"]
+    for kind in events.OF_LISTS:
+        own = event(kind, "ann", list_id="progress-task-1")
+        assert append(connection, own, message_id=kind) == {"appended": 1}
+    event_id, data = str(uuid4()), {"list_id": "progress-task-2", "name": "N5"}
+    again = sample_events.envelope("ListPublished", data, at=AT) | {"event_id": event_id}
+    earlier = again | {"index": 0, "metadata": {}, "stream_id": "list-progress-task-2"}
+    connection.run("SELECT event_store.append(:b)", b=json.dumps({"events": [earlier]}))
+    assert append(connection, again, message_id="again") == {"redelivered": 1}
+
+
 def reshape(event: dict[str, Any], form: str) -> dict[str, Any]:
     if form == "tagged":
         rest = {name: value for name, value in event.items() if name != "event_type"}

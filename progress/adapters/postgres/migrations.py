@@ -37,6 +37,7 @@ _LOG_INDEXES = {
     "0022_list_events.sql": "event_store.list_events",
     "0026_events_by_day.sql": "event_store.events_by_day",
     "0027_rest_day_events.sql": "event_store.rest_day_events",
+    "0028_assignment_events.sql": "event_store.assignment_events",
 }
 
 

@@ -36,6 +36,11 @@ def unexpressed_rules() -> tuple[Rule, ...]:
             "The `list_id` of an event that names no learner does not begin with `own:`.",
             "begin with own:",
         ),
+        Rule(
+            f"That of a `ListPublished` or `ItemListed` does not begin with `{events.OF_TASKS}`, "
+            "either: teachers make these lists with `setTask`.",
+            f"a list without {events.OF_TASKS}",
+        ),
         Rule("Arrays and objects are nested at most 64 levels deep.", "64 levels"),
         Rule("Strings do not contain U+0000.", "without U+0000"),
         Rule("Strings do not contain lone surrogates, such as `\\ud800`.", "lone surrogates"),

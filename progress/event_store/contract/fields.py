@@ -120,7 +120,8 @@ PUBLISHED: dict[str, Field] = {
     ),
     "metadata": Field(
         "The publisher's metadata, and the event's place in the log. `posted_by` is `learner` "
-        "where the learner's own device has posted the event.",
+        "where the learner's own device has posted the event, and `teacher` where a mutation of "
+        "a teacher has recorded it.",
         {
             "user_id": "u-1",
             "global_position": 1207,

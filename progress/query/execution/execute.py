@@ -21,6 +21,7 @@ import orjson
 from graphql import ExecutionResult, FieldNode, GraphQLError, OperationType
 
 from progress.adapters.telemetry import logs, tracing
+from progress.auth import Caller
 from progress.errors import (
     Forbidden,
     HistoryTooLong,
@@ -71,7 +72,7 @@ class GraphQLResponse(msgspec.Struct, frozen=True):
 class RequestLog:
     """The log line of one request, and the W3C traceparent under which errors are logged."""
 
-    __slots__ = ("_started_at", "cache_result", "has_failed", "operation", "traceparent")
+    __slots__ = ("_caller", "_started_at", "cache_result", "has_failed", "operation", "traceparent")
 
     def __init__(self, operation: str, traceparent: str) -> None:
         self._started_at = time.perf_counter()
@@ -79,9 +80,11 @@ class RequestLog:
         self.traceparent = traceparent
         self.cache_result: Result | None = None  # None if no field is cacheable.
         self.has_failed = False  # True after an error that the caller did not cause.
+        self._caller: str | None = None  # of a mutation, unless it is a learner's own
 
-    def note_mutation(self) -> None:
-        """Log the request as a mutation, unless it is logged as a stream."""
+    def note_mutation(self, caller: Caller) -> None:
+        """Log the request as a mutation, unless as a stream; name who is no learner."""
+        self._caller = None if caller.role == "learner" else caller.user_id
         if self.operation != "stream":
             self.operation = "mutation"
 
@@ -92,6 +95,7 @@ class RequestLog:
         logs.write(
             "INFO", "answered", operation=self.operation, latency_ms=latency_ms,
             cache_result=self.cache_result, outcome="error" if self.has_failed else "ok",
+            caller=self._caller,
         )  # fmt: skip
 
 
@@ -112,7 +116,7 @@ async def run(
     document = documents.read(request.query, introspection=introspection)
     kind = document.kind(request.operation_name)
     if kind is OperationType.MUTATION and not document.errors:
-        log.note_mutation()
+        log.note_mutation(context.caller)
     try:
         prepared = document.prepare(request.variables, request.operation_name)
         if kind is OperationType.SUBSCRIPTION and context.live_queries is None:

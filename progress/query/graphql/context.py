@@ -19,6 +19,7 @@ from progress.query.graphql import arguments
 from progress.query.graphql.downloads import Download, Downloads
 from progress.query.graphql.learner_mutations import EventRecorder
 from progress.query.graphql.outside import Outside
+from progress.query.graphql.task_mutations import TaskRecorder
 from progress.query.live import milestone_feed
 from progress.query.live.hub import LiveQueries, Subscription
 from progress.query.live.milestone_feed import MilestoneFeed
@@ -42,6 +43,7 @@ class Context(msgspec.Struct, frozen=True, dict=True):
     downloads: Downloads | None = None  # Set only over HTTP.
     outside: Outside | None = None  # Set only over HTTP.
     events: EventRecorder | None = None  # Set only over HTTP.
+    tasks: TaskRecorder | None = None  # Set only over HTTP.
     members: set[str] = set()  # Learners whose group membership this request has checked.
     noted: set[str] = set()  # Learners whose data resolvers have returned, see `note`.
     noted_trails: set[str] = set()  # Learners whose recorded events they have returned.
@@ -87,6 +89,12 @@ class Context(msgspec.Struct, frozen=True, dict=True):
     def find_groups(self, learner: str) -> Sequence[str] | None:
         """Return the groups whose tasks and lists the caller sees; None for all of the learner."""
         return self.caller.groups if self.caller.needs_membership(learner) else None
+
+    @property
+    def reader(self) -> dict[str, Any]:
+        """The parameters by which queries tell whether a task's list exists for the caller."""
+        seen_by = None if self.is_support else self.caller.user_id
+        return {"reader": seen_by, "teaches": self.caller.groups}
 
     async def check_membership(self, learner: str) -> None:
         """Raise Forbidden unless the learner is now a member of one of the caller's groups."""

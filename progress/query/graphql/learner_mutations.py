@@ -41,8 +41,8 @@ _POLL_S = 0.1
 _MAX_REST_DAYS = 2  # of an ISO week
 _MAX_GOAL_AGE = timedelta(hours=24)  # of a GoalSet that is retracted
 _MAX_EVENTS_PER_HOUR = 60  # of a learner
-_KEY_IN_USE = "idempotencyKey: expected a new key - found the key of another call"
-_OTHER_VERSION, _OTHER_CONTENT = "PR001", "PR003"  # of append_own
+KEY_IN_USE = "idempotencyKey: expected a new key - found the key of another call"
+_OTHER_VERSION, OTHER_CONTENT = "PR001", "PR003"  # of append_own
 
 
 class Retractable(msgspec.Struct, frozen=True):
@@ -175,7 +175,7 @@ class EventRecorder:
             raise NotFound("expected a caller with events - found none")
         if found["recorded"]:
             if tuple(msgspec.json.decode(found["recorded"])) != (event.event_type, event.data):
-                raise BadInput(_KEY_IN_USE)
+                raise BadInput(KEY_IN_USE)
             return found
         event.check(found["today"], found["taken"])
         if event.event_type == "EventRetracted":
@@ -201,8 +201,8 @@ class EventRecorder:
                     seen=found["decided_at"],
                 )
             except StatementFailed as error:
-                if error.sqlstate == _OTHER_CONTENT:
-                    raise BadInput(_KEY_IN_USE) from None
+                if error.sqlstate == OTHER_CONTENT:
+                    raise BadInput(KEY_IN_USE) from None
                 if error.sqlstate != _OTHER_VERSION or event.rest_day is None:
                     raise
                 found = await self._find(event, at)

@@ -25,6 +25,7 @@ from progress.query import own_events
 from progress.query.graphql import arguments, learner_mutations, types
 from progress.query.graphql.context import Info
 from progress.query.graphql.learner_mutations import PublishedEvent
+from progress.query.graphql.task_mutations import TaskCall, TaskSet
 from progress.query.graphql.whose import Whose
 from progress.query.read_models import administration
 
@@ -164,6 +165,33 @@ class Mutation:
         given = {"retracted_event_id": auth.parse_id("eventId", event_id)}
         return await _record(info, "retractEvent", idempotency_key, "EventRetracted", **given)
 
+    @_mutation(types.TaskSet, Whose.NOBODY)
+    async def set_task(
+        self,
+        info: Info,
+        *,
+        group_id: ID,
+        name: str,
+        item_ids: list[ID],
+        due_on: date,
+        idempotency_key: ID,
+    ) -> TaskSet:
+        given = {"name": name, "item_ids": item_ids, "due_on": due_on}
+        return await _set(info, "setTask", group_id, idempotency_key, **given)
+
+    @_mutation(types.TaskSet, Whose.NOBODY)
+    async def assign_list(
+        self, info: Info, group_id: ID, list_id: ID, due_on: date, idempotency_key: ID
+    ) -> TaskSet:
+        given = {"list_id": list_id, "due_on": due_on}
+        return await _set(info, "assignList", group_id, idempotency_key, **given)
+
+    @_mutation(types.TaskSet, Whose.NOBODY)
+    async def unassign_list(
+        self, info: Info, group_id: ID, list_id: ID, idempotency_key: ID
+    ) -> TaskSet:
+        return await _set(info, "unassignList", group_id, idempotency_key, list_id=list_id)
+
     @_mutation(types.Operation, Whose.NOBODY)
     async def cancel_operation(
         self,
@@ -208,6 +236,14 @@ async def _record(
     if info.context.events is None:
         raise InstanceUnavailable("only the query function records events")
     return await info.context.events.record(event, info.context.at)
+
+
+async def _set(info: Info, mutation: str, group_id: ID, key: ID, **given: Any) -> TaskSet:
+    info.context.caller.check_group(group_id)
+    call = TaskCall.build(info.context.caller, mutation, group_id, key, **given)
+    if info.context.tasks is None:
+        raise InstanceUnavailable("only the query function records events")
+    return await info.context.tasks.record(call, info.context.reader, info.context.at)
 
 
 async def _find_erasure(info: Info, learner: str) -> Operation | None:

@@ -17,7 +17,13 @@ from progress.event_store import callers, intake
 from progress.event_store import dead_letter_record as dead_letters
 from progress.operations import export_files
 from progress.operations import records as operations
-from progress.query.graphql import arguments, downloads, learner_mutations, pagination
+from progress.query.graphql import (
+    arguments,
+    downloads,
+    learner_mutations,
+    pagination,
+    task_mutations,
+)
 from progress.query.graphql.context import Info
 from progress.query.graphql.whose import Whose
 from progress.query.read_models import accesses, coverage, groups, rows
@@ -127,6 +133,7 @@ async def _get_members(
         first=arguments.parse_page_size(first),
         after=pagination.decode_key(after, rows.MemberKey),
         is_learner=info.context.caller.is_learner(root.user_id),
+        **info.context.reader,
         **root.moment._asdict(),
     )
     return pagination.build_page(page, after)
@@ -422,6 +429,17 @@ async def _wait_until_counted(root: learner_mutations.PublishedEvent) -> bool:
 class PublishedEvent:
     event_id: strawberry.ID
     counted: bool = _resolved(_wait_until_counted, Whose.NOBODY)
+
+
+async def _wait_until_set(root: task_mutations.TaskSet) -> bool:
+    return root.position is None or await root.recorder.wait_until_counted(root.position)
+
+
+@strawberry.type
+class TaskSet:
+    list_id: strawberry.ID
+    events: int
+    counted: bool = _resolved(_wait_until_set, Whose.NOBODY)
 
 
 OperationConnection = _connection("Operation", Operation)

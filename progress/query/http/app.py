@@ -27,6 +27,7 @@ from progress.query.graphql.downloads import PATH, Downloads
 from progress.query.graphql.learner_mutations import EventRecorder
 from progress.query.graphql.outside import Outside
 from progress.query.graphql.subscriptions import build_sources
+from progress.query.graphql.task_mutations import TaskRecorder
 from progress.query.http import health, protocol, subscriptions
 from progress.query.http.developer_files import DeveloperFiles
 from progress.query.http.events_endpoint import EventsEndpoint
@@ -106,6 +107,7 @@ class QueryApi:
             _POSTS: posts.answer,
         }
         self._events = EventRecorder(own, self._redis, self._cache.versions)
+        self._tasks = TaskRecorder(own, self._redis, self._events)
         self._page = StaticPage(settings)
         introspection = settings.graphql_introspection
         is_development = settings.environment == "development"
@@ -250,6 +252,7 @@ class QueryApi:
             downloads=self._downloads,
             outside=self._outside,
             events=self._events,
+            tasks=self._tasks,
         )
 
     async def _run(

@@ -885,6 +885,8 @@ def item_stats(
     span: tuple[date, date] | None = None,
     after: ItemKey | None = None,
     is_learner: bool = False,
+    reader: str | None = "",
+    teaches: Sequence[str] = (),
     **at: Unpack[Past],
 ) -> Page[tuple[ItemKey, ItemStats]]:
     """Return at most `first` studied items after `after` whose headwords contain `search`.
@@ -1004,6 +1006,8 @@ def lists(
     first: int,
     after: ListKey | None = None,
     is_learner: bool = False,
+    reader: str | None = "",
+    teaches: Sequence[str] = (),
     groups: Sequence[str] | None = None,
     **at: Unpack[Past],
 ) -> Page[tuple[ListKey, WordList]]:
@@ -1025,7 +1029,13 @@ _ANY_LIST = {"in_scale": None, "groups": None, "days": 1, **parameters_after(Lis
     **_ANY_LIST,
 )
 def list_(
-    user_id: str, list_id: str, *, is_learner: bool = False, **at: Unpack[Past]
+    user_id: str,
+    list_id: str,
+    *,
+    is_learner: bool = False,
+    reader: str | None = "",
+    teaches: Sequence[str] = (),
+    **at: Unpack[Past],
 ) -> FoundList | None:
     """Return one list; None if there is none, or if it is an own one of another reader."""
 
@@ -1038,6 +1048,8 @@ def list_items(
     first: int,
     after: MemberKey | None = None,
     is_learner: bool = False,
+    reader: str | None = "",
+    teaches: Sequence[str] = (),
     **at: Unpack[Past],
 ) -> Page[tuple[MemberKey, ItemStats]]:
     """Return at most `first` members of the list after `after`, in the list's order."""
@@ -1045,7 +1057,13 @@ def list_items(
 
 @_query("read_models/lists", "of item")
 def item_lists(
-    user_id: str, item_id: str, *, is_learner: bool = False, **at: Unpack[At]
+    user_id: str,
+    item_id: str,
+    *,
+    is_learner: bool = False,
+    reader: str | None = "",
+    teaches: Sequence[str] = (),
+    **at: Unpack[At],
 ) -> list[ItemList]:
     """Return the lists that name the item, by scale, rank, name and id, at most 50."""
 
