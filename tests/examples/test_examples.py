@@ -1,6 +1,7 @@
 """The programs in examples/ work on a local stack, with the commands of their README."""
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -154,6 +155,7 @@ def test_a_learner_sets_a_goal_and_corrects_an_answer_and_a_teacher_sees_both_un
     assert "'fay'" not in run(environment, "group.py")
 
 
+READERS = '{ group(groupId: "readers") { tasks { edges { node { listId listName } } } } }'
 TEXTS = {  # two known words, one unknown, and the text with its marks
     "en": ("mouse", "run", "sleep", "The? mice ran; a? mouse, 2 cats? [slept]."),
     "de": ("Haus", "alt", "schlafen", "Die? Häuser waren? alt, im? Haus [schlief] er?."),
@@ -180,20 +182,27 @@ def test_a_text_is_printed_with_what_a_learner_and_a_class_know_of_it(
                 recent_events.of("CardReviewed", "ann", 0, **item, rating=4, interval_days=30)
             )
     publish(environment, told)
-    text = tmp_path / "text.txt"
+    text = tmp_path / f"{language}.txt"
     text.write_text(re.sub(r"[][?]", "", marked), encoding="utf-8")
     *bash, line = command("coverage.py")
     line = line.replace("README.md en", f"{text} {language}").replace("class-1", "readers")
-    for each in (line.replace(" --group readers", ""), line):
+    printed = ""
+    for each in (line.replace(" --group readers", ""), line.replace("--group", "--task")):
 
         def count(each: str = each) -> str:
             return programs.run([*bash, each], environment, folder=REPOSITORY)
 
-        printed = wait_for("75% of 4 words" if language != "ja" else "67% of 3 words", count)
-        assert re.findall(r"^ *(\d+%) +[\d.]+% +(\d) (.+)$", printed, re.MULTILINE) == [
-            ("100%", "1", words[2])
-        ]
-        assert printed.splitlines()[-1] == marked
+        share = "67% of 3 words" if language == "ja" else "75% of 4 words"
+        printed = wait_for(share, count)
+        rows = re.findall(r"^ *(\d+%) +[\d.]+% +(\d) (.+)$", printed, re.MULTILINE)
+        assert rows == [("100%", "1", words[2])]
+        assert printed.splitlines()[5] == marked
+    port, headers = urlsplit(environment["QUERY_URL"]).port or 0, http_client.headers(token)
+    ask_tasks = functools.partial(http_client.ask, port, headers, READERS)
+    found = json.loads(wait_for(f'"{language}"', lambda: json.dumps(ask_tasks())))
+    tasks = [edge["node"] for edge in found["group"]["tasks"]["edges"]]
+    (task,) = (each["listId"] for each in tasks if each["listName"] == language)
+    assert printed.splitlines()[6:] == [f"task {task}"]
 
 
 MEMBER = """query ($id: ID!, $from: Date!, $to: Date!, $weekAgo: DateTime!) {
