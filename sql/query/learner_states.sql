@@ -3,10 +3,19 @@
 
 -- versions --
 -- A string that changes with each change of a learner's state, except for changes that the clock alone causes.
-SELECT a.user_id, concat_ws(' ', coalesce(v.version, 0), c.catalogue, c.swap) AS version
+SELECT a.user_id, concat_ws(' ', coalesce(v.version, 0), c.catalogue, c.swap, {query/learner_states tasks}) AS version
 FROM unnest(CAST(:learners AS text[])) AS a (user_id)
 CROSS JOIN (SELECT sum(catalogue_version) AS catalogue, max(swap_version) AS swap FROM checkpoints) AS c
 LEFT JOIN learner_versions v ON v.user_id = a.user_id;
+
+-- tasks --
+-- What changes whenever a list is assigned to a group of the learner a, or taken back. OFFSET 0 makes the planner look
+-- up each group.
+(
+    SELECT CAST(sum(uuid_hash(l.decided_id)) AS text)
+    FROM present_members m
+    CROSS JOIN LATERAL (SELECT * FROM list_assignments l WHERE l.group_id = m.group_id OFFSET 0) AS l
+    WHERE m.user_id = a.user_id)
 
 -- states --
 -- One row per learner; the progress of a learner without events is null. From `begins_at` until `expires_at`, it is the
@@ -31,7 +40,8 @@ shared AS MATERIALIZED (
 )
 SELECT
     today.user_id,
-    concat_ws(' ', coalesce(v.version, 0), shared.catalogue, shared.swap) AS version,
+    concat_ws(' ', coalesce(v.version, 0), shared.catalogue, shared.swap, a.tasks) AS version,
+    a.tasks,
     today.begins_at,
     today.expires_at,
     p.user_id IS NOT NULL                              AS has_progress,
@@ -49,6 +59,7 @@ SELECT
     {read_models/learning_streaks streak_fields}
 FROM today
 CROSS JOIN shared
+CROSS JOIN LATERAL (SELECT {query/learner_states tasks} AS tasks FROM (SELECT today.user_id) AS a) AS a
 LEFT JOIN learner_versions v ON v.user_id = today.user_id
 LEFT JOIN user_progress p ON p.user_id = today.user_id
 {read_models/learning_streaks latest}

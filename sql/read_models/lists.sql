@@ -1,6 +1,6 @@
 -- One row per list of the catalogue about which a list's or item's event is recorded: whether it is archived, and its
 -- latest description. The latest event decides. The lists of learners' own are in own_lists.
--- Also held by: query/test_lists.py, query/test_tasks.py.
+-- Also held by: query/test_lists.py, query/test_tasks.py, query/test_task_mutations.py.
 
 -- table --
 CREATE TABLE lists (

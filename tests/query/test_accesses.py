@@ -112,7 +112,7 @@ VALUES = {
 }
 
 
-def write_field(name: str, field: GraphQLField, learner: str, **values: str) -> str:
+def write_field(name: str, field: GraphQLField, learner: str, /, **values: str) -> str:
     """Return the field with a learner, these values, what it needs, and all that it contains."""
     given = {"userId": f'"{learner}"', **values}
     arguments = [

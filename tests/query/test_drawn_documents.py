@@ -254,7 +254,7 @@ def at_edges(kind: type[Drawn]) -> Iterator[Query]:
                     yield Query(document, {"edge": value}, None)
 
 
-def call(name: str, field: GraphQLField, **values: str) -> str:
+def call(name: str, field: GraphQLField, /, **values: str) -> str:
     unknown = dict.fromkeys(("id", "eventId"), '"00000000-0000-0000-0000-000000000000"')
     text = write_field(name, field, "bob", **{"first": "1", **unknown, **values})
     is_object = is_composite_type(get_named_type(field.type))

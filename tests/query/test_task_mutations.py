@@ -1,5 +1,8 @@
 """Tasks that teachers set: recorded once, by those who may, and seen by the class."""
 
+import json
+import random
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,10 +11,11 @@ import msgspec
 import pytest
 
 from tests.conftest import Store
-from tests.query.test_learner_mutations import World, open_world, outcome
-from tests.support import http_client, sample_events, token_issuer
+from tests.query.test_learner_mutations import World, call_at_once, open_world, outcome
+from tests.support import api, http_client, sample_events, token_issuer
 from tests.support.api import Body, read
 from tests.support.fake_publisher import FakePublisher
+from tests.support.postgres_servers import url_of
 from tests.support.stage import append
 
 CALLS = {
@@ -41,6 +45,10 @@ def day(days: int = 7) -> str:
     return f"{datetime.now(UTC).date() + timedelta(days=days)}"
 
 
+def standard() -> dict[str, Any]:
+    return {"group": "g1", "name": "Words", "items": ITEMS, "day": day(), "key": "k"}
+
+
 class School:
     """A world with items, an archived one, a list, and the pupils ann (g1) and bob (g2)."""
 
@@ -66,8 +74,7 @@ class School:
         return read(self.world.api.request("POST", "/graphql", body, headers))
 
     def call(self, mutation: str, user: str = "tom", claims: Any = TOM, **given: object) -> Any:
-        standard = {"group": "g1", "name": "Words", "items": ITEMS, "day": day(), "key": "k"}
-        return outcome(self.post(CALLS[mutation], user, claims, **standard | given))
+        return outcome(self.post(CALLS[mutation], user, claims, **standard() | given))
 
     def set_task(self, user: str = "tom", claims: Any = TOM, **given: object) -> Any:
         return self.call("setTask", user, claims, **given)
@@ -79,6 +86,10 @@ class School:
             "FROM event_store.events WHERE metadata ? 'posted_by' ORDER BY global_position"
         )
         return rows
+
+    def position(self) -> int:
+        ((position,),) = self.connection.run("SELECT max(global_position) FROM event_store.events")
+        return int(position)
 
     def kinds(self) -> list[str]:
         return [kind for _, kind, *_ in self.recorded()]
@@ -99,7 +110,7 @@ class School:
 
 @pytest.fixture
 def school(store: Store, fake_publisher: FakePublisher, patient_redis: str) -> Iterator[School]:
-    with open_world(store, fake_publisher, patient_redis, rate_limit_per_minute=10_000) as world:
+    with open_world(store, fake_publisher, patient_redis) as world:
         yield School(world)
 
 
@@ -143,7 +154,7 @@ def test_a_task_is_set_once_changed_and_taken_back(school: School) -> None:
 
 
 @pytest.mark.parametrize("mutation", CALLS)
-def test_the_right_alone_decides_for_teachers_and_staff_names_a_known_group(
+def test_of_a_task_call_the_right_alone_decides_and_staff_names_a_known_group(
     school: School, mutation: str
 ) -> None:
     given = {"list": "unit"}
@@ -221,12 +232,12 @@ FORMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_a_call_of_a_wrong_form_is_refused(school: School, name: str) -> None:
+def test_a_task_call_of_a_wrong_form_is_refused(school: School, name: str) -> None:
     assert school.set_task(**FORMS[name]) == REFUSED
     assert school.recorded() == []
 
 
-def test_a_name_is_masked_and_days_near_today_are_taken(school: School) -> None:
+def test_of_a_task_call_the_name_is_masked_and_the_day_is_near_today(school: School) -> None:
     name = f"Ask eva@example.com {'é' * 75}"
     for n, days in enumerate((-1, 400)):
         assert school.set_task(name=name, day=day(days), key=f"{n}")["events"] == 5
@@ -240,7 +251,7 @@ def test_a_name_is_masked_and_days_near_today_are_taken(school: School) -> None:
     assert body["errors"][0]["message"].endswith("found gone")
 
 
-def test_a_repetition_is_answered_whatever_has_become_of_the_call(school: School) -> None:
+def test_a_repeated_task_call_is_answered_whatever_has_become_of_it(school: School) -> None:
     """Its day has passed, its items and its list are archived, and the limit is reached."""
     made = school.set_task()
     archived = [("ItemArchived", {"item_id": "i1"}), ("ListArchived", {"list_id": made["listId"]})]
@@ -256,3 +267,106 @@ def test_a_repetition_is_answered_whatever_has_become_of_the_call(school: School
     assert school.set_task()["events"] == 0
     assert school.set_task(day="2024-01-01") == REFUSED, "another call, not another day"
     assert school.set_task("eve", TOM, items=["i2"])["events"] == 3
+
+
+def test_a_task_call_that_assigns_has_a_limit_in_which_repetitions_do_not_count(
+    school: School,
+) -> None:
+    for n in range(60):
+        given = {"list": "unit", "key": f"{n}"}
+        assert [school.call("assignList", **given)["events"] for _ in "12"] == [1, 0]
+        assert [school.call("unassignList", **given)["events"] for _ in "12"] == [1, 0]
+    assert school.call("unassignList", list="unit", key="none")["events"] == 0
+    for list_id, found in (("unit", "RATE_LIMITED"), ("none", MISSING)):
+        assert school.call("assignList", list=list_id, key="over") == found
+    assert school.call("assignList", list="unit", key="0")["events"] == 0
+    assert school.set_task()["events"] == 5
+
+
+def test_the_log_line_of_a_mutation_names_who_is_no_learner(
+    school: School, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for user, claims in (("tom", TOM), ("ada", {"roles": ["admin"]}), ("ann", {})):
+        school.set_task(user, claims)
+    school.post("{ lists { totalCount } }", "ada", {"roles": ["admin"]})
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    said = [(line["operation"], line.get("caller")) for line in lines if "latency_ms" in line]
+    assert said == [("mutation", "tom"), ("mutation", "ada"), ("mutation", None), ("query", None)]
+
+
+ROLES: tuple[Any, ...] = (
+    *(None, "learner", "teacher", "support", [], {"teacher": True}),
+    *(["Teacher"], ["teacher "], ["publisher"], ["admin"], ["teacher"]),
+    *(["learner", "teacher"], ["publisher", "teacher"]),
+)
+CLASSES: tuple[Any, ...] = (None, [], ["g1"], ["g2"], ["g1", "g2"], ["G1"], ["g1 "], ["none"])
+
+
+def may_set(roles: Any, groups: Any, group: str) -> bool:
+    named = [roles] if isinstance(roles, str) else roles if isinstance(roles, list) else []
+    teaches = "teacher" in named and group in (groups or [])
+    return teaches or bool({"support", "admin"} & {*named})
+
+
+@pytest.mark.parametrize("draws", [300, pytest.param(10_000, marks=pytest.mark.exhaustive)])
+def test_no_call_without_the_right_has_an_effect_or_tells_what_exists(
+    school: School, draws: int
+) -> None:
+    """A refusal has one text for each role, whatever the call names."""
+    drawn = random.Random(draws)
+    lists = [school.set_task(group=group, key=group)["listId"] for group in ("g1", "g2")]
+    ended = school.set_task(key="ended")["listId"]
+    assert school.call("unassignList", list=ended)["events"] == 2
+    given: dict[str, list[Any]] = {
+        "group": ["g1", "g1", "g2", "none", "", "G1", "x" * 201],
+        "list": [*lists, ended, "unit", "none", "own:unit", "progress-task-1", ""],
+        "items": [ITEMS, ["gone"], ["none"], [], ["i1", "i1"]],
+        "name": ["Words", "", "x" * 101],
+        "day": [day(), day(), "2020-01-01"],
+        "key": ["k", "g1", ""],
+    }
+    refusals: dict[str, set[tuple[str, str]]] = {}
+    counts = Counter[bool]()
+    for n in range(draws):
+        roles, groups, mutation = map(drawn.choice, (ROLES, CLASSES, [*CALLS]))
+        call = {name: drawn.choice(values) for name, values in given.items()}
+        has_right = may_set(roles, groups, call["group"])
+        before = school.position()
+        claims = {"roles": roles, "groups": groups}
+        user = "tom" if drawn.random() < 0.1 else f"user {n}"  # who has set the tasks
+        body = school.post(CALLS[mutation], user, claims, **call)
+        counts[has_right] += 1
+        if not has_right:
+            assert school.position() == before
+            assert body["data"] is None
+            (error,) = body["errors"]
+            said = error["extensions"]["code"], error["message"]
+            refusals.setdefault(f"{roles}", set()).add(said)
+    assert min(counts.values()) > draws / 10
+    for role, told in refusals.items():
+        assert len(told) == 1, (role, told)
+        assert told.pop()[0] == FORBIDDEN
+
+
+def test_a_teacher_of_others_is_told_the_same_of_a_task_as_of_no_list(school: School) -> None:
+    list_id = school.set_task()["listId"]
+    zoe = {"roles": ["teacher"], "groups": ["g2"]}
+    told = []
+    for one in (list_id, "none", "progress-task-1", "own:unit"):
+        body = school.post(
+            CALLS["assignList"], "zoe", zoe, group="g2", list=one, day=day(), key="k"
+        )
+        told.append(body["errors"][0] | {"locations": None})
+        assert school.call("unassignList", "zoe", zoe, group="g2", list=one)["events"] == 0
+    assert told == [told[0]] * 4
+    assert told[0]["extensions"]["code"] == MISSING
+
+
+def test_of_20_calls_at_once_with_one_key_one_sets_the_task(school: School, store: Store) -> None:
+    with api.serve(url_of(store.url, "query"), **school.world.options) as second:
+        instances = [school.world.api, second]
+        calls = call_at_once(instances, "tom", CALLS["setTask"], [standard()] * 20, **TOM)
+    told = [found for _, found in calls]
+    assert sorted(one["events"] for one in told) == [0] * 19 + [5]
+    assert len({one["listId"] for one in told}) == 1
+    assert len(school.recorded()) == 5

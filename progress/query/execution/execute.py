@@ -72,7 +72,7 @@ class GraphQLResponse(msgspec.Struct, frozen=True):
 class RequestLog:
     """The log line of one request, and the W3C traceparent under which errors are logged."""
 
-    __slots__ = ("_caller", "_started_at", "cache_result", "has_failed", "operation", "traceparent")
+    __slots__ = ("_started_at", "cache_result", "caller", "has_failed", "operation", "traceparent")
 
     def __init__(self, operation: str, traceparent: str) -> None:
         self._started_at = time.perf_counter()
@@ -80,11 +80,11 @@ class RequestLog:
         self.traceparent = traceparent
         self.cache_result: Result | None = None  # None if no field is cacheable.
         self.has_failed = False  # True after an error that the caller did not cause.
-        self._caller: str | None = None  # of a mutation, unless it is a learner's own
+        self.caller: str | None = None  # of a mutation, unless it is a learner's own
 
     def note_mutation(self, caller: Caller) -> None:
         """Log the request as a mutation, unless as a stream; name who is no learner."""
-        self._caller = None if caller.role == "learner" else caller.user_id
+        self.caller = None if caller.role == "learner" else caller.user_id
         if self.operation != "stream":
             self.operation = "mutation"
 
@@ -93,9 +93,8 @@ class RequestLog:
         latency_ms = round(1_000 * (time.perf_counter() - self._started_at), 3)
         self.has_failed = self.has_failed or status >= 500
         logs.write(
-            "INFO", "answered", operation=self.operation, latency_ms=latency_ms,
+            "INFO", "answered", operation=self.operation, latency_ms=latency_ms, caller=self.caller,
             cache_result=self.cache_result, outcome="error" if self.has_failed else "ok",
-            caller=self._caller,
         )  # fmt: skip
 
 

@@ -364,13 +364,13 @@ class _Results:
         self._subscription, self._coerced, self._context = subscription, coerced, context
         self._executor, self._log = executor, log
         self._is_feed = isinstance(subscription, MilestoneFeed)
-        self._last = b""
+        self._last: tuple[bytes, str | None] = b"", None
 
     async def read_next(self) -> bytes:
         """Return the next result as JSON; if the caller may no longer read the data, an error.
 
-        Leave out a result that is equal to the one before it, except in a feed. Raise Unavailable
-        if the traces cannot be written.
+        Leave out a result that is equal to the one before it, except in a feed, and if a learner's
+        tasks have changed. Raise Unavailable if the traces cannot be written.
         """
         with request_scope.begin(request_scope.TIMEOUT_S, self._context.caller.user_id):
             while True:
@@ -384,10 +384,11 @@ class _Results:
                     result = await execute_state(self._executor, state)
                     response = execute.to_response(result, self._log)
                     body = protocol.body(response)
-                    if body != self._last or self._is_feed:
+                    sent = body, getattr(self._subscription, "tasks", None)
+                    if sent != self._last or self._is_feed:
                         if response.has_data:
                             await traces.write(self._coerced, self._context, result)
-                        self._last = body
+                        self._last = sent
                         return body
 
 

@@ -99,6 +99,11 @@ class Subscription(Generic[_T]):
             self.close()
         return self._select(self._state)
 
+    @property
+    def tasks(self) -> str | None:
+        """What changes with a learner's tasks; None of other subjects."""
+        return getattr(self._state, "tasks", None)
+
     def publish(self, state: SubjectState) -> None:
         """Let the iteration yield this state next, unless a newer state replaces it first."""
         self._state = state

@@ -17,7 +17,8 @@ from progress.query.read_models.rows import MasteryStats, Streak, UserProgress
 class LearnerState(msgspec.Struct, frozen=True):
     """A learner's progress (None if the learner has no events) and streak.
 
-    The state is of one local day of the learner, because the streak may change with the day.
+    The state is of one local day of the learner, because the streak may change with the day. A
+    change of `tasks` sends it again, though a result does not show them.
     """
 
     version: str
@@ -25,6 +26,7 @@ class LearnerState(msgspec.Struct, frozen=True):
     expires_at: datetime
     progress: UserProgress | None
     streak: Streak
+    tasks: str | None
 
     is_final: ClassVar[bool] = False
 
@@ -137,10 +139,10 @@ class Operations(_Source):
 def _learner_state(row: dict[str, Any]) -> LearnerState:
     streak = Streak(**{name: row.pop(name) for name in Streak.__struct_fields__})
     counts = {name: row.pop(name) for name in MasteryStats.__struct_fields__}
-    names = ("version", "begins_at", "expires_at", "has_progress")
-    version, begins_at, expires_at, has_progress = (row.pop(name) for name in names)
+    names = ("version", "begins_at", "expires_at", "has_progress", "tasks")
+    version, begins_at, expires_at, has_progress, tasks = (row.pop(name) for name in names)
     progress = UserProgress(
         **row, current_streak=streak.current, mastery_stats=MasteryStats(**counts)
     )
     shown = progress if has_progress else None
-    return LearnerState(version, begins_at, expires_at, shown, streak)
+    return LearnerState(version, begins_at, expires_at, shown, streak, tasks)

@@ -1,11 +1,10 @@
--- The one right of the query function's role to record what teachers do: set a task, assign a list, take it back. The
--- ids and the events are made here, so that nothing that is given is recorded as an event, and no id of the caller.
--- Whether the caller may do it, and whether group, list and items exist, is what the caller of append_tasks checks.
+-- The one right of the query function's role to record what teachers do: set a task, assign a list, take it back.
+-- append_tasks makes the ids and the events itself: nothing that it is given is recorded as an event, and the caller's
+-- id nowhere. Whether the caller may do it, and whether the group, the list and the items exist, is asked before.
 --
--- A call is known by (caller, mutation, key): what it records has ids that only the database's key gives. Unless these
--- events are recorded, whoever repeats the call records them; otherwise, nothing is recorded, and PR003 says that they
--- are those of another call. 42501: no call of these forms is possible. PR004: the task's list is archived.
--- See tests/event_store/test_append_tasks.py.
+-- A call is known by (caller, mutation, key), from which the ids of its events follow by the database's key. Repeated,
+-- it records nothing. Errors: 42501 for a call of another form, PR003 for the key of another call, PR004 for a list to
+-- assign that is a learner's own or an archived task's. See tests/event_store/test_append_tasks.py.
 
 -- Return the HMAC-SHA-256 of a call or of one of its events, in the form of a UUID.
 CREATE OR REPLACE FUNCTION event_store.call_uuid(key event_store.erasure_key, call jsonb) RETURNS uuid
@@ -66,7 +65,7 @@ BEGIN
         OR num_nulls(name, item_ids) <> 2 * (mutation <> 'setTask')::integer
         OR num_nulls(list_id) <> (mutation = 'setTask')::integer
         OR num_nulls(due_on) <> (mutation = 'unassignList')::integer
-        OR list_id LIKE 'own:%' OR due_on NOT BETWEEN '2000-01-01' AND '2099-12-31'
+        OR due_on NOT BETWEEN '2000-01-01' AND '2099-12-31'
         OR length(name) NOT BETWEEN 1 AND 100 OR name ~ '[\u0001-\u001f\u007f-\u009f]'
         OR cardinality(item_ids) NOT BETWEEN 1 AND 100
         OR cardinality(item_ids) <> (SELECT count(DISTINCT i.id) FROM unnest(item_ids) AS i (id))
@@ -137,8 +136,8 @@ BEGIN
     IF global_position IS NOT NULL OR mutation = 'unassignList' AND NOT found.is_assigned THEN
         RETURN;
     END IF;
-    IF mutation = 'assignList' AND found.is_archived THEN
-        RAISE EXCEPTION 'expected a task that has not ended' USING ERRCODE = 'PR004';
+    IF mutation = 'assignList' AND (found.is_archived OR list_id LIKE 'own:%') THEN
+        RAISE EXCEPTION 'expected a list of the catalogue that is not archived' USING ERRCODE = 'PR004';
     END IF;
     is_last := NOT coalesce(found.is_archived, true) AND NOT EXISTS (
         SELECT FROM event_store.assignments_of(found.list_id) s

@@ -61,6 +61,23 @@ def test_a_new_item_changes_the_progress(
     assert stream.next_value()["masteryStats"]["unlearned"] == unlearned + 1
 
 
+def test_an_assignment_sends_the_progress_of_each_pupil_again(
+    port: int, subscribe: Subscribe, recorder: LessonRecorder
+) -> None:
+    recorder.add_lesson("fay")
+    recorder.append(of("LearnerJoinedGroup", "fay", 0, group_id="g1"))
+    stream = subscribe(port, PROGRESS, "fay")
+    first = stream.next_value()
+    task = {"list_id": "l1", "group_id": "g1"}
+    for kind, more in (
+        ("ListAssigned", {"due_on": "2024-05-01"}),
+        ("ListAssigned", {"due_on": "2024-05-02"}),
+        ("ListUnassigned", {}),
+    ):
+        recorder.append(sample_events.envelope(kind, task | more, at=datetime.now(UTC)))
+        assert stream.next_value() == first
+
+
 def test_a_deletion_sends_null_progress(
     port: int, subscribe: Subscribe, recorder: LessonRecorder
 ) -> None:
