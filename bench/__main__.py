@@ -18,6 +18,7 @@ from bench import (
     intake,
     server,
     starts,
+    texts,
     visible,
 )
 from bench.lines import Line
@@ -32,6 +33,7 @@ ROWS: dict[str, Row] = {
     "starts": starts.compare_with_empty,
     "intake": intake.compare_logs,
     "explain": explain.compare_histories,
+    "texts": texts.compare_texts,
     "visible": visible.measure_visible,
     "first view": first_view.measure_first_view,
 }

@@ -71,6 +71,13 @@ def join_group(learner: str, group: str) -> Envelope:
     return _event("LearnerJoinedGroup", _BEGIN, data, random.Random(f"{learner} {group}"))
 
 
+def list_items(list_id: str, items: Sequence[str]) -> Iterator[Envelope]:
+    chance, of = random.Random(list_id), {"list_id": list_id}
+    yield _event("ListPublished", _BEGIN, of | {"name": list_id}, chance)
+    for item in items:
+        yield _event("ItemListed", _BEGIN, of | {"item_id": item}, chance)
+
+
 def _event(kind: str, at: datetime, data: dict[str, Any], chance: random.Random) -> Envelope:
     return {
         "event_id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),

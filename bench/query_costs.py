@@ -51,14 +51,17 @@ def _rows(plan: dict[str, Any]) -> int:
 class Costing:
     """An executor of GraphQL documents that measures each document's cost and uses no cache."""
 
-    def __init__(self, reader: Reader, caller: Caller) -> None:
+    def __init__(self, reader: Reader, caller: Caller, *, explains: bool) -> None:
         self.context = Context(caller, Queries(reader), datetime.now(UTC), AccessTrace(reader))
         self._work = 0
         self._cache = ResponseCache(None, RateLimiter(None, 10**9), reader)
         for pool in (reader._database, reader._as_of._database):  # noqa: SLF001 - see _explain
-            _explain(pool, self._add)
+            if explains:
+                _explain(pool, self._add)
 
-    async def answer(self, document: str) -> tuple[GraphQLResponse, int]:
+    async def answer(
+        self, document: str, variables: dict[str, Any] | None = None
+    ) -> tuple[GraphQLResponse, int]:
         """Return the response, and how many rows and buffers the document's statements read.
 
         The number is the same in every run. Counting slows PostgreSQL down.
@@ -66,7 +69,7 @@ class Costing:
         self._work = 0
         with request_scope.begin(_TIMEOUT_S):
             answer = await execute.run(
-                GraphQLRequest(document),
+                GraphQLRequest(document, variables),
                 self.context,
                 cache=self._cache,
                 introspection=False,
@@ -102,7 +105,12 @@ def _explain(of: Database, record: Callable[[str], None]) -> None:
 
 
 @asynccontextmanager
-async def open_database(url: str, user: str, role: Role) -> AsyncIterator[Costing]:
-    """Open the database inside the block; yield an executor of this caller's documents."""
+async def open_database(
+    url: str, user: str, role: Role, *, explains: bool = True
+) -> AsyncIterator[Costing]:
+    """Open the database inside the block; yield an executor of this caller's documents.
+
+    Unless it explains, each cost is 0.
+    """
     async with open_reader(url) as reader:
-        yield Costing(reader, Caller(user, role, groups=(GROUP,)))
+        yield Costing(reader, Caller(user, role, groups=(GROUP,)), explains=explains)

@@ -2,32 +2,47 @@
 -- progress/query/read_models/coverage.py runs the blocks.
 
 -- words --
--- The distinct items of the text.
 words AS MATERIALIZED (
-    SELECT t.item_id COLLATE "C" AS item_id, CAST(sum(t.count) AS bigint) AS count
+    SELECT t.item_id COLLATE "C" AS item_id, t.count
     FROM unnest(CAST(:items AS text[]), CAST(:counts AS bigint[])) AS t (item_id, count)
-    GROUP BY 1
 )
+
+-- studied --
+-- What a learner `m` knows of these items. By the second condition, the planner takes the index by learners.
+LATERAL (
+        SELECT item_id, correct_answers, interval_days, stability, last_answered_on, last_correct
+        FROM item_stats
+        WHERE user_id = m.user_id AND (user_id, item_id) >= (m.user_id, '') AND item_id = ANY (CAST(:items AS text[]))
+        OFFSET 0
+    ) AS s
+
+-- unit --
+-- Recalls of a group are whole numbers of this unit, whose sums have no order.
+CAST(1000000000000 AS double precision)
 
 -- of learner --
 -- The sums over the text, with one row for each of its 200 largest gaps: items by what knowing them would add.
 WITH {query/coverage words},
 known AS MATERIALIZED (
     SELECT w.item_id, w.count, s.item_id IS NOT NULL AS is_studied, s.interval_days, s.correct_answers,
-        {read_models/memory estimated_recall} AS recall
+        {read_models/memory estimated_recall} AS recall, {read_models/memory rounded_recall} AS estimated_recall
     FROM words w
     CROSS JOIN ({read_models/preferences today}) AS moment
-    LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = w.item_id
+    LEFT JOIN (
+        SELECT s.*
+        FROM (SELECT CAST(:user_id AS text) AS user_id) AS m
+        CROSS JOIN {query/coverage studied}
+    ) AS s ON s.item_id = w.item_id
 ),
 gaps AS (
-    SELECT item_id, count, recall, count * (1 - coalesce(recall, 0)) AS missing
+    SELECT item_id, count, estimated_recall, count * (1 - coalesce(recall, 0)) AS missing
     FROM known
     WHERE count * (1 - coalesce(recall, 0)) > 0
     ORDER BY missing DESC, item_id
     LIMIT 200
 )
 SELECT total.*, asked.item_id, w.headword, coalesce(i.level, 'UNKNOWN') AS level, asked.count,
-    floor(1000 * asked.recall + 0.5) / 1000 AS estimated_recall, asked.missing
+    asked.estimated_recall, asked.missing
 FROM (
     SELECT CAST(coalesce(sum(count * recall ORDER BY item_id), 0) AS double precision) AS known,
         CAST(coalesce(sum(count) FILTER (WHERE correct_answers > 0), 0) AS bigint) AS once_right,
@@ -47,28 +62,36 @@ ORDER BY asked.missing DESC, asked.item_id;
 WITH {read_models/group_members members},
 {query/coverage words},
 known AS MATERIALIZED (
-    SELECT m.user_id, s.item_id, s.count, coalesce({read_models/memory estimated_recall}, 0) AS recall
+    SELECT m.user_id, w.item_id, w.count,
+        CAST(floor({query/coverage unit} * {read_models/memory estimated_recall} + 0.5) AS bigint) AS recall
     FROM members m
     CROSS JOIN LATERAL (SELECT m.today AS day) AS moment
-    CROSS JOIN LATERAL (
-        SELECT w.item_id, w.count, i.stability, i.last_answered_on, i.last_correct
-        FROM words w
-        LEFT JOIN item_stats i ON i.user_id = m.user_id AND i.item_id = w.item_id
-        OFFSET 0
-    ) AS s
+    CROSS JOIN {query/coverage studied}
+    JOIN words w ON w.item_id = s.item_id
+    WHERE s.last_answered_on IS NOT NULL
 ),
 gaps AS (
-    SELECT item_id, min(count) AS count, sum(count * (1 - recall) ORDER BY user_id) AS missing,
-        count(*) FILTER (WHERE recall < {read_models/memory fading_below}) AS learners
-    FROM known
-    GROUP BY item_id
-    HAVING sum(count * (1 - recall)) > 0
-    ORDER BY missing DESC, item_id
+    SELECT w.item_id, w.count, w.count * (n.members - coalesce(k.recalls, 0) / {query/coverage unit}) AS missing,
+        n.members - coalesce(k.remembered, 0) AS learners
+    FROM words w
+    CROSS JOIN (SELECT count(*) AS members FROM members) AS n
+    LEFT JOIN (
+        SELECT item_id, CAST(sum(recall) AS double precision) AS recalls,
+            count(*) FILTER (WHERE recall >= {query/coverage unit} * {read_models/memory fading_below}) AS remembered
+        FROM known
+        GROUP BY item_id
+    ) AS k ON k.item_id = w.item_id
+    WHERE n.members * {query/coverage unit} > coalesce(k.recalls, 0)
+    ORDER BY missing DESC, w.item_id
     LIMIT 200
 )
-SELECT m.user_id, (SELECT n.display_name FROM display_names n WHERE n.user_id = m.user_id) AS display_name, m.known,
+SELECT m.user_id, (SELECT n.display_name FROM display_names n WHERE n.user_id = m.user_id) AS display_name,
+    coalesce(k.known, 0) / {query/coverage unit} AS known,
     NULL AS item_id, NULL AS headword, NULL AS level, NULL AS count, NULL AS learners, NULL AS missing
-FROM (SELECT user_id, sum(count * recall ORDER BY item_id) AS known FROM known GROUP BY user_id) AS m
+FROM members m
+LEFT JOIN (
+    SELECT user_id, CAST(sum(count * recall) AS double precision) AS known FROM known GROUP BY user_id
+) AS k ON k.user_id = m.user_id
 UNION ALL
 SELECT NULL, NULL, NULL, asked.item_id, nullif(i.headword, ''), coalesce(i.level, 'UNKNOWN'), asked.count,
     asked.learners, asked.missing

@@ -1,6 +1,7 @@
 """The programs in examples/ work on a local stack, with the commands of their README."""
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -18,7 +19,15 @@ import pytest
 from progress import settings
 from progress.serve import ports
 from tests.conftest import skip_without
-from tests.support import cli, folders, http_client, node, programs, recent_events
+from tests.support import (
+    cli,
+    folders,
+    http_client,
+    node,
+    programs,
+    recent_events,
+    sample_events,
+)
 from tests.support.local_stack import Stack
 
 REPOSITORY = Path(__file__).parents[2]
@@ -144,6 +153,56 @@ def test_a_learner_sets_a_goal_and_corrects_an_answer_and_a_teacher_sees_both_un
         assert run(environment, "erase.py", "fay") == "SUCCEEDED \n"
         assert "{'current': 0, 'activeToday': False}\n" in lines
     assert "'fay'" not in run(environment, "group.py")
+
+
+READERS = '{ group(groupId: "readers") { tasks { edges { node { listId listName } } } } }'
+TEXTS = {  # two known words, one unknown, and the text with its marks
+    "en": ("mouse", "run", "sleep", "The? mice ran; a? mouse, 2 cats? [slept]."),
+    "de": ("Haus", "alt", "schlafen", "Die? Häuser waren? alt, im? Haus [schlief] er?."),
+    "ja": ("猫", "魚", "食べる", "猫は?魚を?[食べ]まし?た?。"),
+}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("language", TEXTS)
+def test_a_text_is_printed_with_what_a_learner_and_a_class_know_of_it(
+    environment: dict[str, str], tmp_path: Path, language: str
+) -> None:
+    *words, marked = TEXTS[language]
+    ask = [*cli.COMMAND, "token", "--user", "ada", "--role", "teacher", "--group", "readers"]
+    token = programs.run(ask, environment, folder=REPOSITORY).strip()
+    environment = {**environment, "TEACHER_TOKEN": token}
+    told = [recent_events.of("LearnerJoinedGroup", "ann", 0, group_id="readers")]
+    for number, word in enumerate(words):
+        item = {"item_id": f"text-{language}-{number}"}
+        described = {**item, "headword": word, "cefr_level": "A1", "language": language}
+        told.append(sample_events.envelope("ItemPublished", described, at=recent_events.ago(0)))
+        if number < 2:
+            told.append(
+                recent_events.of("CardReviewed", "ann", 0, **item, rating=4, interval_days=30)
+            )
+    publish(environment, told)
+    text = tmp_path / f"{language}.txt"
+    text.write_text(re.sub(r"[][?]", "", marked), encoding="utf-8")
+    *bash, line = command("coverage.py")
+    line = line.replace("README.md en", f"{text} {language}").replace("class-1", "readers")
+    printed = ""
+    for each in (line.replace(" --group readers", ""), line.replace("--group", "--task")):
+
+        def count(each: str = each) -> str:
+            return programs.run([*bash, each], environment, folder=REPOSITORY)
+
+        share = "67% of 3 words" if language == "ja" else "75% of 4 words"
+        printed = wait_for(share, count)
+        rows = re.findall(r"^ *(\d+%) +[\d.]+% +(\d) (.+)$", printed, re.MULTILINE)
+        assert rows == [("100%", "1", words[2])]
+        assert printed.splitlines()[5] == marked
+    port, headers = urlsplit(environment["QUERY_URL"]).port or 0, http_client.headers(token)
+    ask_tasks = functools.partial(http_client.ask, port, headers, READERS)
+    found = json.loads(wait_for(f'"{language}"', lambda: json.dumps(ask_tasks())))
+    tasks = [edge["node"] for edge in found["group"]["tasks"]["edges"]]
+    (task,) = (each["listId"] for each in tasks if each["listName"] == language)
+    assert printed.splitlines()[6:] == [f"task {task}"]
 
 
 MEMBER = """query ($id: ID!, $from: Date!, $to: Date!, $weekAgo: DateTime!) {

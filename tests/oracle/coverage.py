@@ -3,6 +3,7 @@
 A text is its items, each with how often it occurs.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 
 from tests.oracle.catalogue import Description, catalogue, descriptions
@@ -15,6 +16,7 @@ from tests.oracle.memory import FADING_BELOW, add, estimate, memories, rounded
 from tests.oracle.word_lists import LEARNER, Reader, headword
 
 Text = Mapping[str, int]
+UNIT = 10**12  # of the recalls of a group, whose sums are exact
 
 
 def recalls(world: World, user_id: str) -> dict[str, float]:
@@ -55,9 +57,16 @@ def coverage(world: World, user_id: str, text: Text, reader: Reader = LEARNER) -
 def group_coverage(world: World, group_id: str, text: Text) -> Row:
     users, tokens = sorted(members(world, group_id)), sum(text.values())
     known = {user: recalls(world, user) for user in users}
-    covered = {user: share(text, known[user]) for user in users}
+    units = {
+        user: {item: math.floor(UNIT * recall + 0.5) for item, recall in known[user].items()}
+        for user in users
+    }
+    covered = {
+        user: sum(count * units[user].get(item, 0) for item, count in text.items()) / UNIT / tokens
+        for user in users
+    }
     missing = {
-        item: add(count * (1 - known[user].get(item, 0.0)) for user in users)
+        item: count * (len(users) - sum(units[user].get(item, 0) for user in users) / UNIT)
         for item, count in text.items()
     }
     return {

@@ -66,6 +66,8 @@ _USERS: tuple[tuple[str, str, list[str], list[str]], ...] = (
     ("ada", "admin", ["", "#/administration", f"#/events/{classes.FIRST}"], []),
     ("nobody-yet", "learner", ["#/", "#/items", "#/knowledge", "#/nowhere"], []),
     ("", "", [""], []),
+    (classes.FIRST, "learner", ["#/text"], []),
+    ("tess", "teacher", [f"{_GROUP}?text=1"], [CLASS]),
 )
 STARTS = [(user, role, at, groups) for user, role, views, groups in _USERS for at in views]
 # The views that show a past day.
@@ -253,7 +255,7 @@ class Walk:
             return ["type", key, chance.choice(control["values"])]
         if kind == "date":
             return ["type", key, chance.choice(_PAST)]
-        if kind in ("text", "search", "number"):
+        if kind in ("text", "textarea", "search", "number"):
             return ["type", key, chance.choice(_TEXTS)]
         return ["click", key]
 

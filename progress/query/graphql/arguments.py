@@ -126,6 +126,12 @@ class CoverageItem:
     count: int | None = 1
 
 
+# strawberry looks up the fields' names and types again for each of a thousand entries.
+CoverageItem.__strawberry_definition__.from_input = (  # type: ignore[attr-defined]
+    lambda type_, entry, _: type_(item_id=entry["itemId"], count=entry["count"])
+)
+
+
 def parse_text(items: Sequence[CoverageItem]) -> coverage.Text:
     """Return how often each item occurs; raise BadInput, naming a bad entry by its index."""
     if not 1 <= len(items) <= coverage.MOST_ITEMS:

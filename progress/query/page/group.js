@@ -428,6 +428,8 @@ export class Group extends View {
       standing(group, range, rows, this.isComplete(), name),
       h('div', { class: 'cards first', 'data-key': 'first' },
         risk(group, rows, name), group.itemsFading && toRepeat(group.itemsFading, link, this.hasCopied)),
+      !this.day && h('div', { class: 'tools', 'data-key': 'text' },
+        h('a', { class: 'button quiet', href: `${address()}?text=1` }, t('view.text'))),
       !this.day && this.tasks && tasks(this.tasks, (list) => address('task', list), name),
       this.learners(name),
       h('div', { class: 'cards', 'data-key': 'cards' },

@@ -76,6 +76,8 @@ export const itemList = (user, parameters) => address(['items', user], parameter
 
 export const listsPage = (user, scale = null) => address(['lists', user], scale && { scale });
 
+export const textPage = (user) => address(['text', user]);
+
 export const listPage = (id, user, parameters) => address(['list', id, user], parameters);
 
 export function listName({ id, name }) {

@@ -28,8 +28,8 @@ const LANDINGS = { teacher: 'group', support: 'group', admin: 'group' }; // the 
  * view is null for the caller. `parameters` are the URL's parameters after the question mark. Users with one of the
  * `roles` have a tab for the view in their navigation. The tab's text has the key `view.NAME`. If a view has no tab,
  * `tab` names another view, whose tab is marked instead. A view with `isOfOne` needs its first argument, an id.
- * `title(args)` is the document's title. A view with `subject` shows a learner, also on a past day: `subject(args)` is
- * the learner's id, or undefined for the user.
+ * `title(args, parameters)` is the document's title. A view with `subject` shows a learner, also on a past day:
+ * `subject(args)` is the learner's id, or undefined for the user.
  */
 const VIEWS = {
   learner: {
@@ -59,6 +59,12 @@ const VIEWS = {
     subject: ([user]) => user,
     open: async ([user], parameters) => [(await import('./lists.js')).Lists, user, parameters],
   },
+  text: {
+    tab: 'items',
+    title: () => t('view.text'),
+    subject: ([user]) => user,
+    open: async ([user], parameters) => [(await import('./text.js')).Text, user, user && parameters.get('group')],
+  },
   list: {
     isOfOne: true,
     tab: 'items',
@@ -77,7 +83,8 @@ const VIEWS = {
   group: {
     href: '#/group',
     roles: ['teacher', 'support', 'admin'],
-    title: ([group, item, list]) => [
+    title: ([group, item, list], parameters) => [
+      parameters.has('text') && t('view.text'),
       list ? nameOf('list', list) : item && nameOf('item', item), group ? nameOf('group', group) : t('view.group'),
     ].filter(Boolean).join(' · '),
     // Without an id, the only group of a teacher, or the list of the groups; for others, the school.
@@ -86,6 +93,7 @@ const VIEWS = {
       const group = named || (groups.length === 1 ? groups[0] : null);
       if (!group && session.role() !== 'teacher') return [(await import('./school.js')).School];
       if (!group) return [(await import('./groups.js')).Groups];
+      if (parameters.has('text')) return [(await import('./text.js')).Text, null, group];
       if (list) return [(await import('./group_tasks.js')).Task, group, list];
       if (item) return [(await import('./group_item.js')).GroupItem, group, item];
       return [(await import('./group.js')).Group, group, parameters];
@@ -374,7 +382,7 @@ async function learnWhetherStudies() {
 }
 
 function showTitle(view) {
-  document.title = [view.title(view.args), 'Progress'].filter(Boolean).join(' · ');
+  document.title = [view.title(view.args, view.parameters), 'Progress'].filter(Boolean).join(' · ');
 }
 
 /** Load the view. Draw it, unless the user has left it in the meantime. */
