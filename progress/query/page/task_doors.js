@@ -3,7 +3,6 @@
 
 import { h } from './dom.js';
 import { t, withTexts } from './i18n.js';
-import { button } from './layout.js';
 import { addressOf } from './member_links.js';
 import { nameOf, shownGroup } from './names.js';
 import { pastDay } from './past_day.js';
@@ -21,7 +20,7 @@ export const isDescribed = ({ headword, level, language, own }) =>
   !own && Boolean(headword || language || (level ?? 'UNKNOWN') !== 'UNKNOWN');
 
 /** A button that sets words as a task; `key` tells them apart from others of the view. Nothing without a word. */
-export const setDoor = (key, words) => words.some(isDescribed) && button('task', key, t('task.set'));
+export const setDoor = (key, words) => words.some(isDescribed) && named('task', key, t('task.set'));
 
 export const assignDoor = (list) => named('assign', list, t('task.set'));
 

@@ -13,8 +13,9 @@ import { chosenLanguage, languageSwitch, listenForLanguage } from './languages.j
 import { button, note, panel, table } from './layout.js';
 import { addressOf, findAlike, groupName, learnLearners, leave, linkTo } from './member_links.js';
 import { learnName } from './names.js';
-import { ask, withParameter } from './past_day.js';
+import { ask, pastDay, withParameter } from './past_day.js';
 import { View } from './problems.js';
+import { listenForTasks, setDoor } from './task_doors.js';
 
 const MOST = 1_000; // items of a request
 const MOST_MEMBERS = 100; // of a group that is asked about
@@ -47,6 +48,7 @@ export class Text extends View {
       hash: location.hash,
     });
     listenForLanguage(this, () => this.load());
+    listenForTasks(this, () => group, () => this.chosenWords());
     this.on('input', ({ target }) => {
       if (target.name === 'text') this.text = target.value;
     });
@@ -185,7 +187,8 @@ export class Text extends View {
     const then = rounded(chosen.reduce((sum, { adds }) => sum + adds, covered), 1_000_000);
     return gaps.length > 0 && panel('gaps', t('coverage.gaps'), 'wide',
       h('div', { class: 'tools', 'data-key': 'chosen' },
-        h('p', null, t('coverage.with', { count: chosen.length, share: recallShare(then) }))),
+        h('p', null, t('coverage.with', { count: chosen.length, share: recallShare(then) })),
+        this.group && !pastDay() && setDoor('chosen', chosen)),
       table([t('items.item'), t(this.isGroup ? 'coverage.lackedBy' : 'items.recall'), t('coverage.adds')],
         gaps.slice(0, this.most).map((gap) => this.row(gap)), 'items', gaps.map(({ itemId }) => itemId)),
       gaps.length > this.most && button('more', 'more', t('items.more')));

@@ -51,7 +51,7 @@ def test_a_teacher_counts_a_text_by_keyboard_and_chooses_words_for_the_class(
     visitor.settle()
     result = page.locator("[data-key=result]")
     expect(result).to_contain_text("5 words, 1 not in the catalogue")
-    gaps, chosen = page.locator("[data-key=gaps]"), page.locator("[data-key=chosen]")
+    gaps, chosen = page.locator("[data-key=gaps]"), page.locator("[data-key=chosen] p")
     expect(gaps.get_by_role("checkbox")).to_have_count(2)
     expect(chosen).to_have_text("With 2 of these words learned: 100%")
     rows = gaps.locator("tbody tr")
@@ -83,6 +83,11 @@ def test_a_teacher_counts_a_text_by_keyboard_and_chooses_words_for_the_class(
     again = page.evaluate(_READ)
     assert [size for _, size in again] == [size for _, size in read]
     assert all(transferred < size for transferred, size in again)
+    paste.fill(word)
+    page.get_by_role("button", name="Count what is known").click()
+    gaps.get_by_role("button", name="Set as a task").click()
+    page.get_by_role("dialog").get_by_role("button", name="Set as a task").click()
+    expect(page.get_by_text("1 word, until")).to_be_visible()
 
 
 def test_a_learner_counts_a_text_on_a_phone_in_japanese_and_on_a_past_day(visit: Visits) -> None:
