@@ -11,10 +11,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from progress import auth, masking
 from progress.adapters.pubsub import wakeups
 from progress.auth import Caller
-from progress.errors import BadInput, NotFound, RateLimited, SerializationError, StatementFailed
+from progress.errors import (
+    BadInput,
+    InstanceUnavailable,
+    NotFound,
+    RateLimited,
+    SerializationError,
+    StatementFailed,
+)
 from progress.event_store import events
 from progress.query import own_events, rate_limits
-from progress.query.graphql.learner_mutations import KEY_IN_USE, OTHER_CONTENT, EventRecorder
+from progress.query.graphql.learner_mutations import (
+    CLOCK,
+    KEY_IN_USE,
+    OTHER_CONTENT,
+    OTHER_VERSION,
+    EventRecorder,
+)
 from progress.query.own_events import OwnEvents
 from progress.query.rate_limits import ASSIGNMENTS, TASKS, RateLimiter
 
@@ -139,6 +152,8 @@ class TaskRecorder:
                 raise BadInput(KEY_IN_USE) from None
             if error.sqlstate == _ARCHIVED:
                 raise NotFound(_NO_LIST) from None
+            if error.sqlstate == OTHER_VERSION:  # of an event that would lie in the future
+                raise InstanceUnavailable(CLOCK) from None
             raise
 
 
