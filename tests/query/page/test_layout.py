@@ -59,7 +59,8 @@ _MOVED_BY_NEWS = """news => {
 
 # Find the texts with ASCII words. Data of the learner and of the service are excluded, and names.
 _UNTRANSLATED = """(() => {
-  const data = '[translate=no], body [lang], pre, code, option, .tag, .letters .tick, #status';
+  const data = '[translate=no], body [lang], pre, code, option, .tag, .letters .tick, #status'
+    + ', [data-key=intake] :is(.of, .unseen)';
   const isData = (element) => element.closest(data);
   const names = /\\b(Anki|CEFR|CSV|ID|JSON|Pub|Sub|ZIP|[kM]B)\\b/g;
   const isEnglish = (text) => /[A-Za-z]{2}/.test((text ?? '').replace(names, ''));
