@@ -79,7 +79,7 @@ def demo(
 def _demo(
     console: Console, port: int | None, *, as_recorded: bool, anki: Path | None, user: str
 ) -> None:
-    from progress.serve.laptop import sign_in_codes
+    from progress.serve import development_key
 
     # Read the user's file first, because a damaged file should fail before the stack starts.
     learner = anki_events.Learner(user)
@@ -97,12 +97,12 @@ def _demo(
     whose = user if anki else loading.LEARNER.user_id
     _load(console, whose, messages, addresses)
     show.show_numbers(console, addresses["database_url"], whose)
-    code = sign_in_codes.issue(connections.target().folder.codes, whose, ["learner"])
-    show.show_next_steps(console, addresses["graphql_url"], whose, code)
+    token = development_key.sign_in_token(connections.target().folder.key, whose, ["learner"])
+    show.show_next_steps(console, addresses["graphql_url"], whose, token)
 
 
 def _demo_class(console: Console, port: int | None, learners: int) -> None:
-    from progress.serve.laptop import sign_in_codes
+    from progress.serve import development_key
 
     addresses, now = _start(console, port), datetime.now(UTC)
     with contextlib.closing(database.connect(addresses["database_url"], name="demo")) as connection:
@@ -112,8 +112,9 @@ def _demo_class(console: Console, port: int | None, learners: int) -> None:
     show.introduce_classes(console, messages, learners)
     _load(console, classes.FIRST, messages, addresses)
     groups = classes.groups(learners)
-    code = sign_in_codes.issue(connections.target().folder.codes, "teacher", ["teacher"], groups)
-    show.show_class_steps(console, addresses["graphql_url"], code)
+    key = connections.target().folder.key
+    token = development_key.sign_in_token(key, "teacher", ["teacher"], groups)
+    show.show_class_steps(console, addresses["graphql_url"], token)
 
 
 def _start(console: Console, port: int | None) -> dict[str, str]:

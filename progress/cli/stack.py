@@ -81,13 +81,13 @@ def open_command(
     user: User = loading.LEARNER.user_id, role: Roles = None, group: Groups = None
 ) -> None:
     """Open the page and sign in; without a browser, print an address that signs in once."""
-    from progress.serve.laptop import sign_in_codes
+    from progress.serve import development_key
 
     roles = list_roles(role, group)
     folder = connections.target().folder
     page = data_folder.running(folder).addresses["graphql_url"].removesuffix("graphql")
-    code = sign_in_codes.issue(folder.codes, user, roles, group or ())
-    address = f"{page}#sign-in={code}"
+    token = development_key.sign_in_token(folder.key, user, roles, group or ())
+    address = f"{page}#sign-in={token}"
     if _open_browser(address):
         Console().print(f"The page of {user} is open in the browser.", soft_wrap=True)
     else:

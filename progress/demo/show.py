@@ -122,28 +122,28 @@ def _describe_level(level: "LevelStats") -> str:
     )
 
 
-def show_next_steps(console: Console, url: str, user: str, code: str) -> None:
+def show_next_steps(console: Console, url: str, user: str, token: str) -> None:
     graphiql = f"GraphiQL (open it in the signed-in tab): {url}"
-    _show_page(console, url, code, "learner", f"--user {shlex.quote(user)}", graphiql)
+    _show_page(console, url, token, "learner", f"--user {shlex.quote(user)}", graphiql)
 
 
-def show_class_steps(console: Console, url: str, code: str) -> None:
+def show_class_steps(console: Console, url: str, token: str) -> None:
     learner = f"A learner's page: {_PROGRAM} open --user {classes.FIRST}"
     options = "--user teacher --role teacher --group class-1"
     questions = "Questions about all learners: docs/analysis.md"
-    _show_page(console, url, code, "teacher", options, learner, questions)
+    _show_page(console, url, token, "teacher", options, learner, questions)
 
 
 def _show_page(
-    console: Console, url: str, code: str, whose: str, options: str, *steps: str
+    console: Console, url: str, token: str, whose: str, options: str, *steps: str
 ) -> None:
-    """Print the page's address, with a code instead of a token, because output is often shared."""
+    """Print the page's address. Its token works only once, because output is often shared."""
     console.print()
     console.print("Next")
     console.print(
         f"  The {whose}'s page. Open this address within ten minutes; it works only once:"
     )
-    console.print(f"{url.removesuffix('graphql')}#sign-in={code}", soft_wrap=True)
+    console.print(f"{url.removesuffix('graphql')}#sign-in={token}", soft_wrap=True)
     console.print(f"  A new address: {_PROGRAM} open {options}", soft_wrap=True)
     for step in (*steps, f"The stack keeps running. To stop it: {_PROGRAM} down"):
         console.print(f"  {step}")

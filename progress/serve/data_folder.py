@@ -35,7 +35,7 @@ class DataFolder:
 
     def __init__(self, path: Path) -> None:
         self.path, self.postgres = path, path / "postgres"
-        self.key, self.codes = path / "development-key.pem", path / "codes"
+        self.key = path / "development-key.pem"
         self.lock, self.logs = path / "lock", path / "logs"
 
     def log(self, part: str) -> Path:

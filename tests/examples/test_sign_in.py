@@ -1,12 +1,14 @@
-"""The example of a page that signs in, in Chromium: with the local issuer, and with Firebase."""
+"""The example of a page that signs in, in Chromium: with OpenID Connect, and with Firebase."""
 
+import base64
+import hashlib
 import json
 import mimetypes
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
@@ -15,6 +17,7 @@ from tests.support import browser, http_servers
 from tests.support.local_stack import Stack
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sign-in"
+ISSUER = "https://login.example.com"
 _SDK = {
     "firebase-app.js": "export const initializeApp = (config) => config;",
     "firebase-auth.js": """
@@ -34,9 +37,7 @@ class Example:
 
 @pytest.fixture
 def example(demo: Stack) -> Iterator[Example]:
-    jwks = demo.addresses["jwks_url"]
-    issuer = jwks.removesuffix(urlsplit(jwks).path)
-    oidc = {"issuer": issuer, "client": "example"}
+    oidc = {"issuer": ISSUER, "client": "example"}
     values: dict[str, object] = {"PAGES": [demo.page], "FIREBASE": None, "OIDC": oidc}
 
     class Handler(http_servers.Handler):
@@ -79,12 +80,30 @@ def expect_signed_in(page: Page) -> None:
 
 
 def test_a_learner_signs_in_with_an_issuer_of_openid_connect(page: Page, demo: Stack) -> None:
+    asked, exchanged = dict[str, str](), dict[str, str]()
+
+    def answer(route: Route) -> None:
+        url = urlsplit(route.request.url)
+        found = {"authorization_endpoint": f"{ISSUER}/begin", "token_endpoint": f"{ISSUER}/token"}
+        if url.path == "/begin":
+            asked.update(parse_qsl(url.query))
+            back = json.dumps(f"{asked['redirect_uri']}?code=c1&state={asked['state']}")
+            script = f"<script>location.replace({back})</script>"
+            return route.fulfill(body=script, content_type="text/html")
+        if url.path == "/token":
+            exchanged.update(parse_qsl(route.request.post_data or ""))
+            found = {"id_token": demo.token(browser.DEMO)}
+        return route.fulfill(json=found, headers={"Access-Control-Allow-Origin": "*"})
+
+    page.route(f"{ISSUER}/**", answer)
     page.goto(demo.page)
     page.get_by_role("link", name="Sign in").click()
-    page.get_by_label("Learner’s id").fill(browser.DEMO)
-    page.get_by_role("button", name="Sign in").click()
     expect_signed_in(page)
     assert page.url == demo.page
+    assert (asked["client_id"], asked["response_type"]) == ("example", "code")
+    assert (exchanged["code"], exchanged["redirect_uri"]) == ("c1", asked["redirect_uri"])
+    digest = hashlib.sha256(exchanged["code_verifier"].encode()).digest()  # RFC 7636
+    assert base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == asked["code_challenge"]
 
 
 def test_a_learner_signs_in_with_firebase(page: Page, demo: Stack, example: Example) -> None:

@@ -37,7 +37,7 @@ export class Account extends View {
     const { rows, pageInfo } = this.data;
     return [
       h('header', { class: 'head', 'data-key': 'head' },
-        h('h1', null, t('account.title', { account: this.account }))),
+        h('h1', null, t('view.account', { account: this.account }))),
       panel('accesses', t('account.records', { count: rows.length }), 'wide',
         note(t(rows.length ? 'account.meaning' : 'account.none')),
         rows.length > 0 && [

@@ -3,7 +3,7 @@
 import { show, h } from './dom.js';
 import { Download } from './download.js';
 import { freshness } from './freshness.js';
-import { celebration, howFar } from './how_far.js';
+import { celebration, changesPace, howFar } from './how_far.js';
 import { join, t } from './i18n.js';
 import { improving } from './improving.js';
 import { appLink, items } from './items.js';
@@ -28,6 +28,7 @@ export class Dashboard extends View {
     this.download = new Download(user, shell, () => this.draw());
     this.on('keydown', (event) => this.key(event));
     this.on('change', ({ target }) => {
+      if (changesPace(target)) this.draw();
       if (target.name !== 'scale') return;
       this.view.scale = target.value;
       session.store(kept, target.value, 'localStorage');

@@ -393,7 +393,7 @@ export class Group extends View {
     return h('header', { class: 'head', 'data-key': 'head' },
       h('div', null,
         session.groups().length !== 1 && h('a', { class: 'back', href: '#/group' }, t('view.group')),
-        h('h1', { translate: 'no' }, name ?? t('group.title', { group: this.groupId })),
+        h('h1', { translate: 'no' }, name ?? t('way.title', { group: this.groupId })),
         name && findAlike(session.groups().map((group) => nameOf('group', group))).has(name)
           && h('p', { class: 'of', translate: 'no' }, this.groupId),
         h('p', { class: 'printed' }, join(longDay(localDate(now())), this.selection()))),

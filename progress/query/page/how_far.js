@@ -2,17 +2,20 @@
 
 import { bar, legend } from './charts.js';
 import { h } from './dom.js';
-import { dayAfter, longDay, monthYear, number, percent, share } from './format.js';
+import { dayAfter, longDay, monthYear, nearDay, number, percent, share } from './format.js';
 import { STAGES, isBatchPending, masteredNow } from './freshness.js';
-import { parts, sentences, t } from './i18n.js';
+import { parts, t } from './i18n.js';
 import { itemList, listLink, listsPage } from './items.js';
 import { inLanguage, languageSwitch, ofAllLanguages } from './languages.js';
 import { LEAST, card, counting, has, mark, note, pairs, section, table } from './layout.js';
 import { visible } from './names.js';
 import { known } from './news.js';
+import { pastDay } from './past_day.js';
+import { PACE, read, store } from './signed_in.js';
 
 const AGREE = 0.1 + 1e-9; // the difference of 0.4 and 0.3 is slightly too large
 const MAX_DAYS = 731; // of a range of the API
+const MOST_A_DAY = 999; // words that a user may enter
 const MOST = 7; // levels of a scale that the card shows; CEFR has not more, with the words of no level
 
 /** True if rates differ by so little that none of them stands out. */
@@ -72,14 +75,12 @@ function levels({ user, day }, isCounting, scales, shown, ofAll) {
   const rows = [...all.slice(first), ...all.slice(0, first)].slice(0, MOST);
   const isNear = (row) => row === current || row === next;
   const headers = [t('levels.level'), t('levels.known'), t('levels.pace'), t('levels.expected')];
-  const undated = isTable && !waiting && sentences(
-    rows.some((row) => row.masteredLast28Days > 0 && !row.reached && !isNear(row)) && t('levels.near'),
-    [current, next].some(lacksDate) && t('levels.noDate'));
+  const undated = isTable && !waiting && [current, next].some(lacksDate) && t('levels.noDate');
   const more = scale && (scale.cursor || all.length > MOST);
   return card('levels', t('levels.title'), 'wide',
     scales.length > 0 && h('label', { class: 'scale-menu' }, h('span', { class: 'unseen' }, t('levels.scale')),
       scaleSelect(['', ...scales.map(({ name }) => name)], scale?.name, 'CEFR')),
-    scale && ofAll(), status(waiting, describe(shown)),
+    scale && ofAll(), status(waiting, describe(shown, day)),
     isTable && [shareTable(headers, rows.map((row) => [
       row.id ? listLink(row, user) : row.level === 'UNKNOWN' ? t('levels.none') : row.level, row,
       pace(row, user, day), expected(row, isNear(row))]), waiting, user), stageLegend()],
@@ -96,11 +97,29 @@ const status = (waiting, text) => h('div', { class: 'status' }, waiting || note(
 
 const hasLevel = (rows) => rows.some((row) => row.level !== 'UNKNOWN' && row.itemsStudied > 0);
 
-function describe({ scale, all, current, choice }) {
+function describe({ scale, all, current, choice }, day) {
   if (!hasLevel(all)) return t('levels.noneStudied');
   if (!current) return !choice && !scale?.cursor && all.some(({ reached }) => reached) && t('levels.allReached');
-  const goal = Math.ceil(0.8 * current.catalogueItems);
-  return t('levels.current', { level: levelOf(current), goal, more: goal - masteredNow(current) });
+  return [t('levels.current', { level: levelOf(current) }), t('gap'), ...toReach(current, day)];
+}
+
+const aDay = () => Number(read(PACE, 'localStorage')) || 5;
+
+/** What a level or list lacks and, in the present, until when so many words a day, which the user chooses, gain it. */
+export function toReach({ catalogueItems: count, progressRate }, day) {
+  const more = Math.ceil(0.8 * count) - Math.round(progressRate * count);
+  if (!(more > 0)) return [];
+  return [t('levels.lacks', { count: more }), ...pastDay() ? [] : [t('gap'), h('label', { class: 'pace' }, parts(
+    'levels.plan', { pace: h('input', { type: 'number', name: 'pace', min: 1, max: MOST_A_DAY, value: aDay() }),
+      day: h('output', null, nearDay(dayAfter(day, Math.ceil(more / aDay())), day)) }))]];
+}
+
+/** Keep the words a day that were entered. Return whether `target` is their field. */
+export function changesPace(target) {
+  if (target.name !== 'pace') return false;
+  store(PACE, Math.min(MOST_A_DAY, Math.max(1, Math.trunc(target.value))), 'localStorage');
+  target.value = aDay(); // the browser may block storage
+  return true;
 }
 
 const levelOf = ({ level, name, id }) => (id ? visible(name) ?? id : level);

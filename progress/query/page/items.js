@@ -90,15 +90,21 @@ export const listLink = (list, user) =>
   [h('a', { href: listPage(list.id, user) }, listName(list)), ...tags(list.own && t('items.own'))];
 
 /**
- * How many words of a task are learned, and how many of them will be remembered on its day; after it, how many were
- * learned by its end and, if there are more, by now.
+ * How many words of a task are learned, and how many of them will be remembered on its day, and how many a day are left
+ * until then; after it, how many were learned by its end and, if there are more, by now.
  */
 export function taskText({ items: count, known, knownNow, expected, dueOn }, today) {
   const day = dueOn === today ? t('tasks.endOfToday') : nearDay(dueOn, today);
   if (known == null || !count) return t('tasks.size', { count, day });
   const name = expected != null && dueOn >= today ? dueOn === today ? 'rememberedToday' : 'remembered'
     : known < knownNow ? 'late' : 'learned';
-  return t(`tasks.${name}`, { known, count, day, now: knownNow, expected: floor(expected) });
+  const text = t(`tasks.${name}`, { known, count, day, now: knownNow, expected: floor(expected) });
+  const left = count - knownNow;
+  const days = (instant(dueOn) - instant(today)) / 86_400_000;
+  if (left < 1 || days < 0) return text;
+  const words = t('items.found', { count: left });
+  return t(`tasks.${days ? 'pace' : 'rest'}`,
+    { text, words, days: t('streak.days', { count: days }), count: Math.ceil(left / days) });
 }
 
 /**

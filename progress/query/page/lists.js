@@ -3,7 +3,7 @@
 import { runQuery } from './api.js';
 import { h } from './dom.js';
 import { clock, floor, number } from './format.js';
-import { expected, opened, scaleSelect, shareOf, stageLegend } from './how_far.js';
+import { changesPace, expected, opened, scaleSelect, shareOf, stageLegend, toReach } from './how_far.js';
 import { join, t } from './i18n.js';
 import { listenForSearch, searchField } from './item_list.js';
 import { stateOf } from './item_page.js';
@@ -154,7 +154,10 @@ export class ListPage extends Pages {
     super(element, shell, { id, user, search: parameters.get('search') ?? '', missing: parameters.get('missing') });
     listenForSearch(this);
     listenForTasks(this, groupOfTasks);
-    this.on('change', ({ target }) => target.name === 'missing' && this.change({ missing: target.value || null }));
+    this.on('change', ({ target }) => {
+      if (changesPace(target)) this.draw();
+      if (target.name === 'missing') this.change({ missing: target.value || null });
+    });
     this.naming = this.load();
     this.keepTime();
   }
@@ -197,6 +200,7 @@ export class ListPage extends Pages {
       return [back, h('section', { class: 'card wide problem', 'data-key': 'missing' }, title)];
     }
     const { scale, archived, own, items, itemsStudied, masteredLast28Days } = list;
+    const lacks = toReach(list, frame.today[0].date);
     return [
       back,
       h('header', { class: 'item-head', 'data-key': 'head' },
@@ -212,7 +216,7 @@ export class ListPage extends Pages {
           [t('lists.due'), dueOf(list, user)],
           [t('levels.pace'), number(masteredLast28Days)],
           [t('levels.expected'), expected(list, true)],
-        ])),
+        ]), lacks.length > 0 && note(lacks)),
         card('expected', t('expected.title'), null, expectedOf(list), itemsStudied > 0 && h('div', { class: 'tools' },
           h('a', { class: 'button quiet', href: itemList(user, { list: list.id }) }, t('items.see')))),
         card('members', t('items.title'), 'wide', items > 0 ? this.members() : note(t('lists.empty')))),

@@ -102,7 +102,7 @@ const VIEWS = {
   administration: {
     href: '#/administration',
     roles: ['admin'],
-    title: ([account]) => (account ? t('account.title', { account }) : t('view.administration')),
+    title: ([account]) => (account ? t('view.account', { account }) : t('view.administration')),
     // With an id, what this account has read.
     open: async ([account], parameters) => (account
       ? [(await import('./account.js')).Account, account]

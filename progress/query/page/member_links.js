@@ -53,7 +53,7 @@ export async function openWay(group, user, item) {
 }
 
 export const groupName = (group) =>
-  (nameOf('group', group) === group ? t('group.title', { group }) : nameOf('group', group));
+  (nameOf('group', group) === group ? t('way.title', { group }) : nameOf('group', group));
 
 /** The address of a group: as the user left it, if the user left it last. */
 export function addressOf(group) {
@@ -70,13 +70,13 @@ function way(group, user, item) {
     const href = other && withParameter(item ? path('item', item, other) : path('learner', other), 'group', group);
     return href && h('a', { href, rel: step < 0 ? 'prev' : 'next' }, t(text, { user: nameOf('learner', other) }));
   };
-  const onPaper = h('button', { type: 'button', class: 'button quiet' }, t('group.printOne'));
+  const onPaper = h('button', { type: 'button', class: 'button quiet' }, t('way.printOne'));
   onPaper.addEventListener('click', () => print());
   const isOfItem = list?.hash.split('?')[0] === path('group', group, item ?? '');
-  return h('nav', { class: 'way', 'aria-label': t('group.way'), 'data-key': 'way' },
+  return h('nav', { class: 'way', 'aria-label': t('way.label'), 'data-key': 'way' },
     h('a', { class: 'back', href: addressOf(group), translate: 'no' }, groupName(group)),
     item && h('a', { class: 'back', href: isOfItem ? list.hash : path('group', group, item), translate: 'no' },
       nameOf('item', item)),
     location.hash.startsWith('#/learner/') && onPaper,
-    h('span', { class: 'beside' }, beside(-1, 'group.previous'), beside(1, 'group.next')));
+    h('span', { class: 'beside' }, beside(-1, 'way.previous'), beside(1, 'way.next')));
 }

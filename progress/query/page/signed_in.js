@@ -6,6 +6,7 @@ const STATE = 'progress.state'; // state of the sign-in that this tab has starte
 const HINT = 'progress.hint'; // the login hint with which an app has opened the page, perhaps empty
 const SINCE = 'progress.since'; // when the token came
 const ASKED = 'progress.asked'; // when the token ends that the page has asked to renew
+export const PACE = 'progress.pace'; // the words a day with which levels and lists count
 const VIEW = 'progress.view'; // the view that was left for the sign-in
 
 const OWN = /^(progress\.|scale:|exam-day:)/; // the names of all that the page stores

@@ -29,6 +29,7 @@ log = logging.getLogger("progress.serve")
 
 _FILE = "serve/laptop"
 _DATABASE = "progress"
+_MAX_LINE = 32_768  # bytes: the token of a teacher of 50 groups is in an address
 _ORIGINS = "http://localhost:*,http://127.0.0.1:*"  # a frontend's own development server
 _NAMES = ("postgres", "valkey", "ingest", "project", "query", "batch", "dump")
 _LAST = ("valkey", "postgres")  # stopped last
@@ -41,7 +42,7 @@ async def run(folder: DataFolder, port: int, current: Settings) -> None:
     supervisor = Supervisor(folder, plan.addresses, plan.key, *_NAMES)
     development_key.ensure(folder.key)
     own_issuer = Issuer(folder, port=number, page_port=port)
-    answers = web.Server(own_issuer.answer, access_log=None)
+    answers = web.Server(own_issuer.answer, access_log=None, max_line_size=_MAX_LINE)
     server = await asyncio.get_running_loop().create_server(answers, HOST, number)
     try:
         await supervisor.run_until_stopped(

@@ -59,7 +59,8 @@ _MOVED_BY_NEWS = """news => {
 
 # Find the texts with ASCII words. Data of the learner and of the service are excluded, and names.
 _UNTRANSLATED = """(() => {
-  const data = '[translate=no], body [lang], pre, code, option, .tag, .letters .tick, #status';
+  const data = '[translate=no], body [lang], pre, code, option, .tag, .letters .tick, #status'
+    + ', [data-key=intake] :is(.of, .unseen)';
   const isData = (element) => element.closest(data);
   const names = /\\b(Anki|CEFR|CSV|ID|JSON|Pub|Sub|ZIP|[kM]B)\\b/g;
   const isEnglish = (text) => /[A-Za-z]{2}/.test((text ?? '').replace(names, ''));
@@ -174,12 +175,13 @@ def test_signing_out_leaves_nothing_of_the_person_in_the_browser(visit: Visits) 
     page = left.open()
     page.locator("[data-key=levels]").scroll_into_view_if_needed()
     page.get_by_label("Scale").select_option("CEFR-J")
+    page.get_by_label("a day until").fill("7")
     for view in ("#/items", "#/lists", "#/data", "#/terms", KNOWLEDGE):
         left.move(view)
     page.locator("[name=exam]").fill(f"{datetime.now(UTC).date() + timedelta(9)}")
     page.locator("[name=exam]").blur()
     kept = page.evaluate(_STORED)
-    assert [len(kept["localStorage"]), *kept["others"]] == [2]
+    assert [len(kept["localStorage"]), *kept["others"]] == [3]
     page.get_by_role("button", name="Sign out").click()
     fresh.page.goto(fresh.stack.page)
     for one in (page, fresh.page):

@@ -401,7 +401,7 @@ def test_the_pointer_selects_days_and_years_and_shares_the_year_as_text(visit: V
     page.evaluate("() => { navigator.share = async ({ text }) => { window.shared = text } }")
     page.locator("[data-key=reviewed] > summary").click()
     page.get_by_role("button", name="Share my year").click()
-    lines = page.wait_for_function("window.shared").evaluate("text => text").split("\n")
+    lines = page.wait_for_function("() => window.shared").evaluate("text => text").split("\n")
     assert lines[:3] == ["My 2024", "study days: 61", "answers: 12,580"]
     assert "The longest run was 24 days: 13 September – 6 October 2024." in lines
     page.evaluate("navigator.share = null; navigator.clipboard.writeText = async () => {}; 0")

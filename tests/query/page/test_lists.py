@@ -109,12 +109,23 @@ def test_the_chosen_scale_of_levels_is_kept_and_leads_to_its_lists(visitor: Visi
     page.get_by_label("Scale").select_option("CEFR-J")
     names = levels.get_by_role("rowheader").get_by_role("link")
     expect(names).to_have_text(["A1", "A2", "B1", "B2", "C1", "C2"])
+    pace = page.get_by_label("a day until")
+    was = levels.get_by_role("status").text_content()
+    pace.fill("7")
+    pace.press("Enter")
+    expect(levels.get_by_role("status")).not_to_have_text(was or "")
     page.reload()
     levels.scroll_into_view_if_needed()
     expect(page.get_by_label("Scale")).to_have_value("CEFR-J")
     assert visitor.find_violations("[data-key=levels]") == []
     levels.get_by_role("link", name="A2").click()
     expect(page).to_have_title("A2 · Progress")
+    expect(pace).to_have_value("7")
+    pace.fill("0")
+    pace.press("Tab")
+    expect(page.locator("[data-key=known]")).to_contain_text("Reached at 80%: ")
+    expect(pace).to_have_value("1")
+    assert visitor.find_violations("[data-key=known]") == []
 
 
 def learn_levels(visitor: Visit) -> str:

@@ -12,7 +12,6 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from progress.serve import development_key, readiness
-from progress.serve.laptop import sign_in_codes
 from tests.support import browser, forwarding
 from tests.support.browser import DEMO, Visit, Visits
 from tests.support.local_stack import Stack
@@ -332,19 +331,6 @@ def test_a_page_in_production_takes_no_token(visitor: Visit, demo: Stack) -> Non
     expect(page.get_by_label("Sign in with a token")).to_have_count(0)
 
 
-def test_a_teacher_signs_in_with_a_group(chromium: Browser, demo: Stack) -> None:
-    page = chromium.new_context().new_page()
-    page.goto(demo.page)
-    page.get_by_role("link", name="Sign in").click()
-    group = page.get_by_label("Group’s id")
-    expect(group).to_be_hidden()
-    page.get_by_role("radio", name="Teacher").check()
-    group.fill("class-1")
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Group class-1")).to_be_visible()
-    page.context.close()
-
-
 def test_a_token_is_removed_from_the_url_and_kept_until_the_user_signs_out(visitor: Visit) -> None:
     console = list[str]()
     visitor.page.on("console", lambda message: console.append(message.text))
@@ -393,41 +379,32 @@ def test_a_link_with_another_user_s_token_signs_nobody_in_or_out(visitor: Visit)
     assert page.evaluate("sessionStorage.getItem('progress.token')") == own
 
 
-def test_a_sign_in_state_is_valid_once_and_only_in_its_tab(chromium: Browser, demo: Stack) -> None:
+def test_a_sign_in_token_and_its_state_work_once_in_one_tab_and_leave_no_trace(
+    chromium: Browser, demo: Stack
+) -> None:
+    token = development_key.sign_in_token(demo.folder.key, DEMO, ["learner"])
     context = chromium.new_context()
     page, other = context.new_page(), context.new_page()
-    for tab in (page, other):
-        tab.goto(demo.page)
-    page.get_by_role("link", name="Sign in").click()
-    expect(page).to_have_url(re.compile("/sign-in"))
-    page.get_by_label("Learner’s id").fill(DEMO)
-    with page.expect_response(lambda response: response.status == 303) as response:
-        page.get_by_role("button", name="Sign in").click()
-    url = response.value.headers["location"]
-    expect(page).to_have_url(demo.page)
-    expect(page.get_by_role("region", name="The year")).to_contain_text("61 study days")
-    page.get_by_role("button", name="Sign out").click()
-    for tab in (page, other):
-        tab.goto(url)
-        expect(tab.get_by_role("heading", name="This link cannot sign you in")).to_be_visible()
-    context.close()
-
-
-def test_a_one_time_code_signs_in_once(chromium: Browser, demo: Stack) -> None:
-    code = sign_in_codes.issue(demo.folder.codes, DEMO, ["learner"])
-    context = chromium.new_context()
-    page = context.new_page()
+    other.goto(demo.page)
     urls = list[str]()
-    page.on("request", lambda request: urls.append(request.url))
-    page.goto(f"{demo.page}#sign-in={code}")
+    page.on("request", lambda request: urls.append(request.url + str(request.headers)))
+    with page.expect_response(lambda response: response.status == 303) as response:
+        page.goto(f"{demo.page}#sign-in={token}")
     expect(page.get_by_role("region", name="The year")).to_contain_text("61 study days")
     assert page.url == demo.page
-    assert not any(code in url for url in urls if url.startswith(demo.page))
-    again = context.new_page()
-    again.goto(f"{demo.page}#sign-in={code}")
-    expect(again.get_by_role("alert")).to_contain_text("works only once and only for ten minutes")
-    again.get_by_role("button", name="Sign in").click()  # the form signs in without the code
-    expect(again).to_have_url(demo.page)
+    assert not any(token in url for url in urls if url.startswith(demo.page))
+    assert page.evaluate("navigation.entries().map(({ url }) => url)") == [demo.page]
+    for log in demo.folder.logs.iterdir():
+        assert token not in log.read_text(encoding="utf-8")
+    headers = {"Authorization": f"Bearer {token}"}
+    refused = page.request.get(f"{demo.page}graphql?query={{__typename}}", headers=headers)
+    assert refused.status == 401
+    page.get_by_role("button", name="Sign out").click()
+    for tab in (page, other):
+        tab.goto(response.value.headers["location"])
+        expect(tab.get_by_role("heading", name="This link cannot sign you in")).to_be_visible()
+    other.goto(f"{demo.page}#sign-in={token}")
+    expect(other.get_by_text("works once and for ten minutes")).to_be_visible()
     context.close()
 
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { answerWith, cells, dayIn, inHours, learner, page, stages, studyDay } from './page.mjs';
+import { answerWith, cells, dayIn, inHours, learner, page, pageIn, stages, studyDay } from './page.mjs';
 
 test('the footer says that all is counted once the levels are', async () => {
   const { freshness, howFar } = await page('freshness', 'how_far');
@@ -43,7 +43,7 @@ test('uncounted levels have dashes and only the next two have dates', async () =
       reached: false, ...stages(0), ...more });
     const levels = [
       level('A1', { reached: true, itemsStudied: studied, ...stages(studied) }),
-      level('A2', { longTermMastered: studied && 3 }), level('B1'), level('B2'), level('C2', { catalogueItems: 0 })];
+      level('A2', { longTermMastered: studied && 3, progressRate: 3 / 9 }), level('B1'), level('B2'), level('C2', { catalogueItems: 0 })];
     const progress = { masteryStats: { ...stages(7), longTermMastered: 3 } };
     const card = howFar(learner({ levels, domains: levels, progress })).find('levels');
     return [card.textContent, cells(card.tags('tbody')[0].children)];
@@ -53,7 +53,7 @@ test('uncounted levels have dashes and only the next two have dates', async () =
   assert.deepEqual(uncounted, ['A1', 'A2', 'B1', 'B2'].map((level) => [level, '–', '–', '–']));
   const [after, rows] = show(7);
   assert.match(after, /The current level is A2\./);
-  assert.match(after, /8 of its words \(80%\) are known at the same time: 5 more\./);
+  assert.match(after, /Reached at 80%: 5 more words\. At  a day until Tuesday\./);
   assert.deepEqual(rows.map((row) => [row[0], row.at(-1)]),
     [['A1', 'already'], ['A2', 'Jan 2025'], ['B1', 'Jan 2025'], ['B2', '–']]);
 });
@@ -80,7 +80,7 @@ test('the levels of another scale begin with the next one', async () => {
     ...stages(0), id, name: null, itemsStudied: 0, reached: false, catalogueItems: 10, progressRate: 0,
     masteredLast28Days: 0 }));
   Object.assign(all[0], { name: 'N5', itemsStudied: 9, reached: true });
-  Object.assign(all[1], { own: true, longTermMastered: 2, expectedDate: '2024-06-01' });
+  Object.assign(all[1], { own: true, longTermMastered: 2, progressRate: 0.2, expectedDate: '2024-06-01' });
   const show = (rows, scale) => {
     const levels = [{ level: 'UNKNOWN', ...stages(9), catalogueItems: 9, itemsStudied: 9 }];
     const data = learner({ levels, progress: { masteryStats: stages(9) } });
@@ -91,11 +91,35 @@ test('the levels of another scale begin with the next one', async () => {
   };
   assert.deepEqual(show(all), [
     'JLPT', 'Lists',
-    'The current level is n4. It is reached when 8 of its words (80%) are known at the same time: 6 more.',
+    'The current level is n4. Reached at 80%: 6 more words. At  a day until Wednesday.',
     'n4 own: Jun 2024', ...['n3', 'n2', 'n1', 'x1', 'x2', 'x3'].map((name) => `${name}: –`)]);
   assert.deepEqual(show(all.slice(0, 1), 'JLPT'), ['JLPT', undefined, 'Every level is reached.', 'N5: already']);
   assert.deepEqual(show(all, ''), ['CEFR', 'Lists', 'None of the words studied so far has a level.']);
 });
+
+// The words of a level or list, and the part that is known; the words a day that were entered before and now; the text.
+for (const [count, progressRate, before, entered, language, shown, text] of [
+  [1_066, 498 / 1_066, null, '7', 'en-GB', 7, 'Reached at 80%: 355 more words. At  a day until 1 May.'],
+  [5, 0.6, 4, '', 'en-GB', 1, 'Reached at 80%: 1 more word. At  a day until Tuesday.'],
+  [35, 0, 'x', '-3', 'en-GB', 1, 'Reached at 80%: 28 more words. At  a day until 8 Apr.'],
+  [1_000, 0, null, '1e9', 'ja', 999, '80%で到達：あと800語です。1日語なら火曜日までです。'],
+  [1_000, 0, null, null, 'ja', 5, '80%で到達：あと800語です。1日語なら8月18日までです。'],
+  [10, 0.8, 3, '4', 'en-GB', undefined, ''], [0, null, 3, '4', 'en-GB', undefined, ''],
+]) {
+  test(`what a level lacks of ${count} words is divided by the words a day: ${before} ${entered}`, async () => {
+    const kept = new Map(before && [['progress.pace', before]]);
+    const localStorage = { getItem: (name) => kept.get(name) ?? null, setItem: (...pair) => kept.set(...pair) };
+    globalThis.window = { localStorage };
+    const { changesPace, h, toReach } = await pageIn({ language }, 'dom', 'how_far');
+    const field = { name: 'pace', value: entered };
+    assert.deepEqual([changesPace({ name: 'scale' }), entered !== null && changesPace(field)], [false, entered !== null]);
+    const line = h('p', null, toReach({ catalogueItems: count, progressRate }, dayIn(0)));
+    const [input] = line.tags('input');
+    assert.deepEqual([input?.attributes.value, line.textContent], [shown, text]);
+    if (input && entered !== null) assert.equal(field.value, shown);
+    delete globalThis.window;
+  });
+}
 
 /** A learner with levels that have so many known words, of which so many were mastered in 28 days. */
 const ofLevels = (levels, ...ago) => learner({

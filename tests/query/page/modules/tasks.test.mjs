@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { answerWith, cells, Element, page } from './page.mjs';
+import { answerWith, cells, Element, page, pageIn } from './page.mjs';
 
 const connect = (nodes, endCursor = null) => ({
   pageInfo: { hasNextPage: endCursor !== null, endCursor }, edges: nodes.map((node) => ({ cursor: node.listId, node })) });
@@ -15,8 +15,8 @@ const LATE = [member('ann', 1, 0.5, 3), member('ben', 3, 2.5), member('cid', 2, 
 // The task's day; its members, of whom the last one is on another page; the rows, and the file.
 for (const [dueOn, members, shown, ...file] of [
   ['2024-03-18', [member('ann', 0, 0), member('ben', 1, 0.99), member('cid', 3, 2.9)], [
-    ['=ann', '0 of 3 learned; about 0 will be remembered on 18 Mar', '3'],
-    ['ben', '1 of 3 learned; about 0 will be remembered on 18 Mar', '2'],
+    ['=ann', '0 of 3 learned; about 0 will be remembered on 18 Mar. 3 words left, 7 days: 1 a day', '3'],
+    ['ben', '1 of 3 learned; about 0 will be remembered on 18 Mar. 2 words left, 7 days: 1 a day', '2'],
     ['=cid', '3 of 3 learned; about 2 will be remembered on 18 Mar', '0']],
   'Id,Learner,Missing,Learned until 18 Mar,Expected on 18 Mar',
   "ann,'=ann,3,0,0", 'ben,,2,1,0.99', "cid,'=cid,0,3,2.9"],
@@ -72,9 +72,24 @@ test('a task that is not counted has its size alone, and the card those who have
   const known = [member('ann', 0, 0), member('ben', 2, 1.9), member('cid', 3, 3)];
   const shown = [node('n5', 3, 1, ...known), node('n4', 3, 3, known[2]), node('n3', 2_001, null, uncounted)];
   const card = tasks({ members: 4, tasks: connect(shown, 'c') }, (list) => `#/${list}`, ({ userId }) => userId);
-  const furthest = ['ann 0', 'ben 2'].map((one, at) =>
-    `${one} of 3 learned; about ${at} will be remembered on Tuesday`);
+  const furthest = [['ann 0', '3 words left, 1 day: 3'], ['ben 2', '1 word left, 1 day: 1']].map(([one, left], at) =>
+    `${one} of 3 learned; about ${at} will be remembered on Tuesday. ${left} a day`);
   assert.deepEqual(cells(card.tags('tbody')[0].children), [
     ['n5', 'Tuesday', '1 of 4 has done it', furthest.join('')], ['n4', 'Tuesday', '3 of 4 have done it', '–'],
     ['n3', 'Tuesday', '2,001 words', '–']]);
+});
+
+test('a task says how many words a day are left until its day', async () => {
+  const said = async (language) => {
+    const { taskText } = await pageIn({ language }, 'items');
+    return ['2024-03-11', '2024-03-12', '2024-03-14', '2024-03-10'].flatMap((dueOn) => [31, 39, 40].map((known) =>
+      taskText({ items: 40, known, knownNow: known, expected: 25, dueOn }, '2024-03-11').split(/[.。]/)[1]?.trim()));
+  };
+  const none = undefined;
+  assert.deepEqual(await said('en-GB'), [
+    '9 words left', '1 word left', none, '9 words left, 1 day: 9 a day', '1 word left, 1 day: 1 a day', none,
+    '9 words left, 3 days: 3 a day', '1 word left, 3 days: 1 a day', none, none, none, none]);
+  assert.deepEqual(await said('ja'), [
+    '残り9語', '残り1語', none, '残り9語、1日間：1日9語', '残り1語、1日間：1日1語', none,
+    '残り9語、3日間：1日3語', '残り1語、3日間：1日1語', none, none, none, none]);
 });

@@ -61,7 +61,7 @@ const FEW = '3 due today, about 1 minute, Start now';
 const REPEAT_3 = 'Repeat 3 due words (1 minute).';
 const LEARNED = 'Unit 7: 31 of 40 learned, until';
 const OF_TASK = '9 left of the task, Open the app';
-const LAST_DAY = `${LEARNED} the end of today.`;
+const LAST_DAY = `${LEARNED} the end of today. 9 words left.`;
 const NOTHING = 'Nothing is due or fading.';
 const NO_PAIR = { languages: [{ language: 'und', kinds: 2 }] }; // of own words
 const LEARN = 'Nothing is due or fading: learn new words for 15 minutes.';
@@ -139,20 +139,21 @@ const CASES = [
   [{ fading: 1, tasks: [[0, 31]] }, LAST_DAY, OF_TASK, FULL],
   [{ due: 45, rests: true, tasks: [[0, 31]] }, LAST_DAY, OF_TASK, FULL],
   [{ due: 225, answers: 20, goal: 20, tasks: [[9, 31], [0, 31]] },
-    `${LAST_DAY.replace(7, 6)} Today: 20 answers. 3 days in a row. Goal met.`, OF_TASK, FULL],
+    `${LAST_DAY.replace('Unit 7', 'Unit 6')} Today: 20 answers. 3 days in a row. Goal met.`, OF_TASK, FULL],
   [{ due: 3, mastered: 2, day: '2024-03-14', tasks: [[3, 31]] },
     `${LAST_DAY} Since Monday: 2 newly mastered.`, OF_TASK, FULL],
   [{ due: 3, tasks: [[0, null]] }, `Unit 7: 40 words, until the end of today. ${REPEAT_3}`, FEW, FULL],
   // Another one comes before the goal and new words.
-  [{ due: 45, rests: true, tasks: [[1, 31]] }, `45 wait until tomorrow. ${LEARNED} Tuesday.`, ENOUGH, RESTS],
-  [{ fading: 1, tasks: [[6, 31]] }, `1 word is fading: repeat it (1 minute). ${LEARNED} Sunday.`,
+  [{ due: 45, rests: true, tasks: [[1, 31]] }, `45 wait until tomorrow. ${LEARNED} Tuesday. 9 words left, 1 day: 9 a day.`,
+    ENOUGH, RESTS],
+  [{ fading: 1, tasks: [[6, 31]] }, `1 word is fading: repeat it (1 minute). ${LEARNED} Sunday. 9 words left, 6 days: 2 a day.`,
     '1 fading, about 1 minute, Start now', FULL],
-  [{ goal: 200, fresh: 9, tasks: [[7, 31]] }, `${LEARNED} 18 Mar.`, OF_TASK, FULL],
+  [{ goal: 200, fresh: 9, tasks: [[7, 31]] }, `${LEARNED} 18 Mar. 9 words left, 7 days: 2 a day.`, OF_TASK, FULL],
   // The estimate is never more than the API says.
   [{ goal: 200, tasks: [[3, 31, 31, 29.99]] },
-    'Unit 7: 31 of 40 learned; about 29 will be remembered on Thursday.', OF_TASK, FULL],
+    'Unit 7: 31 of 40 learned; about 29 will be remembered on Thursday. 9 words left, 3 days: 3 a day.', OF_TASK, FULL],
   [{ due: 3, tasks: [[0, 31, 31, 29.5]] },
-    'Unit 7: 31 of 40 learned; about 29 will be remembered at the end of today.', OF_TASK, FULL],
+    'Unit 7: 31 of 40 learned; about 29 will be remembered at the end of today. 9 words left.', OF_TASK, FULL],
   [{ due: 3, tasks: [[-2, 31, 33, 30.2]] },
     `${REPEAT_3} Unit 7: 31 of 40 learned until 9 Mar, 33 by now.`, FEW, FULL],
   // It is done, has too many words, or was missed.
