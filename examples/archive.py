@@ -6,7 +6,7 @@ import sys
 import duckdb
 import pandas as pd
 
-# While files are merged, the old and the new ones hold the same rows.
+# While a file is replaced, two hold the same rows.
 events = duckdb.read_parquet(f"{sys.argv[1]}/ranges/*/*.parquet").df()
 events = events.drop_duplicates("global_position").sort_values(["occurred_at", "global_position"])
 

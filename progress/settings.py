@@ -208,12 +208,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     folder `archive` in `PROGRESS_DATA_DIR`.
     """
     archive_buckets: Literal[16, 64, 256] = 16
-    """The number of learner buckets in a new archive: 16, 64 or 256. Each range of positions has
-    one file for each bucket. An existing archive keeps its number; in Google Cloud, set
-    `archive_buckets` in the environment's tfvars before `ARCHIVE` runs for the first time. A merge
-    combines ten neighbouring ranges only if each bucket's files in them have at most 256 MB in
-    total. A long log therefore needs many buckets: 64 for more than 100 million events, and 256 for
-    more than a billion.
+    """The number of learner buckets in a new archive: 16, 64 for more than 100 million events, or
+    256 for more than a billion. Each range of positions has one file for each bucket. An existing
+    archive keeps its number; in Google Cloud, set `archive_buckets` in the environment's tfvars
+    before `ARCHIVE` runs for the first time.
     """
     exports_bucket: str | None = None
     """The bucket for exported files. Without it, they are in the folder `exports` in

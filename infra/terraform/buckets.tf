@@ -84,9 +84,7 @@ resource "google_storage_bucket_iam_member" "rebuild" {
   for_each = {
     "roles/storage.objectViewer" = {
       title = "what a rebuild reads"
-      expression = join(" || ", concat(
-        ["resource.name == '${local.archive_objects}/manifest.json'"], values(local.archive_folders)
-      ))
+      expression = join(" || ", values(local.archive_folders))
     }
     "roles/storage.objectUser" = {
       title      = "the folder rebuilds"

@@ -20,8 +20,8 @@ from progress.adapters.postgres.statements import blocks, fill
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import ReportProgress
 from progress.analysis import disclosure
-from progress.archive import files, manifests
-from progress.archive.manifests import File, Published, RangeManifest
+from progress.archive import catalogue, files
+from progress.archive.catalogue import Catalogue, File
 from progress.errors import ProgressError
 from progress.event_store import time_zones
 from progress.projections import definitions, schema
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 _SHARED = "analysis/log"
 _MEMORY = "2GB"
 _GROUP_BYTES = 64 << 20  # total size of the Parquet files that are folded together
-
-StoredFile = tuple[RangeManifest, File]
 
 
 class Duck:
@@ -100,23 +98,20 @@ def open_duck() -> Iterator[tuple[Duck, Path]]:
             yield Duck(connection), folder
 
 
-def group_files(
-    contents: Sequence[RangeManifest],
-) -> tuple[list[StoredFile], list[list[StoredFile]]]:
+def group_files(found: Sequence[File]) -> tuple[list[File], list[list[File]]]:
     """Return the files whose events have no learner, and the other files in groups.
 
     The files of a bucket are in one group. A group's size is at most 64 MiB, unless a single bucket
     is larger.
     """
-    by_bucket: dict[int | None, list[StoredFile]] = {}
-    for one in contents:
-        for file in one.files:
-            by_bucket.setdefault(file.bucket, []).append((one, file))
+    by_bucket: dict[int | None, list[File]] = {}
+    for file in found:
+        by_bucket.setdefault(file.bucket, []).append(file)
     others = by_bucket.pop(None, [])
-    groups: list[list[StoredFile]] = []
+    groups: list[list[File]] = []
     size = _GROUP_BYTES
     for bucket in by_bucket.values():
-        added = sum(file.bytes for _, file in bucket)
+        added = sum(file.bytes for file in bucket)
         if size + added > _GROUP_BYTES:
             groups.append([])
             size = 0
@@ -126,12 +121,12 @@ def group_files(
 
 
 @contextlib.contextmanager
-def fetched(storage: Storage, stored: Sequence[StoredFile], folder: Path) -> Iterator[list[Path]]:
+def fetched(storage: Storage, stored: Sequence[File], folder: Path) -> Iterator[list[Path]]:
     """Copy the files into the folder, and remove the copies after the `with` block.
 
     Raise ProgressError if a file is missing or damaged.
     """
-    paths = manifests.fetch_all(storage, stored, folder)
+    paths = catalogue.fetch_all(storage, stored, folder)
     yield paths
     for path in paths:
         path.unlink()
@@ -260,12 +255,11 @@ def ask(storage: Storage, question: Question, days: Days, on_progress: ReportPro
 
     `days` limits the days of tests and answers; for COHORTS, it limits learners' first study days.
     """
-    published = manifests.require(storage)
+    found = catalogue.require(storage)
     try:
-        return _ask(storage, published, question, days, on_progress)
+        return _ask(storage, found, question, days, on_progress)
     except ProgressError:
-        current = manifests.read(storage)
-        if current is None or current.generation == published.generation:
+        if catalogue.read(storage).files == found.files:
             raise
         why = "the archive changed while it was being read: run the command again"
         raise ProgressError(why) from None
@@ -273,7 +267,7 @@ def ask(storage: Storage, question: Question, days: Days, on_progress: ReportPro
 
 def _ask(
     storage: Storage,
-    published: Published,
+    found: Catalogue,
     question: Question,
     days: Days,
     on_progress: ReportProgress,
@@ -281,7 +275,7 @@ def _ask(
     sql = blocks(f"analysis/{question.name}")
     dates = {"first_day": days.first, "last_day": days.last}
     asked = dates | {"fewest": FEWEST_LEARNERS, "by": question.by}
-    others, groups = group_files(manifests.read_ranges(storage, published.manifest))
+    others, groups = group_files(found.files)
     if not groups:
         return []
     with open_duck() as (duck, folder):

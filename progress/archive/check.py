@@ -1,64 +1,43 @@
 """Checks of the archive: its files exist, and their rows equal the rows of the log."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
-
-import msgspec
+from pathlib import Path
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import files, log_rows, manifests, ranges
-from progress.archive.files import Sums, Workspace
-from progress.archive.log_rows import Positions
-from progress.archive.manifests import ArchiveManifest, File, Progress, RangeEntry, RangeManifest
-from progress.errors import ArchiveDamaged
+from progress.archive import catalogue, files, log_rows, runs
+from progress.archive.catalogue import Catalogue, File, Finding, Progress, Range
+from progress.archive.files import LocalFile, Workspace
+from progress.archive.log_rows import ERASED
+from progress.errors import ProgressError
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """A defect: the file, and what is wrong with it."""
-
-    path: str
-    problem: str
-
-
-class ArchiveFindings(NamedTuple):
-    """The result of a check: the manifest, the numbers of files and events, and the defects."""
-
-    manifest: ArchiveManifest
-    files: int
-    events: int
-    findings: list[Finding]
-
-
-def run(
-    storage: Storage, on_progress: Progress, connection: Connection | None = None
-) -> ArchiveFindings:
-    """Check that every file exists and has the size that its manifest gives.
+def run(storage: Storage, on_progress: Progress, connection: Connection | None = None) -> Catalogue:
+    """Check that the archive has every position, and every file its size.
 
     With a connection to the log, also check the content of each file.
     """
-    published = manifests.require(storage).manifest
+    found = catalogue.read(storage)
+    if not found.ranges and not found.findings:
+        raise ProgressError("there is no archive yet: run `progress archive --now`")
+    findings = list(found.findings)
     if connection:
-        manifests.check_log(connection, published)
-    sizes = {file.path: file.bytes for file in storage.list_tree(manifests.FOLDER)}
-    contents, findings = _read_ranges(storage, published)
-    for done, one in enumerate(contents):
-        on_progress(done, len(contents))
-        missing = find_missing(one, sizes)
-        findings += missing
-        if connection:
-            lost = {finding.path for finding in missing}
-            findings += _check_content(connection, storage, one, lost, published.buckets)
-    on_progress(len(contents), len(contents))
-    return ArchiveFindings(
-        published,
-        files=sum(len(one.files) for one in contents),
-        events=sum(one.events for one in contents),
-        findings=findings,
-    )
+        catalogue.check_log(connection, storage, found)
+        findings += [
+            Finding(
+                path, "belongs to a range without `others`: its run ended, or that file is lost"
+            )
+            for path in [*found.unfinished][:1]
+        ]
+    for done, one in enumerate(found.ranges):
+        on_progress(done, len(found.ranges))
+        if connection and one.files:
+            findings += _check_content(connection, storage, one)
+    on_progress(len(found.ranges), len(found.ranges))
+    return found._replace(findings=findings)
 
 
-def run_deep(connection: Connection, storage: Storage, on_progress: Progress) -> ArchiveFindings:
+def run_deep(connection: Connection, storage: Storage, on_progress: Progress) -> Catalogue:
     """Make the checks of `run`, check the files' hashes, and compare the rows with the log's.
 
     For each bucket of a range, the number of rows and two sums of the rows' hashes are compared.
@@ -70,87 +49,44 @@ def run_deep(connection: Connection, storage: Storage, on_progress: Progress) ->
         return run(storage, on_progress, connection)
 
 
-def find_missing(contents: RangeManifest, sizes: dict[str, int]) -> list[Finding]:
-    """Return a finding for each of the range's files that is missing or has the wrong size."""
-    findings = []
-    for file in contents.files:
-        path = manifests.file_path(contents, file.name)
-        if path not in sizes:
-            findings.append(Finding(path, "is missing"))
-        elif sizes[path] != file.bytes:
-            found = f"has {sizes[path]:,} bytes, but the manifest says {file.bytes:,}"
-            findings.append(Finding(path, found))
-    return findings
-
-
-def _read_ranges(
-    storage: Storage, published: ArchiveManifest
-) -> tuple[list[RangeManifest], list[Finding]]:
-    """Return the ranges' manifests, and a finding for each manifest that cannot be read."""
-    contents: list[RangeManifest] = []
-    findings = list(_find_gaps(published))
-    for entry in published.ranges:
-        try:
-            contents.append(manifests.read_range(storage, entry))
-        except ArchiveDamaged:
-            path = f"{manifests.folder(entry.first, entry.last)}/{manifests.NAME}"
-            findings.append(Finding(path, "is missing or damaged"))
-    return contents, findings
-
-
-def _find_gaps(published: ArchiveManifest) -> Iterator[Finding]:
-    following = 1
-    for entry in [*published.ranges, RangeEntry(published.upto + 1, published.upto, "")]:
-        if entry.first != following:
-            problem = f"has a gap or overlap: position {entry.first:,} follows {following - 1:,}"
-            yield Finding(manifests.NAME, problem)
-        following = entry.last + 1
-
-
-def _check_content(
-    connection: Connection,
-    storage: Storage,
-    contents: RangeManifest,
-    lost: set[str],
-    buckets: int,
-) -> Iterator[Finding]:
-    """Yield the defects of a range's files; skip the files in `lost`."""
-    differing = ranges.differing_buckets(connection, contents, buckets)
+def _check_content(connection: Connection, storage: Storage, one: Range) -> Iterator[Finding]:
+    """Yield the defects of a range's files; skip those whose size is wrong already."""
+    expected = log_rows.sum_rows(connection, one.positions, one.files[0].buckets)
+    measured = dict[int | None, LocalFile]()
+    named = {file.bucket for file in one.files if file.rows < 0}
     erased: list[int] | None = None
     with files.open_workspace() as workspace:
-        for file in contents.files:
-            path = manifests.file_path(contents, file.name)
-            if path in lost:
-                continue
-            if problem := _check_file(storage, workspace, path, file):
-                yield Finding(path, problem)
-            elif file.bucket in differing:
+        for file in (file for file in one.files if file.rows >= 0):
+            local = workspace.folder / "checked.parquet"
+            problem = _check_file(storage, workspace, file, local, measured)
+            if not problem and measured[file.bucket].sums != expected.get(
+                file.bucket, files.Sums()
+            ):
                 if erased is None:
-                    positions = Positions(contents.first, contents.last)
-                    erased = [row.position for row in log_rows.list_erased(connection, positions)]
-                held = workspace.count_positions(workspace.folder / "checked.parquet", erased)
-                problem = f"holds {held:,} erased rows: the erasure has not ended"
-                yield Finding(path, problem if held else "has other rows than the log")
-    archived = {file.bucket for file in contents.files}
-    for bucket in differing:
-        if bucket not in archived:
-            path = f"{manifests.folder(contents.first, contents.last)}/{manifests.NAME}"
-            name = "others" if bucket is None else str(bucket)
-            yield Finding(
-                path, f"names no file of bucket {name}, but the log has events of this bucket"
-            )
+                    erased = log_rows.list_erased(connection, one.positions)
+                held, _ = workspace.select(local, files.Selection("", erased))
+                problem = f"holds {len(held):,} erased rows: the erasure has not ended"
+                problem = problem if held else "has other rows than the log"
+            if problem:
+                named.add(file.bucket)
+                yield Finding(file.path, problem)
+    for bucket in runs.list_differing(measured, expected):
+        if bucket not in named and not (bucket == ERASED and named):
+            problem = f"has other rows than the log: {runs.name_bucket(bucket)}"
+            yield Finding(catalogue.folder_of(one), problem)
 
 
-def _check_file(storage: Storage, workspace: Workspace, path: str, file: File) -> str | None:
-    """Copy the file into the workspace; return what is wrong with it."""
-    local = workspace.folder / "checked.parquet"
-    if files.download(storage, path, local) != file.sha256:
-        return "was changed: its hash is not the hash in the manifest"
-    found = workspace.measure([local])[local]
-    if (found.sums, found.first, found.last) != (
-        Sums(file.rows, *file.sums),
-        file.first,
-        file.last,
-    ):
-        return "has other rows than the manifest says"
+def _check_file(
+    storage: Storage,
+    workspace: Workspace,
+    file: File,
+    local: Path,
+    measured: dict[int | None, LocalFile],
+) -> str | None:
+    """Copy the file into the workspace, and measure it; return what is wrong with it."""
+    if not catalogue.is_intact(file, files.download(storage, file.path, local)):
+        return "was changed: its hash is not the one in its name"
+    found = measured[file.bucket] = workspace.measure([local])[local]
+    if (found.sums.rows + found.erased.rows, found.erased.rows) != (file.rows, file.erased):
+        return "has other rows than its name says"
     return None

@@ -7,16 +7,18 @@ from the archive can still recognize the learners.
 """
 
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 
 from progress.adapters.storage.storage import Storage, encode_json
-from progress.archive import manifests
-from progress.errors import ProgressError
+from progress.errors import ArchiveDamaged, ProgressError
 
 _LEDGER = "erasures"
 _END = ".json"
 _KEY = f"{_LEDGER}/key"
+
+_T = TypeVar("_T")
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -53,7 +55,7 @@ def write_key(archive: Storage, key: Key) -> None:
 def read_key(archive: Storage) -> Key | None:
     """Return the secret key of the digests, or None if no learner has been erased yet."""
     content = archive.read(_KEY)
-    return manifests.parse(content.data, Key, _KEY) if content else None
+    return _parse(content.data, Key, _KEY) if content else None
 
 
 def write_entry(archive: Storage, entry: Entry) -> None:
@@ -72,7 +74,14 @@ def read_digests(archive: Storage) -> set[str]:
 def read_entry(archive: Storage, digest: str) -> Entry:
     """Return the entry of an erased learner; raise ProgressError if the entry is damaged."""
     path = _path(digest)
-    return manifests.parse(b"".join(archive.reading(path)), Entry, path)
+    return _parse(b"".join(archive.reading(path)), Entry, path)
+
+
+def _parse(data: bytes, type_: type[_T], path: str) -> _T:
+    try:
+        return msgspec.json.decode(data, type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ArchiveDamaged(f"{path} of the archive is damaged: {error}") from None
 
 
 def _path(digest: str) -> str:

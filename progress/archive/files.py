@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 _MEMORY = "512MB"
 _AT_A_TIME = 2  # The number of concurrent statements; each uses one thread.
-_OTHERS = -1  # The bucket number that COPY writes for streams that belong to no learner.
-_SLICE_ROWS = 250_000  # A merge of files sorts about this many rows in memory at a time.
+OTHERS = -1  # The bucket number that COPY writes for streams that belong to no learner.
 _PREFIX = "progress-parquet-"  # The names of temporary folders begin with this.
 
 
@@ -38,10 +37,6 @@ class Sums(NamedTuple):
     s1: int = 0
     s2: int = 0
 
-    def minus(self, other: "Sums") -> "Sums":
-        """Return the sums that remain after rows with the sums `other` are removed."""
-        return Sums(self.rows - other.rows, self.s1 - other.s1, self.s2 - other.s2)
-
     @staticmethod
     def total(parts: "Iterable[Sums]") -> "Sums":
         """Return the sums of the rows of all parts."""
@@ -49,19 +44,18 @@ class Sums(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """The rows of a file that belong to a stream or are at one of the positions."""
+    """The rows of a file in a stream or at one of the positions, if they are not erased yet."""
 
     stream_id: str
     positions: Sequence[int] = ()
 
 
 class LocalFile(NamedTuple):
-    """A Parquet file on this machine, with the first and last position of its rows."""
+    """A Parquet file on this machine, with the sums of its rows and those of its erased rows."""
 
     path: Path
-    first: int
-    last: int
-    sums: Sums
+    sums: Sums = Sums()
+    erased: Sums = Sums()
 
 
 class Workspace:
@@ -85,66 +79,44 @@ class Workspace:
             path.unlink()
         measured = self.measure(list(targets.values()))
         return {
-            None if bucket == _OTHERS else bucket: measured[path]
-            for bucket, path in targets.items()
+            None if bucket == OTHERS else bucket: measured[path] for bucket, path in targets.items()
         }
 
     def measure(self, paths: Sequence[Path]) -> dict[Path, LocalFile]:
-        """Read the files; return the positions and sums of each file that has rows."""
+        """Read the files; return their sums."""
         shares = [[str(path) for path in paths[n::_AT_A_TIME]] for n in range(_AT_A_TIME)]
-        rows = self._run_all("sums", [{"files": share} for share in shares if share])
-        return {
-            Path(name): LocalFile(Path(name), first, last, Sums(count, int(s1), int(s2)))
-            for name, count, first, last, s1, s2 in rows
-        }
+        found = {path: LocalFile(path) for path in paths}
+        for name, is_erased, count, s1, s2 in self._run_all(
+            "sums", [{"files": share} for share in shares if share]
+        ):
+            path, sums = Path(name), Sums(count, int(s1), int(s2))
+            one = found[path]
+            found[path] = one._replace(erased=sums) if is_erased else one._replace(sums=sums)
+        return found
 
-    def sums_of(self, path: Path, selection: Selection) -> Sums:
-        """Return the sums of the selected rows in the file."""
-        count, s1, s2 = self._run("sums of selection", **_values(path, selection))[0]
-        return Sums(count, int(s1), int(s2))
+    def select(self, path: Path, selection: Selection) -> tuple[list[int], Sums]:
+        """Return the positions and the sums of the selected rows in the file."""
+        rows = self._run("selection", **_values(path, selection))
+        return [row[0] for row in rows], Sums.total(Sums(1, *row[1:]) for row in rows)
 
-    def positions_of(self, path: Path, selection: Selection) -> list[int]:
-        """Return the positions of the selected rows in the file."""
-        rows = self._run("positions of selection", **_values(path, selection))
-        return [row[0] for row in rows]
-
-    def write_without(self, path: Path, selection: Selection) -> LocalFile | None:
-        """Write the file again without the selected rows; return None if no row is left."""
-        target = path.with_suffix(".without.parquet")
-        self._run("write without selection", **_values(path, selection), target=str(target))
-        return self.measure([target]).get(target)
-
-    def merge(self, paths: Sequence[Path], target: Path) -> LocalFile:
-        """Write the rows of several files into `target`, slice by slice; remove the old files.
-
-        A slice holds the rows of neighbouring streams. Each file is ordered by stream. DuckDB
-        therefore skips the parts of a file that are not in the slice. At most two copies of the
-        rows are on disk at a time.
-        """
-        names = [str(path) for path in paths]
-        slices = self._run("slices", files=names, rows=_SLICE_ROWS)
-        parts = [self.folder / f"slice-{number}.parquet" for number in range(len(slices))]
-        for part, (first, last) in zip(parts, slices, strict=True):
-            self._run("write slice", files=names, first=first, last=last, target=str(part))
-        for path in paths:
-            path.unlink()
-        if len(parts) == 1:
-            parts[0].rename(target)
-        else:
-            self._run("join slices", files=[str(part) for part in parts], target=str(target))
-            for part in parts:
-                part.unlink()
+    def replace(self, path: Path, selection: Selection, csv: Path) -> LocalFile:
+        """Write the file again, with the rows of a CSV file instead of the selected rows."""
+        target = path.with_suffix(".replaced.parquet")
+        values = _values(path, selection)
+        self._run("replace", **values, csv=[str(csv)], target=str(target))
         return self.measure([target])[target]
 
-    def count_positions(self, path: Path, positions: Sequence[int]) -> int:
-        """Return how many of the positions occur in the file."""
-        rows = self._run("holds positions", file=str(path), positions=list(positions))
-        count: int = rows[0][0]
-        return count
+    def join(self, paths: Sequence[Path], target: Path) -> LocalFile:
+        """Write the rows of several files into `target`, file by file, and remove the files."""
+        self._run("join", files=[str(path) for path in paths], target=str(target))
+        for path in paths:
+            path.unlink()
+        return self.measure([target])[target]
 
-    def write_csv(self, paths: Sequence[Path], target: Path) -> None:
-        """Write the rows of the files as CSV, in the order of their positions."""
-        self._run("rows by position", files=[str(path) for path in paths], csv=str(target))
+    def write_csv(self, paths: Sequence[Path], target: Path, *, erased: bool) -> None:
+        """Write the files' erased or other rows as CSV, in the order of their positions."""
+        values = {"files": [str(path) for path in paths], "csv": str(target), "erased": erased}
+        self._run("rows by position", **values)
 
     def _run(self, block: str, **values: object) -> list[tuple[Any, ...]]:
         return execute(self._duck, blocks("archive/files")[block], values)
@@ -179,7 +151,7 @@ def execute(
 
 def _values(path: Path, selection: Selection) -> dict[str, object]:
     return {
-        "file": str(path),
+        "files": [str(path)],
         "stream_id": selection.stream_id,
         "positions": list(selection.positions),
     }

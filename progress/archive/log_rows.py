@@ -3,51 +3,18 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import msgspec
-
-from progress.adapters.postgres import database
+from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Output
-from progress.archive.files import Sums
+from progress.archive.files import OTHERS, Sums
 from progress.errors import ArchiveRunning, ProgressError
 from progress.projections import live, schema
 
+ERASED = -2  # the number under which the erased rows of all buckets are summed up
+
 _FILE = "archive/log"
-
-
-class Log(msgspec.Struct, frozen=True):
-    """The log that the archive copies; the id and the time are those of the event at position 1."""
-
-    id: str
-    recorded_at: datetime
-
-
-class Checkpoint(msgspec.Struct, frozen=True):
-    """The last archived event of a shard."""
-
-    shard: int
-    position: int
-    event_id: str
-    recorded_at: datetime
-
-
-class ErasedRow(msgspec.Struct, frozen=True, array_like=True):
-    """An event of an erased learner, which is in none of the range's files.
-
-    The id and the version are None if the event was not yet emptied when the range was written,
-    because a learner's event gets a new id and a new version when it is emptied. The stream is
-    given only for an emptied event that stayed in its own stream. All other emptied events are in
-    their shard's stream of erased events.
-    """
-
-    position: int
-    shard: int
-    recorded_at: datetime
-    event_id: str | None
-    stream_version: int | None
-    stream_id: str | None = None
 
 
 class Positions(NamedTuple):
@@ -62,18 +29,8 @@ def hold_lock(connection: Connection) -> Iterator[None]:
     """Hold the archive's lock during the block; raise ArchiveRunning if another run holds it."""
     if not database.run(connection, _FILE, "lock")[0][0]:
         raise ArchiveRunning("another run works on the archive: wait until it ends")
-    try:
+    with database.release_after(connection, _FILE, "lock"):
         yield
-    finally:
-        # If the connection is broken, PostgreSQL has already released the lock.
-        with contextlib.suppress(*database.ERRORS):
-            database.run(connection, _FILE, "unlock")
-
-
-def identify(connection: Connection) -> tuple[Log, bool] | None:
-    """Return the log's identity and whether its first event was emptied; None for an empty log."""
-    rows = database.run(connection, _FILE, "identity")
-    return (Log(*rows[0][:2]), rows[0][2]) if rows else None
 
 
 def find_bound(connection: Connection, before: datetime | None = None) -> int:
@@ -90,49 +47,46 @@ def find_bound(connection: Connection, before: datetime | None = None) -> int:
     return bound
 
 
-def find_end(connection: Connection) -> int:
-    """Return the last position of the log; 0 if it is empty."""
-    end: int = database.run(connection, _FILE, "end")[0][0]
-    return end
-
-
 def is_old(connection: Connection, position: int, days: int) -> bool:
     """Return whether the event at this position was recorded more than `days` days ago."""
     rows = database.run(connection, _FILE, "is old", position=position, days=days)
     return bool(rows and rows[0][0])
 
 
-def copy(connection: Connection, positions: Positions, buckets: int, output: Output) -> None:
-    """Write the range's rows to `output` as CSV; leave out the events of erased learners.
+@contextlib.contextmanager
+def open_snapshot(connection: Connection) -> Iterator[None]:
+    """Let all functions below see the same rows during the block."""
+    with database.transaction(connection):
+        database.run(connection, _FILE, "begin snapshot")
+        yield
 
-    `output.write` is called once for each row.
-    """
-    _select(connection, positions, buckets)
-    database.run(connection, _FILE, "rows", stream=output)
+
+def copy(connection: Connection, positions: Positions, buckets: int, output: Output) -> None:
+    """Write the rows of a range to `output` as CSV; `output.write` is called once for each row."""
+    _run(connection, "rows", positions, buckets, stream=output)
+
+
+def copy_erased(connection: Connection, positions: Sequence[int], output: Output) -> None:
+    """Write the rows at these positions to `output` as CSV."""
+    database.run(connection, _FILE, "select positions", positions=list(positions))
+    chosen = statements.fill(_FILE, "rows", chosen="{archive/log positions}")
+    connection.run(chosen, stream=output)
 
 
 def sum_rows(connection: Connection, positions: Positions, buckets: int) -> dict[int | None, Sums]:
     """Return, for each bucket, the number and the checksums of the rows that `copy` writes.
 
-    The key None stands for the streams that belong to no learner.
+    The key None stands for the streams that belong to no learner, and ERASED for the erased rows.
     """
-    _select(connection, positions, buckets)
     return {
-        bucket: Sums(count, int(s1), int(s2))
-        for bucket, count, s1, s2 in database.run(connection, _FILE, "sums")
+        None if bucket == OTHERS else bucket: Sums(count, int(s1), int(s2))
+        for bucket, count, s1, s2 in _run(connection, "sums", positions, buckets)
     }
 
 
-def list_erased(connection: Connection, positions: Positions) -> list[ErasedRow]:
-    """Return the range's rows that belong in no file, because their learner is erased."""
-    _select(connection, positions, 1)
-    return [ErasedRow(*row) for row in database.run(connection, _FILE, "erased rows")]
-
-
-def describe_removed(connection: Connection, positions: Sequence[int]) -> list[ErasedRow]:
-    """Return the log's rows at these positions; the archive's files no longer hold these rows."""
-    rows = database.run(connection, _FILE, "removed rows", positions=list(positions))
-    return [ErasedRow(*row) for row in rows]
+def list_erased(connection: Connection, positions: Positions) -> list[int]:
+    """Return the positions of the range's erased rows."""
+    return [row[0] for row in _run(connection, "erased positions", positions, 1)]
 
 
 def list_emptied_others(connection: Connection) -> list[int]:
@@ -145,29 +99,16 @@ def recorded_times(connection: Connection, positions: Sequence[int]) -> dict[int
     return dict(database.run(connection, _FILE, "recorded times", positions=list(positions)))
 
 
-def read_checkpoints(connection: Connection, upto: int) -> list[Checkpoint]:
-    """Return each shard's last archived event at or before the position `upto`."""
-    return [Checkpoint(*row) for row in database.run(connection, _FILE, "checkpoints", upto=upto)]
-
-
-def are_changed(connection: Connection, checkpoints: Sequence[Checkpoint]) -> bool:
-    """Return whether the log lacks a checkpoint's event, or has another event at its position."""
-    times = recorded_times(connection, [one.position for one in checkpoints])
-    return any(times.get(one.position) != one.recorded_at for one in checkpoints)
-
-
 def bucket_of(connection: Connection, stream_id: str, buckets: int) -> int:
     rows = database.run(connection, _FILE, "bucket of stream", stream_id=stream_id, buckets=buckets)
     bucket: int = rows[0][0]
     return bucket
 
 
-def _select(connection: Connection, positions: Positions, buckets: int) -> None:
-    database.run(
-        connection,
-        _FILE,
-        "select range",
-        first=str(positions.first),
-        last=str(positions.last),
-        buckets=str(buckets),
-    )
+def _run(
+    connection: Connection, block: str, positions: Positions, buckets: int, **stream: Output
+) -> list[list[Any]]:
+    values = {"first": str(positions.first), "last": str(positions.last), "buckets": str(buckets)}
+    database.run(connection, _FILE, "select range", **values)
+    chosen = statements.fill(_FILE, block, chosen="{archive/log range}")
+    return connection.run(chosen, **stream) or []

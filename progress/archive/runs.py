@@ -1,102 +1,125 @@
-"""Archive the log: choose ranges of positions, then write, verify and publish them.
+"""Archive the log: write ranges of positions, check them, and join small ranges.
 
-The command takes these steps for one range after the other. The operation ARCHIVE takes each step
-for all ranges, and stores the outcome, so that another worker can continue. Until then, other runs
-and erasures may change the archive. All callers hold the archive's lock.
+All callers hold the archive's lock. Each range is complete before the next one is begun; whoever is
+killed leaves an archive that is whole. The last range is written again, together with the events
+after it, until it is full. Once there are more than TOGETHER small ranges, the first of them become
+one: so the number of files stays small, also for a log of billions of events.
+
+COPY writes the rows to small CSV files, with separate files for each bucket. A DuckDB statement
+reads the files of only one bucket, and loads each file as a whole. Its memory therefore depends on
+the size of a bucket and the size of a file, but not on the total number of rows.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import check, log_rows, manifests, ranges
-from progress.archive.log_rows import Positions
-from progress.archive.manifests import ArchiveManifest, Progress, Published, RangeEntry
+from progress.archive import catalogue, files, log_rows
+from progress.archive.catalogue import Catalogue, Progress, Range
+from progress.archive.files import OTHERS, LocalFile, Sums
+from progress.archive.log_rows import ERASED, Positions
 from progress.errors import ArchiveDamaged, ProgressError
 
 RANGE = 1_000_000  # The number of positions in a full range.
-MAX_AGE_DAYS = 30  # An incomplete range is archived if its first event is older than this.
+TOGETHER = 100  # The number of ranges that are joined into one.
+MAX_AGE_DAYS = 30  # Events are archived, too, if they are older than this and fill no range.
+
+_MAX_BYTES = 16 << 20  # when a CSV file has reached this size, the next row begins another file
+# The largest size of a file that results from a join. A join or an erasure needs 512 MB for DuckDB,
+# and temporary space of twice the size. In a Cloud Run function, temporary space is memory.
+_MAX_JOINED = 256 << 20
 
 
 class Request(msgspec.Struct, frozen=True):
     """The selection of the events to archive.
 
-    By default, the last range is archived only if it is full, or if its first event is old. With
-    `is_now`, it is always archived. With `before`, all events that were recorded before this time
-    are archived, and no others.
+    By default, events are archived once they fill a range, or are old. With `is_now`, all folded
+    events are archived. With `before`, those that were recorded before this time, and no others.
     """
 
     is_now: bool = False
     before: datetime | None = None
 
 
-class PlannedRanges(msgspec.Struct, frozen=True):
-    """The positions to archive, and the archive's number of learner buckets."""
-
-    positions: list[Positions]
-    buckets: int
-
-
-class WrittenRanges(msgspec.Struct, frozen=True):
-    """Ranges that were written and perhaps verified; `events` counts those that were verified."""
-
-    entries: list[RangeEntry]
-    events: int = 0
-
-
-class Archived(msgspec.Struct, frozen=True):
-    """The archive's last position, and the number of events in the published ranges."""
+class Plan(NamedTuple):
+    """The last position that is archived, and the last one that is to be."""
 
     upto: int
-    events: int
+    last: int
 
 
 def run(
-    connection: Connection, storage: Storage, buckets: int, request: Request, on_progress: Progress
-) -> ArchiveManifest | None:
-    """Archive the log; return the archive's manifest, or None if there is no archive yet.
-
-    Publish each range before the next one is written. Raise ArchiveRunning if another run works on
-    the archive.
-    """
+    connection: Connection,
+    storage: Storage,
+    buckets: int,
+    request: Request,
+    on_progress: Progress,
+) -> Catalogue:
+    """Archive the log; raise ArchiveRunning if another run works on the archive."""
     with log_rows.hold_lock(connection):
-        planned = choose(connection, storage, buckets, request)
-        repair(connection, storage)
-        total = sum(positions.last - positions.first + 1 for positions in planned.positions)
-        done = 0
-        for positions in planned.positions:
-            one = PlannedRanges([positions], planned.buckets)
-            with _removing_failed(storage, one):
-                entry = ranges.write_verified(connection, storage, positions, planned.buckets)
-            publish(connection, storage, one, WrittenRanges([entry]))
-            done += positions.last - positions.first + 1
-            on_progress(done, total)
-        current = manifests.read(storage)
-    return current.manifest if current else None
+        planned = plan(connection, storage, request)
+        write(connection, storage, buckets, planned.last, on_progress)
+        join(connection, storage, on_progress)
+        return catalogue.read(storage)
 
 
-def choose(
-    connection: Connection, storage: Storage, buckets: int, request: Request
-) -> PlannedRanges:
-    """Return all full ranges that are not archived, and perhaps an incomplete one at the end.
-
-    The incomplete range is archived if the request asks for it, or if its first event is old. A new
-    archive gets the number of learner buckets `buckets`.
-    """
-    current = manifests.open_published(connection, storage)
+def plan(connection: Connection, storage: Storage, request: Request) -> Plan:
+    """Return what to archive; what is unfinished, or of version 0.4, is written again at once."""
+    found = catalogue.read(storage)
+    catalogue.check_log(connection, storage, found)
     bound = log_rows.find_bound(connection, request.before)
-    planned = list(split(Positions(current.manifest.upto + 1 if current else 1, bound)))
-    is_wanted = request.is_now or request.before is not None
-    if planned and not is_wanted:
-        rest = planned[-1]
-        is_full = rest.last - rest.first + 1 == RANGE
-        if not is_full and not log_rows.is_old(connection, rest.first, MAX_AGE_DAYS):
-            planned.pop()
-    return PlannedRanges(planned, current.manifest.buckets if current else buckets)
+    last = max(bound, found.upto)
+    if not request.is_now and request.before is None:
+        first = _find_first(found)
+        last = first - 1 + (bound - first + 1) // RANGE * RANGE
+        last = max(found.upto, min(max(last, found.end), bound))
+        if last < bound and log_rows.is_old(connection, last + 1, MAX_AGE_DAYS):
+            last = bound
+    return Plan(found.upto, last)
+
+
+def write(
+    connection: Connection,
+    storage: Storage,
+    buckets: int,
+    last: int,
+    on_progress: Progress,
+) -> None:
+    """Archive the log up to the position `last`; first, write ranges again that have lost a file.
+
+    A new archive gets the number of learner buckets `buckets`.
+    """
+    found = catalogue.settle(connection, storage)
+    if found.ranges:
+        buckets = found.buckets
+    parts: list[Positions] = []
+    for positions in _list_missing(found):
+        parts += split(positions)
+    for one in found.ranges:
+        if one.missing:
+            catalogue.remove(storage, one)
+    if last > found.upto:
+        parts += split(Positions(_find_first(found), last))
+    for done, positions in enumerate(parts):
+        on_progress(done, len(parts))
+        _write_range(connection, storage, positions, buckets)
+        if positions.first <= found.upto < positions.last or done == len(parts) - 1:
+            catalogue.settle(connection, storage)  # removes what this range has replaced
+
+
+def _find_first(found: Catalogue) -> int:
+    """Return where the next range begins: where the last one does, until that is full."""
+    if found.ranges and (newest := found.ranges[-1]).last - newest.first + 1 < RANGE:
+        return newest.first
+    return found.upto + 1
 
 
 def split(positions: Positions) -> Iterator[Positions]:
@@ -105,118 +128,127 @@ def split(positions: Positions) -> Iterator[Positions]:
         yield Positions(first, min(first + RANGE - 1, positions.last))
 
 
-def repair(connection: Connection, storage: Storage) -> None:
-    """Write each range again that has lost a file; remove old files that no manifest names.
+def _list_missing(found: Catalogue) -> Iterator[Positions]:
+    """Yield the ranges that have lost a file, and those that are lost."""
+    end = 0
+    for one in found.ranges:
+        if one.first > end + 1:
+            yield Positions(end + 1, one.first - 1)
+        if one.missing:
+            yield one.positions
+        end = one.last
 
-    A file is lost if it is missing, or if its size differs from the size in the manifest.
+
+def _write_range(
+    connection: Connection, storage: Storage, positions: Positions, buckets: int
+) -> None:
+    """Write a range; raise ArchiveDamaged, and store nothing, if the files differ from the log.
+
+    PostgreSQL computes the sums of the rows while DuckDB writes the files.
     """
-    current = manifests.open_published(connection, storage)
-    if not current:
-        return
-    sizes = {file.path: file.bytes for file in storage.list_tree(manifests.FOLDER)}
-    for lost in current.manifest.ranges:
-        if not _is_whole(storage, lost, sizes):
-            buckets = current.manifest.buckets
-            entries = [
-                ranges.write_verified(connection, storage, positions, buckets)
-                for positions in split(Positions(lost.first, lost.last))
-            ]
-            current = manifests.publish(connection, storage, current, entries, buckets)
-    manifests.remove_old(storage, current.manifest)
+    with files.open_workspace() as workspace:
+        with log_rows.open_snapshot(connection), ThreadPoolExecutor(1) as thread:
+            with open_files(workspace.folder) as rows:
+                log_rows.copy(connection, positions, buckets, rows)
+            summing = thread.submit(log_rows.sum_rows, connection, positions, buckets)
+            written = workspace.write(rows.by_bucket)
+            expected = summing.result()
+        if differing := list_differing(written, expected):
+            raise ArchiveDamaged(
+                f"the files differ from the log at positions {positions.first} to "
+                f"{positions.last}; these buckets differ: {', '.join(map(name_bucket, differing))}"
+            )
+        ((_, recorded_at),) = log_rows.recorded_times(connection, [positions.last]).items()
+        new = Range(*positions, recorded_at, [])
+        for bucket in catalogue.in_order(written):
+            catalogue.store(storage, new, bucket, buckets, written[bucket])
 
 
-def _is_whole(storage: Storage, entry: RangeEntry, sizes: dict[str, int]) -> bool:
-    try:
-        return not check.find_missing(manifests.read_range(storage, entry), sizes)
-    except ArchiveDamaged:
-        return False
+def list_differing(
+    found: dict[int | None, LocalFile], expected: dict[int | None, Sums]
+) -> list[int | None]:
+    """Return the buckets whose sums differ from those of the log; ERASED stands for erased rows."""
+    sums = {bucket: local.sums for bucket, local in found.items()}
+    sums[ERASED] = Sums.total(local.erased for local in found.values())
+    both = catalogue.in_order(sums.keys() | expected.keys())
+    return [bucket for bucket in both if sums.get(bucket, Sums()) != expected.get(bucket, Sums())]
 
 
-def verify(
-    connection: Connection,
-    storage: Storage,
-    entries: list[RangeEntry],
-    buckets: int,
-    report: Callable[[int], None],
-) -> WrittenRanges:
-    """Read written ranges back, and compare the checksums of their rows with the log's.
+def name_bucket(bucket: int | None) -> str:
+    return {None: "others", ERASED: "erased rows"}.get(bucket, str(bucket))
 
-    If a range differs, write it again: a learner's events may have been erased since the range was
-    written. `report` is called before each range with the number of ranges done.
+
+def join(connection: Connection, storage: Storage, on_progress: Progress) -> None:
+    """Write each TOGETHER neighbouring ranges as one, bucket by bucket, and remove them.
+
+    The rows stay in the order of the former files, because a sort may need much temporary space.
     """
-    verified: list[RangeEntry] = []
-    events = 0
-    for done, entry in enumerate(entries):
-        report(done)
-        new = entry
-        try:
-            events += ranges.verify(connection, storage, entry, buckets)
-        except ArchiveDamaged:
-            positions = Positions(entry.first, entry.last)
-            new = ranges.write_verified(connection, storage, positions, buckets)
-            events += manifests.read_range(storage, new).events
-        verified.append(new)
-    return WrittenRanges(verified, events)
+    while together := choose(catalogue.settle(connection, storage).ranges):
+        new = together[-1]._replace(first=together[0].first)
+        by_bucket = _group(together)
+        for done, bucket in enumerate(catalogue.in_order(by_bucket)):
+            on_progress(done, len(by_bucket))
+            with files.open_workspace() as workspace:
+                paths = catalogue.fetch_all(storage, by_bucket[bucket], workspace.folder)
+                parts = workspace.measure(paths).values()
+                local = workspace.join(paths, workspace.folder / "joined.parquet")
+                if (local.sums, local.erased) != (
+                    Sums.total(part.sums for part in parts),
+                    Sums.total(part.erased for part in parts),
+                ):
+                    raise ProgressError("the rows have changed in the join")
+                catalogue.store(storage, new, bucket, by_bucket[bucket][0].buckets, local)
 
 
-def publish(
-    connection: Connection, storage: Storage, planned: PlannedRanges, verified: WrittenRanges
-) -> Archived:
-    """Publish the verified ranges, unless they are already published.
-
-    A verified range may have lost its files, or another run may have archived some of its events.
-    If no verified range can be appended to the archive, write and publish one new range. The next
-    run archives the rest.
-    """
-    current = manifests.open_published(connection, storage)
-    upto = current.manifest.upto if current else 0
-    events = verified.events
-    if planned.positions and planned.positions[-1].last > upto:
-        buckets = current.manifest.buckets if current else planned.buckets
-        entries = _list_complete(storage, verified.entries, upto)
-        if not entries or buckets != planned.buckets:
-            first = next(split(Positions(upto + 1, planned.positions[-1].last)))
-            entries = [ranges.write_verified(connection, storage, first, buckets)]
-        if entries != verified.entries:
-            events = sum(manifests.read_range(storage, entry).events for entry in entries)
-        current = manifests.publish(connection, storage, current, entries, buckets)
-    if current:
-        remove_unnamed(storage, planned, current)
-    return Archived(current.manifest.upto if current else 0, events)
+def choose(ranges: Sequence[Range]) -> Sequence[Range]:
+    """Return the first TOGETHER neighbours that are small, or none; the newest range is none."""
+    for begin in range(len(ranges) - TOGETHER):
+        together = ranges[begin : begin + TOGETHER]
+        if all(one.last - one.first < RANGE and not one.missing for one in together):
+            sizes = Counter[int | None]()
+            for one in together:
+                sizes.update({file.bucket: file.bytes for file in one.files})
+            if max(sizes.values()) <= _MAX_JOINED:
+                return together
+    return []
 
 
-def _list_complete(storage: Storage, entries: list[RangeEntry], upto: int) -> list[RangeEntry]:
-    """Return the ranges after the position `upto`; stop before the first one that lacks a file.
-
-    Files that exist are correct: they were verified and never change, and an erasure also removes
-    the files that no manifest names.
-    """
-    complete: list[RangeEntry] = []
-    for entry in entries:
-        if entry.last <= upto:
-            continue
-        tree = storage.list_tree(manifests.folder(entry.first, entry.last))
-        sizes = {file.path: file.bytes for file in tree}
-        if entry.first != upto + 1 or not _is_whole(storage, entry, sizes):
-            break
-        complete.append(entry)
-        upto = entry.last
-    return complete
+def _group(together: Sequence[Range]) -> dict[int | None, list[catalogue.File]]:
+    by_bucket = defaultdict[int | None, list[catalogue.File]](list)
+    for one in together:
+        for file in one.files:
+            by_bucket[file.bucket].append(file)
+    return by_bucket
 
 
-def remove_unnamed(storage: Storage, planned: PlannedRanges, current: Published | None) -> None:
-    """Remove the files of planned ranges that no manifest names."""
-    named = manifests.list_named(storage, current.manifest) if current else set[str]()
-    for positions in planned.positions:
-        manifests.purge_unnamed(storage, manifests.folder(*positions), named)
+class RowFiles:
+    """The output of a COPY whose first column is the bucket."""
+
+    def __init__(self, folder: Path, resources: contextlib.ExitStack) -> None:
+        self.by_bucket: dict[int, list[Path]] = defaultdict(list)
+        self._folder, self._resources = folder, resources
+        self._files: dict[bytes, BinaryIO] = {}
+        self._bytes: dict[bytes, int] = {}
+        self._begin_file(b"%d" % OTHERS)  # a range has the file `others` even without such rows
+
+    def write(self, row: bytes) -> None:
+        """Write a row; each call gets one row, because PostgreSQL sends one row per message."""
+        bucket = row[: row.index(b",")]
+        if self._bytes.get(bucket, _MAX_BYTES) >= _MAX_BYTES:
+            self._begin_file(bucket)
+        self._bytes[bucket] += self._files[bucket].write(row)
+
+    def _begin_file(self, bucket: bytes) -> None:
+        if bucket in self._files:
+            self._files[bucket].close()
+        paths = self.by_bucket[int(bucket)]
+        paths.append(self._folder / f"{int(bucket)}-{len(paths)}.csv")
+        self._files[bucket] = self._resources.enter_context(paths[-1].open("wb"))
+        self._bytes[bucket] = 0
 
 
 @contextlib.contextmanager
-def _removing_failed(storage: Storage, planned: PlannedRanges) -> Iterator[None]:
-    """If the block fails, remove the ranges' files that no manifest names."""
-    try:
-        yield
-    except ProgressError:
-        with contextlib.suppress(ProgressError):
-            remove_unnamed(storage, planned, manifests.read(storage))
-        raise
+def open_files(folder: Path) -> Iterator[RowFiles]:
+    """Yield an output that writes rows to files, and close its files when the block ends."""
+    with contextlib.ExitStack() as resources:
+        yield RowFiles(folder, resources)

@@ -8,12 +8,11 @@ import typer
 
 from progress import settings
 from progress.adapters import terminal
-from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import Console
+from progress.archive import catalogue, log_rows, runs
 from progress.archive import check as archive_check
-from progress.archive import log_rows, manifests, merges, runs
 from progress.archive import restore as archive_restore
-from progress.archive.manifests import RangeEntry
+from progress.archive.catalogue import Catalogue
 from progress.archive.runs import Request
 from progress.cli import connections
 from progress.cli.shared_options import AsJson
@@ -23,15 +22,12 @@ from progress.errors import ArchiveRunning, ProgressError
 class ArchiveStatus(msgspec.Struct, frozen=True):
     """The state of the archive after a run.
 
-    `ranges` is the number of ranges before the merges. `ranges` and `upto` are null if there is no
-    archive. `merges` is null without `--merge`. If another run works on the archive, this run skips
-    its remaining steps, and their numbers are null.
+    `ranges` and `upto` are null if there is no archive, or if another run works on it.
     """
 
     location: str
     ranges: int | None = None
     upto: int | None = None
-    merges: int | None = None
 
 
 _NOT_FULL = (
@@ -54,57 +50,36 @@ def archive(
         bool,
         typer.Option("--now", help="Archive the newest events, too, before they fill a range."),
     ] = False,
-    merge: Annotated[
-        bool,
-        typer.Option(
-            "--merge",
-            help="After archiving, merge each group of ten neighbouring ranges of similar size.",
-        ),
-    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Copy the log into Parquet files in ARCHIVE_BUCKET, and replace lost files."""
     if context.invoked_subcommand:
         return
     console, stored = Console(stderr=as_json), connections.archive()
-    report = ArchiveStatus(manifests.location(settings.current()))
+    buckets = settings.current().archive_buckets
+    report = ArchiveStatus(catalogue.location(settings.current()))
     try:
-        report = _run(console, stored, report, is_now=now)
-        if merge:
-            with connections.open_connection() as connection:
-                merged = merges.run(connection, stored, lambda: None)
-            console.print(f"{merged} {'merge' if merged == 1 else 'merges'} of ten ranges.")
-            report = msgspec.structs.replace(report, merges=merged)
+        with connections.open_behind_bar(console, "archiving") as (connection, show_progress):
+            found = runs.run(connection, stored, buckets, Request(is_now=now), show_progress)
+            is_empty = not log_rows.recorded_times(connection, [1])
     except ArchiveRunning as error:
-        undone = "archived" if report.ranges is None else "merged"
-        console.print(f"Nothing {undone}: {error}.", soft_wrap=True)
+        console.print(f"Nothing archived: {error}.", soft_wrap=True)
+    else:
+        if found.ranges:
+            text = f"Archived in {report.location}: {_describe(found)}."
+            report = ArchiveStatus(report.location, len(found.ranges), found.upto)
+        else:
+            reason = "the log has no events" if is_empty else _NOT_FOLDED
+            reason = reason if now else _NOT_FULL
+            text = f"Nothing archived in {report.location}: {reason}."
+        console.print(text, soft_wrap=True)
     if as_json:
         terminal.print_json(report)
 
 
-def _run(
-    console: Console, stored: Storage, report: ArchiveStatus, *, is_now: bool
-) -> ArchiveStatus:
-    buckets = settings.current().archive_buckets
-    with connections.open_behind_bar(console, "archiving") as (connection, show_progress):
-        archived = runs.run(connection, stored, buckets, Request(is_now=is_now), show_progress)
-        is_empty = archived is None and not log_rows.find_end(connection)
-    if archived is None:
-        reason = _NOT_FULL
-        if is_now:
-            reason = "the log has no events" if is_empty else _NOT_FOLDED
-        console.print(f"Nothing archived in {report.location}: {reason}.", soft_wrap=True)
-        return report
-    console.print(
-        f"Archived in {report.location}: {_count(archived.ranges)} up to position "
-        f"{archived.upto:,}.",
-        soft_wrap=True,
-    )
-    return msgspec.structs.replace(report, ranges=len(archived.ranges), upto=archived.upto)
-
-
-def _count(ranges: list[RangeEntry]) -> str:
-    return f"{len(ranges)} {'range' if len(ranges) == 1 else 'ranges'}"
+def _describe(found: Catalogue) -> str:
+    count = len(found.ranges)
+    return f"{count} {'range' if count == 1 else 'ranges'} up to position {found.upto:,}"
 
 
 @archive_group.command()
@@ -120,31 +95,25 @@ def check(
     with terminal.progress_bar(console, "checking", total=0) as show_progress:
         if deep:
             with connections.open_to_read() as connection:
-                report = archive_check.run_deep(connection, stored, show_progress)
+                found = archive_check.run_deep(connection, stored, show_progress)
         else:
-            report = archive_check.run(stored, show_progress)
+            found = archive_check.run(stored, show_progress)
+    files, events = len(found.files), sum(max(file.rows - file.erased, 0) for file in found.files)
     if as_json:
-        summary = {"ranges": len(report.manifest.ranges), "upto": report.manifest.upto}
-        counts = {"files": report.files, "events": report.events, "findings": report.findings}
+        summary = {"ranges": len(found.ranges), "upto": found.upto}
+        counts = {"files": files, "events": events, "findings": found.findings}
         terminal.print_json(summary | counts)
     else:
-        _show(console, report)
-    if report.findings:
-        first, others = report.findings[0], len(report.findings) - 1
+        text = f"{_describe(found)}: {files:,} files with {events:,} events"
+        console.print(text, soft_wrap=True)
+        for finding in found.findings:
+            console.print(f"WRONG  {finding.path} {finding.problem}", soft_wrap=True)
+        if not found.findings:
+            console.print("The archive is complete.")
+    if found.findings:
+        first, others = found.findings[0], len(found.findings) - 1
         more = f" (and {others} more, see above)" if others else ""
         raise ProgressError(f"{first.path} {first.problem}{more}")
-
-
-def _show(console: Console, report: archive_check.ArchiveFindings) -> None:
-    console.print(
-        f"{_count(report.manifest.ranges)} up to position {report.manifest.upto:,}: "
-        f"{report.files:,} files with {report.events:,} events",
-        soft_wrap=True,
-    )
-    for finding in report.findings:
-        console.print(f"WRONG  {finding.path} {finding.problem}", soft_wrap=True)
-    if not report.findings:
-        console.print("The archive is complete.")
 
 
 @archive_group.command()

@@ -16,7 +16,7 @@ from progress.adapters.postgres.url import parse_url
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import Console, ReportProgress
-from progress.archive import erasure_ledger, manifests
+from progress.archive import catalogue, erasure_ledger
 from progress.errors import PubSubUnavailable, SettingsError, StackError
 from progress.event_store.posting import Ingest
 from progress.serve import data_folder
@@ -131,7 +131,7 @@ def open_behind_bar(console: Console, label: str) -> Iterator[tuple[Connection, 
 
 def archive() -> Storage:
     """Open the archive that the settings name, or else the local stack's archive."""
-    return manifests.open_archive(target().settings)
+    return catalogue.open_archive(target().settings)
 
 
 def erased_digests() -> set[str]:

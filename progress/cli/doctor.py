@@ -23,7 +23,7 @@ from progress.adapters.postgres import database, table_locks
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import loopback
 from progress.adapters.terminal import Console
-from progress.archive import manifests
+from progress.archive import catalogue
 from progress.cli import connections, maintenance, schedule
 from progress.cli.shared_options import AsJson
 from progress.errors import ProgressError, SettingsError, StackError, TableLocked
@@ -301,7 +301,7 @@ def _look_at_dead_letters() -> tuple[str, list[Finding]]:
 def _look_at_dumps() -> tuple[str, list[Finding]]:
     where = settings.current().dump_to
     newest = dumps.find_newest(storage.open_storage(where)) if where else None
-    archived = manifests.read(connections.archive())
+    archived = catalogue.read(connections.archive())
     with _open() as connection:
         has_tables = database.run(connection, "recovery/dumps", "has log")[0][0]
         since = has_tables and database.run(connection, "recovery/dumps", "since")[0][0]
@@ -318,8 +318,8 @@ def _look_at_dumps() -> tuple[str, list[Finding]]:
     if not since and newest:
         lost = f"the database is empty beside the {found}"
         return found, [Finding(lost, f"run `progress load {where}`")]
-    if not since and archived:
-        upto = f"the database is empty beside an archive of {archived.manifest.upto:,} events"
+    if not since and archived.end:
+        upto = f"the database is empty beside an archive of {archived.end:,} events"
         return found, [Finding(upto, "see docs/runbook.md, Restore the log from the archive")]
     last = {f"no dump for over a day: {found}": newest and newest[1].taken_at} if where else {}
     if where and (elsewhere := settings.current().dump_copy_to):

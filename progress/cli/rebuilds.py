@@ -11,7 +11,7 @@ import typer
 from progress import settings
 from progress.adapters import terminal
 from progress.adapters.terminal import Console
-from progress.archive import manifests
+from progress.archive import catalogue
 from progress.cli import connections
 from progress.errors import RebuildRunning
 from progress.projections import rebuild
@@ -78,7 +78,7 @@ def _rebuild_from_archive(current: Settings, engine: Engine) -> None:
     """Rebuild; a repeated task of Cloud Run first waits for the locks of the killed attempt."""
     erased, target = connections.erased_digests(), connections.target().database()
     url = target.database_url if isinstance(target, Settings) else target
-    source = Source(manifests.location(current), url)
+    source = Source(catalogue.location(current), url)
     deadline = time.monotonic() + (_LOCK_TIMEOUT_S if current.cloud_run_task_attempt else 0)
     while True:
         try:

@@ -1,26 +1,25 @@
 """The steps of ARCHIVE. If a worker dies, another one repeats the incomplete step.
 
-Each worker holds the archive's lock from the worker's first step to its last. Before the next
-worker starts, the archive or the log may change. If so, the next worker writes the affected
-ranges again.
+A step leaves an archive that is whole, also if it dies or is cancelled: so nothing is undone. Each
+holds the archive's lock. While another run holds it, ArchiveRunning is raised, and Pub/Sub repeats
+the command later.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Iterator
 from datetime import datetime
 
 import msgspec
 
 from progress import settings
-from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import log_rows, manifests, merges, ranges, runs
-from progress.archive.runs import PlannedRanges, Request, WrittenRanges
-from progress.operations import claimed_operations
+from progress.archive import catalogue, log_rows, runs
+from progress.archive.catalogue import Progress
+from progress.archive.runs import Request
 from progress.operations.claimed_operations import (
     ClaimedOperation,
     connection_for,
-    limit_statements,
     parse_arguments,
 )
 
@@ -28,84 +27,51 @@ _MAX_RANGES = 100  # ranges per operation; the next operation continues
 
 
 class ArchiveArguments(msgspec.Struct, frozen=True):
-    """The arguments of ARCHIVE; without `before`, only full or old ranges are archived."""
+    """The arguments of ARCHIVE; without `before`, only full ranges and old events are archived."""
 
     before: datetime | None = None
 
 
-def choose_range(operation: ClaimedOperation) -> object:
-    """Return the positions to archive, and the archive's number of learner buckets."""
+def choose_range(operation: ClaimedOperation) -> dict[str, int]:
+    """Return the last archived position, and the last one to archive."""
     request = Request(before=parse_arguments(operation, ArchiveArguments).before)
-    planned = runs.choose(*_open(operation), settings.current().archive_buckets, request)
-    return PlannedRanges(planned.positions[:_MAX_RANGES], planned.buckets)
+    with _open(operation) as (connection, storage):
+        planned = runs.plan(connection, storage, request)
+    return {
+        "upto": planned.upto,
+        "last": min(planned.last, planned.upto + _MAX_RANGES * runs.RANGE),
+    }
 
 
 def write(operation: ClaimedOperation) -> object:
-    """Write lost files again, remove old files that no manifest names, and write the new ranges."""
-    planned = _planned(operation)
-    connection, storage = _open(operation)
-    runs.repair(connection, storage)
-    report = _reporter(operation, 0.0, 0.6)
-    entries = []
-    for done, positions in enumerate(planned.positions):
-        report(done)
-        entries.append(ranges.write(connection, storage, positions, planned.buckets))
-    return WrittenRanges(entries)
+    """Write lost files again, and the new ranges; return the last position and the events."""
+    planned = operation.outcomes["range"]
+    if "last" not in planned:  # version 0.4 began the operation
+        planned = choose_range(operation)
+    with _open(operation) as (connection, storage):
+        buckets = settings.current().archive_buckets
+        runs.write(connection, storage, buckets, planned["last"], _reporter(operation, 0.0, 0.7))
+        upto = catalogue.read(storage).upto
+    return {"upto": upto, "events": upto - planned["upto"]}
 
 
-def verify(operation: ClaimedOperation) -> object:
-    """Read the written files back, and compare the checksums of their rows with the log's."""
-    written = msgspec.convert(operation.outcomes["write"], WrittenRanges).entries
-    report = _reporter(operation, 0.6, 0.95)
-    return runs.verify(*_open(operation), written, _planned(operation).buckets, report)
+def join(operation: ClaimedOperation) -> object:
+    """Join small ranges of the archive; return the outcome of the step before."""
+    with _open(operation) as (connection, storage):
+        runs.join(connection, storage, _reporter(operation, 0.7, 0.99))
+    return operation.outcomes["write"]
 
 
-def publish(operation: ClaimedOperation) -> object:
-    """Publish the verified ranges; return the archive's last position, and the number of events."""
-    verified = msgspec.convert(operation.outcomes["verify"], WrittenRanges)
-    return runs.publish(*_open(operation), _planned(operation), verified)
-
-
-def merge(operation: ClaimedOperation) -> object:
-    """Merge ranges of the archive; return the stored outcome of the earlier step `publish`."""
-    connection, storage = _open(operation)
-    merges.run(connection, storage, lambda: operation.report_progress(0.99), largest=merges.LARGEST)
-    return operation.outcomes["publish"]
-
-
-def remove_written(operation: ClaimedOperation) -> object:
-    """Remove the files that the operation wrote, except those that a manifest names."""
+@contextlib.contextmanager
+def _open(operation: ClaimedOperation) -> Iterator[tuple[Connection, Storage]]:
     with connection_for(operation) as connection, log_rows.hold_lock(connection):
-        storage = manifests.open_archive(settings.current())
-        runs.remove_unnamed(storage, _planned(operation), manifests.read(storage))
-    return None
+        yield connection, catalogue.open_archive(settings.current())
 
 
-def _planned(operation: ClaimedOperation) -> PlannedRanges:
-    return msgspec.convert(operation.outcomes["range"], PlannedRanges)
+def _reporter(operation: ClaimedOperation, begin: float, end: float) -> Progress:
+    """Return a function that reports the share of a step that is done."""
 
-
-def _open(operation: ClaimedOperation) -> tuple[Connection, Storage]:
-    """Return a connection and the archive's storage.
-
-    The connection holds the archive's lock until this worker ends. Raise ArchiveRunning if another
-    run holds the lock; Pub/Sub then repeats the command later.
-    """
-    if operation.handover is None:
-        resources = operation.resources
-        connection = claimed_operations.connect()
-        resources.callback(database.close, connection)
-        resources.enter_context(log_rows.hold_lock(connection))
-        operation.handover = connection
-    connection = limit_statements(operation.handover, operation)
-    return connection, manifests.open_archive(settings.current())
-
-
-def _reporter(operation: ClaimedOperation, begin: float, end: float) -> Callable[[int], None]:
-    """Return a function that reports how many of the planned ranges a step has done."""
-    total = max(len(_planned(operation).positions), 1)
-
-    def report(done: int) -> None:
-        operation.report_progress(begin + (end - begin) * done / total)
+    def report(done: int, total: int) -> None:
+        operation.report_progress(begin + (end - begin) * done / max(total, 1))
 
     return report

@@ -20,7 +20,7 @@ from progress.adapters import storage
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import blocking_client
-from progress.archive import erased_files, erasure_ledger, manifests
+from progress.archive import catalogue, erased_files, erasure_ledger
 from progress.errors import OperationEnded, ProgressError, WebhookUnavailable
 from progress.event_store import dead_letters, publication
 from progress.operations import erasure_rows, export_files, records
@@ -94,7 +94,7 @@ def forbid(operation: ClaimedOperation) -> object:
     arguments = parse_arguments(operation, EraseArguments)
     learner = arguments.user_id
     with connection_for(operation) as connection:
-        archive = manifests.open_archive(settings.current())
+        archive = catalogue.open_archive(settings.current())
         # If the ledger has another key, `write_key` raises an error, and the log must adopt the key
         # of the ledger. A log that has recorded an erasure cannot adopt a key. Therefore, call
         # `write_key` before `forbid_learner`, which records the erasure.
@@ -301,7 +301,7 @@ def _rewrite_files(
     operation: ClaimedOperation, connection: Connection, learner: str
 ) -> erased_files.Removal:
     """Remove the learner from the archive; raise ArchiveRunning if the archive is locked."""
-    archive = manifests.open_archive(settings.current())
+    archive = catalogue.open_archive(settings.current())
 
     def report(progress: float) -> None:
         operation.report_progress(0.9 + 0.05 * progress)

@@ -68,9 +68,7 @@ PLANS = {
         (
             Step("range", 60.0),
             Step("write", 3_000.0),
-            Step("verify", 3_000.0),
-            Step("publish", 60.0, is_final=True),
-            Step("merge", 3_000.0),
+            Step("join", 3_000.0, is_final=True),
         )
     ),
     "EXPORT_USER": OperationPlan((Step("write", 600.0), Step("offer", 60.0, is_final=True))),

@@ -190,9 +190,7 @@ ACTIONS: dict[str, Actions] = {
     "ARCHIVE": {
         "range": archive_steps.choose_range,
         "write": archive_steps.write,
-        "verify": archive_steps.verify,
-        "publish": archive_steps.publish,
-        "merge": archive_steps.merge,
+        "join": archive_steps.join,
     },
     "ERASE_USER": {
         "forbid": erasure_steps.forbid,
@@ -204,7 +202,6 @@ ACTIONS: dict[str, Actions] = {
 }
 
 COMPENSATIONS: dict[str, Actions] = {
-    "ARCHIVE": {"write": archive_steps.remove_written},
     "EXPORT_USER": {"write": export_steps.delete},
     "EXPORT_STATISTICS": {"write": export_steps.delete},
 }

@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 from progress.adapters import storage
 from progress.adapters.postgres import database
-from progress.adapters.postgres.database import Connect, Connection
+from progress.adapters.postgres.database import Connect
 from progress.adapters.storage.storage import Storage
-from progress.archive import files, log_rows, manifests
-from progress.archive import restore as archive_restore
-from progress.archive.manifests import ArchiveManifest, Progress, RangeManifest
-from progress.errors import CheckpointError, ProgressError
+from progress.archive import catalogue, files, log_rows
+from progress.archive.catalogue import Catalogue, Progress
+from progress.errors import ProgressError
 from progress.projections import batch, definitions, rebuild, replacement
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.replacement import Holder
@@ -59,31 +58,16 @@ def run(
             building = replacement.building_name()
             held = database.hold(second, _FILE, "lock shards", schema=building)
             with log_rows.hold_lock(second), held:
-                published, contents = _read(second, stored)
+                found = catalogue.require(stored)
+                catalogue.check_log(second, stored, found)
                 try:
-                    number = filling.begin(published, contents)
+                    number = filling.begin(found)
                     filling.load(engine, source, number)
                 finally:
                     rebuild_units.remove_shared(stored)
-                filling.end(published, number, erased)
+                filling.end(found, number, erased)
             folded = filling.catch_up()
         return folded + replacement.swap(second)
-
-
-def _read(connection: Connection, stored: Storage) -> tuple[ArchiveManifest, list[RangeManifest]]:
-    """Return the manifests; raise ProgressError for an incomplete archive or one of another log."""
-    archived = manifests.require(stored).manifest
-    manifests.check_log(connection, archived)
-    values = {
-        "shards": [checkpoint.shard for checkpoint in archived.checkpoints],
-        "positions": [checkpoint.position for checkpoint in archived.checkpoints],
-        "event_ids": [checkpoint.event_id for checkpoint in archived.checkpoints],
-    }
-    if missing := database.run(connection, _FILE, "missing events", **values):
-        raise CheckpointError(f"the archive is a copy of another log (shard {missing[0][0]})")
-    contents = manifests.read_ranges(stored, archived)
-    archive_restore.check_positions(contents, archived.upto)
-    return archived, contents
 
 
 class _Filling:
@@ -95,18 +79,15 @@ class _Filling:
         self._folded = self._expected = 0
         _, self._total = database.run(self._connection, "projections/rebuild", "log_end")[0]
 
-    def begin(self, published: ArchiveManifest, contents: list[RangeManifest]) -> Rebuild:
+    def begin(self, found: Catalogue) -> Rebuild:
         """Drop the keys, load the catalogue, and record the rebuild."""
         self._report(0)
-        files_of_buckets = (
-            file for one in contents for file in one.files if file.bucket is not None
-        )
-        self._expected = sum(file.rows for file in files_of_buckets)
+        self._expected = sum(file.rows for file in found.files if file.bucket is not None)
         rebuild.drop_keys(self._connection)
         rebuild_units.remove_shared(self._stored)
         with files.open_folder() as folder, database.transaction(self._connection):
-            begun = archive_loads.begin(self._connection, published.buckets, published.upto)
-            log, events = rebuild_units.fetch(self._stored, contents, folder, None)
+            begun = archive_loads.begin(self._connection, found.buckets, found.upto)
+            log, events = rebuild_units.fetch(self._stored, found.files, folder, None)
             catalogue = rebuild_units.fold_catalogue(folder, log, begun)
             archive_loads.load_tables(self._connection, catalogue.tables)
             rebuild_units.store_shared(self._stored, begun.version, catalogue.shared)
@@ -133,7 +114,7 @@ class _Filling:
                 "the rebuild again"
             )
 
-    def end(self, published: ArchiveManifest, begun: Rebuild, erased: Collection[str]) -> None:
+    def end(self, found: Catalogue, begun: Rebuild, erased: Collection[str]) -> None:
         """Create the keys and the checkpoints; remove erased learners and the rebuild's record."""
         if rows := database.run(self._connection, _FILE, "poisoned since"):
             raise ProgressError(
@@ -146,17 +127,8 @@ class _Filling:
         )
         for table in definitions.SUMS:
             self._connection.run(definitions.fill_statement(table))
-        archived = published.checkpoints
-        database.run(
-            self._connection,
-            _FILE,
-            "checkpoints",
-            shards=[checkpoint.shard for checkpoint in archived],
-            positions=[checkpoint.position for checkpoint in archived],
-            times=[checkpoint.recorded_at.isoformat() for checkpoint in archived],
-            upto=published.upto,
-            version=begun.version,
-        )
+        values = {"upto": found.upto, "version": begun.version}
+        database.run(self._connection, _FILE, "checkpoints", **values)
         ledger_erasures.forget(self._connection, erased)
         database.run(self._connection, _FILE, "request snapshots")
         database.run(self._connection, "projections/rebuild", "analyze")

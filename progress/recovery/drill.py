@@ -13,7 +13,7 @@ from uuid import uuid4
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive.manifests import Progress
+from progress.archive.catalogue import Progress
 from progress.errors import ProgressError
 from progress.projections import rebuild
 from progress.recovery import checks, dumps

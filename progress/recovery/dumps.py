@@ -16,7 +16,7 @@ from progress import __version__
 from progress.adapters.postgres import database, migrations, roles
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage, encode_json
-from progress.archive.manifests import Progress
+from progress.archive.catalogue import Progress
 from progress.errors import ProgressError
 from progress.recovery import ledger_erasures, table_files
 from progress.recovery.table_files import Table
@@ -293,7 +293,11 @@ def _empty(connection: Connection) -> None:
 
 
 def _load_rows(
-    connection: Connection, storage: Storage, name: str, dump: DumpManifest, on_progress: Progress
+    connection: Connection,
+    storage: Storage,
+    name: str,
+    dump: DumpManifest,
+    on_progress: Progress,
 ) -> None:
     done, total = 0, sum(table.rows for table in dump.tables)
     files = {table.name: table for table in dump.tables}

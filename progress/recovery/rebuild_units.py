@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from progress.adapters import storage
 from progress.adapters.postgres import statements
 from progress.adapters.storage.storage import Storage
-from progress.archive import files, manifests
-from progress.archive.manifests import RangeManifest
+from progress.archive import catalogue, files
+from progress.archive.catalogue import File
 from progress.errors import RebuildEnded
 from progress.event_store import time_zones
 from progress.projections import definitions
@@ -44,7 +44,7 @@ def process(archive: str, database: str | None, bucket: int, version: int) -> in
         return 0
     with files.open_folder() as folder:
         stored = storage.open_storage(archive)
-        log, events = fetch(stored, _read_contents(archive, version), folder, bucket)
+        log, events = fetch(stored, _list_files(archive, version), folder, bucket)
         tables = {}
         if log:
             shared = _fetch_shared(stored, folder, version)
@@ -56,21 +56,20 @@ def process(archive: str, database: str | None, bucket: int, version: int) -> in
 
 
 @functools.lru_cache(maxsize=1)
-def _read_contents(archive: str, version: int) -> list[RangeManifest]:  # noqa: ARG001 - part of the cache's key
-    """Return the manifests of the ranges; the rebuild's lock on the archive prevents changes."""
-    stored = storage.open_storage(archive)
-    return manifests.read_ranges(stored, manifests.require(stored).manifest)
+def _list_files(archive: str, version: int) -> list[File]:  # noqa: ARG001 - part of the cache's key
+    """Return the archive's files; the rebuild's lock on the archive prevents changes."""
+    return catalogue.require(storage.open_storage(archive)).files
 
 
 def fetch(
-    stored: Storage, contents: Sequence[RangeManifest], folder: Path, bucket: int | None
+    stored: Storage, found: Sequence[File], folder: Path, bucket: int | None
 ) -> tuple[list[Path], int]:
-    """Copy a bucket's files of all ranges to `folder`; return the paths and the number of events.
+    """Copy a bucket's files of all ranges to `folder`; return the paths and the number of rows.
 
     If `bucket` is None, copy the files of the streams that belong to no learner.
     """
-    parts = [(one, file) for one in contents for file in one.files if file.bucket == bucket]
-    return manifests.fetch_all(stored, parts, folder), sum(file.rows for _, file in parts)
+    parts = [file for file in found if file.bucket == bucket]
+    return catalogue.fetch_all(stored, parts, folder), sum(file.rows for file in parts)
 
 
 def store_shared(stored: Storage, version: int, shared: dict[str, Path]) -> None:
@@ -80,7 +79,7 @@ def store_shared(stored: Storage, version: int, shared: dict[str, Path]) -> None
 
 def remove_shared(stored: Storage) -> None:
     """Remove the relations that this rebuild and earlier rebuilds have stored for all buckets."""
-    for file in list(stored.list_tree(manifests.REBUILDS)):
+    for file in list(stored.list_tree(catalogue.REBUILDS)):
         stored.purge(file.path)
 
 
@@ -94,7 +93,7 @@ def _fetch_shared(stored: Storage, folder: Path, version: int) -> dict[str, Path
 
 
 def _path_of(version: int, name: str) -> str:
-    return f"{manifests.REBUILDS}/{version}/{name}.parquet"
+    return f"{catalogue.REBUILDS}/{version}/{name}.parquet"
 
 
 class Catalogue(NamedTuple):

@@ -13,7 +13,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.outputs import HashedOutput, Rows
 from progress.adapters.storage.storage import PART, Storage
-from progress.archive.manifests import Progress
+from progress.archive.catalogue import Progress
 from progress.errors import ProgressError
 
 _GZIP_LEVEL = 1  # the fastest level, which keeps up with the network

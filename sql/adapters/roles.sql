@@ -25,11 +25,11 @@ VALUES
     ('progress_batch', 'INSERT, UPDATE, DELETE', 'TABLE event_store', 'erasure_announcements'),
     ('progress_project', 'SELECT, UPDATE', 'TABLE operations', 'operations steps'),
     ('progress_project', 'EXECUTE', 'ROUTINE event_store', 'adopt_marks analyze_columns append clear_marks
-        count_of_learner count_unpublished delete_pending drop_orphaned_marks drop_read_models erasure_digest event_uuid
-        fold_case forbid_learner has_messages hide_sessions is_deleted keyed_digest letters_of mark_failed mark_poisoned
-        mark_replayed mentions_of move_publisher next_messages pending_of position_at published_event quarantine
-        record_accesses record_owners redact_accesses redact_events redact_letters redact_letters_of redact_undeclared
-        release renew_statistics save_snapshot shard_of take_apart undeclared_of'),
+        count_of_learner count_unpublished delete_pending drop_orphaned_marks drop_read_models erased_stream
+        erasure_digest event_uuid fold_case forbid_learner has_messages hide_sessions is_deleted keyed_digest letters_of
+        mark_failed mark_poisoned mark_replayed mentions_of move_publisher next_messages pending_of position_at
+        published_event quarantine record_accesses record_owners redact_accesses redact_events redact_letters
+        redact_letters_of redact_undeclared release renew_statistics save_snapshot shard_of take_apart undeclared_of'),
     ('progress_project', 'EXECUTE', 'ROUTINE operations', 'count_problems lock_key operations_of redact_operations'),
 
     ('progress_batch progress_query', 'USAGE', 'SCHEMA', 'event_store operations progress progress_*'),

@@ -6,13 +6,8 @@ SELECT pg_try_advisory_lock(hashtext('archive'), 0);
 -- unlock --
 SELECT pg_advisory_unlock(hashtext('archive'), 0);
 
--- identity --
--- The event at position 1, and whether an erasure has emptied it. An emptied event has a new id.
-SELECT CAST(e.event_id AS text), e.created_at, e.event_type = 'Erased'
-FROM event_store.events e WHERE e.global_position = 1;
-
--- end --
-SELECT coalesce(max(e.global_position), 0) FROM event_store.events e;
+-- begin snapshot --
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
 
 -- bound --
 -- The last position that may be archived, or 0. Every shard is folded up to this position. If :before is not null, all
@@ -29,21 +24,37 @@ SELECT greatest(least(
 SELECT e.created_at < clock_timestamp() - make_interval(days => CAST(:days AS integer))
 FROM event_store.events e WHERE e.global_position = :position;
 
--- archived --
--- The condition for events of the archive: the event is not emptied, and no erasure of its learner has begun. The
--- operation of an erasure names the learner until the erasure ends; by then, all events of the learner are emptied.
-e.event_type <> 'Erased' AND e.stream_id NOT IN (
+-- erased soon --
+-- The condition for events that an erasure has not emptied yet. The operation of an erasure names the learner until the
+-- erasure ends; by then, all events of the learner are emptied.
+e.event_type <> 'Erased' AND e.stream_id IN (
     SELECT 'learner-' || CAST(o.arguments ->> 'user_id' AS text)
     FROM operations.operations o
     JOIN event_store.erased x ON x.digest = event_store.erasure_digest(o.arguments ->> 'user_id')
     WHERE o.kind = 'ERASE_USER')
 
+-- archived --
+-- The chosen events, as the archive has them: one that is erased soon as if it were emptied, without its later id and
+-- version.
+SELECT e.global_position, e.event_id, e.stream_id, e.stream_version, e.event_type, e.event_data, e.metadata,
+    e.occurred_at, e.created_at, e.shard
+FROM event_store.events e
+WHERE {chosen} AND NOT ({archive/log erased soon})
+UNION ALL
+SELECT e.global_position, NULL, event_store.erased_stream(e.shard), NULL, 'Erased', '{}', '{}',
+    e.created_at, e.created_at, e.shard
+FROM event_store.events e
+WHERE {chosen} AND {archive/log erased soon}
+
 -- bucket --
-CASE WHEN e.stream_id LIKE 'learner-%'
-     THEN hashtextextended(e.stream_id, 0) & (CAST(current_setting('archive.buckets') AS bigint) - 1) END
+-- The bucket of a row; -1 stands for `others`, the streams that belong to no learner. An emptied event is in the first
+-- bucket of its shard.
+CASE WHEN a.stream_id LIKE 'learner-%'
+     THEN hashtextextended(a.stream_id, 0) & (CAST(current_setting('archive.buckets') AS bigint) - 1)
+     WHEN a.stream_id LIKE 'erased-%' THEN a.shard ELSE -1 END
 
 -- select range --
--- COPY takes no parameters, so the blocks below read the range and the number of buckets from these settings.
+-- COPY takes no parameters, so the blocks below read the positions and the number of buckets from these settings.
 SELECT set_config('archive.first', :first, false), set_config('archive.last', :last, false),
     set_config('archive.buckets', :buckets, false);
 
@@ -51,55 +62,44 @@ SELECT set_config('archive.first', :first, false), set_config('archive.last', :l
 e.global_position BETWEEN CAST(current_setting('archive.first') AS bigint)
     AND CAST(current_setting('archive.last') AS bigint)
 
+-- select positions --
+SELECT set_config('archive.positions', CAST(CAST(:positions AS bigint[]) AS text), false),
+    set_config('archive.buckets', '1', false);
+
+-- positions --
+e.global_position = ANY (CAST(current_setting('archive.positions') AS bigint[]))
+
 -- rows --
--- The rows of the range that belong in the archive, as CSV. Times are microseconds since 1970. Bucket -1 stands for
--- `others`, the events of streams that belong to no learner.
+-- The chosen rows as CSV. Times are microseconds since 1970.
 COPY (
-    SELECT coalesce({archive/log bucket}, -1), e.global_position, e.event_id, e.stream_id, e.stream_version,
-        e.event_type, e.event_data, e.metadata,
-        CAST(extract(epoch FROM e.occurred_at) * 1000000 AS bigint),
-        CAST(extract(epoch FROM e.created_at) * 1000000 AS bigint), e.shard
-    FROM event_store.events e
-    WHERE {archive/log range} AND {archive/log archived}
+    SELECT {archive/log bucket}, a.global_position, a.event_id, a.stream_id, a.stream_version,
+        a.event_type, a.event_data, a.metadata,
+        CAST(extract(epoch FROM a.occurred_at) * 1000000 AS bigint),
+        CAST(extract(epoch FROM a.created_at) * 1000000 AS bigint), a.shard
+    FROM ({archive/log archived}) a
 ) TO STDOUT WITH (FORMAT csv, ENCODING 'UTF8');
 
 -- sums --
--- For each bucket of the range: the number of rows, and two sums of the rows' hashes.
--- The MD5 of a row is computed over its columns, joined by U+001F. The first sum adds up the first eight hexadecimal
--- digits of each row's MD5, the second sum the next eight.
+-- For each bucket of the range: the number of rows, and two sums of the rows' hashes. Erased rows are summed up under
+-- the number -2, because a row stays in its bucket when it is emptied.
+-- The MD5 of a row is computed over its columns, joined by U+001F; of an erased row, without its id and version. The
+-- first sum adds up the first eight hexadecimal digits of each row's MD5, the second sum the next eight.
 SELECT r.bucket, count(*),
     sum(CAST(CAST('x' || substr(r.digest, 1, 8) AS bit(32)) AS bigint)),
     sum(CAST(CAST('x' || substr(r.digest, 9, 8) AS bit(32)) AS bigint))
 FROM (
-    SELECT {archive/log bucket} AS bucket, md5(concat_ws(chr(31),
-        e.global_position, e.event_id, e.stream_id, e.stream_version, e.event_type, e.event_data, e.metadata,
-        CAST(extract(epoch FROM e.occurred_at) * 1000000 AS bigint),
-        CAST(extract(epoch FROM e.created_at) * 1000000 AS bigint), e.shard)) AS digest
-    FROM event_store.events e
-    WHERE {archive/log range} AND {archive/log archived}
+    SELECT CASE WHEN a.event_type = 'Erased' THEN -2 ELSE {archive/log bucket} END AS bucket, md5(concat_ws(chr(31),
+        a.global_position, CASE WHEN a.event_type <> 'Erased' THEN a.event_id END, a.stream_id,
+        CASE WHEN a.event_type <> 'Erased' THEN a.stream_version END, a.event_type, a.event_data, a.metadata,
+        CAST(extract(epoch FROM a.occurred_at) * 1000000 AS bigint),
+        CAST(extract(epoch FROM a.created_at) * 1000000 AS bigint), a.shard)) AS digest
+    FROM ({archive/log archived}) a
     OFFSET 0  -- without OFFSET 0, PostgreSQL would compute the MD5 twice
 ) r
 GROUP BY r.bucket;
 
--- erased columns --
--- If a row is not emptied yet, its id and version are null. Only an emptied row that stayed in its stream has a stream;
--- all other emptied rows are in their shard's stream of erased events.
-SELECT e.global_position, e.shard, e.created_at,
-    CASE WHEN e.event_type = 'Erased' THEN CAST(e.event_id AS text) END,
-    CASE WHEN e.event_type = 'Erased' THEN e.stream_version END,
-    CASE WHEN e.event_type = 'Erased' AND e.stream_id LIKE 'other-%' THEN e.stream_id END
-FROM event_store.events e
-
--- erased rows --
--- The range's rows for which the condition `archived` is false.
-{archive/log erased columns}
-WHERE {archive/log range} AND NOT ({archive/log archived})
-ORDER BY e.global_position;
-
--- removed rows --
-{archive/log erased columns}
-WHERE e.global_position = ANY (CAST(:positions AS bigint[]))
-ORDER BY e.global_position;
+-- erased positions --
+SELECT a.global_position FROM ({archive/log archived}) a WHERE a.event_type = 'Erased';
 
 -- emptied others --
 -- The emptied events of the streams that belong to no learner.
@@ -110,18 +110,6 @@ ORDER BY e.global_position;
 -- recorded times --
 SELECT e.global_position, e.created_at FROM event_store.events e
 WHERE e.global_position = ANY (CAST(:positions AS bigint[]));
-
--- checkpoints --
--- The last archived event of each shard, up to position :upto.
-SELECT n.shard, last.global_position, CAST(last.event_id AS text), last.created_at
-FROM generate_series(0, 15) n (shard)
-CROSS JOIN LATERAL (
-    SELECT e.global_position, e.event_id, e.created_at
-    FROM event_store.events e
-    WHERE e.shard = n.shard AND e.global_position <= CAST(:upto AS bigint) AND {archive/log archived}
-    ORDER BY e.global_position DESC LIMIT 1
-) last
-ORDER BY n.shard;
 
 -- bucket of stream --
 SELECT hashtextextended(CAST(:stream_id AS text) COLLATE "C", 0) & (CAST(:buckets AS bigint) - 1);

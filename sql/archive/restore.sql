@@ -6,14 +6,30 @@ SELECT pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
 -- is empty --
 SELECT NOT EXISTS (SELECT FROM event_store.events) AND NOT EXISTS (SELECT FROM event_store.sessions);
 
--- load --
-COPY event_store.events (global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,
-    occurred_at, created_at, shard)
-FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8');
+-- columns --
+global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,
+    occurred_at, created_at, shard
 
--- erased streams --
--- Each shard's stream of erased events.
-SELECT n, event_store.erased_stream(CAST(n AS smallint)) FROM generate_series(0, 15) n;
+-- load --
+COPY event_store.events ({archive/restore columns}) FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8');
+
+-- erased rows --
+-- The erased rows, of which some have neither id nor version, until all of them are there.
+CREATE TEMPORARY TABLE erased_rows ON COMMIT DROP AS
+SELECT {archive/restore columns} FROM event_store.events WITH NO DATA;
+
+-- keep --
+COPY erased_rows ({archive/restore columns}) FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8');
+
+-- load erased rows --
+-- In the streams of erased events, the versions are 1, 2, 3 …: first those that are known, in their order.
+INSERT INTO event_store.events ({archive/restore columns})
+SELECT r.global_position, coalesce(r.event_id, gen_random_uuid()), r.stream_id,
+    CASE WHEN r.stream_id LIKE 'erased-%'
+         THEN row_number() OVER (PARTITION BY r.stream_id ORDER BY r.stream_version, r.global_position)
+         ELSE r.stream_version END,
+    r.event_type, r.event_data, r.metadata, r.occurred_at, r.created_at, r.shard
+FROM erased_rows r;
 
 -- load sessions --
 -- A session belongs to the learner of its first SessionStarted.

@@ -79,8 +79,14 @@ LIMIT 1;
 -- checkpoints --
 -- Record that each shard is folded up to its last archived event.
 WITH reached AS (
-    SELECT * FROM unnest(CAST(:shards AS smallint[]), CAST(:positions AS bigint[]), CAST(:times AS timestamptz[]))
-        AS n (shard, position, recorded_at)
+    SELECT n.shard, last.global_position AS position, last.created_at AS recorded_at
+    FROM generate_series(0, 15) n (shard)
+    CROSS JOIN LATERAL (
+        SELECT e.global_position, e.created_at
+        FROM event_store.events e
+        WHERE e.shard = n.shard AND e.global_position <= CAST(:upto AS bigint)
+        ORDER BY e.global_position DESC LIMIT 1
+    ) last
 ), realtime AS (
     UPDATE checkpoints c
     SET position = n.position, updated_at = n.recorded_at, catalogue_version = CAST(:version AS bigint)
@@ -102,17 +108,6 @@ SELECT pg_advisory_lock(hashtext(CAST(:schema AS text)), n) FROM generate_series
 
 -- unlock shards --
 SELECT pg_advisory_unlock(hashtext(CAST(:schema AS text)), n) FROM generate_series(0, 15) n;
-
--- missing events --
--- The shards whose last folded event is not in the log.
-SELECT c.shard
-FROM unnest(CAST(:shards AS smallint[]), CAST(:positions AS bigint[]), CAST(:event_ids AS text[]))
-    AS c (shard, position, event_id)
-WHERE c.position > 0 AND NOT EXISTS (
-    SELECT FROM event_store.events e
-    WHERE e.global_position = c.position AND e.shard = c.shard
-      AND (e.event_id = CAST(c.event_id AS uuid) OR e.event_type = 'Erased'))  -- an erasure changes the id
-ORDER BY c.shard;
 
 -- request snapshots --
 -- The snapshots of the former read models are not used any more, so every learner needs a new snapshot.

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from progress.adapters import storage
-from progress.archive import files, ranges, restore
+from progress.archive import files, restore, runs
 from progress.projections.projector import Projector
 from tests.conftest import Store
 from tests.support import archives
@@ -71,9 +71,9 @@ def test_the_rows_of_a_bucket_are_split_into_small_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DuckDB reads a whole CSV file into memory; one file for a full range would be too large."""
-    monkeypatch.setattr(ranges, "_MAX_BYTES", 10)
+    monkeypatch.setattr(runs, "_MAX_BYTES", 10)
     rows = [b"%d,%d\n" % (n % 3 - 1, n) for n in range(30)]
-    with ranges.open_files(tmp_path) as output:
+    with runs.open_files(tmp_path) as output:
         for row in rows:
             output.write(row)
     for bucket, paths in output.by_bucket.items():

@@ -12,7 +12,7 @@ import msgspec
 import typer.main
 
 from progress import cli
-from progress.archive import manifests
+from progress.archive import catalogue
 from progress.event_store import entries, envelope, events
 from progress.settings import Settings
 from tests.support import programs, settings_page
@@ -163,7 +163,7 @@ def test_the_public_files_exist() -> None:
         "Python",
     }
     assert all(pkgutil.resolve_name(name) for name in read_names("Python"))
-    assert read_names("Archive files") == {manifests.NAME, manifests.FOLDER}
+    assert read_names("Archive files") == {catalogue.FOLDER}
     for path in re.findall(r"`((?:tests|schemas)/[^`]+)`", _PUBLIC_SECTION):
         assert (ROOT / path).exists(), path
 

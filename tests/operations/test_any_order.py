@@ -1,4 +1,4 @@
-"""Archive, merges, restores, rebuilds, exports, erasures and pushes, in any order.
+"""Archive, joins, restores, rebuilds, exports, erasures and pushes, in any order.
 
 At the end, everything must be as if nothing had interfered: see `World.expect_the_end`.
 """
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from progress.adapters import storage as storages
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import check, manifests, merges, runs
+from progress.archive import catalogue, check, log_rows, runs
 from progress.archive import restore as archive_restore
 from progress.errors import Unavailable
 from progress.operations import erasure_rows, erasure_steps, runner
@@ -50,7 +50,8 @@ SMALL_RANGE = 6  # a lesson has eight events
 
 def shorten() -> None:
     """Let a range have few positions, and let erasures not wait for the end of queries."""
-    runs.RANGE, erasure_steps._REQUESTS_END_S, erasure_rows.CHUNK = SMALL_RANGE, 0.0, 7
+    runs.RANGE, runs.TOGETHER = SMALL_RANGE, 3
+    erasure_steps._REQUESTS_END_S, erasure_rows.CHUNK = 0.0, 7
 
 
 def doom(kind: str, step: str, point: str) -> None:
@@ -133,22 +134,21 @@ class World:
     def write_archive(self) -> None:
         archives.run(self.connection, self.archive)
 
-    def merge(self) -> None:
-        if manifests.read(self.archive):
-            merges.run(self.connection, self.archive, lambda: None)
+    def join(self) -> None:
+        with log_rows.hold_lock(self.connection):
+            runs.join(self.connection, self.archive, lambda *_: None)
 
     def restore_archive(self) -> int:
         self.others.sweep()
-        published = manifests.read(self.archive)
-        if not published:
-            return 0
-        archive_restore.run(self.others.admin, self.archive, lambda *_: None)
-        return published.manifest.upto
+        found = catalogue.read(self.archive)
+        if found.ranges and not found.unfinished:
+            archive_restore.run(self.others.admin, self.archive, lambda *_: None)
+        return found.upto
 
     def expect_order(self) -> None:
         """Assert what holds at any moment: the log is dense, and the archive names only files."""
         assert not checks.run(self.connection).findings
-        if manifests.read(self.archive):
+        if catalogue.read(self.archive).ranges:
             assert not check.run(self.archive, lambda *_: None).findings
 
     def finish(self, operation_id: str) -> Any:
@@ -192,7 +192,7 @@ class World:
         report = check.run_deep(self.connection, self.archive, lambda *_: None)
         assert report.findings == []
         folders = {path.split("/")[1] for path in archives.paths(self.archive)}
-        assert len(folders) == len(report.manifest.ranges)
+        assert len(folders) == len(report.ranges)
         self.expect_order()
         assert self.restore_archive() == model_rows.read_value(self.connection, "head")
         restored = self.others.admin
@@ -255,8 +255,8 @@ class AnyOrder(stateful.RuleBasedStateMachine):
         self.world.write_archive()
 
     @stateful.rule()
-    def merge(self) -> None:
-        self.world.merge()
+    def join(self) -> None:
+        self.world.join()
 
     @stateful.rule()
     def restore_archive(self) -> None:
@@ -283,6 +283,7 @@ def world(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[World]:
     monkeypatch.setattr(runs, "RANGE", SMALL_RANGE)
+    monkeypatch.setattr(runs, "TOGETHER", 3)
     monkeypatch.setattr(erasure_rows, "CHUNK", 7)
     made = World(operator, store, stores(), tmp_path)
     yield made

@@ -4,7 +4,7 @@ import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import check, erased_files, files, merges, runs
+from progress.archive import check, erased_files, files, runs
 from progress.errors import AttemptFailed, ProgressError
 from progress.operations import batch_job, records, runner
 from progress.operations.claimed_operations import ClaimedOperation
@@ -34,9 +34,9 @@ def start_interrupted(operator: Operator, connection: Connection, step: str) -> 
 def expect_whole(connection: Connection, archive: Storage, upto: int) -> None:
     report = check.run_deep(connection, archive, lambda *_: None)
     assert report.findings == []
-    assert report.manifest.upto == upto
+    assert report.upto == upto
     folders = {path.split("/")[1] for path in archives.paths(archive)}
-    assert len(folders) == len(report.manifest.ranges)
+    assert len(folders) == len(report.ranges)
 
 
 def test_a_run_writes_the_lost_files_of_published_ranges_again(
@@ -46,19 +46,6 @@ def test_a_run_writes_the_lost_files_of_published_ranges_again(
     lost = archives.find_file(archive, "learner-ann")
     archive.remove_file(lost)
     assert result(operator.run(start(operator))) == {"upto": length, "events": 0}
-    expect_whole(populated, archive, length)
-
-
-def test_steps_that_report_success_without_their_work_leave_no_gap(
-    operator: Operator,
-    populated: Connection,
-    archive: Storage,
-    length: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    idle = dict.fromkeys(("write", "verify"), lambda _: runs.WrittenRanges([]))
-    monkeypatch.setitem(runner.ACTIONS, "ARCHIVE", {**runner.ACTIONS["ARCHIVE"], **idle})
-    assert result(operator.run(start(operator))) == {"upto": length, "events": length}
     expect_whole(populated, archive, length)
 
 
@@ -74,22 +61,10 @@ def test_only_events_recorded_before_the_given_time_are_archived(
     assert result(done) == {"upto": length, "events": 0}
 
 
-def test_a_compensation_keeps_the_files_of_another_run(
+def test_each_event_is_archived_exactly_once_if_another_archive_run_ends_between_two_steps(
     operator: Operator, populated: Connection, archive: Storage, length: int
 ) -> None:
-    operation_id = start_interrupted(operator, populated, "verify")
-    archives.run(populated, archive)
-    operator.cancel(operation_id)
-    assert operator.run_until_it_ends(operation_id)["state"] == "FAILED"
-    expect_whole(populated, archive, length)
-
-
-@pytest.mark.first_in_gate
-@pytest.mark.parametrize("step", ["write", "verify", "publish"])
-def test_each_event_is_archived_exactly_once_if_another_archive_run_ends_between_two_steps(
-    operator: Operator, populated: Connection, archive: Storage, length: int, step: str
-) -> None:
-    operation_id = start_interrupted(operator, populated, step)
+    operation_id = start_interrupted(operator, populated, "write")
     append(populated, sample_events.lesson("ann", 9))
     batch.run(populated)
     archives.run(populated, archive)
@@ -99,12 +74,10 @@ def test_each_event_is_archived_exactly_once_if_another_archive_run_ends_between
     expect_whole(populated, archive, upto)
 
 
-@pytest.mark.first_in_gate
-@pytest.mark.parametrize("step", ["verify", "publish"])
 def test_a_learner_who_is_erased_between_two_steps_is_in_no_file(
-    operator: Operator, populated: Connection, archive: Storage, length: int, step: str
+    operator: Operator, populated: Connection, archive: Storage, length: int
 ) -> None:
-    operation_id = start_interrupted(operator, populated, step)
+    operation_id = start_interrupted(operator, populated, "join")
     assert archives.files_with(archive, "learner-ann")
     archives.change(populated, "empty stream", stream_id="learner-ann")
     erased_files.remove_stream(populated, archive, "learner-ann", lambda _: None)
@@ -114,31 +87,14 @@ def test_a_learner_who_is_erased_between_two_steps_is_in_no_file(
     expect_whole(populated, archive, length)
 
 
-@pytest.mark.exhaustive
-def test_if_no_verified_range_is_left_the_publish_step_writes_only_one_new_range(
-    operator: Operator,
-    populated: Connection,
-    archive: Storage,
-    length: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """An erasure has removed the verified files. The next operation archives the other events."""
-    operation_id = start_interrupted(operator, populated, "publish")
-    erased_files.remove_stream(populated, archive, "learner-ann", lambda _: None)
-    monkeypatch.setattr(runs, "RANGE", 30)
-    assert result(operator.run_until_it_ends(operation_id)) == {"upto": 30, "events": 30}
-    assert result(operator.run(start(operator)))["upto"] == length
-    expect_whole(populated, archive, length)
-
-
-def test_a_run_that_was_overtaken_does_not_replace_the_manifest_of_a_published_range(
+def test_a_run_that_was_overtaken_leaves_the_other_run_s_range(
     operator: Operator, populated: Connection, archive: Storage, length: int
 ) -> None:
     """Another run overtakes the operation, and leaves out a learner whose erasure has begun.
 
     The erasure then changes the ids of the learner's events.
     """
-    operation_id = start_interrupted(operator, populated, "verify")
+    operation_id = start_interrupted(operator, populated, "write")
     populated.run(archives.BLOCKS["begin erasure"], learner="ann")
     archives.run(populated, archive)
     archives.change(populated, "empty stream", stream_id="learner-ann")
@@ -153,14 +109,14 @@ def test_an_event_that_is_appended_during_a_run_is_left_to_the_next_run(
     length: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    publish = runner.ACTIONS["ARCHIVE"]["publish"]
+    write = runner.ACTIONS["ARCHIVE"]["write"]
 
-    def append_and_publish(operation: ClaimedOperation) -> object:
+    def append_and_write(operation: ClaimedOperation) -> object:
         append(populated, sample_events.lesson("ben", 9))
         batch.run(populated)
-        return publish(operation)
+        return write(operation)
 
-    steps = {**runner.ACTIONS["ARCHIVE"], "publish": append_and_publish}
+    steps = {**runner.ACTIONS["ARCHIVE"], "write": append_and_write}
     monkeypatch.setitem(runner.ACTIONS, "ARCHIVE", steps)
     assert result(operator.run(start(operator)))["upto"] == length
     expect_whole(populated, archive, length)
@@ -224,7 +180,7 @@ def test_a_batch_run_starts_archive_even_if_one_that_an_administrator_started_ha
 
 
 @pytest.mark.exhaustive
-def test_new_ranges_are_published_even_if_older_ranges_cannot_be_merged(
+def test_new_ranges_are_written_even_if_older_ranges_cannot_be_joined(
     operator: Operator,
     populated: Connection,
     archive: Storage,
@@ -233,23 +189,23 @@ def test_new_ranges_are_published_even_if_older_ranges_cannot_be_merged(
 ) -> None:
     length = model_rows.read_value(populated, "head")
     monkeypatch.setattr(runs, "RANGE", length // 10)
+    monkeypatch.setattr(runs, "TOGETHER", 9)
     monkeypatch.setattr(runs, "MAX_AGE_DAYS", 0)
-    monkeypatch.setattr(merges, "LARGEST", length)
     (operation_id,) = scheduled(job)
 
     def fail(*_: object) -> None:
         raise ProgressError("this call fails")
 
     with monkeypatch.context() as patch:
-        patch.setattr(files.Workspace, "merge", fail)
+        patch.setattr(files.Workspace, "join", fail)
         with pytest.raises(AttemptFailed):
             deliver(operation_id)
         done = operator.run_until_it_ends(operation_id)
     assert done["state"] == "FAILED"
-    assert done["error"].startswith("merge: ")
+    assert done["error"].startswith("join: ")
     assert archives.ranges(archive)[-1].last == length
     populated.run(archives.BLOCKS["begin another day"])
     assert scheduled(job) == []
     assert result(operator.run(start(operator)))["upto"] == length
-    assert len(archives.ranges(archive)) <= 2
+    assert len(archives.ranges(archive)) <= 3
     expect_whole(populated, archive, length)

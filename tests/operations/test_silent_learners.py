@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from progress import settings
 from progress.adapters.postgres.database import Connection
-from progress.archive import erasure_ledger, manifests
+from progress.archive import catalogue, erasure_ledger
 from progress.errors import SettingsError
 from progress.event_store import outgoing
 from progress.event_store.contract import schemas
@@ -292,7 +292,7 @@ def test_a_learner_whose_erasure_was_prevented_and_repeated_is_erased_again_afte
     prevented = begin_erasure(connection, job, publisher)
     record(connection, "ann", number=1)
     expect_prevented(connection, operator, prevented)
-    archive = manifests.open_archive(settings.current())
+    archive = catalogue.open_archive(settings.current())
     erasure_ledger.write_key(archive, erasure_rows.read_key(connection))
     ((digest,),) = connection.run("SELECT encode(event_store.erasure_digest('ann'), 'hex')")
     entry = erasure_ledger.Entry(digest, str(uuid4()), datetime.now(UTC))

@@ -6,7 +6,6 @@ It succeeds even if its tasks are killed, repeated or late.
 import contextlib
 import dataclasses
 import functools
-import json
 import multiprocessing
 import os
 import signal
@@ -26,7 +25,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
-from progress.archive import erased_files, log_rows, manifests
+from progress.archive import catalogue, erased_files, log_rows
 from progress.cli import rebuilds
 from progress.errors import ArchiveRunning, ProgressError, RebuildEnded
 from progress.event_store import dead_letters
@@ -126,38 +125,32 @@ def test_an_archive_that_cannot_be_used_is_rejected_and_nothing_is_left_behind(
     archived.expect_rejection(engine, path)
     archives.flip_byte(archive, path)
     archived.expect_rejection(lambda *_: None, "16 of 16 buckets were not loaded")
-    manifest_file = archived.folder / "manifest.json"
-    manifest = manifest_file.read_text()
+    ranges, away = archived.folder / "ranges", archived.folder / "away"
+    newest = max(path.name for path in ranges.iterdir())
 
     def lose_a_range(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
-        parts = json.loads(manifest)
-        manifest_file.write_text(json.dumps(parts | {"ranges": parts["ranges"][:-1]}))
+        (ranges / newest).rename(away)
         run_in_turn(source, number, on_loaded)
 
     def lose_the_archive(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
-        manifest_file.unlink()
+        ranges.rename(away)
         run_in_turn(source, number, on_loaded)
 
     def poison(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
         archived.connection.run("SELECT event_store.mark_poisoned(schema_fingerprint(), 5, 'x')")
         run_in_turn(source, number, on_loaded)
 
-    for faulty, words in (
-        (lose_a_range, "events were loaded"),
-        (lose_the_archive, "no archive"),
-        (poison, "position 5 was poisoned"),
-    ):
-        archived.expect_rejection(faulty, words)
-        manifest_file.write_text(manifest)
+    archived.expect_rejection(lose_a_range, "events were loaded")
+    away.rename(ranges / newest)
+    archived.expect_rejection(lose_the_archive, "no archive")
+    away.rename(ranges)
+    archived.expect_rejection(poison, "position 5 was poisoned")
     with log_rows.hold_lock(archived.connection):
         archived.expect_rejection(engine, "another run works on the archive")
-    manifest_file.write_text(manifest.replace('"format": 1', '"format": 2'))
-    archived.expect_rejection(engine, "format 2")
-    manifest_file.write_text(manifest)
-    published = manifests.read(archive)
-    assert published
-    position = published.manifest.checkpoints[-1].position
-    archives.change(archived.connection, "change event", position=position)
+    (ranges / "0-1.delta").touch()
+    archived.expect_rejection(engine, "newer code")
+    (ranges / "0-1.delta").unlink()
+    archives.change(archived.connection, "record later", position=catalogue.read(archive).upto)
     archived.expect_rejection(engine, "another log")
     missing = dataclasses.replace(archived, folder=archived.folder / "missing")
     missing.expect_rejection(engine, "no archive")

@@ -11,7 +11,7 @@ from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Folder, Storage
-from progress.archive import erasure_ledger, manifests
+from progress.archive import catalogue, erasure_ledger
 from progress.archive.erasure_ledger import Key
 from progress.cli import recovery
 from progress.errors import ProgressError
@@ -42,7 +42,7 @@ ARCHIVE_RUNNING = "another run works on the archive: wait until it ends"
 
 
 def archive() -> Storage:
-    return manifests.open_archive(settings.current())
+    return catalogue.open_archive(settings.current())
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.archive import runs
 from progress.errors import ProgressError, RebuildRunning
@@ -41,7 +42,8 @@ class Archived:
         return Source(str(self.folder), self.store.url)
 
     def rows(self) -> dict[str, list[str]]:
-        return every_row(self.connection)
+        sizes = self.connection.run(blocks("read_models/catalogue_sizes")["live"])  # of all shards
+        return every_row(self.connection) | {"catalogue_sizes": sorted(map(str, sizes))}
 
     def list_left(self) -> list[str]:
         return [file.path for file in self.archive.list_tree("rebuilds")]

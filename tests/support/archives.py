@@ -4,18 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from progress.adapters import storage as storages
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage.storage import Folder, Storage
-from progress.archive import files, log_rows, manifests, runs
-from progress.archive import ranges as archive_ranges
+from progress.adapters.storage.storage import Storage
+from progress.archive import catalogue, check, files, log_rows, runs
+from progress.archive.catalogue import Catalogue, Range
 from progress.archive.files import Workspace
 from progress.archive.log_rows import Positions
-from progress.archive.manifests import ArchiveManifest, RangeManifest
 from progress.archive.runs import Request
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
@@ -33,18 +31,13 @@ def archive(folder: Path) -> Storage:
     return storages.open_storage(str(folder))
 
 
-def run(connection: Connection, storage: Storage, **request: Any) -> ArchiveManifest:
-    archived = runs.run(
-        connection, storage, BUCKETS, Request(**(request or {"is_now": True})), lambda *_: None
-    )
-    assert archived
-    return archived
+def run(connection: Connection, storage: Storage, **request: Any) -> Catalogue:
+    request = request or {"is_now": True}
+    return runs.run(connection, storage, BUCKETS, Request(**request), lambda *_: None)
 
 
-def ranges(storage: Storage) -> list[RangeManifest]:
-    published = manifests.read(storage)
-    assert published
-    return manifests.read_ranges(storage, published.manifest)
+def ranges(storage: Storage) -> list[Range]:
+    return catalogue.require(storage).ranges
 
 
 def paths(storage: Storage) -> set[str]:
@@ -63,7 +56,7 @@ def files_with(storage: Storage, stream_id: str) -> list[str]:
             if path.endswith(".parquet"):
                 target = workspace.folder / "read.parquet"
                 files.download(storage, path, target)
-                if workspace.sums_of(target, files.Selection(stream_id)).rows:
+                if workspace.select(target, files.Selection(stream_id))[0]:
                     found.append(path)
     return found
 
@@ -78,7 +71,7 @@ def stream_versions(storage: Storage, path: str) -> list[tuple[str, int]]:
     return rows
 
 
-COPY, DESCRIBE, MERGE = log_rows.copy, archive_ranges.describe, Workspace.merge
+COPY, JOIN = log_rows.copy, Workspace.join
 # Functions that do nothing, a part or something else, and report success.
 SILENT_FAULTS: tuple[tuple[object, str, Callable[..., object]], ...] = (
     (log_rows, "copy", lambda *_: None),
@@ -86,19 +79,14 @@ SILENT_FAULTS: tuple[tuple[object, str, Callable[..., object]], ...] = (
     (files, "upload", lambda *_: None),
     (files, "upload", lambda storage, file, path: storage.write(path, file.read_bytes()[:99])),
     (files, "upload", lambda storage, file, path: storage.write(path, bytes(file.stat().st_size))),
-    (archive_ranges, "describe", lambda c, at, files, rest: DESCRIBE(c, at, files[:-1], rest)),
-    (Workspace, "merge", lambda workspace, paths, to: MERGE(workspace, paths[:-1], to)),
-    (Folder, "write", lambda *_: None),
-    (Folder, "replace", lambda *_: "1"),
+    (Workspace, "join", lambda workspace, paths, to: JOIN(workspace, paths[:-1], to)),
 )
 
 
-def differing(connection: Connection, storage: Storage) -> list[int | None]:
-    return [
-        bucket
-        for contents in ranges(storage)
-        for bucket in archive_ranges.differing_buckets(connection, contents, BUCKETS)
-    ]
+def differing(connection: Connection, storage: Storage) -> list[str]:
+    """Return the paths of the files whose rows are not those of the log."""
+    findings = check.run_deep(connection, storage, lambda *_: None).findings
+    return [finding.path for finding in findings]
 
 
 def flip_byte(storage: Storage, path: str) -> None:
@@ -106,17 +94,6 @@ def flip_byte(storage: Storage, path: str) -> None:
     data[len(data) // 2] ^= 1
     with storage.writing(path) as output:
         output.write(bytes(data))
-
-
-def change_sums(storage: Storage, connection: Connection) -> None:
-    published = manifests.read(storage)
-    assert published
-    contents = manifests.read_range(storage, published.manifest.ranges[0])
-    first = contents.files[0]
-    wrong = msgspec.structs.replace(first, sums=(first.sums[0] + 1, first.sums[1]))
-    changed = msgspec.structs.replace(contents, files=[wrong, *contents.files[1:]])
-    entry = manifests.put_range(storage, changed)
-    manifests.publish(connection, storage, published, [entry], BUCKETS)
 
 
 def change(connection: Connection, block: str, **values: object) -> None:

@@ -14,7 +14,7 @@ import redis
 from progress import settings
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
-from progress.archive import manifests
+from progress.archive import catalogue
 from progress.projections import batch, snapshots
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.snapshots import Policy
@@ -131,7 +131,7 @@ def expect_erased(connection: Connection, done: Any) -> None:
 
 def apply_ledger(store: Store) -> ledger_erasures.Result:
     with contextlib.closing(store.connect()) as owner:
-        archive = manifests.open_archive(settings.current())
+        archive = catalogue.open_archive(settings.current())
         return ledger_erasures.apply(owner, archive, lambda *_: None)
 
 

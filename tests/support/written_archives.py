@@ -1,7 +1,4 @@
-"""Archives that tests write without a database, from the oracle's events.
-
-In the manifests, the checksums of the rows are 0, because `progress analyse` does not read them.
-"""
+"""Archives that tests write without a database, from the oracle's events."""
 
 import contextlib
 import csv
@@ -18,10 +15,9 @@ import duckdb
 
 from progress.adapters.postgres import statements
 from progress.adapters.storage.storage import Storage
-from progress.archive import manifests, ranges
+from progress.archive import catalogue
+from progress.archive.catalogue import Range
 from progress.archive.files import LocalFile, Sums
-from progress.archive.log_rows import Log
-from progress.archive.manifests import ArchiveManifest, RangeEntry, RangeManifest
 from tests.oracle import Event, compute_stored
 from tests.oracle.events import Envelope
 
@@ -52,44 +48,25 @@ def record(envelopes: Sequence[Envelope]) -> list[Event]:
 def write(storage: Storage, events: Sequence[Event], *, parts: int = 2) -> None:
     versions: Counter[str] = Counter()
     size = -(-len(events) // parts)
-    entries = [
+    for first in range(0, len(events), size):
         _write_range(storage, first + 1, events[first : first + size], versions)
-        for first in range(0, len(events), size)
-    ]
-    published = ArchiveManifest(
-        log=Log(str(events[0].event_id), events[0].created_at),
-        buckets=_BUCKETS,
-        upto=len(events),
-        ranges=entries,
-        checkpoints=[],
-    )
-    manifests.replace_manifest(storage, published, manifests.read(storage))
 
 
 def _write_range(
     storage: Storage, first: int, events: Sequence[Event], versions: Counter[str]
-) -> RangeEntry:
-    last = first + len(events) - 1
+) -> None:
+    new = Range(first, first + len(events) - 1, events[-1].created_at, [])
     with tempfile.TemporaryDirectory() as name, contextlib.closing(duckdb.connect()) as duck:
         source = Path(name) / "rows.csv"
         _write_rows(source, first, events, versions)
         duck.execute(_BLOCKS["read rows"], {"csv": str(source)})
-        stored = []
-        for bucket, low, high, rows in duck.execute(_BLOCKS["buckets"]).fetchall():
+        rows = dict.fromkeys([_OTHERS], 0) | dict(duck.execute(_BLOCKS["buckets"]).fetchall())
+        for bucket in sorted(rows, reverse=True):
             target = Path(name) / f"{bucket}.parquet"
             duck.execute(_BLOCKS["write bucket"], {"bucket": bucket, "target": str(target)})
-            local = LocalFile(target, low, high, Sums(rows))
+            local = LocalFile(target, Sums(rows[bucket]))
             number = None if bucket == _OTHERS else bucket
-            stored.append(ranges.store(storage, manifests.folder(first, last), number, local))
-    contents = RangeManifest(
-        first=first,
-        last=last,
-        events=len(events),
-        recorded_from=events[0].created_at,
-        recorded_to=events[-1].created_at,
-        files=stored,
-    )
-    return manifests.put_range(storage, contents)
+            catalogue.store(storage, new, number, _BUCKETS, local)
 
 
 def _write_rows(path: Path, first: int, events: Iterable[Event], versions: Counter[str]) -> None:

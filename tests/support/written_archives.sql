@@ -4,12 +4,12 @@
 CREATE OR REPLACE TABLE rows AS
 SELECT * FROM read_csv($csv, auto_detect = false, header = false, delim = ',', quote = '"', escape = '"',
     new_line = '\n', allow_quoted_nulls = false, columns = {
-        'bucket': 'SMALLINT', 'global_position': 'BIGINT', 'event_id': 'UUID', 'stream_id': 'VARCHAR',
+        'bucket': 'SMALLINT', 'global_position': 'BIGINT', 'event_id': 'VARCHAR', 'stream_id': 'VARCHAR',
         'stream_version': 'BIGINT', 'event_type': 'VARCHAR', 'event_data': 'VARCHAR', 'metadata': 'VARCHAR',
         'occurred_us': 'BIGINT', 'created_us': 'BIGINT', 'shard': 'SMALLINT'});
 
 -- buckets --
-SELECT bucket, min(global_position), max(global_position), count(*) FROM rows GROUP BY bucket ORDER BY bucket;
+SELECT bucket, count(*) FROM rows GROUP BY bucket;
 
 -- write bucket --
 COPY (

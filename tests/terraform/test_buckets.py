@@ -2,7 +2,7 @@
 
 import pytest
 
-from progress.archive import manifests
+from progress.archive import catalogue
 from progress.operations.export_files import LIFETIME
 from tests.support import alert_policies
 from tests.support.cloud_run import plain_settings
@@ -20,9 +20,9 @@ def test_readers_of_the_archive_cannot_read_the_key_of_the_erasure_ledger(prod: 
     objects = f"projects/_/buckets/{archive}/objects"
     ranges, rebuilds = (
         f"resource.name.startsWith('{objects}/{folder}/')"
-        for folder in (manifests.FOLDER, manifests.REBUILDS)
+        for folder in (catalogue.FOLDER, catalogue.REBUILDS)
     )
-    whole = f"resource.name == '{objects}/{manifests.NAME}' || {ranges} || {rebuilds}"
+    whole = f"{ranges} || {rebuilds}"
     assert {
         condition["expression"]
         for grant in prod.of("google_storage_bucket_iam_member").values()

@@ -10,7 +10,7 @@ import { hasEnded, isCancelled, kindOf, progress, size } from './operation.js';
 // For each kind of operation, the step that is its point of no return. Once this step has started, the operation cannot
 // be cancelled. If the operation fails after that, it can be tried again.
 const FINAL_STEPS = {
-  REBUILD: 'swap', ARCHIVE: 'publish', ERASE_USER: 'forbid', EXPORT_USER: 'offer', EXPORT_STATISTICS: 'offer',
+  REBUILD: 'swap', ARCHIVE: 'join', ERASE_USER: 'forbid', EXPORT_USER: 'offer', EXPORT_STATISTICS: 'offer',
 };
 const PLACES = [
   'events', 'sessions', 'pending', 'dead_letters', 'bundled_letters', 'undecodable_letters', 'snapshots',

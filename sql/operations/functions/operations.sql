@@ -131,7 +131,7 @@ BEGIN ATOMIC
     WITH archived AS (
         SELECT coalesce(max(CAST(s.outcome ->> 'upto' AS bigint)), 0) AS upto
         FROM operations.operations o JOIN operations.steps s USING (operation_id)
-        WHERE o.kind = 'ARCHIVE' AND s.name = 'publish' AND s.state = 'SUCCEEDED'
+        WHERE o.kind = 'ARCHIVE' AND s.name = 'write' AND s.state = 'SUCCEEDED'
     )
     SELECT a.upto + archive_is_due.range_length <= (SELECT max(e.global_position) FROM event_store.events e)
         OR EXISTS (
