@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { page } from './page.mjs';
+import { answerWith, dayIn, inHours, page } from './page.mjs';
 
 const KINDS = { s: 'STUDIED', r: 'REST', m: 'MISSED', o: 'OPEN' };
 /** Days from 1 April on, each a kind and the length of its run. */
@@ -33,4 +33,13 @@ test('an answer counts twice if the device and the app have sent it within two s
     [answer(2000, null), 1], [answer(2001, null), 0], [answer(0, 'learner'), 0], [answer(0, null, 1), 0],
     [answer(0, null, 3, 'j'), 0],
   ]) assert.equal(countTwice([answer(0, 'learner'), other]), count);
+});
+
+test('the events of a day are in the order of their times, in whatever order they were recorded', async () => {
+  const { loadDay } = await page('day_events');
+  const edges = (...ms) => ms.map((at) => ({ node: { data: '{}', occurredAt: inHours(at / 3_600_000) } }));
+  answerWith(({ variables: { after } }) => ({ span: {}, events: {
+    pageInfo: { hasNextPage: !after, endCursor: 'c' }, edges: after ? edges(200) : edges(300, 100) } }));
+  const { events } = await loadDay('ann', dayIn(0));
+  assert.deepEqual(events.map(({ at }) => at % 1000), [100, 200, 300]);
 });
