@@ -51,4 +51,6 @@ test('an answer is late by whole minutes, at least one; without one, the day is 
     day: dayIn(-1), end: new Date(end).toISOString(), first: ms && end + ms, uncounted: 0 }).textContent;
   assert.deepEqual([1, 119_999, 120_000].map((ms) => reason(ms).match(/04:0.: (.+) too late/)[1]), ['1m', '1m', '2m']);
   assert.match(reason(), /ended at 04:00 without an answer/);
+  const [, days] = StreakDays.prototype.sections.call({ data: { rows: [] } });
+  assert.equal(days.attributes['aria-label'], 'The days of your streak');
 });
