@@ -332,6 +332,15 @@ def test_the_learner_and_the_session_and_the_stream_are_derived_from_the_event()
 CREATED = {"event_id": "e", "event_type": "UserCreated", "occurred_at": "2024-01-01T00:00:00Z"}
 
 
+def test_an_event_that_a_learner_posts_is_the_learner_s_whatever_else_its_metadata_says() -> None:
+    message = Message(published_at=PUBLISHED, learner="ann")
+    for metadata in (None, {}, {"correlation_id": "c"}, {"user_id": "ann"}):
+        body = {**GOOD, "event_id": str(uuid4()), "metadata": metadata}
+        (entry,) = envelope.decode(json.dumps(body).encode(), message)
+        assert isinstance(entry, ParsedEvent), entry
+        assert entry.metadata["user_id"] == entry.learner == "ann"
+
+
 def test_email_addresses_are_masked() -> None:
     data = {"user_id": "ann@b.org", "email": "ann@b.org", "note": "write to ann@b.org"}
     parsed = event({**CREATED, "data": data, "metadata": {"by": "ann@b.org"}})

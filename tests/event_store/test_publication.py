@@ -21,7 +21,7 @@ from jsonschema import Draft202012Validator
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import EventStoreError, PubSubUnavailable
-from progress.event_store import outgoing, publication
+from progress.event_store import outgoing, publication, windows
 from progress.event_store.contract import schemas
 from progress.event_store.events import OF_LISTS
 from progress.projections import projector
@@ -241,15 +241,15 @@ def test_a_worker_that_finds_the_shard_busy_returns_and_its_events_are_published
     published.check(connection, publisher.pubsub.messages(outgoing.TOPIC), "all")
 
 
-def test_a_checkpoint_never_moves_back(connection: Connection) -> None:
-    for position, mark in ((7, 5), (6, 4)):
-        connection.run(
-            "SELECT event_store.move_publisher(CAST(3 AS smallint), :position, :mark)",
-            position=position,
-            mark=mark,
-        )
-    rows = connection.run("SELECT shard, position, mark FROM event_store.publisher_checkpoints")
-    assert rows == [[3, 7, 5]]
+def test_a_checkpoint_moves_past_all_messages_and_never_back(connection: Connection) -> None:
+    for window in ((7, 2), (None, 5), (None, None)), ((6, None), (None, 4)):
+        rows = [
+            outgoing.Row(position, mark, "milestone", "MilestoneReached", None, "", AT, "{}")
+            for position, mark in window
+        ]
+        windows.move(connection, 3, rows)
+    found = connection.run("SELECT shard, position, mark FROM event_store.publisher_checkpoints")
+    assert found == [[3, 7, 5]]
 
 
 def test_after_a_failure_nothing_is_sent_for_five_seconds(

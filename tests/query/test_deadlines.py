@@ -46,6 +46,13 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
+def test_a_request_within_a_request_is_of_the_same_caller_unless_it_names_one() -> None:
+    with request_scope.begin(1, "ann"):
+        for names, caller in ({}, "ann"), ({"caller": "bob"}, "bob"), ({"caller": ""}, ""):
+            with request_scope.begin(1, **names):
+                assert request_scope.current().caller == caller
+
+
 @pytest.fixture
 def queried(store: Store, connection: Connection) -> Iterator[Api]:
     sample_events.record_lessons(connection, "ann")

@@ -309,6 +309,10 @@ RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
         ('{ item(itemId: "") { itemId } }', "itemId: expected 1 to 200 characters"),
         ('{ item(itemId: "a\\u0000") { itemId } }', "none of them U+0000"),
         ('{ streak(userId: "") { current } }', "userId: expected"),
+        *(
+            (f'{{ events(userId: "a", {name}: "") {{ edges {{ cursor }} }} }}', f"{name}: expected")
+            for name in ("itemId", "sessionId")
+        ),
         ('{ events(types: ["a\\u0000"]) { edges { cursor } } }', "types: expected"),
         ("{ events(types: [%s]) { edges { cursor } } }" % ('"t" ' * 51), "at most 50 types"),
         ("{ itemStats(filter: SOME) { totalCount } }", "SOME"),

@@ -1,5 +1,6 @@
 """The local stack and its command: start, stop, restarts, errors, access to its data folder."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -29,12 +30,20 @@ from progress import cli as program
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import StackError
-from progress.serve import data_folder, development_key, processes, readiness, system_account
+from progress.serve import (
+    data_folder,
+    development_key,
+    process_specs,
+    processes,
+    readiness,
+    system_account,
+)
 from progress.serve.laptop import postgres
 from tests.support import (
     cli,
     folders,
     http_client,
+    http_servers,
     local_stack,
     postgres_servers,
     programs,
@@ -313,6 +322,20 @@ def test_a_process_ends_with_its_killed_parent(when: str) -> None:
             assert processes.is_alive(child)
             parent.kill()
     readiness.wait(lambda: not processes.is_alive(child), "the end of the child")
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_a_function_is_ready_once_it_answers_with_200(tmp_path: Path, status: int) -> None:
+    class Handler(http_servers.Handler):
+        def do_GET(self) -> None:
+            self.respond(status)
+
+    async def answers(port: int) -> bool:
+        folder = {"PROGRESS_DATA_DIR": str(tmp_path)}
+        return await process_specs.function("query", port, folder).answers()
+
+    with http_servers.serve(Handler) as url:
+        assert asyncio.run(answers(urlsplit(url).port or 0)) == (status == 200)
 
 
 MASKS = (0o000, 0o022)

@@ -67,7 +67,7 @@ function decide({
   const first = pace ? Math.max(1, Math.floor((60 * usual) / pace + 1e-9)) : Infinity;
   const isOfWords = ['due', 'fading'].includes(aim) && !isEnough;
   const isTooMuch = isOfWords && count - first >= Math.max(NEARLY_ALL, count / 10);
-  const what = isEnough && aim !== 'task' ? 'done' : isTooMuch ? 'too much' : activeToday ? 'go on' : 'begin';
+  const what = isEnough ? 'done' : isTooMuch ? 'too much' : activeToday ? 'go on' : 'begin';
   const row = CASES[`${what} ${aim}`] ?? CASES[`begin ${aim}`];
   const minutes = aim === 'new' || what === 'too much' ? usual : isOfWords && pace ? toMinutes(count * pace) : null;
   const values = { aim, count, first, minutes };

@@ -69,6 +69,23 @@ test('a stream is parsed for any chunk size', async () => {
   }
 });
 
+for (const [name, Shown, id, seconds, isKept] of [
+  ['item_list', 'ItemList', null, 60, true], ['item_list', 'ItemList', null, 61, false], ['group', 'Group', 'g', 999, true],
+]) {
+  test(`who returns to ${name} after ${seconds} seconds sees what was there: ${isKept}`, async () => {
+    const { [Shown]: View } = await page(name);
+    let place;
+    Object.assign(globalThis, { location: { hash: '#/it' }, scrollTo: (_, to) => { place = to; } });
+    class Silent extends View { draw() {} load() {} follow() {} }
+    const open = () => new Silent(new Element('main'), id, new URLSearchParams(), { isReturn: true });
+    const left = Object.assign(open(), { data: { rows: [] }, scroll: seconds });
+    left.succeed();
+    left.keep('#/it');
+    Date.now = () => NOW + 1_000 * seconds;
+    assert.deepEqual([Boolean(open().data), place === seconds], [isKept, isKept]);
+  });
+}
+
 // An item's last answer was 90 seconds ago.
 test('a view loaded once follows the clock while somebody looks', async () => {
   const { ItemPage } = await page('item_page');

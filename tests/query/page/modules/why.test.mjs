@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { page } from './page.mjs';
+import { answerWith, dayIn, inHours, NOW, page } from './page.mjs';
 
 const KINDS = { s: 'STUDIED', r: 'REST', m: 'MISSED', o: 'OPEN' };
 /** Days from 1 April on, each a kind and the length of its run. */
@@ -33,4 +33,24 @@ test('an answer counts twice if the device and the app have sent it within two s
     [answer(2000, null), 1], [answer(2001, null), 0], [answer(0, 'learner'), 0], [answer(0, null, 1), 0],
     [answer(0, null, 3, 'j'), 0],
   ]) assert.equal(countTwice([answer(0, 'learner'), other]), count);
+});
+
+test('the events of a day are in the order of their times, in whatever order they were recorded', async () => {
+  const { loadDay } = await page('day_events');
+  const edges = (...ms) => ms.map((at) => ({ node: { data: '{}', occurredAt: inHours(at / 3_600_000) } }));
+  answerWith(({ variables: { after } }) => ({ span: {}, events: {
+    pageInfo: { hasNextPage: !after, endCursor: 'c' }, edges: after ? edges(200) : edges(300, 100) } }));
+  const { events } = await loadDay('ann', dayIn(0));
+  assert.deepEqual(events.map(({ at }) => at % 1000), [100, 200, 300]);
+});
+
+test('an answer is late by whole minutes, at least one; without one, the day is over', async () => {
+  const { StreakDays } = await page('streak_days');
+  const end = NOW - 8 * 3_600_000;
+  const reason = (ms) => StreakDays.prototype.reason.call({ user: null }, {
+    day: dayIn(-1), end: new Date(end).toISOString(), first: ms && end + ms, uncounted: 0 }).textContent;
+  assert.deepEqual([1, 119_999, 120_000].map((ms) => reason(ms).match(/04:0.: (.+) too late/)[1]), ['1m', '1m', '2m']);
+  assert.match(reason(), /ended at 04:00 without an answer/);
+  const [, days] = StreakDays.prototype.sections.call({ data: { rows: [] } });
+  assert.equal(days.attributes['aria-label'], 'The days of your streak');
 });
