@@ -70,14 +70,11 @@ class Gate:
     def __init__(self, store: Store) -> None:
         self.open = threading.Event()
         self.reached = threading.Event()
-        self.errors: list[Exception] = []
         self._store = store
 
     def __call__(self) -> Connection:
         self.reached.set()
         self.open.wait()
-        if self.errors:
-            raise self.errors.pop(0)
         return self._store.connect()
 
 
@@ -135,12 +132,6 @@ def test_a_rejected_delivery_does_not_fail_the_others(
         rejected.result()
     assert [one.exception(), other.exception()] == [None, None]
     assert sum(transactions(store)) == 3
-
-
-def test_all_requests_fail_if_the_database_is_down(gate: Gate, pool: ThreadPoolExecutor) -> None:
-    gate.errors = [DatabaseUnavailable("away")] * 4
-    results = run_behind_gate(GroupCommit(gate, ignore), gate, pool, delivery(), delivery())
-    assert [type(result.exception()) for result in results] == [DatabaseUnavailable] * 3
 
 
 @pytest.mark.parametrize("is_broken", [True, False])

@@ -39,14 +39,14 @@ class Counts:
 
     def of(self, event: Event) -> str:
         """Return the first answer that is true of the event."""
-        user, id_ = event.user_id or "", event.event_id
+        user = event.user_id or ""
         answers: dict[str, Callable[[], bool]] = {
             "NOBODYS": lambda: user in self.world.deleted,
             "POISONED": lambda: event.event_id in self.poisoned,
             "UNDECLARED": lambda: event.type not in _DECLARED,
             "REFUSED": lambda: not is_acceptable(event),
             "NOT_YET": lambda: not self.is_folded,
-            "RETRACTED": lambda: event.type in RETRACTABLE and bool(self._retractions(user, id_)),
+            "RETRACTED": lambda: self.is_retracted(event),
             "SECOND_COMPLETION": lambda: (
                 event.type == "SessionCompleted" and event not in self.world.completions(user)
             ),
@@ -54,6 +54,12 @@ class Counts:
             "COUNTED": lambda: True,
         }
         return next(name for name, is_true in answers.items() if is_true())
+
+    def is_retracted(self, event: Event) -> bool:
+        """Return whether a recorded retraction takes the event out, folded or not."""
+        return event.type in RETRACTABLE and bool(
+            self._retractions(event.user_id or "", event.event_id)
+        )
 
     def _retractions(self, user: str, event_id: UUID) -> list[Event]:
         """Return the retractions of an event, the first one first."""

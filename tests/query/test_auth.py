@@ -61,14 +61,6 @@ def part(value: object) -> str:
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
 
 
-def test_the_sub_claim_identifies_the_caller_and_the_default_role_is_learner(
-    authenticator: auth.Authenticator,
-) -> None:
-    until = int(time.time()) + 300
-    authenticated = caller(authenticator, token_issuer.token("ann", exp=until))
-    assert authenticated == Caller("ann", "learner", float(until))
-
-
 @pytest.mark.parametrize(
     ("roles", "role"),
     [

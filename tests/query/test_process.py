@@ -283,8 +283,6 @@ WIRE: dict[str, tuple[bytes, set[int | None]]] = {
     "not a number": (whole(TYPE[:-1] + b', "variables": {"a": NaN}}'), {400}),
     "a number beyond float64": (whole(TYPE[:-1] + b', "variables": {"a": 1e999}}'), {400}),
     "5,000 digits": (whole(TYPE[:-1] + b', "variables": {"a": %s}}' % (b"9" * 5_000)), {400}),
-    "expecting 100-continue": (head(expect="100-continue", content_length="27") + TYPE, {100, 200}),
-    "an upgrade": (head(upgrade="websocket", content_length="27") + TYPE, {200}),
 }
 
 

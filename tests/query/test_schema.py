@@ -116,6 +116,11 @@ def test_without_introspection_the_schema_is_served_to_everyone_and_graphiql_to_
         assert gzip.decompress(packed.body) == served.body
         assert query_api.request("POST", "/schema.graphql").status_code == 404
         assert query_api.request("GET", "/graphiql/x/main.js").status_code == 404
+        page = query_api.request("GET", "/graphql", headers={"accept": "text/html"})
+        assert page.status_code == 406
+        (error, *_) = query_api.post("{ __schema { queryType { name } } }")["errors"]
+        assert error["extensions"]["code"] == "BAD_USER_INPUT"
+        assert query_api.data("{ __typename }") == {"__typename": "Query"}
 
 
 @pytest.fixture(scope="module")

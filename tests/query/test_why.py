@@ -128,8 +128,10 @@ def check_counts(fetch: QueryClient, counts: Counts) -> None:
     """Compare each event of the learners, and which are those of each local day."""
     for user in LEARNERS:
         trail, of_user = Trail(fetch, user), [e for e in counts.log if e.user_id == user]
-        found = {event.event_id: event.counted for event in trail.list()}
-        assert found == {str(event.event_id): counts.of(event) for event in of_user}
+        found = {event.event_id: (event.counted, event.retracted) for event in trail.list()}
+        assert found == {
+            str(event.event_id): (counts.of(event), counts.is_retracted(event)) for event in of_user
+        }
         days = {counts.day(event) for event in of_user}
         for day in {d + n * DAY for d in days for n in (-1, 0, 1)}:
             wanted = {str(e.event_id) for e in of_user if counts.day(e) == day}
@@ -162,16 +164,23 @@ def test_an_event_of_each_kind_counts_as_it_does(stage: Stage, fetch: QueryClien
         *(at(n, answer, "bob", session_id="b", item_id="i1") for n in range(2)),
         at(3, "UserDeleted", "bob"),
     ]
-    named = [given[3], given[3], rest[0], plain[2], at(0, "Unheard")]
+    refused = at(1, "GoalSet", answers_per_day=1_001)
+    named = [*given[3:5], given[3], rest[0], plain[2], refused, at(0, "Unheard"), given[5]]
     retracted = [
         at(14 + n / 10, "EventRetracted", retracted_event_id=one["event_id"])
         for n, one in enumerate(named)
     ]
+    of_nobody = at(15, "EventRetracted", session_id="s1", retracted_event_id=given[6]["event_id"])
+    del of_nobody["data"]["user_id"]  # it is in ann's stream by its session alone
+    retracted.append(at(15, "EventRetracted", "bob", retracted_event_id=given[7]["event_id"]))
     stage.sweep()
     with undeclared():
-        append(stage.admin, [at(1, "BadgeAwarded"), at(1, "GoalSet", answers_per_day=1_001)])
+        append(stage.admin, [at(1, "BadgeAwarded"), refused])
     append(stage.admin, [*plain, *retracted])
-    check_all(fetch, fold(stage, fetch, sample_events.BEGIN + 20 * DAY, [given[4]["event_id"]]))
+    with undeclared():
+        append(stage.admin, [of_nobody])
+    poisoned = [given[4]["event_id"], retracted[-2]["event_id"]]
+    check_all(fetch, fold(stage, fetch, sample_events.BEGIN + 20 * DAY, poisoned))
     found = {event.counted for user in LEARNERS for event in Trail(fetch, user).list()}
     assert found == {*rows.EventCount} - {"NOT_YET"}
 

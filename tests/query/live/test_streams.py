@@ -50,7 +50,7 @@ def test_a_stream_sends_what_has_changed_and_no_unchanged_result(
     assert streak.next_value() == {"current": 0, "lastStudyDate": "2024-04-02"}
 
 
-def test_a_new_item_changes_the_progress(
+def test_a_new_item_changes_the_progress_and_a_deletion_sends_null(
     port: int, subscribe: Subscribe, recorder: LessonRecorder
 ) -> None:
     recorder.add_lesson("cat")
@@ -59,6 +59,8 @@ def test_a_new_item_changes_the_progress(
     unlearned = stream.next_value()["masteryStats"]["unlearned"]
     recorder.append(sample_events.item_published("never met"))
     assert stream.next_value()["masteryStats"]["unlearned"] == unlearned + 1
+    recorder.append(sample_events.user_deleted("cat"))
+    assert stream.next_value() is None
 
 
 def test_an_assignment_sends_the_progress_of_each_pupil_again(
@@ -76,18 +78,6 @@ def test_an_assignment_sends_the_progress_of_each_pupil_again(
     ):
         recorder.append(sample_events.envelope(kind, task | more, at=datetime.now(UTC)))
         assert stream.next_value() == first
-
-
-def test_a_deletion_sends_null_progress(
-    port: int, subscribe: Subscribe, recorder: LessonRecorder
-) -> None:
-    recorder.add_lesson("dee")
-    stream = subscribe(port, PROGRESS, "dee")
-    assert stream.next_value()["totalSessionsCompleted"] == 1
-    recorder.append(
-        sample_events.envelope("UserDeleted", {"user_id": "dee"}, at=sample_events.BEGIN)
-    )
-    assert stream.next_value() is None
 
 
 def test_a_stream_sends_each_state_of_an_operation_until_the_operation_ends(
