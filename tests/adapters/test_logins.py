@@ -188,20 +188,17 @@ def is_denied(connection: Connection, statement: str) -> bool:
     return False
 
 
-def test_a_new_password_replaces_the_old_password(service: Service) -> None:
+def test_a_new_password_replaces_the_old_one_and_without_a_new_one_it_stays(
+    service: Service,
+) -> None:
     admit(service, Login("progress_query", "turning", "first"))
     service.connect("turning", "first").close()
     admit(service, Login("progress_query", "turning", "second"))
+    admit(service, Login("progress_query", "turning", None))
     service.connect("turning", "second").close()
     with pytest.raises(DatabaseUnavailable, match="raise `password_version` in the tfvars by one"):
         service.connect("turning", "first")
     assert 'password authentication failed for user "turning"' in service.logged()
-
-
-def test_a_login_keeps_its_password_if_the_setting_contains_no_password(service: Service) -> None:
-    admit(service, Login("progress_query", "staying", "here"))
-    admit(service, Login("progress_query", "staying", None))
-    service.connect("staying", "here").close()
 
 
 def test_a_login_has_only_the_privileges_of_its_group(service: Service) -> None:

@@ -1,5 +1,6 @@
 """Appending events in batches gives each event the same outcome as appending it alone."""
 
+import itertools
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from progress.ingest import push
 from progress.projections import batch as models_batch
 from tests.conftest import Store
 from tests.support import recovery_fixtures, sample_events, stage
-from tests.support.envelopes import answer, envelope, reshape, session_started
+from tests.support.envelopes import answer, reshape, session_started
 from tests.support.event_logs import Log, logs
 from tests.support.pushes import encode_push
 from tests.support.stage import Stage, append, undeclared
@@ -190,13 +191,17 @@ def test_appends_in_any_batches_have_the_same_outcomes_as_single_appends(
         "TRUNCATE event_store.events, event_store.sessions, event_store.pending, "
         "event_store.dead_letters"
     )
-    expected = Outcomes()
+    expected, seconds = Outcomes(), itertools.count(10)  # each delivery has its own publish time
     for batch in batches:
         expected.touched.clear()
         for message_id, events in batch:
             expected.deliver(message_id, events)
         appended = deliver(
-            log, *(encode_push(events, message_id=message_id) for message_id, events in batch)
+            log,
+            *(
+                encode_push(events, message_id=name, publish_time=f"2024-05-01T00:00:{n}Z")
+                for (name, events), n in zip(batch, seconds, strict=False)
+            ),
         )
         assert set(appended.shards) == shards_of(log, expected.touched)
     rows = log.run("SELECT stream_id, event_id FROM event_store.events ORDER BY global_position")
@@ -229,18 +234,6 @@ def is_dense(connection: Connection) -> bool:
 
 def ids(connection: Connection) -> list[str]:
     return [str(e.event_id) for e in PostgresEventStore(connection).read_all_events(1, 1_000)]
-
-
-def test_a_redelivery_without_an_event_time_is_recognized_despite_another_publish_time(
-    log: Connection,
-) -> None:
-    event = {**session_started("s", "u"), "occurred_at": None}
-    deliver(log, encode_push(event, publish_time="2024-05-01T00:00:00Z"))
-    appended = deliver(log, encode_push(event, publish_time="2024-05-01T00:00:09Z"))
-    assert (appended.outcomes, appended.shards) == ({"redelivered": 1}, [SHARD])
-    event["data"]["item_count"] = 2
-    other = deliver(log, encode_push(event))
-    assert (other.outcomes, other.shards) == ({"conflict": 1}, [SHARD])
 
 
 def test_the_json_of_a_redelivered_event_is_compared_by_value(log: Connection) -> None:
@@ -283,22 +276,6 @@ def test_a_redelivery_is_recognized_even_if_the_current_rules_reject_the_event(
     assert log.run("SELECT count(*) FROM event_store.dead_letters") == [[0]]
     event["data"]["item_count"] = -8
     assert deliver(log, encode_push(event)).outcomes == {"invalid": 1}
-
-
-def test_a_redelivery_is_recognized_if_the_event_was_recorded_before_group_ids_were_checked(
-    log: Connection,
-) -> None:
-    joined = envelope("LearnerJoinedGroup", {"user_id": "u", "group_id": 5})
-    answered = answer(metadata={"user_id": "u"})
-    answered["data"]["group_id"] = ""
-    with stage.undeclared():
-        deliver(log, encode_push([joined, answered]))
-    assert deliver(log, encode_push([joined, answered])).outcomes == {"redelivered": 2}
-    joined["data"]["group_id"] = 6
-    assert deliver(log, encode_push([joined, answered])).outcomes == {
-        "invalid": 1,
-        "redelivered": 1,
-    }
 
 
 def test_appending_to_a_stream_checks_the_expected_version(log: Connection) -> None:

@@ -245,13 +245,14 @@ def test_an_erasure_that_has_not_begun_ends_with_the_setting_and_without_an_erro
     assert '"severity":"ERROR"' not in capsys.readouterr().out
 
 
-def test_an_erasure_that_an_administrator_requests_too_is_not_prevented(
-    connection: Connection, job: Connection, publisher: Publisher, operator: Operator
+def test_an_erasure_that_an_administrator_requests_too_is_prevented_by_no_event_and_no_restore(
+    store: Store, connection: Connection, job: Connection, publisher: Publisher, operator: Operator
 ) -> None:
     operation_id = begin_erasure(connection, job, publisher)
     assert erase(operator, "ann")["id"] == operation_id
     record(connection, "ann", number=1)
-    assert receipt(operator.run(operation_id))["found"] == 0
+    assert (apply_ledger(store), apply_ledger(store)) == ((1, 0), (0, 0))
+    assert receipt(operator.get(operation_id))["found"] == 0
 
 
 def test_a_deletion_prevents_the_erasure_and_starts_another_one_after_its_own_time(
@@ -275,15 +276,6 @@ def test_a_restore_withdraws_announcements_because_the_log_may_lack_an_event(
     expect_prevented(connection, operator, operation_id)
     run(job, publisher)
     assert (erasures(connection), len(announced(publisher))) == (["ann"], 2)
-
-
-def test_a_restore_runs_an_announced_erasure_that_an_administrator_has_requested_too(
-    store: Store, connection: Connection, job: Connection, publisher: Publisher, operator: Operator
-) -> None:
-    operation_id = begin_erasure(connection, job, publisher)
-    erase(operator, "ann")
-    assert (apply_ledger(store), apply_ledger(store)) == ((1, 0), (0, 0))
-    assert receipt(operator.get(operation_id))["found"] == 0
 
 
 def test_a_learner_whose_erasure_was_prevented_and_repeated_is_erased_again_after_a_restore(
