@@ -23,7 +23,7 @@ from progress.ingest import push
 from progress.projections import batch as models_batch
 from tests.conftest import Store
 from tests.support import recovery_fixtures, sample_events, stage
-from tests.support.envelopes import answer, reshape, session_started
+from tests.support.envelopes import answer, envelope, reshape, session_started
 from tests.support.event_logs import Log, logs
 from tests.support.pushes import encode_push
 from tests.support.stage import Stage, append, undeclared
@@ -276,6 +276,22 @@ def test_a_redelivery_is_recognized_even_if_the_current_rules_reject_the_event(
     assert log.run("SELECT count(*) FROM event_store.dead_letters") == [[0]]
     event["data"]["item_count"] = -8
     assert deliver(log, encode_push(event)).outcomes == {"invalid": 1}
+
+
+def test_a_redelivery_is_recognized_if_the_event_was_recorded_before_group_ids_were_checked(
+    log: Connection,
+) -> None:
+    joined = envelope("LearnerJoinedGroup", {"user_id": "u", "group_id": 5})
+    answered = answer(metadata={"user_id": "u"})
+    answered["data"]["group_id"] = ""
+    with stage.undeclared():
+        deliver(log, encode_push([joined, answered]))
+    assert deliver(log, encode_push([joined, answered])).outcomes == {"redelivered": 2}
+    joined["data"]["group_id"] = 6
+    assert deliver(log, encode_push([joined, answered])).outcomes == {
+        "invalid": 1,
+        "redelivered": 1,
+    }
 
 
 def test_appending_to_a_stream_checks_the_expected_version(log: Connection) -> None:

@@ -339,22 +339,19 @@ def test_without_changes_the_job_does_not_connect_to_the_database(job: Job) -> N
             assert job.run()[0] == 1, "a job that erases by time also runs without changes"
 
 
-def test_a_failed_run_leaves_the_changes_to_the_next_run(job: Job) -> None:
+def test_failed_attempts_leave_the_changes_to_the_next_run_and_the_last_one_is_an_error(
+    job: Job,
+) -> None:
     job.record_lessons(1, 2, 3)
-    assert job.run()[0] == 1  # the database does not exist
-    assert job.has_waiting(3)
-    line = job.fold(DATABASE_URL=job.store.url)[-1]
-    assert (line["message"], line["learners"]) == ("batch run: done", 1)
-    assert job.has_waiting(0)
-
-
-def test_only_the_last_failed_attempt_is_an_error(job: Job) -> None:
-    job.record_lessons(1)
     for attempt, ending in (("0", ("WARNING", "retried")), ("3", ("ERROR", "error"))):
-        _, lines = job.run(TASK_RETRIES="3", CLOUD_RUN_TASK_ATTEMPT=attempt)
-        assert (lines[-1]["severity"], lines[-1]["outcome"]) == ending
+        status, lines = job.run(TASK_RETRIES="3", CLOUD_RUN_TASK_ATTEMPT=attempt)
+        assert (status, lines[-1]["severity"], lines[-1]["outcome"]) == (1, *ending)
         assert lines[-1]["operation"] == "batch"  # alerts and metrics read it
         assert lines[-1]["message"].startswith("the batch run failed: no connection")
+    assert job.has_waiting(3)
+    line = job.fold(DATABASE_URL=job.store.url, CLOUD_RUN_TASK_ATTEMPT="0")[-1]
+    assert (line["message"], line["learners"]) == ("batch run: done", 1)
+    assert job.has_waiting(0)
 
 
 def test_a_second_attempt_runs_even_if_it_pulls_no_message(job: Job) -> None:

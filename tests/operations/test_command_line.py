@@ -95,6 +95,7 @@ def test_retry_resumes_an_operation_that_timed_out_after_its_point_of_no_return(
     assert operator.get(operation_id)["state"] == "TIMED_OUT"
     cli.expect_success(run("retry", operation_id))
     assert operator.run(operation_id)["state"] == "SUCCEEDED"
+    assert '"events"' in cli.expect_success(run("wait", operation_id))
 
 
 def test_the_download_command_saves_the_file_that_the_show_command_names(
