@@ -157,30 +157,22 @@ def test_the_setting_may_change_and_without_it_announcements_are_withdrawn(
 def test_who_is_deleted_or_being_erased_or_has_only_dead_letters_is_not_announced(
     connection: Connection, job: Connection, publisher: Publisher, operator: Operator
 ) -> None:
-    record(connection, "ann", "ben", "cyd", "dan")
+    record(connection, "ann", "ben", "cyd", "dan", "fay")
     append(connection, [sample_events.user_deleted("ann")])  # no fold has deleted ann yet
     goal = {"user_id": "eve", "answers_per_day": -1}
     push_events(connection, sample_events.envelope("GoalSet", goal, at=sample_events.BEGIN))
     operator.run(erase(operator, "cyd")["id"])
     let_pass(connection, months=MONTHS, days=1)
     erase(operator, "ben")
-    run(job, publisher)
+    batch_job.erase_by_time(job, None, MONTHS)
+    append(connection, [sample_events.user_deleted("fay")])  # who was to be announced
+    publisher.run()
+    assert publisher.run() == 0
     assert [body["user_id"] for body in announced(publisher).values()] == ["dan"]
     append(connection, [sample_events.user_deleted("dan")])
     let_pass(connection, days=40)
     run(job, publisher)
     assert erasures(connection)[1:] == ["ben"]
-
-
-def test_nothing_follows_the_deletion_of_a_learner_who_was_to_be_announced(
-    connection: Connection, job: Connection, publisher: Publisher
-) -> None:
-    record(connection, "ann")
-    let_pass(connection, months=MONTHS, days=1)
-    batch_job.erase_by_time(job, None, MONTHS)
-    append(connection, [sample_events.user_deleted("ann")])
-    publisher.run()
-    assert (announced(publisher), publisher.run()) == ({}, 0)
 
 
 def begin_erasure(connection: Connection, job: Connection, publisher: Publisher) -> str:
