@@ -188,20 +188,17 @@ def is_denied(connection: Connection, statement: str) -> bool:
     return False
 
 
-def test_a_new_password_replaces_the_old_password(service: Service) -> None:
+def test_a_new_password_replaces_the_old_one_and_without_a_new_one_it_stays(
+    service: Service,
+) -> None:
     admit(service, Login("progress_query", "turning", "first"))
     service.connect("turning", "first").close()
     admit(service, Login("progress_query", "turning", "second"))
+    admit(service, Login("progress_query", "turning", None))
     service.connect("turning", "second").close()
     with pytest.raises(DatabaseUnavailable, match="raise `password_version` in the tfvars by one"):
         service.connect("turning", "first")
     assert 'password authentication failed for user "turning"' in service.logged()
-
-
-def test_a_login_keeps_its_password_if_the_setting_contains_no_password(service: Service) -> None:
-    admit(service, Login("progress_query", "staying", "here"))
-    admit(service, Login("progress_query", "staying", None))
-    service.connect("staying", "here").close()
 
 
 def test_a_login_has_only_the_privileges_of_its_group(service: Service) -> None:
@@ -236,17 +233,14 @@ def test_user_names_and_passwords_may_contain_any_character(service: Service) ->
         assert groups(service, name) == ["progress_query"]
 
 
-def test_the_error_names_a_missing_login_if_the_setting_contains_no_password(
-    service: Service,
-) -> None:
-    with pytest.raises(ProgressError, match=r"nobody@project\.iam: there is no such login"):
-        admit(service, Login("progress_query", "nobody@project.iam", None))
-
-
-def test_a_login_setting_that_names_an_owner_or_a_superuser_is_rejected(service: Service) -> None:
-    for name in ["keeper", "postgres"]:
-        with pytest.raises(ProgressError, match=f"{name}: it has more privileges"):
-            admit(service, Login("progress_query", name, "taken"))
+def test_a_login_that_is_missing_or_an_owner_or_a_superuser_is_rejected(service: Service) -> None:
+    for name, password, why in (
+        ("nobody@project.iam", None, "there is no such login"),
+        ("keeper", "taken", "it has more privileges"),
+        ("postgres", "taken", "it has more privileges"),
+    ):
+        with pytest.raises(ProgressError, match=f"{name}: {why}"):
+            admit(service, Login("progress_query", name, password))
         service.connect().close()
 
 

@@ -229,15 +229,6 @@ KEYS: list[Callable[[str], str]] = [
 SHARED = [*(commands.count_key(each.key, "") for each in COUNTED), "7", "summary", ""]
 
 
-@given(user_id=IDS)
-def test_a_key_names_exactly_its_learner(user_id: str) -> None:
-    assert [commands.find_learner(key(user_id)) for key in KEYS] == [user_id] * len(KEYS)
-
-
-def test_a_key_that_learners_share_names_no_learner() -> None:
-    assert [commands.find_learner(key) for key in SHARED] == [None] * len(SHARED)
-
-
 @given(ids=st.lists(IDS, unique=True, min_size=2, max_size=8))
 def test_only_the_keys_of_the_learner_are_deleted(valkey: str, ids: list[str]) -> None:
     erased, *others = ids

@@ -57,29 +57,6 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
         tracing._create_exporter.cache_clear()
 
 
-def test_opentelemetry_and_the_client_of_buckets_are_not_imported_without_need() -> None:
-    """Start-up, protocol, spans and log lines do not import them."""
-    script = """
-import sys
-import functions_framework, functions_framework.aio
-from progress.adapters.telemetry import logs, tracing
-functions_framework.create_app("ingest", "functions/ingest/main.py").test_client().get("/")
-functions_framework.create_app("project", "functions/project/main.py").test_client().post("/")
-functions_framework.aio.create_asgi_app("query", "functions/query/main.py")
-with tracing.start_span("a", None, "server"), tracing.child_span("b") as span:
-    span.set_attribute("c", 1)
-    logs.write("INFO", "d", latency_ms=1.0, operation="query")
-print(*(name for name in sys.modules if "opentelemetry" in name or name.endswith("telemetry.otlp")
-        or name.startswith(("google.cloud.storage", "requests"))))
-"""
-    with token_issuer.serve() as issuer:
-        environment = issuer.environment("postgresql://nobody@127.0.0.1:1/none")
-        environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = ""
-        child = settings.child_env(**environment, PYTHONPATH=str(ROOT))
-        output = programs.run([sys.executable, "-c", script], child, folder=ROOT)
-    assert output.splitlines()[-1] == ""
-
-
 def test_a_process_that_ends_exports_what_is_left() -> None:
     """Since Python 3.12, no thread starts while a process ends; older ones behave so here."""
     script = """

@@ -13,7 +13,6 @@ import typer.main
 
 from progress import cli
 from progress.archive import catalogue
-from progress.event_store import entries, envelope, events
 from progress.settings import Settings
 from tests.support import programs, settings_page
 
@@ -110,15 +109,6 @@ def test_the_documented_commands_exist_in_the_program() -> None:
     documented = {name.split()[0] for name in re.findall(r"`([a-z][a-z -]+)`", section)}
     assert documented - {"progress"} <= commands
     assert commands - documented <= {"demo"}
-
-
-def test_an_event_to_publish_by_hand_is_valid() -> None:
-    (event,) = re.findall(r"--(?:data|json) '(\{.*?\}\})'", README, re.DOTALL)
-    (clock,) = re.findall(r"'\$\(date.*?\)'", event)
-    event = event.replace(clock, "2026-11-20T09:00:00Z")
-    (decoded,) = envelope.decode(event.encode(), entries.Message())
-    assert isinstance(decoded, entries.ParsedEvent), decoded
-    assert decoded.event_type in events.EVENT_TYPES
 
 
 COST = ROOT / "docs" / "cost.md"

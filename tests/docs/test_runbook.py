@@ -149,15 +149,19 @@ def test_a_command_runs_in_the_release_job_and_prints_its_output(shell: Shell) -
     assert failed.stdout == _OUTPUT
 
 
-def test_a_rebuild_from_the_archive_runs_in_its_own_job(shell: Shell) -> None:
+def test_a_rebuild_from_the_archive_and_a_dump_run_in_jobs_of_their_own(shell: Shell) -> None:
+    """`progress doctor` advises a dump, in the job `release`, which may only read the bucket."""
     begin = ". infra/recovery/cloud.sh prod; sleep() { :; }; progress rebuild --from-archive"
     assert shell.type(f"{begin} --workers 4") == _OUTPUT
     failed = shell.run(f"{begin} --workers=2", GCLOUD_JOB_FAILS="1")
     assert failed.returncode == 1
+    dump = ". infra/recovery/cloud.sh dev; sleep() { :; }; progress dump"
+    assert shell.type(dump) == _OUTPUT
     executed = [words[3:] for words in shell.gcloud["told"] if words[2:3] == ["execute"]]
     assert [words[:3] for words in executed] == [
         ["progress-rebuild", "--async", "--args=^|^rebuild|--from-archive|--workers|4"],
         ["progress-rebuild", "--async", "--args=^|^rebuild|--from-archive|--workers=2"],
+        ["progress-backup", "--async", "--args=^|^dump"],
     ]
 
 
@@ -166,14 +170,6 @@ def test_a_rebuild_by_beam_runs_in_the_clone_because_the_image_has_no_beam(shell
     done = shell.run(f". infra/recovery/cloud.sh prod; {command}")
     assert "or set DATABASE_URL" in done.stderr
     assert not shell.gcloud["told"]
-
-
-def test_a_dump_runs_in_the_job_whose_account_may_write_into_the_bucket(shell: Shell) -> None:
-    """`progress doctor`, in the job `release`, advises this command; that job may only read."""
-    begin = ". infra/recovery/cloud.sh dev; sleep() { :; }"
-    assert shell.type(f"{begin}; progress dump") == _OUTPUT
-    (executed,) = (words[3:] for words in shell.gcloud["told"] if words[2:3] == ["execute"])
-    assert executed[:3] == ["progress-backup", "--async", "--args=^|^dump"]
 
 
 def test_a_schedule_is_paused_in_the_project_of_the_environment(shell: Shell) -> None:

@@ -30,11 +30,6 @@ def accepts(event_type: str, **changed: Any) -> bool:
     return True
 
 
-def test_every_event_type_accepts_valid_data_and_unknown_fields() -> None:
-    for event_type, data in GOOD.items():
-        events.check(events.EVENT_TYPES[event_type], {**data, "more": [1]})
-
-
 def test_an_integer_field_accepts_only_integers_in_its_range() -> None:
     for event_type, field, low, high in [
         ("SessionStarted", "item_count", 0, 4_294_967_295),
@@ -180,7 +175,7 @@ def test_a_time_zone_must_be_in_the_pinned_tzdata_package() -> None:
         )
 
 
-def test_a_rest_day_must_be_a_real_day_from_2000_to_2099() -> None:
+def test_a_rest_day_must_be_a_real_day_from_2000_to_2099_in_the_exact_form() -> None:
     written = [(date(1999, 12, 25) + timedelta(days=n)).isoformat() for n in range(36_540)]
     written += [
         f"{y}-{m:02}-{d}" for y in range(1999, 2101) for m in range(14) for d in range(28, 33)
@@ -188,9 +183,6 @@ def test_a_rest_day_must_be_a_real_day_from_2000_to_2099() -> None:
     accepted = {text for text in written if accepts("RestDayTaken", date=text)}
     real = [date(2000, 1, 1) + timedelta(days=n) for n in range(36_525)]
     assert accepted == {day.isoformat() for day in real}
-
-
-def test_a_rest_day_must_have_the_exact_form_of_a_date() -> None:
     for bad in ["2024-1-01", "2024-01-01\n", "20240101", "2024-01-01T00:00", 5]:
         assert fault("RestDayTaken", date=bad) == (
             "expected a day from 2000-01-01 to 2099-12-31 in the form YYYY-MM-DD - at $.data.date"

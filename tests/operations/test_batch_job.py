@@ -339,22 +339,19 @@ def test_without_changes_the_job_does_not_connect_to_the_database(job: Job) -> N
             assert job.run()[0] == 1, "a job that erases by time also runs without changes"
 
 
-def test_a_failed_run_leaves_the_changes_to_the_next_run(job: Job) -> None:
+def test_failed_attempts_leave_the_changes_to_the_next_run_and_the_last_one_is_an_error(
+    job: Job,
+) -> None:
     job.record_lessons(1, 2, 3)
-    assert job.run()[0] == 1  # the database does not exist
-    assert job.has_waiting(3)
-    line = job.fold(DATABASE_URL=job.store.url)[-1]
-    assert (line["message"], line["learners"]) == ("batch run: done", 1)
-    assert job.has_waiting(0)
-
-
-def test_only_the_last_failed_attempt_is_an_error(job: Job) -> None:
-    job.record_lessons(1)
     for attempt, ending in (("0", ("WARNING", "retried")), ("3", ("ERROR", "error"))):
-        _, lines = job.run(TASK_RETRIES="3", CLOUD_RUN_TASK_ATTEMPT=attempt)
-        assert (lines[-1]["severity"], lines[-1]["outcome"]) == ending
+        status, lines = job.run(TASK_RETRIES="3", CLOUD_RUN_TASK_ATTEMPT=attempt)
+        assert (status, lines[-1]["severity"], lines[-1]["outcome"]) == (1, *ending)
         assert lines[-1]["operation"] == "batch"  # alerts and metrics read it
         assert lines[-1]["message"].startswith("the batch run failed: no connection")
+    assert job.has_waiting(3)
+    line = job.fold(DATABASE_URL=job.store.url, CLOUD_RUN_TASK_ATTEMPT="0")[-1]
+    assert (line["message"], line["learners"]) == ("batch run: done", 1)
+    assert job.has_waiting(0)
 
 
 def test_a_second_attempt_runs_even_if_it_pulls_no_message(job: Job) -> None:
@@ -387,7 +384,7 @@ def test_a_run_pulls_a_limited_number_of_changes_and_leaves_the_rest_to_the_next
         assert 0 < rest.messages <= 2_000 - changes.messages
 
 
-def test_a_run_that_found_a_shard_locked_is_followed_by_another_run(job: Job) -> None:
+def test_a_run_that_finds_a_shard_locked_or_another_run_is_followed_by_another(job: Job) -> None:
     job.record_lessons(1)
     with closing(connect(job.store.url)) as worker:
         projector = Projector(worker)
@@ -395,20 +392,15 @@ def test_a_run_that_found_a_shard_locked_is_followed_by_another_run(job: Job) ->
         for shard in SHARDS:
             projector.fold_window(shard, 1)
         assert job.run(DATABASE_URL=job.store.url)[0] == 0
+        assert job.has_waiting(1)
+        worker.run("ROLLBACK")
+        worker.run("BEGIN")
+        batch.fold(worker, list(SHARDS))
+        status, lines = job.run()
+    assert (status, lines[-1]["message"]) == (0, "batch run: another run has the lock")
     assert job.has_waiting(1)
     job.fold()
     assert job.has_waiting(0)
-
-
-def test_a_run_that_finds_another_in_progress_leaves_the_changes_to_the_next_run(job: Job) -> None:
-    job.record_lessons(1)
-    with closing(connect(job.store.url)) as other:
-        other.run("BEGIN")
-        Projector(other)
-        batch.fold(other, list(SHARDS))
-        status, lines = job.run(DATABASE_URL=job.store.url)
-    assert (status, lines[-1]["message"]) == (0, "batch run: another run has the lock")
-    assert job.has_waiting(1)
 
 
 def test_the_job_runs_if_pubsub_is_unavailable(job: Job) -> None:

@@ -55,20 +55,6 @@ def test_the_manifest_describes_every_other_file(
     assert not [part for part in exports.iterdir() if part.suffix != ".zip"]
 
 
-def test_the_dates_do_not_depend_on_the_date_style_of_the_database(
-    operator: Operator, populated: Connection, exports: Path
-) -> None:
-    (name,) = populated.run("SELECT current_database()")[0]
-    expected = export_files(operator, exports)
-    populated.run(f"ALTER DATABASE {name} SET datestyle = 'German, DMY'")
-    try:
-        files = export_files(operator, exports)
-    finally:
-        populated.run(f"ALTER DATABASE {name} RESET datestyle")
-    assert files["daily.csv"] == expected["daily.csv"]
-    assert files["items.csv"] == expected["items.csv"]
-
-
 API = {
     "daily.csv": 'dailyStats(from: "2024-03-01", to: "2024-06-01") { date answers accuracyRate }',
     "weekly.csv": 'weeklyStats(from: "2024-03-01", to: "2024-06-01") { start end itemsReviewed }',
@@ -228,15 +214,6 @@ def read_all_numbers(connection: Connection) -> model_rows.Rows:
     for row in rows["user_progress"].values():
         del row["last_updated"]
     return rows
-
-
-def test_an_export_first_folds_events_that_are_not_folded_yet(
-    operator: Operator, connection: Connection, exports: Path
-) -> None:
-    sample_events.record_lessons(connection, "ann")
-    files = export_files(operator, exports)
-    assert sum(int(row["answers"]) for row in list_rows(files, "daily.csv")) == 12
-    assert len(files["events.jsonl"].splitlines()) == 32
 
 
 def test_the_readme_describes_every_file_and_field_in_both_languages(

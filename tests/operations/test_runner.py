@@ -4,6 +4,7 @@ import contextlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from itertools import product
 from typing import Any
 from uuid import UUID
 
@@ -137,36 +138,31 @@ def fail() -> None:
     raise ProgressError("no luck")
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_a_step_that_exceeds_its_timeout_ends_the_operation(
+LATE = "not done within 24 h of its acceptance"
+
+
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [*((s, f"{s}: not done within 0 s") for s in STEPS), *product(STEPS[:-1], [LATE])],
+)
+def test_an_operation_ends_if_a_step_or_the_whole_exceeds_its_time_limit(
     operator: Operator,
     hooks: Hooks,
     connection: Connection,
-    step: str,
     monkeypatch: pytest.MonkeyPatch,
+    *,
+    step: str,
+    error: str,
 ) -> None:
     with monkeypatch.context() as limited:
-        limit_step(limited, step, 0.0)
+        limit_step(limited, step, 60.0 if error == LATE else 0.0)
         operation_id = start(operator)
+        if error == LATE:
+            expire = traced_operation.BLOCKS["expire"]
+            hooks[step, "before"] = lambda: connection.run(expire, operation_id=operation_id)
         deliver(operation_id)
     ended = operator.get(operation_id)
-    assert (ended["state"], ended["error"]) == ("TIMED_OUT", f"{step}: not done within 0 s")
-    expect_its_end(operator, hooks, connection, step, operation_id)
-
-
-@pytest.mark.parametrize("step", STEPS[:-1])
-def test_an_operation_ends_if_it_exceeds_its_time_limit_during_any_step(
-    operator: Operator, hooks: Hooks, connection: Connection, step: str
-) -> None:
-    operation_id = start(operator)
-    expire = traced_operation.BLOCKS["expire"]
-    hooks[step, "before"] = lambda: connection.run(expire, operation_id=operation_id)
-    deliver(operation_id)
-    ended = operator.get(operation_id)
-    assert (ended["state"], ended["error"]) == (
-        "TIMED_OUT",
-        "not done within 24 h of its acceptance",
-    )
+    assert (ended["state"], ended["error"]) == ("TIMED_OUT", error)
     expect_its_end(operator, hooks, connection, step, operation_id)
 
 

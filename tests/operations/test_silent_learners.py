@@ -157,30 +157,22 @@ def test_the_setting_may_change_and_without_it_announcements_are_withdrawn(
 def test_who_is_deleted_or_being_erased_or_has_only_dead_letters_is_not_announced(
     connection: Connection, job: Connection, publisher: Publisher, operator: Operator
 ) -> None:
-    record(connection, "ann", "ben", "cyd", "dan")
+    record(connection, "ann", "ben", "cyd", "dan", "fay")
     append(connection, [sample_events.user_deleted("ann")])  # no fold has deleted ann yet
     goal = {"user_id": "eve", "answers_per_day": -1}
     push_events(connection, sample_events.envelope("GoalSet", goal, at=sample_events.BEGIN))
     operator.run(erase(operator, "cyd")["id"])
     let_pass(connection, months=MONTHS, days=1)
     erase(operator, "ben")
-    run(job, publisher)
+    batch_job.erase_by_time(job, None, MONTHS)
+    append(connection, [sample_events.user_deleted("fay")])  # who was to be announced
+    publisher.run()
+    assert publisher.run() == 0
     assert [body["user_id"] for body in announced(publisher).values()] == ["dan"]
     append(connection, [sample_events.user_deleted("dan")])
     let_pass(connection, days=40)
     run(job, publisher)
     assert erasures(connection)[1:] == ["ben"]
-
-
-def test_nothing_follows_the_deletion_of_a_learner_who_was_to_be_announced(
-    connection: Connection, job: Connection, publisher: Publisher
-) -> None:
-    record(connection, "ann")
-    let_pass(connection, months=MONTHS, days=1)
-    batch_job.erase_by_time(job, None, MONTHS)
-    append(connection, [sample_events.user_deleted("ann")])
-    publisher.run()
-    assert (announced(publisher), publisher.run()) == ({}, 0)
 
 
 def begin_erasure(connection: Connection, job: Connection, publisher: Publisher) -> str:
@@ -245,13 +237,14 @@ def test_an_erasure_that_has_not_begun_ends_with_the_setting_and_without_an_erro
     assert '"severity":"ERROR"' not in capsys.readouterr().out
 
 
-def test_an_erasure_that_an_administrator_requests_too_is_not_prevented(
-    connection: Connection, job: Connection, publisher: Publisher, operator: Operator
+def test_an_erasure_that_an_administrator_requests_too_is_prevented_by_no_event_and_no_restore(
+    store: Store, connection: Connection, job: Connection, publisher: Publisher, operator: Operator
 ) -> None:
     operation_id = begin_erasure(connection, job, publisher)
     assert erase(operator, "ann")["id"] == operation_id
     record(connection, "ann", number=1)
-    assert receipt(operator.run(operation_id))["found"] == 0
+    assert (apply_ledger(store), apply_ledger(store)) == ((1, 0), (0, 0))
+    assert receipt(operator.get(operation_id))["found"] == 0
 
 
 def test_a_deletion_prevents_the_erasure_and_starts_another_one_after_its_own_time(
@@ -275,15 +268,6 @@ def test_a_restore_withdraws_announcements_because_the_log_may_lack_an_event(
     expect_prevented(connection, operator, operation_id)
     run(job, publisher)
     assert (erasures(connection), len(announced(publisher))) == (["ann"], 2)
-
-
-def test_a_restore_runs_an_announced_erasure_that_an_administrator_has_requested_too(
-    store: Store, connection: Connection, job: Connection, publisher: Publisher, operator: Operator
-) -> None:
-    operation_id = begin_erasure(connection, job, publisher)
-    erase(operator, "ann")
-    assert (apply_ledger(store), apply_ledger(store)) == ((1, 0), (0, 0))
-    assert receipt(operator.get(operation_id))["found"] == 0
 
 
 def test_a_learner_whose_erasure_was_prevented_and_repeated_is_erased_again_after_a_restore(

@@ -16,7 +16,7 @@ from progress.errors import ProjectionError, RebuildRunning
 from progress.projections import batch, replacement
 from progress.projections import schema as read_model_schema
 from tests.conftest import Store
-from tests.support import model_rows, programs, sample_events
+from tests.support import programs, sample_events
 from tests.support.stage import append
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,19 +179,3 @@ def test_nothing_is_dropped_if_the_schema_of_the_code_is_missing(populated: Conn
     with pytest.raises(ProjectionError, match="other code may be serving: nothing is dropped"):
         list(replacement.drop_unused(populated))
     assert schema_names(populated) == before
-
-
-def test_snapshots_of_dropped_schemas_are_dropped(populated: Connection) -> None:
-    read_model_schema.create(populated, OTHER)
-    ((namespace,),) = populated.run(
-        "SELECT oid FROM pg_namespace WHERE nspname = :name", name=OTHER
-    )
-    populated.run(
-        "INSERT INTO event_store.snapshots"
-        " (stream_id, stream_version, fingerprint, newest_occurred_at, state)"
-        " VALUES ('learner-u0', 1, :fingerprint, now(), '{}')",
-        fingerprint=f"0123456789ab-{namespace}",
-    )
-    list(replacement.drop_unused(populated))
-    assert populated.run("SELECT count(*) FROM event_store.snapshots") == [[0]]
-    assert model_rows.read_value(populated, "schemas") == 1

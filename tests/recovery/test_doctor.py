@@ -40,15 +40,6 @@ from tests.support.postgres_servers import connect_plainly
 from tests.support.pushes import record_push
 
 
-def test_nothing_needs_a_person_while_all_is_well(store: Store) -> None:
-    answer = cli.expect_success(cli.progress(store.url, "doctor"))
-    assert "Nothing needs a person." in answer
-    assert "LOOK" not in answer
-    report = json.loads(cli.expect_success(cli.progress(store.url, "doctor", "--json")))
-    assert report["healthy"]
-    assert [part["name"] for part in report["parts"]] == [*doctor.PARTS]
-
-
 def test_each_finding_says_what_to_do_and_a_common_one_stands_once(
     store: Store, connection: Connection
 ) -> None:
@@ -234,9 +225,11 @@ def test_what_a_sender_should_mend_is_a_note_that_needs_nobody(
         f"  Events of an unknown type: 1 GoalSett {such}: Send GoalSet in its place."
     )
     assert "Nothing needs a person; the notes say what to mend." in answer
+    assert "LOOK" not in answer
     report = json.loads(cli.expect_success(cli.progress(store.url, "doctor", "--json")))
     (found,) = (part["findings"] for part in report["parts"] if part["name"] == "intake")
     assert (report["healthy"], len(found)) == (True, 1)
+    assert [part["name"] for part in report["parts"]] == [*doctor.PARTS]
 
 
 def test_a_session_that_keeps_a_shard_is_named(

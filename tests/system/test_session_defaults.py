@@ -96,7 +96,9 @@ def test_each_setting_of_a_session_has_another_default(store: Store) -> None:
         }
 
 
-def test_a_log_gives_the_same_answers(store: Store, connection: database.Connection) -> None:
+def test_a_log_gives_the_same_answers_now_and_in_the_past_and_leaves_with_its_times(
+    store: Store, connection: database.Connection, fake_publisher: FakePublisher
+) -> None:
     append(connection, [set_goal()])
     append(connection, [sample_events.item_published(YEN, language="IT-it")])
     append(connection, sample_events.varied_study(USER))
@@ -113,6 +115,21 @@ def test_a_log_gives_the_same_answers(store: Store, connection: database.Connect
     assert stored == YEN.encode()
     events = PostgresEventStore(connection).read_events(f"learner-{USER}", 1)
     assert AT in {event.occurred_at for event in events}
+    query = """query($at: DateTime) {
+        dailyStats(from: "2024-03-31", to: "2024-04-05", asOf: $at) { date answers accuracyRate }
+        levelStats(asOf: $at) { level itemsStudied catalogueItems }
+    }"""
+    with api.serve(store.url) as served:
+        before = served.data(query, USER, at=(AT - timedelta(days=1)).isoformat())
+        assert before == served.data(query, USER)
+    assert before["dailyStats"]
+    recorded = PostgresEventStore(connection).read_all_events(1, 1_000)
+    with closing(published.Publisher(store, fake_publisher, "all")) as publisher:
+        assert publisher.run() == len(recorded)
+    told = [message.attributes for message in fake_publisher.messages("progress-events")]
+    assert {each["ce-id"]: datetime.fromisoformat(each["ce-time"]) for each in told} == {
+        str(event.event_id): event.created_at for event in recorded
+    }
 
     def run(*arguments: str) -> list[str]:
         return cli.expect_success(cli.progress(store.url, *arguments)).splitlines()
@@ -124,24 +141,6 @@ def test_a_log_gives_the_same_answers(store: Store, connection: database.Connect
     run("rebuild")
     run("check", "--whole")
     run("batch")
-
-
-def test_the_past_and_the_present_have_the_same_answers(
-    store: Store, connection: database.Connection
-) -> None:
-    append(connection, sample_events.varied_study(USER))
-    append(connection, [sample_events.item_published("i1", language="IT-it")])
-    append(connection, [set_goal()])
-    Projector(connection).catch_up_all()
-    batch.run(connection)
-    query = """query($at: DateTime) {
-        dailyStats(from: "2024-03-31", to: "2024-04-05", asOf: $at) { date answers accuracyRate }
-        levelStats(asOf: $at) { level itemsStudied catalogueItems }
-    }"""
-    with api.serve(store.url) as served:
-        before = served.data(query, USER, at=(AT - timedelta(days=1)).isoformat())
-        assert before == served.data(query, USER)
-    assert before["dailyStats"]
 
 
 def test_appends_take_turns(store: Store, connection: database.Connection) -> None:
@@ -159,15 +158,3 @@ def test_appends_take_turns(store: Store, connection: database.Connection) -> No
             waiting = pool.submit(deliver, second)
             model_rows.wait_for_lock(connection, pid, waiting)
         assert waiting.result().outcomes["appended"] == 8
-
-
-def test_events_leave_with_their_times(
-    store: Store, connection: database.Connection, fake_publisher: FakePublisher
-) -> None:
-    append(connection, [set_goal()])
-    publisher = published.Publisher(store, fake_publisher, "all")
-    assert publisher.run() == 1
-    (message,) = fake_publisher.messages("progress-events")
-    (recorded,) = PostgresEventStore(connection).read_all_events(1, 10)
-    assert datetime.fromisoformat(message.attributes["ce-time"]) == recorded.created_at
-    publisher.close()

@@ -32,18 +32,6 @@ def test_values_are_converted_to_the_types_of_the_settings() -> None:
     assert {name: getattr(read, name) for name in expected} == expected
 
 
-def test_a_task_is_repeated_only_after_a_failed_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    for attempt, is_repeated in (("", False), ("0", False), ("1", True)):
-        monkeypatch.setenv("CLOUD_RUN_TASK_ATTEMPT", attempt)
-        assert settings.is_repeated() == is_repeated
-
-
-def test_variables_that_are_not_settings_are_ignored() -> None:
-    settings.read({"PATH": "/bin", "HOME": "/", "LANG": "C", "KUBERNETES_PORT": "x"})
-    settings.read({"CLOUD_RUN_TASK_ATTEMPT": "0"})
-    settings.read({"REDIS_URL": "redis://r", "REDIS_URI": "redis://r"})
-
-
 SECRET = "whsec_" + "A" * 32  # 24 bytes
 
 
@@ -95,7 +83,7 @@ FOREIGN = (
     "OTEL_TRACES_SAMPLER OTEL_TRACES_SAMPLER_ARG OTEL_RESOURCE_ATTRIBUTES OTEL_SERVICE_NAME "
     "OTEL_BSP_SCHEDULE_DELAY OTEL_METRIC_EXPORT_INTERVAL OTEL_EXPORTER_OTLP_HEADERS "
     "OTEL_EXPORTER_OTLP_TIMEOUT OTEL_EXPORTER_OTLP_PROTOCOL OTEL_EXPORTER_OTLP_COMPRESSION "
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT OTEL_EXPORTER_OTLP_METRICS_ENDPOINT KUBERNETES_PORT"
 )
 LIKE_OURS = (
     "AUTH_AUDIENCE_URL AUTH_SIGN_UP_URL CORS_ALLOWED_ORIGINS DATABASE_HOST DATABASE_SSL DB_PASS "
@@ -108,6 +96,8 @@ def test_variables_of_other_programs_stop_nothing_and_are_named_if_they_look_lik
 ) -> None:
     for name in [*FOREIGN.split(), *LIKE_OURS.split()]:
         monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("REDIS_URL", "redis://r")
+    monkeypatch.setenv("REDIS_URI", "redis://r")  # no mistake beside the other one
     settings.current()
     assert settings.describe_unread().endswith(f": {', '.join(LIKE_OURS.split())}")
 
