@@ -125,7 +125,7 @@ def read_text(file: Path, errors: str = "strict") -> str:
     return text
 
 
-def check_row(number: int, kind: type[msgspec.Struct], data: Fields) -> None:
+def check_row(number: int, kind: type[events.Event], data: Fields) -> None:
     """Raise ReviewLogError, which names the row and the column, if no event has these data."""
     try:
         events.check(kind, data)
