@@ -41,9 +41,8 @@ _POLL_S = 0.1
 _MAX_REST_DAYS = 2  # of an ISO week
 _MAX_GOAL_AGE = timedelta(hours=24)  # of a GoalSet that is retracted
 _MAX_EVENTS_PER_HOUR = 60  # of a learner
-CLOCK = "the clock of the database was set back"
 KEY_IN_USE = "idempotencyKey: expected a new key - found the key of another call"
-OTHER_VERSION, OTHER_CONTENT = "PR001", "PR003"  # of append_own
+_OTHER_VERSION, _OTHER_CONTENT = "PR001", "PR003"  # of append_own
 
 
 class Retractable(msgspec.Struct, frozen=True):
@@ -202,16 +201,16 @@ class EventRecorder:
                     seen=found["decided_at"],
                 )
             except StatementFailed as error:
-                if error.sqlstate == OTHER_CONTENT:
+                if error.sqlstate == _OTHER_CONTENT:
                     raise BadInput(KEY_IN_USE) from None
-                if error.sqlstate != OTHER_VERSION or event.rest_day is None:
+                if error.sqlstate != _OTHER_VERSION or event.rest_day is None:
                     raise
                 found = await self._find(event, at)
                 continue
             if "erased" in recorded.outcomes:
                 raise NotFound("expected a caller who is not erased")
             if recorded.global_position is None:
-                raise InstanceUnavailable(CLOCK)
+                raise InstanceUnavailable("the clock of the database was set back")
             await own_events.wake(wakeups.send, recorded.shards)
             return "appended" in recorded.outcomes, recorded.global_position
         return False, found["position"]
