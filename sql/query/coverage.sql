@@ -1,5 +1,6 @@
 -- How much of a text learners are expected to know today. The text is its :items, which occur as often as :counts say.
 -- progress/query/read_models/coverage.py runs the blocks.
+-- Also held by: query/test_coverage.py.
 
 -- words --
 words AS MATERIALIZED (
@@ -68,7 +69,6 @@ known AS MATERIALIZED (
     CROSS JOIN LATERAL (SELECT m.today AS day) AS moment
     CROSS JOIN {query/coverage studied}
     JOIN words w ON w.item_id = s.item_id
-    WHERE s.last_answered_on IS NOT NULL
 ),
 gaps AS (
     SELECT w.item_id, w.count, w.count * (n.members - coalesce(k.recalls, 0) / {query/coverage unit}) AS missing,
