@@ -537,7 +537,8 @@ def test_a_learner_reads_who_has_read_their_record(operator: Operator, group: Co
 def read_accesses(
     query_api: Api, user: str, role: str, learner: str | None = None, *, first: int
 ) -> list[tuple[str, str, str]]:
-    found, after = [], ""
+    found: list[tuple[str, str, str]] = []
+    after = ""
     while len(found) < 20:  # more than there are
         place = f'(userId: "{learner or user}", first: {first}{after})'
         query = f"""{{ accesses{place} {{
