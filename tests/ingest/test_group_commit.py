@@ -10,10 +10,8 @@ import pytest
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.errors import DatabaseUnavailable, EventStoreError, Unavailable
-from progress.event_store.entries import Message, ParsedEvent
+from progress.errors import DatabaseUnavailable, Unavailable
 from progress.event_store.log import Delivery
-from progress.event_store.timestamps import EARLIEST
 from progress.ingest import push
 from progress.ingest.group_commit import Committed, GroupCommit
 from progress.serve import readiness
@@ -40,14 +38,6 @@ def delivery() -> Delivery:
 
 def ignore(_: list[int], _delay_ms: int) -> None:
     """Send no wake-ups."""
-
-
-def bad() -> Delivery:
-    """Return a delivery with an invalid event id; the database rejects any batch with this id."""
-    event = ParsedEvent(
-        index=0, event_id="no uuid", event_type="x", occurred_at=EARLIEST, data={}, metadata={}
-    )
-    return Delivery(Message(message_id="bad"), [event])
 
 
 def transactions(store: Store) -> list[int]:
@@ -120,18 +110,6 @@ def test_the_delay_is_not_negative_if_the_clock_of_the_publisher_is_ahead(store:
         body = encode_push(session_abandoned(), publish_time="2999-01-01T00:00:00Z")
         group.append(push.parse_delivery(body))
     assert delays == [0]
-
-
-def test_a_rejected_delivery_does_not_fail_the_others(
-    store: Store, gate: Gate, pool: ThreadPoolExecutor
-) -> None:
-    _, one, rejected, other = run_behind_gate(
-        GroupCommit(gate, ignore), gate, pool, delivery(), bad(), delivery()
-    )
-    with pytest.raises(EventStoreError):
-        rejected.result()
-    assert [one.exception(), other.exception()] == [None, None]
-    assert sum(transactions(store)) == 3
 
 
 @pytest.mark.parametrize("is_broken", [True, False])

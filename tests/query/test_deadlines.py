@@ -21,14 +21,12 @@ from progress.adapters.postgres.database import Connection
 from progress.errors import Unavailable
 from progress.projections.projector import Projector
 from progress.query.cache import versions
-from progress.query.cache.single_flight import SingleFlight
 from progress.query.live.hub import LiveQueries
 from progress.query.live.sources import Learners
 from progress.query.read_models import as_of
 from tests.conftest import Store
 from tests.support import api, sample_events
 from tests.support.api import Api, QueryClient
-from tests.support.event_loop import in_event_loop
 from tests.support.stage import append, connect
 
 SHORT = 0.3  # seconds
@@ -220,30 +218,6 @@ def test_the_deadline_includes_the_wait_for_an_as_of_session(
     connection.run("BEGIN")
     connection.run("LOCK TABLE event_store.events IN ACCESS EXCLUSIVE MODE")
     fetch(crowd())
-
-
-class Slow:
-    def __init__(self) -> None:
-        self.began, self.end = 0, asyncio.Event()
-
-    async def compute(self) -> str:
-        self.began += 1
-        await self.end.wait()
-        return "done"
-
-
-@in_event_loop
-async def test_a_request_does_not_join_a_computation_with_an_earlier_deadline() -> None:
-    flights, slow, quick = SingleFlight[str](), Slow(), Slow()
-    quick.end.set()
-    with request_scope.begin(5.0):
-        first = asyncio.create_task(flights.join("key", slow.compute, since=0))
-        await asyncio.sleep(0)
-    with request_scope.begin(10.0):
-        assert await flights.join("key", quick.compute, since=0) == "done"
-    assert (slow.began, quick.began) == (1, 1)
-    slow.end.set()
-    assert await first == "done"
 
 
 def test_a_subscription_outlives_the_deadline_of_its_request(

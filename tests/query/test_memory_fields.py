@@ -125,11 +125,6 @@ def test_the_calibration_equals_the_oracle_s(
     assert (of_all is None) == (learners < 20)
 
 
-def test_only_support_and_administrators_read_the_calibration_of_all(query_api: Api) -> None:
-    answer = query_api.post("{ calibrationOfAll { tests } }", roles=["teacher"])
-    assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN"
-
-
 def compare_curves(get: Any, define: Any, world: oracle.World, fetch: QueryClient) -> None:
     for first, last in ((-100, 100), (0, 21), (20, 20), (36, 90)):
         days = (NOON + first * DAY).date(), (NOON + last * DAY).date()

@@ -410,7 +410,6 @@ def test_a_forbidden_field_does_not_reveal_whether_a_learner_exists(groups_api: 
 
 GROUP = "query($g: ID!) { group(groupId: $g) { groupId members hardestItems { itemId } } }"
 MEMBERS = "query($g: ID!) { learners(groupId: $g) { totalCount edges { node { userId } } } }"
-DIFFICULTY = "{ itemDifficulty { totalCount edges { node { itemId learners } } } }"
 PROGRESS = '{ userProgress(userId: "bob") { totalItemsLearned } }'
 
 
@@ -599,19 +598,6 @@ def test_a_search_for_groups_equals_the_oracle_s_result(
         assert [(node["groupId"], node["name"]) for node in whole] == listed
 
 
-def test_only_support_and_administrators_search_for_learners(query_api: Api) -> None:
-    for role in ("support", "admin"):
-        assert query_api.data(FOUND, roles=[role], text="ann") == {
-            "searchLearners": [],
-            "searchGroups": [],
-        }
-        assert query_api.data(GROUPS, roles=[role])["groups"]["edges"] == []
-    for role in ("learner", "teacher"):
-        for query in (FOUND, GROUPS):
-            errors = query_api.post(query, roles=[role], text="ann")["errors"]
-            assert {error["extensions"]["code"] for error in errors} == {"FORBIDDEN"}
-
-
 def test_a_group_is_read_only_by_support_administrators_and_its_teachers(groups_api: Api) -> None:
     for query in (GROUP, MEMBERS):
         for group in ("g1", "g2", "nothing"):
@@ -626,9 +612,6 @@ def test_a_group_is_read_only_by_support_administrators_and_its_teachers(groups_
             bytes(ask(groups_api, query, headers("g2"), g=group).body) for group in ("g1", "g9")
         }
         assert len(bodies) == 1  # the response does not reveal whether the group exists
-    for role in ("teacher", "support", "admin"):
-        assert code_of(ask(groups_api, DIFFICULTY, headers(role=role))) is None
-    assert code_of(ask(groups_api, DIFFICULTY, headers(role="learner"))) == "FORBIDDEN"
 
 
 def test_the_field_group_is_null_and_the_field_learners_is_empty_without_a_current_member(

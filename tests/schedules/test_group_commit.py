@@ -92,7 +92,9 @@ def _deliver_all(threads: SeededThreads, database: _Database) -> None:
         begins = threads.now
         try:
             commits.append(delivery)
-        except (ProgressError, _Stopped):
+        except (ProgressError, _Stopped) as error:
+            is_rejected = isinstance(error, EventStoreError)
+            assert is_bad or not is_rejected, "a request is rejected because another one is"
             return
         finally:
             # The transaction of a group may follow two retries, and the wake-ups follow it.

@@ -21,6 +21,10 @@ class _Failed(Unavailable):
     """The computation failed."""
 
 
+class _Late(Unavailable):
+    """The computation did not end before the deadline of the caller who began it."""
+
+
 async def _share(source: random.Random) -> None:
     flights: single_flight.SingleFlight[float] = single_flight.SingleFlight()
 
@@ -31,7 +35,8 @@ async def _share(source: random.Random) -> None:
                 await pause(source, 1.5)
                 if source.random() > 0.2:
                     return began
-        raise _Failed("the database does not respond")
+                raise _Failed("the database does not respond")
+        raise _Late
 
     async def call() -> None:
         await pause(source, 2)
@@ -40,6 +45,10 @@ async def _share(source: random.Random) -> None:
             try:
                 began = await flights.join("key", compute, since=asked)
             except (_Failed, DeadlineExceeded):
+                return
+            except _Late:
+                early = scope.deadline - time.monotonic() - single_flight.MAX_LEAD_S
+                assert early <= 1e-6, "a caller fails long before its deadline, by another one's"
                 return
             finally:
                 late = time.monotonic() - scope.deadline
