@@ -11,8 +11,10 @@ CROSS JOIN LATERAL ({query/learner_states tasks}) AS t
 LEFT JOIN learner_versions v ON v.user_id = today.user_id;
 
 -- tasks --
--- A number that changes when a task of the learner of `today` is set, changed or taken back, or its list is folded.
-SELECT hashtextextended(concat_ws(' ', max(s.decided_at), count(l.list_id)), 0) AS version
+-- A number that changes when a task of the learner of `today` is set, changed or taken back, or its list is folded;
+-- null if there never was one.
+SELECT CASE WHEN count(*) > 0 THEN hashtextextended(concat_ws(' ', max(s.decided_at), count(l.list_id)), 0) END
+        AS version
     FROM group_members m
     JOIN list_assignments s ON s.group_id = m.group_id
     LEFT JOIN lists l ON l.list_id = s.list_id

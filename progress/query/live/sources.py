@@ -22,7 +22,7 @@ class LearnerState(msgspec.Struct, frozen=True):
     """
 
     version: str
-    tasks: str
+    tasks: str | None
     begins_at: datetime
     expires_at: datetime
     progress: UserProgress | None
