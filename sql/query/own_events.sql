@@ -74,7 +74,7 @@ CROSS JOIN LATERAL event_store.append_own(CASE WHEN limited.text <> '' THEN CAST
 -- find task --
 -- What a teacher's call has recorded, and whether what it names is there: an event of the group; the list, for the
 -- reader, and not archived; and all items. `missing_item` is the first that the catalogue does not have.
-SELECT t.list_id, t.global_position AS position, t.is_assigned,
+SELECT t.list_id, 0 AS events, t.global_position AS position, t.is_assigned,
     EXISTS (SELECT FROM group_members m WHERE m.group_id = :group_id)
         OR EXISTS (SELECT FROM list_assignments a WHERE a.group_id = :group_id) AS has_group,
     EXISTS (SELECT FROM ({read_models/lists published}) AS l WHERE l.id = :list_id AND NOT l.archived) AS has_list,

@@ -110,17 +110,14 @@ SELECT 'own:' || l.list_id AS id, TRUE AS own, l.list_id, l.name, l.scale, l.ran
     WHERE l.user_id = :user_id AND CAST(:is_learner AS boolean)
 
 -- published --
--- The lists of the catalogue that exist for the reader. A task's list exists for the members of a group to which it is
--- assigned, for those who teach it, and for whoever sees all: :reader is null.
+-- The lists of the catalogue that exist for the reader. Of a task, the list exists for the members of a group that has
+-- it, and for those who teach it. :reader has the reader's id and the groups taught; null sees all.
 SELECT l.list_id AS id, FALSE AS own, l.list_id, l.name, l.scale, l.rank, l.is_archived AS archived
     FROM lists l
-    WHERE l.list_id NOT LIKE 'progress-task-%' OR CAST(:reader AS text) IS NULL OR EXISTS (
+    WHERE l.list_id NOT LIKE 'progress-task-%' OR CAST(:reader AS text[]) IS NULL OR EXISTS (
         SELECT FROM list_assignments a
-        WHERE a.list_id = l.list_id AND a.is_assigned AND a.group_id = ANY (ARRAY(
-            SELECT unnest(CAST(:teaches AS text[]))
-            UNION ALL
-            SELECT m.group_id FROM present_members m WHERE m.user_id = CAST(:reader AS text)))
-    )
+        WHERE a.list_id = l.list_id AND a.is_assigned AND a.group_id = ANY ((CAST(:reader AS text[]))[2:] || ARRAY(
+            SELECT m.group_id FROM present_members m WHERE m.user_id = (CAST(:reader AS text[]))[1])))
 
 -- order --
 -- The order of lists: by scale (none first), rank, name (none last) and id.

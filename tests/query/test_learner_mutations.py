@@ -25,7 +25,7 @@ from progress.query import own_events
 from progress.query.graphql import learner_mutations
 from progress.serve import ports, readiness
 from tests.conftest import Store
-from tests.support import api, http_client, recent_events, sample_events, token_issuer
+from tests.support import api, recent_events, sample_events
 from tests.support.api import Api, Body
 from tests.support.fake_publisher import FakePublisher
 from tests.support.postgres_servers import url_of
@@ -457,14 +457,13 @@ def test_of_twenty_callers_at_once_two_have_a_rest_day_in_the_week(
 
 
 def call_at_once(
-    instances: Sequence[Api], user: str, query: str, calls: Sequence[dict[str, Any]], **claims: Any
+    instances: Sequence[Api], user: str, query: str, calls: Sequence[dict[str, Any]]
 ) -> list[tuple[dict[str, Any], Any]]:
     """Call the instances in turn, all at once; return each call with its outcome."""
 
     async def call(served: Api, variables: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
-        headers = http_client.headers(token_issuer.token(user, **claims))
-        response = await served.answer("POST", "/graphql", body, headers)
+        response = await served.answer("POST", "/graphql", body, api.headers(user))
         return variables, outcome(api.read(response))
 
     async def call_all(served: Api, some: Sequence[dict[str, Any]]) -> list[Any]:

@@ -26,6 +26,7 @@ from progress.query.live.milestone_feed import MilestoneFeed
 from progress.query.read_models import administration, groups
 from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
+from progress.query.read_models.rows import Reader
 
 _T = TypeVar("_T")
 _TaskPage = tuple[groups.FoundTask, int, groups.TaskMemberKey | None]  # task, first, after
@@ -91,10 +92,9 @@ class Context(msgspec.Struct, frozen=True, dict=True):
         return self.caller.groups if self.caller.needs_membership(learner) else None
 
     @property
-    def reader(self) -> dict[str, Any]:
-        """The parameters by which queries tell whether a task's list exists for the caller."""
-        seen_by = None if self.is_support else self.caller.user_id
-        return {"reader": seen_by, "teaches": self.caller.groups}
+    def reader(self) -> Reader:
+        """What tells whether a task's list exists for the caller."""
+        return None if self.is_support else (self.caller.user_id, *self.caller.groups)
 
     async def check_membership(self, learner: str) -> None:
         """Raise Forbidden unless the learner is now a member of one of the caller's groups."""

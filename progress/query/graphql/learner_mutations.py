@@ -42,7 +42,7 @@ _MAX_REST_DAYS = 2  # of an ISO week
 _MAX_GOAL_AGE = timedelta(hours=24)  # of a GoalSet that is retracted
 _MAX_EVENTS_PER_HOUR = 60  # of a learner
 KEY_IN_USE = "idempotencyKey: expected a new key - found the key of another call"
-_OTHER_VERSION, OTHER_CONTENT = "PR001", "PR003"  # of append_own
+_OTHER_VERSION, _OTHER_CONTENT = "PR001", "PR003"  # of append_own
 
 
 class Retractable(msgspec.Struct, frozen=True):
@@ -201,7 +201,7 @@ class EventRecorder:
                     seen=found["decided_at"],
                 )
             except StatementFailed as error:
-                if error.sqlstate == OTHER_CONTENT:
+                if error.sqlstate == _OTHER_CONTENT:
                     raise BadInput(KEY_IN_USE) from None
                 if error.sqlstate != _OTHER_VERSION or event.rest_day is None:
                     raise

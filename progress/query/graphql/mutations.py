@@ -25,7 +25,7 @@ from progress.query import own_events
 from progress.query.graphql import arguments, learner_mutations, types
 from progress.query.graphql.context import Info
 from progress.query.graphql.learner_mutations import PublishedEvent
-from progress.query.graphql.task_mutations import TaskCall, TaskSet
+from progress.query.graphql.task_mutations import RecordedTask, TaskCall
 from progress.query.graphql.whose import Whose
 from progress.query.read_models import administration
 
@@ -167,29 +167,23 @@ class Mutation:
 
     @_mutation(types.TaskSet, Whose.NOBODY)
     async def set_task(
-        self,
-        info: Info,
-        *,
-        group_id: ID,
-        name: str,
-        item_ids: list[ID],
-        due_on: date,
+        self, info: Info, *, group_id: ID, name: str, item_ids: list[ID], due_on: date,
         idempotency_key: ID,
-    ) -> TaskSet:
+    ) -> RecordedTask:  # fmt: skip
         given = {"name": name, "item_ids": item_ids, "due_on": due_on}
         return await _set(info, "setTask", group_id, idempotency_key, **given)
 
     @_mutation(types.TaskSet, Whose.NOBODY)
     async def assign_list(
         self, info: Info, group_id: ID, list_id: ID, due_on: date, idempotency_key: ID
-    ) -> TaskSet:
+    ) -> RecordedTask:
         given = {"list_id": list_id, "due_on": due_on}
         return await _set(info, "assignList", group_id, idempotency_key, **given)
 
     @_mutation(types.TaskSet, Whose.NOBODY)
     async def unassign_list(
         self, info: Info, group_id: ID, list_id: ID, idempotency_key: ID
-    ) -> TaskSet:
+    ) -> RecordedTask:
         return await _set(info, "unassignList", group_id, idempotency_key, list_id=list_id)
 
     @_mutation(types.Operation, Whose.NOBODY)
@@ -238,9 +232,9 @@ async def _record(
     return await info.context.events.record(event, info.context.at)
 
 
-async def _set(info: Info, mutation: str, group_id: ID, key: ID, **given: Any) -> TaskSet:
+async def _set(info: Info, mutation: str, group_id: ID, key: ID, **given: Any) -> RecordedTask:
     info.context.caller.check_group(group_id)
-    call = TaskCall.build(info.context.caller, mutation, group_id, key, **given)
+    call = TaskCall(info.context.caller.user_id, mutation, key, group_id, **given).check()
     if info.context.tasks is None:
         raise InstanceUnavailable("only the query function records events")
     return await info.context.tasks.record(call, info.context.reader, info.context.at)

@@ -187,8 +187,7 @@ _MOMENTS = ["as_of", "known_at"]
 # The parameters of queries that are no arguments.
 _KNOWN: dict[str, Callable[[Info, str], object]] = {
     "is_learner": lambda info, learner: info.context.caller.is_learner(learner),
-    "reader": lambda info, _: info.context.reader["reader"],
-    "teaches": lambda info, _: info.context.reader["teaches"],
+    "reader": lambda info, _: info.context.reader,
     "groups": lambda info, learner: info.context.find_groups(learner),
     "is_counted": lambda info, _: any(
         _selects(node, "totalCount") for node in info.selected_fields
@@ -294,7 +293,7 @@ async def item_stats(
         first=arguments.parse_page_size(first),
         after=pagination.decode_ordered_key(after, rows.ItemKey, order),
         is_learner=info.context.caller.is_learner(learner),
-        **info.context.reader,
+        reader=info.context.reader,
         **moment,
     )
     return pagination.build_page(page, after, order)

@@ -17,14 +17,9 @@ from progress.event_store import callers, intake
 from progress.event_store import dead_letter_record as dead_letters
 from progress.operations import export_files
 from progress.operations import records as operations
-from progress.query.graphql import (
-    arguments,
-    downloads,
-    learner_mutations,
-    pagination,
-    task_mutations,
-)
+from progress.query.graphql import arguments, downloads, learner_mutations, pagination
 from progress.query.graphql.context import Info
+from progress.query.graphql.task_mutations import RecordedTask
 from progress.query.graphql.whose import Whose
 from progress.query.read_models import accesses, coverage, groups, rows
 
@@ -133,7 +128,7 @@ async def _get_members(
         first=arguments.parse_page_size(first),
         after=pagination.decode_key(after, rows.MemberKey),
         is_learner=info.context.caller.is_learner(root.user_id),
-        **info.context.reader,
+        reader=info.context.reader,
         **root.moment._asdict(),
     )
     return pagination.build_page(page, after)
@@ -431,7 +426,7 @@ class PublishedEvent:
     counted: bool = _resolved(_wait_until_counted, Whose.NOBODY)
 
 
-async def _wait_until_set(root: task_mutations.TaskSet) -> bool:
+async def _wait_until_set(root: RecordedTask) -> bool:
     return root.position is None or await root.recorder.wait_until_counted(root.position)
 
 

@@ -5,7 +5,7 @@ had happened by that time, `known_at` those that had been recorded by that time.
 day of `as_of` or, if only `known_at` is given, the day of `known_at`. `language` selects the items
 of one language: a primary subtag in lower case, or `und` for items without a language. Own lists
 and own words are returned only if `is_learner` says that the reader is the learner. The list of a
-task is returned only if the `reader` is in a group that has it, `teaches` such a group, or is None.
+task is returned only if the `reader` (see `rows`) is in a group that has it, or teaches one.
 """
 
 import functools

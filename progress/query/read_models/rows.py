@@ -660,6 +660,10 @@ class Moment(NamedTuple):
         return min(max(self.as_of or self.known_at or self.at, _FIRST), _LAST)
 
 
+# To whom the lists of tasks are shown: a caller and the groups that they teach; None for all lists.
+Reader = Sequence[str] | None
+
+
 class At(TypedDict, total=False):
     """The keyword argument that decides which day is today; the default is the current time."""
 
@@ -885,8 +889,7 @@ def item_stats(
     span: tuple[date, date] | None = None,
     after: ItemKey | None = None,
     is_learner: bool = False,
-    reader: str | None = "",
-    teaches: Sequence[str] = (),
+    reader: Reader = (),
     **at: Unpack[Past],
 ) -> Page[tuple[ItemKey, ItemStats]]:
     """Return at most `first` studied items after `after` whose headwords contain `search`.
@@ -1006,8 +1009,7 @@ def lists(
     first: int,
     after: ListKey | None = None,
     is_learner: bool = False,
-    reader: str | None = "",
-    teaches: Sequence[str] = (),
+    reader: Reader = (),
     groups: Sequence[str] | None = None,
     **at: Unpack[Past],
 ) -> Page[tuple[ListKey, WordList]]:
@@ -1029,13 +1031,7 @@ _ANY_LIST = {"in_scale": None, "groups": None, "days": 1, **parameters_after(Lis
     **_ANY_LIST,
 )
 def list_(
-    user_id: str,
-    list_id: str,
-    *,
-    is_learner: bool = False,
-    reader: str | None = "",
-    teaches: Sequence[str] = (),
-    **at: Unpack[Past],
+    user_id: str, list_id: str, *, is_learner: bool = False, reader: Reader = (), **at: Unpack[Past]
 ) -> FoundList | None:
     """Return one list; None if there is none, or if it is an own one of another reader."""
 
@@ -1048,8 +1044,7 @@ def list_items(
     first: int,
     after: MemberKey | None = None,
     is_learner: bool = False,
-    reader: str | None = "",
-    teaches: Sequence[str] = (),
+    reader: Reader = (),
     **at: Unpack[Past],
 ) -> Page[tuple[MemberKey, ItemStats]]:
     """Return at most `first` members of the list after `after`, in the list's order."""
@@ -1057,13 +1052,7 @@ def list_items(
 
 @_query("read_models/lists", "of item")
 def item_lists(
-    user_id: str,
-    item_id: str,
-    *,
-    is_learner: bool = False,
-    reader: str | None = "",
-    teaches: Sequence[str] = (),
-    **at: Unpack[At],
+    user_id: str, item_id: str, *, is_learner: bool = False, reader: Reader = (), **at: Unpack[At]
 ) -> list[ItemList]:
     """Return the lists that name the item, by scale, rank, name and id, at most 50."""
 
