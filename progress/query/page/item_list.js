@@ -7,7 +7,7 @@ import { chooseLanguage, chosenLanguage, languageName, offered } from './languag
 import { button, note, stamp, table } from './layout.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
-import { appLink, due, itemList, itemPage, level, listsPage, textPage, word } from './items.js';
+import { address, appLink, due, itemList, itemPage, level, listsPage, word } from './items.js';
 import { ask, pastDay } from './past_day.js';
 import { groupOfTasks, listenForTasks, setDoor } from './task_doors.js';
 
@@ -178,7 +178,7 @@ export class ItemList extends View {
       stamp(this.data.at),
       h('div', { class: 'tools', 'data-key': 'lists' },
         h('a', { class: 'button quiet', href: listsPage(this.user) }, t('view.lists')),
-        h('a', { class: 'button quiet', href: textPage(this.user) }, t('view.text'))),
+        h('a', { class: 'button quiet', href: address(['text', this.user]) }, t('view.text'))),
       h('section', { class: 'card wide', 'aria-label': t('items.title'), 'data-key': 'items' },
         isNew ? h('p', null, t('items.none')) : this.controls(),
         total !== null && !isNew && h('p', { class: 'note' }, total

@@ -76,8 +76,6 @@ export const itemList = (user, parameters) => address(['items', user], parameter
 
 export const listsPage = (user, scale = null) => address(['lists', user], scale && { scale });
 
-export const textPage = (user) => address(['text', user]);
-
 export const listPage = (id, user, parameters) => address(['list', id, user], parameters);
 
 export function listName({ id, name }) {
@@ -130,7 +128,7 @@ export const expectedOn = (day) => (pastDay() ? t('expected.then', { day: longDa
 export const knowledgePage = (user) => address(['knowledge', user]);
 
 /** The address of a view. It keeps the day, the language and the group that the page shows. */
-function address(parts, parameters) {
+export function address(parts, parameters) {
   const path = `#/${parts.filter(Boolean).map(encodeURIComponent).join('/')}`;
   const query = new URLSearchParams(parameters ?? '').toString();
   return inGroup(on(pastDay(), inLanguage(chosenLanguage(), path + (query && `?${query}`))));
