@@ -23,9 +23,8 @@ from names import BLUE, GREEN, INGEST, PROJECT, QUERY, RELEASE_JOB
 from smoke import WATCH_TRIES, Green
 from watch import watch
 
-# A release has this order, and a rollback the reverse one, because the workers of 0.3 fold only the
-# read models of their own version, and because a query function may take a type of learners' posts
-# that an older ingest does not know.
+# A release has this order, and a rollback the reverse one, because a query function may take a type
+# of learners' posts that an older ingest does not know.
 SERVICES = (PROJECT, INGEST, QUERY)
 # For how many seconds the watch judges the requests to each new revision.
 HOLD_S = {"dev": 0.0, "staging": 120.0, "prod": 600.0}
@@ -78,8 +77,6 @@ def deploy(cloud: Cloud, image: str, hold_s: float, address: str | None) -> None
             cloud.split_traffic(name, {GREEN: 100})
             if name == PROJECT:
                 _set_images(cloud, image)
-                # Since `migrate`, workers of 0.3 have folded events for their own version only.
-                cloud.execute(RELEASE_JOB, "batch")
         log("== Move the views of analysts")
         cloud.execute(RELEASE_JOB, "move-views")
     except BaseException as error:

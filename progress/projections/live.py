@@ -5,7 +5,6 @@ Two revisions may serve at the same time, and any revision's workers keep both u
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from progress import files
 from progress.adapters.postgres import database
 from progress.projections import schema
 
@@ -36,18 +35,3 @@ class Live(NamedTuple):
 def find(connection: "Connection") -> Live:
     """Return the live schemas that this code's workers can fold."""
     return Live(*database.run(connection, _FILE, "live")[0])
-
-
-def complete_earlier(connection: "Connection") -> None:
-    """Give the schemas of released versions the functions that they lack, and let them be folded.
-
-    A file of `sql/earlier` has the name of the schema that it completes.
-    """
-    for file in (files.SQL / "earlier").glob("progress_*.sql"):
-        if database.run(connection, _FILE, "is incomplete", schema=file.stem)[0][0]:
-            with database.transaction(connection):
-                connection.run("SET LOCAL ROLE progress_project")
-                schema.set_search_path(connection, file.stem)
-                connection.run(file.read_text(encoding="utf-8"))
-                schema.register(connection, file.stem)
-                database.run(connection, _FILE, "assume read", schema=file.stem)

@@ -12,7 +12,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connect, Connection
 from progress.adapters.telemetry import logs
 from progress.errors import PoisonError
-from progress.projections import batch, live, replacement, views
+from progress.projections import batch, replacement, views
 from progress.projections import projector as shard_projector
 from progress.projections import schema as read_model_schema
 from progress.projections.projector import Projector
@@ -37,12 +37,8 @@ def run(connect: Connect, *, workers: int = 2, on_progress: Progress | None = No
 
 
 def ensure(connect: Connect) -> bool:
-    """Create this code's schema and fold the log; return False if the schema already exists.
-
-    First, let workers fold the schema of the release before, which may still be served.
-    """
+    """Create this code's schema and fold the log; return False if the schema already exists."""
     with contextlib.closing(connect()) as connection:
-        live.complete_earlier(connection)
         if read_model_schema.exists(connection, read_model_schema.schema_name()):
             return False
         _, events = database.run(connection, _FILE, "log_end")[0]

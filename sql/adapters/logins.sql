@@ -57,7 +57,7 @@ BEGIN
     FOR kept IN
         SELECT r.rolname FROM pg_roles r
         WHERE NOT r.rolsuper
-          AND r.rolname !~ '^progress_(serve|ingest|project|batch|query|backup|erasure)(_|$)' AND (
+          AND r.rolname !~ '^progress_(ingest|project|batch|query|backup|erasure)(_|$)' AND (
             r.rolname IN ('progress_analyst', 'progress_load', 'pg_monitor', 'pg_read_all_data')
             OR r.oid IN (
                 SELECT s.refobjid FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid
@@ -78,19 +78,13 @@ SELECT EXISTS (
 );
 
 -- drop former --
--- Drop the logins of `progress serve` 0.3, which all databases of the server shared, once no system uses them. Of one
--- that runs, each login but query's is at times without a session. Another system may do the same at the same time.
--- The logins of the transport of 0.4 go, too, then their group.
+-- Drop the logins of the transport of 0.4, once no system uses them, then their group. Another system may do the same
+-- at the same time.
 DO $$
 DECLARE
     former text;
 BEGIN
     FOR former IN
-        SELECT r.rolname FROM pg_roles r
-        WHERE r.rolname ~ '^progress_serve_(ingest|project|query|batch)$'
-          AND NOT EXISTS (
-              SELECT FROM pg_stat_activity a WHERE a.usename ~ '^progress_serve_(ingest|project|query|batch)$')
-        UNION ALL
         SELECT r.rolname FROM pg_roles r
         WHERE r.rolname ~ '^progress_transport(_|$)' AND to_regnamespace('transport') IS NULL
           AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.usename = r.rolname)

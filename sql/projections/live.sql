@@ -11,10 +11,6 @@ FROM (
     WHERE m.interface <= {projections/interface version} AND to_regnamespace(m.schema) IS NOT NULL
 ) r
 
--- assume read --
--- The query functions of version 0.3 do not say what they read.
-UPDATE event_store.read_models SET read_until = clock_timestamp() + interval '1 day' WHERE schema = :schema;
-
 -- register --
 INSERT INTO event_store.read_models (schema, fingerprint, interface)
 VALUES (:schema, substr(:schema, 10, 12), {projections/interface version})
@@ -22,6 +18,3 @@ ON CONFLICT (schema) DO UPDATE SET interface = excluded.interface, built_at = ex
 
 -- drop --
 SELECT event_store.drop_read_models(:schema);
-
--- is incomplete --
-SELECT to_regnamespace(:schema) IS NOT NULL AND to_regprocedure(:schema || '.prepare_window()') IS NULL;

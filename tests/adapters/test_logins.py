@@ -278,12 +278,12 @@ def test_who_has_no_rights_in_the_database_no_longer_connects_and_the_others_do(
     ours, theirs = (logins.name_after("progress_query", name) for name in ("kept", "other"))
     with closing(service.admin()) as admin, closing(service.connect()) as owner:
         for statement in (
-            "CREATE ROLE progress_serve_query LOGIN PASSWORD 'old' IN ROLE progress_query",
-            "CREATE ROLE progress_serve_batch LOGIN",
-            "CREATE ROLE progress_serve_project LOGIN IN ROLE progress_project",
-            "GRANT progress_serve_query, progress_serve_project TO keeper WITH ADMIN OPTION",
-            "GRANT progress_serve_batch TO keeper WITH ADMIN OPTION",
-            "CREATE DATABASE other OWNER progress_serve_project",  # which therefore stays
+            "CREATE ROLE progress_transport_a LOGIN PASSWORD 'old'",
+            "CREATE ROLE progress_transport_b LOGIN",
+            "CREATE ROLE progress_transport_c LOGIN",
+            "GRANT progress_transport_a, progress_transport_c TO keeper WITH ADMIN OPTION",
+            "GRANT progress_transport_b TO keeper WITH ADMIN OPTION",
+            "CREATE DATABASE other OWNER progress_transport_c",  # which therefore stays
             f"CREATE ROLE {theirs} LOGIN IN ROLE progress_query",
             "CREATE ROLE stranger LOGIN",
             "CREATE ROLE metabase LOGIN IN ROLE progress_query",
@@ -291,10 +291,10 @@ def test_who_has_no_rights_in_the_database_no_longer_connects_and_the_others_do(
             "GRANT SELECT ON event_store.events TO grafana",
         ):
             admin.run(statement)
-        running = "SELECT FROM pg_stat_activity WHERE usename = 'progress_serve_query'"
-        with closing(service.connect("progress_serve_query", "old")):
+        running = "SELECT FROM pg_stat_activity WHERE usename = 'progress_transport_a'"
+        with closing(service.connect("progress_transport_a", "old")):
             assert not logins.restrict(owner)
-            assert admin.run("SELECT FROM pg_roles WHERE rolname = 'progress_serve_batch'")
+            assert admin.run("SELECT FROM pg_roles WHERE rolname = 'progress_transport_a'")
         readiness.wait(lambda: not admin.run(running), "the end of the former system")
         logins.restrict(owner)
         logins.apply(owner, [Login("progress_query", ours, "own")])
@@ -303,21 +303,10 @@ def test_who_has_no_rights_in_the_database_no_longer_connects_and_the_others_do(
         admin.run("GRANT CONNECT ON DATABASE kept TO PUBLIC")
     for name in (ours, "looking", "metabase", "grafana", "keeper"):
         assert found[name], name
-    for name in ("progress_serve_project", "progress_backup", theirs, "stranger"):
+    for name in ("progress_transport_c", "progress_backup", theirs, "stranger"):
         assert not found[name], name
-    assert {"progress_serve_query", "progress_serve_batch"}.isdisjoint(found)
+    assert {"progress_transport_a", "progress_transport_b"}.isdisjoint(found)
     service.connect(ours, "own").close()
-
-
-def test_the_logins_that_version_0_3_made_in_a_local_stack_go(service: Service) -> None:
-    """A start of this version takes CONNECT from PUBLIC, and leaves it to who has rights."""
-    with closing(service.admin()) as admin:
-        admin.run("CREATE ROLE local_ingest LOGIN IN ROLE progress_ingest")
-        admin.run("GRANT CONNECT ON DATABASE kept TO local_ingest")
-        database.run(admin, "serve/laptop", "create analyst")
-        left = admin.run("SELECT rolname FROM pg_roles WHERE rolname ~ '^local_'")
-        admin.run("DROP ROLE local_analyst")
-    assert left == [["local_analyst"]]
 
 
 def test_no_two_databases_have_a_login_in_common() -> None:

@@ -22,18 +22,17 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Folder
 from progress.archive import erasure_ledger
 from progress.cli import maintenance
-from progress.event_store import dead_letters, outgoing, publication, time_zones
+from progress.event_store import outgoing, publication, time_zones
 from progress.event_store.events import EVENT_TYPES
 from progress.operations import erasure_steps, records, runner
-from progress.projections import batch, live, replacement, replay, schema
+from progress.projections import batch, schema
 from progress.projections.projector import SHARDS
 from progress.recovery import checks, dumps, ledger_erasures
-from tests.oracle.events import ANSWERS
 from tests.support import model_rows, operation_fixtures, sample_events, stage
 from tests.support.erasure_fixtures import find_in_tables, push_events
 from tests.support.fake_publisher import FakePublisher
 from tests.support.postgres_servers import Machine, start_machine
-from tests.support.recovery_fixtures import BLOCKS, every_row, nobody
+from tests.support.recovery_fixtures import every_row, nobody
 
 RELEASED = Path(__file__).parent / "released"
 LINES = [json.loads(line) for line in (RELEASED / "log.jsonl").read_text("utf-8").splitlines()]
@@ -50,7 +49,6 @@ TAKEN = [
     pytest.param(version, marks=pytest.mark.exhaustive) if version in DATABASES[1:-1] else version
     for version in DATABASES
 ]
-FORMER = "progress_9e8b137a3e29"  # the read models of 0.3
 
 
 class End(NamedTuple):
@@ -239,49 +237,3 @@ def test_the_way_over_each_version_ends_as_the_direct_one(migrate: Migrate, vers
     direct, way = migrate(DIRECT), migrate(f"{version}/way.xz")
     assert {table for table in direct.rows if way.rows[table] != direct.rows[table]} == set()
     assert way.schema == direct.schema
-
-
-def test_the_workers_of_this_version_fold_the_read_models_of_0_3_as_its_own_did(
-    machine: Machine, use: Use
-) -> None:
-    """Where 0.3 folds what it cannot show, it then answers no query about the items or days."""
-    bounds = {"new_interval": 36_500, "duration_seconds": 86_400, "response_time_ms": 86_400_000}
-    with use(create(machine, "0.3.0/database.xz")) as connection:
-        connection.run(BLOCKS["let the log be changed"])
-        schema.set_search_path(connection, FORMER)
-        ((head,),) = connection.run("SELECT max(position) FROM checkpoints")
-        connection.run(BLOCKS["lose the end"], head=head)
-        folded = every_row(connection, name=FORMER)
-        for table in {*folded, "snapshot_learners"} - {"checkpoints", "batch_checkpoints"}:
-            connection.run(model_rows.BLOCKS["empty"].replace("{table}", table))
-        connection.run("UPDATE checkpoints SET position = 0, updated_at = NULL")
-        connection.run("UPDATE batch_checkpoints SET position = 0, catalogue_position = 0")
-        maintenance.migrate()
-        connection.run(f"INSERT INTO {FORMER}.zone_rules TABLE {schema.schema_name()}.zone_rules")
-        assert live.find(connection).schemas == [FORMER, schema.schema_name()]
-        batch.run(connection)
-        refolded = every_row(connection, name=FORMER) | {"zone_rules": folded["zone_rules"]}
-        assert {table for table in folded if refolded[table] != folded[table]} == set()
-
-        for beyond in (0, 1):
-            events = [event for n in (0, 1) for event in sample_events.lesson(f"b{beyond}", n)]
-            for event in events:
-                data = event["data"]
-                data.update({field: n + beyond for field, n in bounds.items() if field in data})
-            stage.append(connection, events)
-            for _ in range(2):
-                batch.run(connection)
-                change = sample_events.change_preferences(f"b{beyond}", timezone="Asia/Tokyo")
-                stage.append(connection, [change])
-        for name, beyond in ((FORMER, 0), (schema.schema_name(), 1)):
-            rows = model_rows.read_table(connection, f"{name}.item_stats")
-            assert max(row["interval_days"] or 0 for row in rows) == 36_500 + beyond
-        letters = [each for each in dead_letters.list_letters(connection) if '"b1' in each.payload]
-        kinds = {letter.event_type for letter in letters}
-        assert kinds == {*ANSWERS, "ReviewProcessed", "SessionCompleted"}
-        for letter in letters:
-            assert "other code" in str(replay.replay(connection, letter.letter_id))
-        connection.run("UPDATE event_store.read_models SET read_until = NULL")
-        assert list(replacement.drop_unused(connection)) == [FORMER]
-        left = dead_letters.list_letters(connection)
-        assert not {each.letter_id for each in letters} & {each.letter_id for each in left}

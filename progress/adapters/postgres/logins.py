@@ -91,7 +91,7 @@ def of_system(database_name: str, *, dumps: bool) -> list[Login]:
 def restrict(connection: Connection) -> bool:
     """Let only who has rights in this database connect to it; return whether others still may.
 
-    Drop the logins that all databases of the server shared, unless something uses them.
+    Drop the logins of the transport of version 0.4, unless something uses them.
     """
     if database.run(connection, _FILE, "is public")[0][0]:
         with database.transaction(connection):
