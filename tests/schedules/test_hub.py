@@ -75,7 +75,8 @@ async def _follow(source: random.Random) -> None:
         except DatabaseUnavailable:
             assert last == -1, "an outage ends a subscription that has a state"
         finally:
-            subscription.close()
+            for _ in range(2):
+                subscription.close()
 
     async def change() -> None:
         for _ in range(_CHANGES):
@@ -92,6 +93,8 @@ async def _follow(source: random.Random) -> None:
     await event_loop.gather(source, *subscribers, cancelled=0.2, seconds=2)
     await changing
     assert not queries._topics["t"].subjects, "a subject without subscribers remains"
+    await asyncio.sleep(1)
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "a task runs on without subscribers"
 
 
 @pytest.mark.parametrize("seeds", event_loop.CHUNKS)

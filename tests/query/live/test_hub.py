@@ -160,19 +160,6 @@ async def test_a_crash_raises_an_error_for_current_subscribers_but_not_for_later
     assert "ValueError: odd" in capsys.readouterr().out
 
 
-@in_event_loop
-async def test_tasks_run_only_while_there_are_subscribers(numbers: Numbers) -> None:
-    for _ in range(3):
-        _, subscriptions = subscribe(numbers, "a", "a")
-        assert [await anext(subscription) for subscription in subscriptions] == [1, 1]
-        for subscription in subscriptions:
-            subscription.close()
-            subscription.close()
-        async with asyncio.timeout(60):
-            while asyncio.all_tasks() != {asyncio.current_task()}:
-                await asyncio.sleep(0)
-
-
 LOG = RequestLog("stream", f"00-{32 * 'a'}-{16 * 'b'}-01")
 
 
