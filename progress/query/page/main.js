@@ -63,7 +63,7 @@ const VIEWS = {
     tab: 'items',
     title: () => t('view.text'),
     subject: ([user]) => user,
-    open: async ([user], parameters) => [(await import('./text.js')).Text, user, user && parameters.get('group')],
+    open: async ([user]) => [(await import('./text.js')).Text, user, null],
   },
   list: {
     isOfOne: true,

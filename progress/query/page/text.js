@@ -13,7 +13,7 @@ import { chosenLanguage, languageSwitch, listenForLanguage } from './languages.j
 import { button, note, panel, table } from './layout.js';
 import { addressOf, findAlike, groupName, learnLearners, leave, linkTo } from './member_links.js';
 import { learnName } from './names.js';
-import { ask, pastDay, withParameter } from './past_day.js';
+import { ask, withParameter } from './past_day.js';
 import { View } from './problems.js';
 import { listenForTasks, setDoor } from './task_doors.js';
 
@@ -41,10 +41,10 @@ const OF_GROUP = `query GroupCoverage($group: ID!, $items: [CoverageItem!]!) {
 export class Text extends View {
   keeps = ['data', 'words', 'text', 'isCounted', 'chosen', 'most'];
 
-  /** Of a learner, null for the user; or, without one, of the group. Words of a group's member can be chosen, too. */
+  /** Of a learner, null for the user; or of a group, for which words can be chosen. */
   constructor(element, user, group, shell) {
     super(element, shell, {
-      user, group, isGroup: group && !user, text: '', isCounted: false, chosen: new Set(), most: SHOWN,
+      user, group, text: '', isCounted: false, chosen: new Set(), most: SHOWN,
       hash: location.hash,
     });
     listenForLanguage(this, () => this.load());
@@ -76,22 +76,22 @@ export class Text extends View {
 
   close() {
     super.close();
-    const { hash, group, isGroup, data } = this;
-    if (isGroup && data?.members) leave({ hash, group, users: data.members.map(({ userId }) => userId) });
+    const { hash, group, data } = this;
+    if (group && data?.members) leave({ hash, group, users: data.members.map(({ userId }) => userId) });
   }
 
   /** Read who is asked about and the catalogue; then, if the user wants it, count the words of the text. */
   async read(signal) {
     const language = chosenLanguage();
     if (this.words?.language !== language) this.words = catalogue.open(language);
-    this.who ??= await (this.isGroup ? this.readGroup(signal) : this.readLearner(signal));
+    this.who ??= await (this.group ? this.readGroup(signal) : this.readLearner(signal));
     await catalogue.read(this.words, signal);
     if (!this.isCounted) return this.who;
     const { counts, ...found } = catalogue.find(this.words, this.text);
     const items = [...counts].map(([itemId, count]) => ({ itemId, count }))
       .sort((one, other) => other.count - one.count);
     const result = items.length ? await this.count(items.slice(0, MOST), signal) : null;
-    if (signal.aborted) return null;
+    signal.throwIfAborted();
     this.most = SHOWN;
     this.chosen = new Set(result?.gaps.slice(0, FIRST).map(({ itemId }) => itemId));
     learnLearners(result?.members ?? []);
@@ -114,7 +114,7 @@ export class Text extends View {
 
   async count(items, signal) {
     const { user, group } = this;
-    if (!this.isGroup) return (await ask(OF_LEARNER, { user, items }, signal)).data.coverage;
+    if (!group) return (await ask(OF_LEARNER, { user, items }, signal)).data.coverage;
     return (await runQuery(OF_GROUP, { group, items }, signal)).data.group?.coverage;
   }
 
@@ -132,12 +132,12 @@ export class Text extends View {
 
   sections() {
     const { languages, size, found, covered, members } = this.data;
-    const reason = this.isGroup && !size ? t('group.empty')
+    const reason = this.group && !size ? t('group.empty')
       : size > MOST_MEMBERS ? t('coverage.tooMany', { count: MOST_MEMBERS })
         : this.words.ids.size ? null : t('coverage.none');
     return [
       h('header', { class: 'head', 'data-key': 'head' }, h('div', null,
-        this.isGroup ? h('a', { class: 'back', href: addressOf(this.group) }, groupName(this.group))
+        this.group ? h('a', { class: 'back', href: addressOf(this.group) }, groupName(this.group))
           : h('a', { class: 'back', href: itemList(this.user) }, t('view.items')),
         h('h1', null, t('view.text')))),
       languageSwitch(languages, chosenLanguage()),
@@ -164,7 +164,7 @@ export class Text extends View {
 
   /** What is known of the words that were found, as a text or, with an element for the share, as a list. */
   knownText(text = recallShare(this.data.covered)) {
-    const found = parts(this.isGroup ? 'coverage.knownByGroup' : 'coverage.known', { share: text });
+    const found = parts(this.group ? 'coverage.knownByGroup' : 'coverage.known', { share: text });
     return typeof text === 'string' ? found.join('') : found;
   }
 
@@ -188,8 +188,8 @@ export class Text extends View {
     return gaps.length > 0 && panel('gaps', t('coverage.gaps'), 'wide',
       h('div', { class: 'tools', 'data-key': 'chosen' },
         h('p', null, t('coverage.with', { count: chosen.length, share: recallShare(then) })),
-        this.group && !pastDay() && setDoor('chosen', chosen)),
-      table([t('items.item'), t(this.isGroup ? 'coverage.lackedBy' : 'items.recall'), t('coverage.adds')],
+        this.group && setDoor('chosen', chosen)),
+      table([t('items.item'), t(this.group ? 'coverage.lackedBy' : 'items.recall'), t('coverage.adds')],
         gaps.slice(0, this.most).map((gap) => this.row(gap)), 'items', gaps.map(({ itemId }) => itemId)),
       gaps.length > this.most && button('more', 'more', t('items.more')));
   }
@@ -200,10 +200,10 @@ export class Text extends View {
 
   /** A word that can be chosen for the group has its page behind the number. */
   row(gap) {
-    const { user, group, isGroup } = this;
+    const { user, group } = this;
     const { itemId, count, learners, adds } = gap;
-    const href = isGroup ? `#/group/${[group, itemId].map(encodeURIComponent).join('/')}` : itemPage(itemId, user);
-    const lack = isGroup ? t('tasks.ofMembers', { count: learners, members: this.data.size })
+    const href = group ? `#/group/${[group, itemId].map(encodeURIComponent).join('/')}` : itemPage(itemId, user);
+    const lack = group ? t('tasks.ofMembers', { count: learners, members: this.data.size })
       : recallShare(gap.estimatedRecall);
     const named = group ? [h('label', { class: 'tick' },
       h('input', { type: 'checkbox', name: 'word', value: itemId }), h('span', null, word(gap), level(gap)))]
