@@ -459,7 +459,7 @@ async def catalogue(
     return pagination.build_record_page(found, after, size, CatalogueKey)
 
 
-@declare(types.type_of(Intake), Whose.NOBODY, cost=Cost(110, entries=60))
+@declare(types.type_of(Intake), Whose.NOBODY, cost=Cost(120, entries=60))
 async def intake(info: Info) -> Intake:
     info.context.check_support()
     return await administration.get_intake(info.context.queries.reader, at=info.context.at)
