@@ -151,7 +151,7 @@ def read(storage: Storage) -> Catalogue:
         elif match := _OUTDATED.fullmatch(stored.path):
             outdated[stored.path] = int(match["last"])
         else:
-            raise ProgressError(f"{stored.path} of the archive is unknown: use newer code")
+            raise ProgressError(f"{stored.path} is unknown: use newer code, or remove the file")
     ranges, unfinished = list[Range](), dict[str, int]()
     for (first, negative, time), stored_files in sorted(found.items()):
         recorded_at = datetime.strptime(time, _TIME).replace(tzinfo=UTC)

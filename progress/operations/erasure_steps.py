@@ -194,7 +194,6 @@ def close(operation: ClaimedOperation) -> object:
         _wait_for_requests(operation, connection)
         erasure_rows.fold_deletion(connection, learner)
         erasure_rows.redact_events(connection, learner, lambda _: check(), with_deletions=True)
-        # This also replaces event ids in the manifest: the emptied UserDeleted has a new id.
         _rewrite_files(operation, connection, learner)
         # This waits for whoever could write the learner's rows again, so the rest is after it.
         erasure_rows.delete_marks(connection, learner)

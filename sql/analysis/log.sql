@@ -17,7 +17,7 @@ SET VARIABLE until = CAST(CAST($last_day AS DATE) + 3 AS TIMESTAMP) AT TIME ZONE
 -- and descriptions of items apply to all days. Display names are personal, so analyses do not read them, nor lists,
 -- which learners have written, too.
 CREATE OR REPLACE TEMPORARY VIEW log AS
-SELECT global_position, CAST(event_id AS UUID) AS event_id, stream_id, event_type, metadata, occurred_at, created_at,
+SELECT global_position, event_id, stream_id, event_type, metadata, occurred_at, created_at,
     CASE WHEN event_type IN ({preference_types})
         THEN CAST(json_merge_patch(event_data, json_object('display_name', NULL)) AS VARCHAR)
         ELSE event_data END AS event_data

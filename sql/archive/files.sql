@@ -6,7 +6,7 @@ SELECT global_position, event_id, stream_id, stream_version, event_type, event_d
     make_timestamptz(occurred_us) AS occurred_at, make_timestamptz(created_us) AS created_at, shard
 FROM read_csv($csv, auto_detect = false, header = false, delim = ',', quote = '"', escape = '"',
     new_line = '\n', allow_quoted_nulls = false, max_line_size = 33554432, columns = {
-        'bucket': 'SMALLINT', 'global_position': 'BIGINT', 'event_id': 'VARCHAR', 'stream_id': 'VARCHAR',
+        'bucket': 'SMALLINT', 'global_position': 'BIGINT', 'event_id': 'UUID', 'stream_id': 'VARCHAR',
         'stream_version': 'BIGINT', 'event_type': 'VARCHAR', 'event_data': 'VARCHAR', 'metadata': 'VARCHAR',
         'occurred_us': 'BIGINT', 'created_us': 'BIGINT', 'shard': 'SMALLINT'})
 

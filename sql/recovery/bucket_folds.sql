@@ -7,8 +7,7 @@ SET VARIABLE log_files = $files;
 -- log --
 -- The events in the archive's files. The definitions (sql/projections/definitions.sql) read this view.
 CREATE TEMPORARY VIEW log AS
-SELECT * REPLACE (CAST(event_id AS UUID) AS event_id)
-FROM read_parquet(getvariable('log_files'), hive_partitioning = false);
+SELECT * FROM read_parquet(getvariable('log_files'), hive_partitioning = false);
 
 -- no log --
 -- An empty table `log`, used if the archive has no files for this fold.

@@ -61,16 +61,6 @@ def files_with(storage: Storage, stream_id: str) -> list[str]:
     return found
 
 
-def stream_versions(storage: Storage, path: str) -> list[tuple[str, int]]:
-    with files.open_workspace() as workspace:
-        target = workspace.folder / "read.parquet"
-        files.download(storage, path, target)
-        rows: list[tuple[str, int]] = workspace._duck.execute(
-            f"SELECT stream_id, stream_version FROM '{target}'"  # noqa: S608 - a temporary path
-        ).fetchall()
-    return rows
-
-
 COPY, JOIN = log_rows.copy, Workspace.join
 # Functions that do nothing, a part or something else, and report success.
 SILENT_FAULTS: tuple[tuple[object, str, Callable[..., object]], ...] = (

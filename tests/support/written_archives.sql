@@ -4,7 +4,7 @@
 CREATE OR REPLACE TABLE rows AS
 SELECT * FROM read_csv($csv, auto_detect = false, header = false, delim = ',', quote = '"', escape = '"',
     new_line = '\n', allow_quoted_nulls = false, columns = {
-        'bucket': 'SMALLINT', 'global_position': 'BIGINT', 'event_id': 'VARCHAR', 'stream_id': 'VARCHAR',
+        'bucket': 'SMALLINT', 'global_position': 'BIGINT', 'event_id': 'UUID', 'stream_id': 'VARCHAR',
         'stream_version': 'BIGINT', 'event_type': 'VARCHAR', 'event_data': 'VARCHAR', 'metadata': 'VARCHAR',
         'occurred_us': 'BIGINT', 'created_us': 'BIGINT', 'shard': 'SMALLINT'});
 
