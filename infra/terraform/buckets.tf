@@ -83,7 +83,7 @@ resource "google_storage_bucket_iam_member" "archive" {
 resource "google_storage_bucket_iam_member" "rebuild" {
   for_each = {
     "roles/storage.objectViewer" = {
-      title = "what a rebuild reads"
+      title      = "what a rebuild reads"
       expression = join(" || ", values(local.archive_folders))
     }
     "roles/storage.objectUser" = {

@@ -40,7 +40,7 @@ _NEED_STACK = {"stack", "demo"}
 _INSTALL = "pip install 'learner-progress[local]'"
 _ANY_ARGUMENTS = {"ignore_unknown_options": True, "allow_extra_args": True}
 # What the jobs of Cloud Run and a release run. An operator reads why another command has failed.
-_UNATTENDED = {"batch", "dump", "migrate", "move-views", "prune-schemas", "rebuild"}
+_UNATTENDED = {"dump", "migrate", "move-views", "prune-schemas", "rebuild"}
 
 
 def build_app(first_word: str = "") -> typer.Typer:

@@ -55,7 +55,7 @@ def test_a_job_runs_the_command_of_an_operator_once_and_those_of_a_release_again
     commands = {*re.findall(r'execute\(RELEASE_JOB, "([\w-]+)"', release)}
     jobs = (cli.ROOT / "infra/terraform/jobs.tf").read_text(encoding="utf-8")
     commands |= {*re.findall(r'\bargs = \["([\w-]+)"', jobs)}
-    assert commands == {"batch", "dump", "migrate", "move-views", "prune-schemas", "rebuild"}
+    assert commands == {"dump", "migrate", "move-views", "prune-schemas", "rebuild"}
     for command in commands:
         cli.expect_success(again(command, "--help"))
 

@@ -74,9 +74,10 @@ test('a task that is not counted has its size alone, and the card those who have
   const card = tasks({ members: 4, tasks: connect(shown, 'c') }, (list) => `#/${list}`, ({ userId }) => userId);
   const furthest = [['ann 0', '3 words left, 1 day: 3'], ['ben 2', '1 word left, 1 day: 1']].map(([one, left], at) =>
     `${one} of 3 learned; about ${at} will be remembered on Tuesday. ${left} a day`);
+  const day = (list) => `TuesdayChange the day ${list}Take back ${list}`;
   assert.deepEqual(cells(card.tags('tbody')[0].children), [
-    ['n5', 'Tuesday', '1 of 4 has done it', furthest.join('')], ['n4', 'Tuesday', '3 of 4 have done it', '–'],
-    ['n3', 'Tuesday', '2,001 words', '–']]);
+    ['n5', day('n5'), '1 of 4 has done it', furthest.join('')], ['n4', day('n4'), '3 of 4 have done it', '–'],
+    ['n3', day('n3'), '2,001 words', '–']]);
 });
 
 test('a task says how many words a day are left until its day', async () => {

@@ -73,7 +73,7 @@ test('a learner is told the share of a text, and nothing but ids and counts is s
   const main = modules.h('main', null, view.sections());
   assert.match(main.find('result').textContent, /^6 words, 3 not in the catalogue78% of the other.*and, a, secret$/);
   assert.deepEqual(cells(main.tags('tbody')[0].children), [['ash A12 times in the text', '50%', '12%']]);
-  assert.equal(main.find('chosen').textContent, 'With 1 of these words learned: 90%');
+  assert.equal(main.find('chosen').tags('p')[0].textContent, 'With 1 of these words learned: 90%');
   assert.match(said[0], /^6 words, 3 .* 78% of the other words/);
   assert.deepEqual([main.tags('input'), main.find('members')], [[], undefined]);
   await count('secret');
@@ -97,7 +97,7 @@ test('a teacher chooses words for the class, and sees who is furthest away', asy
   assert.deepEqual(main.find('languages').tags('button').length, 3);
   const boxes = main.tags('input').map(({ attributes }) => attributes.value);
   assert.deepEqual(boxes, range(20, (at) => `w${at}`)); // the last one is behind a button
-  assert.equal(main.find('chosen').textContent, 'With 10 of these words learned: 40%');
+  assert.equal(main.find('chosen').tags('p')[0].textContent, 'With 10 of these words learned: 40%');
   view.chosen.delete('w0');
   assert.deepEqual(view.chosenWords().map(({ itemId }) => itemId), range(9, (at) => `w${at + 1}`));
   assert.equal(cells(main.tags('tbody')[0].children)[0][1], '2 of 2');
