@@ -8,12 +8,15 @@ _SHARED = {
     "the demo's stack": (
         *("query/page/test_admin", "query/page/test_commands", "query/page/test_knowledge"),
         *("query/page/test_layout", "query/page/test_learner", "query/page/test_lists"),
-        "query/page/test_tasks",
     ),
     "another demo's stack": (  # of its own, because one chain ends after all others
         *("query/page/test_walks", "query/page/test_accessibility", "query/page/test_past_days"),
         *("query/page/test_practice", "query/page/test_requests", "examples/test_sign_in"),
         "alerts/test_metric_fields",
+    ),
+    "a third demo's stack": (
+        *("query/page/test_set_task", "query/page/test_tasks", "query/page/test_text"),
+        "query/page/test_why",
     ),
     "the plans": (
         "alerts/test_policies",
@@ -42,7 +45,7 @@ _SHARED = {
 _LONG = {
     400: ("the demo's stack", "another demo's stack"),
     200: ("the plans",),
-    100: ("the stack of faults", "serve/test_stack", "PostgreSQL 15"),
+    100: ("a third demo's stack", "the stack of faults", "serve/test_stack", "PostgreSQL 15"),
     60: (
         *("demo/test_demo", "query/test_as_of", "recovery/test_archive_rebuild"),
         *("query/live/test_instances", "query/cache/test_cache"),
@@ -54,6 +57,11 @@ _LONG = {
         *("query/test_read_models_oracle", "query/test_drawn_documents", "system/test_counts"),
         *("release/test_try", "analysis/test_accuracy", "analysis/test_questions"),
         *("recovery/test_dumps", "recovery/test_checks", "terraform/test_preflight"),
+    ),
+    25: (
+        *("query/test_intake", "query/test_lists", "query/test_page_files", "query/test_why"),
+        *("recovery/test_new_postgres", "release/test_install", "clients/test_reminder"),
+        *("event_store/test_append_tasks", "event_store/test_webhook_posts"),
     ),
 }
 _SECONDS = {scope: seconds for seconds, scopes in _LONG.items() for scope in scopes}
