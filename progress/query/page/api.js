@@ -32,7 +32,17 @@ const KINDS = {
 export const runQuery = (query, variables, signal) => arriving(request(query, variables, signal));
 
 async function request(query, variables, signal) {
-  const response = await post('graphql', 'application/json', { query, variables }, TIMEOUT_MS, signal);
+  return readAnswer(await post('graphql', 'application/json', { query, variables }, TIMEOUT_MS, signal));
+}
+
+/** Run a query by GET, so that the browser keeps the answer with its ETag, and only asks whether it has changed. */
+export function getQuery(query, variables, signal) {
+  const parameters = new URLSearchParams({ query, variables: JSON.stringify(variables) });
+  const headers = { Accept: 'application/json' };
+  return arriving(send(`graphql?${parameters}`, { headers }, TIMEOUT_MS, signal).then(readAnswer));
+}
+
+async function readAnswer(response) {
   const answer = await response.json().catch(() => null);
   const problem = problemOf(response, answer);
   if (problem) throw problem;
@@ -55,17 +65,16 @@ export async function askEach(users, fieldOf, signal, fragment = '') {
   return answers;
 }
 
-export async function post(path, accept, body, timeout, signal) {
+export const post = (path, accept, body, timeout, signal) => send(path, {
+  method: 'POST', headers: { Accept: accept, 'Content-Type': 'application/json' }, body: JSON.stringify(body),
+}, timeout, signal);
+
+async function send(path, { headers, ...options }, timeout, signal) {
   const signals = [signal, timeout && AbortSignal.timeout(timeout)].filter(Boolean);
   try {
     return await fetch(new URL(path, document.baseURI), {
-      method: 'POST',
-      headers: {
-        Accept: accept,
-        'Content-Type': 'application/json',
-        Authorization: `Bearer ${session.token()}`,
-      },
-      body: JSON.stringify(body),
+      ...options,
+      headers: { ...headers, Authorization: `Bearer ${session.token()}` },
       credentials: 'omit',
       signal: AbortSignal.any(signals),
     });

@@ -1,10 +1,7 @@
 // The headwords of the catalogue, and where a text has them.
 
-import { Problem, problemOf } from './api.js';
-import { arriving } from './loads.js';
-import { token } from './signed_in.js';
+import { getQuery } from './api.js';
 
-const TIMEOUT_MS = 12_000;
 const QUERY = `query Catalogue($language: String, $after: String) {
   catalogue(language: $language, first: 1000, after: $after) {
     pageInfo { hasNextPage endCursor }
@@ -19,27 +16,12 @@ export const open = (language) => ({ language, after: null, isRead: false, ids: 
 export async function read(catalogue, signal) {
   while (!catalogue.isRead) {
     const { language, after } = catalogue;
-    const { edges, pageInfo } = await arriving(readPage({ language, after }, signal));
+    const { data } = await getQuery(QUERY, { language, after }, signal);
     signal.throwIfAborted();
+    const { edges, pageInfo } = data.catalogue;
     for (const { node } of edges) add(catalogue, node);
     Object.assign(catalogue, { after: pageInfo.endCursor, isRead: !pageInfo.hasNextPage });
   }
-}
-
-/** By GET, so that the browser keeps the answer with its ETag, and only asks whether it has changed. */
-async function readPage(variables, signal) {
-  const parameters = new URLSearchParams({ query: QUERY, variables: JSON.stringify(variables) });
-  const response = await fetch(new URL(`graphql?${parameters}`, document.baseURI), {
-    headers: { Accept: 'application/json', Authorization: `Bearer ${token()}` },
-    credentials: 'omit',
-    signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
-  }).catch((error) => {
-    throw signal.aborted ? error : new Problem(navigator.onLine ? 'away' : 'offline', error.message);
-  });
-  const answer = await response.json().catch(() => null);
-  const problem = problemOf(response, answer);
-  if (problem) throw problem;
-  return answer.data.catalogue;
 }
 
 /** Several items may have the same headword: they are all found. */
